@@ -1,0 +1,32 @@
+# One image for the workers, the producer and the one-shot `creds`. Dependencies first, the project second; the last stage
+# holds no build tools and runs without root. No `# syntax=` line: it would fetch a frontend from a registry.
+ARG BASE=python:3.13-slim-trixie
+
+FROM ${BASE} AS build
+# An environment without pip; the pip outside fills it.
+RUN python -m venv --without-pip /opt/sheaf && python -m venv /opt/build
+WORKDIR /source
+COPY requirements/run.txt requirements/build.txt requirements/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    /opt/build/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements/build.txt \
+ && /opt/build/bin/pip --python /opt/sheaf/bin/python install -q --disable-pip-version-check --require-hashes -r requirements/run.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY sheaf sheaf
+COPY worker worker
+COPY producer producer
+RUN /opt/build/bin/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation --no-index -w /wheel . \
+ && /opt/build/bin/pip --python /opt/sheaf/bin/python install -q --disable-pip-version-check --no-deps --no-index /wheel/*.whl
+
+FROM ${BASE}
+# Two users in one group: SQLite's side files must be writable for everyone who opens an index, the passwords readable for
+# one role only. A fresh named volume takes owner and mode of /data; setgid hands the group on to whatever is made in it.
+RUN groupadd --gid 10001 sheaf \
+ && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin worker \
+ && useradd --uid 10002 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin producer \
+ && install -d -o 10001 -g 10001 -m 2775 /data
+COPY --chmod=0444 services/creds/creds.py /opt/creds.py
+COPY --from=build /opt/sheaf /opt/sheaf
+ENV PATH=/opt/sheaf/bin:$PATH PYTHONUNBUFFERED=1 HOME=/tmp
+WORKDIR /data
+USER 10001:10001
+CMD ["sheaf-worker"]

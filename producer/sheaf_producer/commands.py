@@ -1,0 +1,114 @@
+"""The producer's commands: `sheaf load`, `sheaf watch`, `sheaf cancel`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from sheaf.human import count_text
+from sheaf.locate import locate_run
+from sheaf.settings import Settings
+from sheaf_producer.sizes import size
+
+#: Parameters of the command line that are options of the task, by the same name.
+_TASK_OPTIONS = ("connections", "deadline_s", "max_bytes", "truncate", "attempts", "accept", "allow_net", "user_agent")
+#: What stands for "not given".
+_UNSET = (None, ())
+
+
+@click.command(short_help="Load every URL of a list into one file.")
+@click.argument("lists", metavar="FILE...", nargs=-1, required=True)
+@click.option(
+    "--output", "-o", default="pages.warc.gz", show_default=True, help="The file; its suffix chooses the format."
+)
+@click.option("--detach", "-d", is_flag=True, help="Return at once; print the run's name.")
+@click.option("--again", is_flag=True, help="Load even what was loaded before.")
+@click.option("--default-scheme", type=click.Choice(["https", "http"]), help="Put before lines that have no scheme.")
+@click.option("--connections", type=int, metavar="N", help="Pages that each process loads at once [32].")
+@click.option("--deadline", "deadline_s", type=float, metavar="SECONDS", help="For one page, with redirects [30].")
+@click.option("--max-size", "max_bytes", type=size, help="The largest page [16MiB].")
+@click.option("--truncate", is_flag=True, default=None, help="Keep the start of a larger page instead of failing it.")
+@click.option("--attempts", type=int, metavar="N", help="How often a page is tried [3].")
+@click.option("--accept", metavar="STATUSES", help="What counts as success: any, or a list such as 2xx,404 [2xx].")
+@click.option("--allow-net", multiple=True, metavar="CIDR", help="Load from this private network too; may be repeated.")
+@click.option("--user-agent", metavar="TEXT", help="How to introduce ourselves to servers.")
+@click.option("--batch-size", type=click.IntRange(1, 100_000), metavar="N", help="URLs per batch [by their number].")
+@click.pass_obj
+def load(settings: Settings, /, lists: tuple[str, ...], output: str, detach: bool, **given: Any) -> None:
+    """Load every URL of the lists into one file, each exactly once.
+
+    FILE has one URL a line; blank lines and # comments are skipped. It may be gzipped; - is standard input. The same
+    command again goes on with an unfinished run. Ctrl-C stops watching, not the run.
+
+    \b
+    The output's suffix chooses the format:
+      .warc.gz .warc    web archive: requests and responses as they were sent
+      .jsonl .jsonl.gz  one JSON object a page, with its text
+      .html .txt        the pages one after the other, in UTF-8
+
+    \b
+    sheaf load urls.txt
+    sheaf load a.txt b.txt.gz -o news.jsonl --connections 64
+    grep /article/ urls.txt | sheaf load - -o articles.html --detach
+    """
+    from sheaf_producer.loading import Request, submit_load
+    from sheaf_producer.submit import Outcome
+
+    options = {name: given[name] for name in _TASK_OPTIONS if given[name] not in _UNSET}
+    request = Request(lists, output, options, given["default_scheme"], given["batch_size"], given["again"])
+    run, outcome, trouble = submit_load(settings, request)
+    if trouble is not None:
+        note = f"{trouble}. The run {run.manifest.run} is safe on the volume, and begins as soon as Redis takes it"
+        if detach:
+            raise type(trouble)(note)
+        click.echo(f"sheaf: {note}", err=True)
+    if detach:
+        click.echo(run.manifest.run)
+        click.echo(f"Watch it: sheaf watch {run.manifest.run}", err=True)
+        return
+    from sheaf_producer.watch import follow, summarize
+
+    (summarize if outcome is Outcome.FINISHED else follow)(settings, run)
+
+
+@click.command()
+@click.argument("run", required=False)
+@click.pass_obj
+def watch(settings: Settings, run: str | None) -> None:
+    """Follow a run to its end.
+
+    RUN is a run's name, or the beginning or end of it; without it, the newest. Ctrl-C stops watching, not the run.
+
+    \b
+    sheaf watch
+    sheaf watch 3f9a02
+    """
+    from sheaf_producer.watch import follow
+
+    follow(settings, locate_run(settings.data_dir, run))
+
+
+@click.command()
+@click.argument("run")
+@click.pass_obj
+def cancel(settings: Settings, run: str) -> None:
+    """Stop a run; what is done stays in its output.
+
+    RUN is a run's name, the beginning or end of it, or `last`. Submitting the same again takes the run up where it
+    stopped.
+
+    \b
+    sheaf cancel 3f9a02
+    sheaf cancel last
+    """
+    found = locate_run(settings.data_dir, run)
+    name = found.manifest.run
+    if found.finished:
+        click.echo(f"Run {name} is finished; there is nothing to cancel.")
+        return
+    found.cancel()
+    click.echo(
+        f"Run {name} ({count_text(found.manifest.items, 'item')}) is cancelled; workers let go of it within seconds. "
+        "To go on, submit the same again."
+    )

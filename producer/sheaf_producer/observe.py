@@ -1,0 +1,124 @@
+"""What is known of a run at one moment: progress from the volume, workers and problems from Redis."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import redis
+
+from sheaf.connection import connect
+from sheaf.errors import ClusterError
+from sheaf.output import Output, Progress
+from sheaf.roster import Problem, Roster, WorkerCard
+from sheaf.run import Run
+from sheaf.settings import Settings
+
+#: Seconds over which a speed is measured.
+WINDOW_S = 10.0
+#: Seconds between two looks at Redis; longer when it does not answer, since finding that out takes time.
+REDIS_LOOK_S = 1.0
+REDIS_PAUSE_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A run as one sees it now."""
+
+    items: int
+    done: int
+    failed: int
+    #: Items settled, and bytes written, per second of late.
+    items_per_s: float
+    bytes_per_s: float
+    workers: Sequence[WorkerCard]
+    #: Worker id -> items of this run that it has settled; the id of one that has ended stays.
+    shares: Mapping[str, int]
+    #: Why it does not go on, or not as well as it could; for people.
+    problems: Sequence[str]
+    cancelled: bool
+
+    @property
+    def settled(self) -> int:
+        return self.done + self.failed
+
+    @property
+    def finished(self) -> bool:
+        return self.settled == self.items
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until the end at the present speed; None while nothing moves."""
+        return (self.items - self.settled) / self.items_per_s if self.items_per_s > 0 else None
+
+
+class Observer:
+    """Looks at one run, again and again. Works while Redis is down, and says so."""
+
+    def __init__(self, settings: Settings, run: Run) -> None:
+        self.run = run
+        self._settings = settings
+        self._output = Output(settings.data_dir / run.manifest.output)
+        self._connection: redis.Redis | None = None
+        self._redis_look = 0.0
+        self._workers: list[WorkerCard] = []
+        self._problems: list[str] = []
+        #: Moment, settled items, bytes written; over the last seconds.
+        self._samples: deque[tuple[float, int, int]] = deque()
+
+    def look(self) -> View:
+        """Raises OutputError if the output's index cannot be read."""
+        progress = self._output.progress(self.run.manifest.run)
+        if time.monotonic() >= self._redis_look:
+            self._look_at_redis()
+        items_per_s, bytes_per_s = self._speed(progress)
+        return View(
+            items=self.run.manifest.items,
+            done=progress.done,
+            failed=progress.failed,
+            items_per_s=items_per_s,
+            bytes_per_s=bytes_per_s,
+            workers=self._workers,
+            # From the volume: a worker's card in Redis is renewed every few seconds only.
+            shares={share.worker: share.items for share in self._output.workers(self.run.manifest.run)},
+            problems=self._problems,
+            cancelled=self.run.cancelled,
+        )
+
+    def close(self) -> None:
+        self._output.close()
+        if self._connection is not None:
+            self._connection.close()
+
+    def _speed(self, progress: Progress) -> tuple[float, float]:
+        now, settled = time.monotonic(), progress.done + progress.failed
+        self._samples.append((now, settled, progress.bytes))
+        while now - self._samples[0][0] > WINDOW_S:
+            self._samples.popleft()
+        began, settled_then, bytes_then = self._samples[0]
+        if now - began < 0.5:
+            return 0.0, 0.0
+        return (settled - settled_then) / (now - began), (progress.bytes - bytes_then) / (now - began)
+
+    def _look_at_redis(self) -> None:
+        try:
+            if self._connection is None:
+                self._connection = connect(self._settings, timeout_s=2.0)
+            roster = Roster(self._connection)
+            self._workers = roster.workers()
+            self._problems = _problems(self._workers, roster.problem(self.run.manifest.run))
+            self._redis_look = time.monotonic() + REDIS_LOOK_S
+        except ClusterError as error:
+            # Who works is not known then, but the volume still tells how far they are.
+            self._workers = []
+            self._problems = [f"{error} (progress is read from the volume)"]
+            self._redis_look = time.monotonic() + REDIS_PAUSE_S
+
+
+def _problems(workers: Sequence[WorkerCard], problem: Problem | None) -> list[str]:
+    found = [f"{problem.text} (found by {problem.worker or 'the reconciler'})"] if problem else []
+    if not workers:
+        found.append("no workers are running; start some with `sheaf up` or `docker compose up -d`")
+    return found

@@ -1,0 +1,165 @@
+"""Step 1 of 6: write down what must be done as a run on the volume, then put its first batches on the queue.
+
+    items ──► runs/.<id> (hidden draft) ──published in one step──► runs/<id> ──batches──► queue (step 2)
+                                                                      └─────────► known to the output's index
+
+Killing the producer at any point loses nothing: an unpublished draft was never a run, and a published run is taken up
+by the workers' reconciler whether or not the producer still lives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from sheaf.errors import OutputError, OutputPathError
+from sheaf.formats import format_for
+from sheaf.output import Output
+from sheaf.run import Manifest, Run, list_runs
+from sheaf_producer.draft import Draft, check_data_dir, submission_lock
+
+#: Batches per run that are aimed at: enough to share among workers, few enough to cost nothing.
+AIMED_BATCHES = 200
+LARGEST_BATCH = 500
+
+
+class Outcome(Enum):
+    """What became of a submission."""
+
+    NEW = "new"
+    #: An unfinished run of the same task, options, items and output goes on.
+    RESUMED = "resumed"
+    #: The same has been done already; nothing was submitted.
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a person wants done."""
+
+    task: str
+    options: Mapping[str, Any]
+    #: The output's path inside the data folder.
+    output: str
+    #: The lists' names, for people.
+    source: str
+    #: Items per batch; None: chosen by the number of items.
+    batch_size: int | None = None
+    #: Submit even what has been submitted before.
+    again: bool = False
+
+
+def check_output(data_dir: Path, output: str) -> None:
+    """Raise what is wrong with the output's path, before anything is read or written.
+
+    OutputPathError for its folder, or for its suffix; OutputRefused if what lies there is not an output of ours.
+    """
+    path = data_dir / output
+    check_data_dir(data_dir)
+    if not path.parent.is_dir():
+        raise OutputPathError(f"the folder {path.parent} does not exist; make it first: mkdir -p {path.parent}")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputPathError(f"this user cannot write to the folder {path.parent}, where the output would be")
+    if os.path.lexists(path):
+        # Opens what is there if it is ours, refuses it otherwise, and changes nothing in either case.
+        _create_output(data_dir, output).close()
+
+
+def submit(data_dir: Path, wish: Wish, items: Callable[[Draft], Iterable[str]]) -> tuple[Run, Outcome]:
+    """Write the run and make it known to its output. `items` notes in the draft what it leaves out.
+
+    When this returns, the run survives a power cut. Raises what `items` raises, OutputError and OutputPathError; no run
+    is left over then.
+    """
+    with Draft(data_dir) as draft:
+        for text in items(draft):
+            draft.writer.add(text)
+        mark = fingerprint(wish, draft.writer.digest)
+        with submission_lock(data_dir):
+            twin = None if wish.again else _find_twin(data_dir, mark)
+            if twin is not None:
+                return _take_up(data_dir, twin)
+            return _publish(data_dir, wish, draft, mark), Outcome.NEW
+
+
+def batch_size_for(items: int) -> int:
+    return max(1, min(LARGEST_BATCH, items // AIMED_BATCHES))
+
+
+def fingerprint(wish: Wish, digest: str) -> str:
+    """Return a text that is equal for two wishes of the same task, options, output and items."""
+    parts = [wish.task, wish.options, wish.output, digest]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _publish(data_dir: Path, wish: Wish, draft: Draft, mark: str) -> Run:
+    manifest = Manifest(
+        run=draft.run,
+        task=wish.task,
+        options=wish.options,
+        output=wish.output,
+        items=draft.writer.items,
+        batch_size=wish.batch_size or batch_size_for(draft.writer.items),
+        fingerprint=mark,
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        source=wish.source,
+        rejected=draft.tally.rejected,
+        duplicates=draft.tally.duplicates,
+    )
+    # The output first: if it cannot be made, there is no run. A row of a run that is never published harms nobody.
+    _register(data_dir, manifest)
+    return draft.writer.publish(manifest)
+
+
+def _take_up(data_dir: Path, run: Run) -> tuple[Run, Outcome]:
+    """The same has been submitted before: let it go on, or say that it is done."""
+    if _is_done(data_dir, run):
+        return run, Outcome.FINISHED
+    _register(data_dir, run.manifest)
+    run.resume()
+    return run, Outcome.RESUMED
+
+
+def _find_twin(data_dir: Path, mark: str) -> Run | None:
+    """Return the newest run with that fingerprint whose output still knows of it."""
+    for name in reversed(list_runs(data_dir)):
+        run = Run.open(data_dir, name)
+        if run.manifest.fingerprint == mark and (not run.finished or _is_done(data_dir, run)):
+            return run
+    return None
+
+
+def _is_done(data_dir: Path, run: Run) -> bool:
+    """Ask the output, not the run's folder: a person may have removed the output to have everything loaded anew."""
+    manifest = run.manifest
+    path = data_dir / manifest.output
+    if not path.exists():
+        return False
+    output = Output(path)
+    try:
+        progress = output.all_progress().get(manifest.run)
+    except OutputError:
+        return False
+    finally:
+        output.close()
+    return progress is not None and progress.done + progress.failed == manifest.items
+
+
+def _register(data_dir: Path, manifest: Manifest) -> None:
+    output = _create_output(data_dir, manifest.output)
+    try:
+        output.register_run(manifest.run, manifest.items, manifest.batch_size)
+    finally:
+        output.close()
+
+
+def _create_output(data_dir: Path, output: str) -> Output:
+    path = data_dir / output
+    return Output.create(path, header=format_for(output).header(path.name))

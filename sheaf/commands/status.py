@@ -1,0 +1,151 @@
+"""`sheaf status`: the runs of a data folder and the workers that live, or one run in detail."""
+
+from __future__ import annotations
+
+import click
+
+from sheaf.connection import connect
+from sheaf.errors import ClusterError, OutputError
+from sheaf.human import bytes_text, count_text, path_text, seconds_text
+from sheaf.locate import locate_run
+from sheaf.output import Output, Progress
+from sheaf.roster import Roster, WorkerCard
+from sheaf.run import Run, list_runs
+from sheaf.settings import Settings
+
+#: Runs that the overview lists.
+LISTED_RUNS = 10
+
+
+@click.command(short_help="Show the workers and the runs.")
+@click.argument("run", required=False)
+@click.pass_obj
+def status(settings: Settings, run: str | None) -> None:
+    """Show the workers and the newest runs, or one run with each worker's share.
+
+    RUN is a run's name, the beginning or end of it, or `last`.
+
+    \b
+    sheaf status
+    sheaf status last
+    """
+    if run is None:
+        _overview(settings)
+    else:
+        _detail(settings, locate_run(settings.data_dir, run))
+
+
+def _overview(settings: Settings) -> None:
+    click.echo(f"Data folder {path_text(settings.data_dir)}")
+    _show_workers(settings)
+    names = list_runs(settings.data_dir)
+    if not names:
+        click.echo("No runs yet; start one with: sheaf load urls.txt")
+        return
+    click.echo(f"{count_text(len(names), 'run')}" + (f", the newest {LISTED_RUNS}" if len(names) > LISTED_RUNS else ""))
+    rows = [_run_row(settings, Run.open(settings.data_dir, name)) for name in reversed(names[-LISTED_RUNS:])]
+    _table(rows)
+
+
+def _run_row(settings: Settings, run: Run) -> list[str]:
+    manifest = run.manifest
+    progress = read_progress(settings, run)
+    if progress is None:
+        return [manifest.run, "no output", f"{manifest.items:,}", "", manifest.output]
+    failed = f"{progress.failed:,} failed" if progress.failed else ""
+    return [manifest.run, _state(run, progress), f"{progress.done:,} of {manifest.items:,}", failed, manifest.output]
+
+
+def _detail(settings: Settings, run: Run) -> None:
+    manifest = run.manifest
+    path = settings.data_dir / manifest.output
+    click.echo(f"run      {manifest.run}, submitted {manifest.created}")
+    click.echo(f"task     {manifest.task}" + "".join(f" {name}={value}" for name, value in manifest.options.items()))
+    click.echo(f"items    {manifest.items:,} in {count_text(manifest.batches, 'batch')}, from {manifest.source or '?'}")
+    if manifest.rejected:
+        click.echo(f"rejected {count_text(manifest.rejected, 'line')}, see {path_text(run.folder / 'rejected.jsonl')}")
+    progress = read_progress(settings, run)
+    if progress is None:
+        click.echo(f"output   {path_text(path)} is not there, or has no index")
+        return
+    click.echo(f"state    {_state(run, progress)}: {progress.done:,} done, {progress.failed:,} failed")
+    click.echo(f"output   {path_text(path)}, {bytes_text(progress.bytes)} of this run")
+    _show_problem(settings, run)
+    output = Output(path)
+    try:
+        shares = output.workers(manifest.run)
+    finally:
+        output.close()
+    _table(
+        [
+            [
+                share.worker,
+                count_text(share.items, "item"),
+                bytes_text(share.bytes),
+                count_text(share.commits, "commit"),
+            ]
+            for share in sorted(shares, key=lambda share: share.worker)
+        ]
+    )
+
+
+def read_progress(settings: Settings, run: Run) -> Progress | None:
+    """What the output knows of a run; None if there is no output, or it has never heard of the run."""
+    path = settings.data_dir / run.manifest.output
+    if not path.exists():
+        return None
+    output = Output(path)
+    try:
+        return output.all_progress().get(run.manifest.run)
+    except OutputError:
+        return None
+    finally:
+        output.close()
+
+
+def _state(run: Run, progress: Progress) -> str:
+    if progress.done + progress.failed == run.manifest.items:
+        return "finished"
+    return "cancelled" if run.cancelled else "unfinished"
+
+
+def _show_workers(settings: Settings) -> None:
+    try:
+        with connect(settings, timeout_s=2.0) as connection:
+            cards = Roster(connection).workers()
+    except ClusterError as error:
+        click.echo(f"Workers: not known ({error})")
+        return
+    click.echo(count_text(len(cards), "worker") if cards else "No workers are running.")
+    _table([_worker_row(card) for card in cards])
+
+
+def _worker_row(card: WorkerCard) -> list[str]:
+    fields = card.fields
+    return [
+        card.label,
+        fields.get("state", "?"),
+        count_text(int(fields.get("pool", 0)), "process"),
+        f"{int(fields.get('in_hand', 0)):,} in hand",
+        f"{count_text(int(fields.get('items', 0)), 'item')} done",
+        f"seen {seconds_text(card.silent_s)} ago",
+        fields.get("problem", ""),
+    ]
+
+
+def _show_problem(settings: Settings, run: Run) -> None:
+    try:
+        with connect(settings, timeout_s=2.0) as connection:
+            problem = Roster(connection).problem(run.manifest.run)
+    except ClusterError as error:
+        click.echo(f"workers  not known ({error})")
+        return
+    if problem is not None:
+        click.echo(f"problem  {problem.text} ({problem.worker or 'reconciler'}, {seconds_text(problem.since_s)} ago)")
+
+
+def _table(rows: list[list[str]]) -> None:
+    """Print rows in columns; numbers are not told apart, since each column reads as words."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    for row in rows:
+        click.echo(("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip())

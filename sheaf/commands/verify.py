@@ -1,0 +1,60 @@
+"""`sheaf verify`: is everything in the output that should be, once and whole?"""
+
+from __future__ import annotations
+
+import click
+
+from sheaf.human import bytes_text, count_text, path_text
+from sheaf.locate import locate_existing_output, locate_run
+from sheaf.settings import Settings
+from sheaf.verify import Report, RunReport
+from sheaf.verify import verify as check
+
+#: Problems that are listed; of more, their number is told.
+LISTED_PROBLEMS = 20
+
+
+@click.command(short_help="Check that an output holds everything, once and whole.")
+@click.argument("output")
+@click.option("--run", "run_name", metavar="RUN", help="Count this run's items only [those of all runs in OUTPUT].")
+@click.pass_obj
+def verify(settings: Settings, output: str, run_name: str | None) -> None:
+    """Check OUTPUT against its index and its runs: every byte, every item.
+
+    Exit status 0 if each item is in it once and whole, or among the failures; 1 if one is missing or twice, a record
+    is torn, or there are bytes that nobody committed. OUTPUT may be written to meanwhile.
+
+    \b
+    sheaf verify pages.warc.gz
+    """
+    inside = locate_existing_output(settings.data_dir, output)
+    run = None if run_name is None else locate_run(settings.data_dir, run_name).manifest.run
+    report = check(settings.data_dir, inside, run)
+    _show(report)
+    raise SystemExit(0 if report.ok else 1)
+
+
+def _show(report: Report) -> None:
+    click.echo(f"{path_text(report.output)}: {bytes_text(report.length)} in {count_text(report.commits, 'commit')}")
+    if len(report.runs) > 1:
+        for run in report.runs:
+            click.echo(f"  run {run.run}: {_counts(run)}")
+    click.echo(f"  {_counts(report)}, {report.torn:,} torn")
+    for problem in report.problems[:LISTED_PROBLEMS]:
+        click.echo(f"  wrong: {problem}")
+    if len(report.problems) > LISTED_PROBLEMS:
+        click.echo(f"  … and {len(report.problems) - LISTED_PROBLEMS:,} more")
+    if report.ok:
+        click.echo("OK: every item is in the file once and whole, or among the failures.")
+    elif not report.problems:
+        unfinished = next(run.run for run in report.runs if run.missing)
+        click.echo(f"What is there is right, but not all is there yet: sheaf watch {unfinished}")
+    else:
+        click.echo("NOT OK.")
+
+
+def _counts(counted: Report | RunReport) -> str:
+    return (
+        f"{count_text(counted.items, 'item')}: {counted.done:,} done, {counted.failed:,} failed, "
+        f"{counted.missing:,} missing, {counted.duplicate:,} duplicate"
+    )

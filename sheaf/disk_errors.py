@@ -1,0 +1,57 @@
+"""What the disk and SQLite say when they cannot, said as our errors."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from sheaf.errors import FenceTimeout, IndexForeign, IndexMissing, OutputError, OutputUnwritable
+
+#: SQLite's codes for "another process is at it".
+BUSY_CODES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
+_DISK_CODES = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_NOLFS,
+)
+_FOREIGN_CODES = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)
+
+
+def code_of(error: sqlite3.Error) -> int:
+    """SQLite's primary result code; 0 if the error is not SQLite's but the sqlite3 module's own."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def translate(error: sqlite3.Error, index: Path, busy: str) -> OutputError:
+    """Return our error for SQLite's, or raise it as it is; `busy` is what to say when the index stayed locked."""
+    code = code_of(error)
+    if code in BUSY_CODES:
+        return FenceTimeout(busy)
+    if code in _DISK_CODES:
+        return unwritable(index, str(error))
+    if code in _FOREIGN_CODES:
+        return IndexForeign(
+            f"{index} cannot be read as an index ({error}); if it was damaged, bring it back from a copy "
+            "together with its output, or move both away and submit the run again"
+        )
+    raise error
+
+
+def unwritable(path: Path, why: OSError | str) -> OutputUnwritable:
+    reason = (why.strerror or str(why)) if isinstance(why, OSError) else why
+    return OutputUnwritable(
+        f"{path} cannot be written: {reason}; nothing was committed. Give the disk room, or this user the right to "
+        "write there (the index needs it even for reading); the same commit is then tried again"
+    )
+
+
+def index_missing(output: Path, index: Path) -> IndexMissing:
+    if output.exists():
+        return IndexMissing(
+            f"{output} exists, but its index {index.name} does not, so nothing is known about what is in it and "
+            "it is not touched; choose another output, or bring the index back"
+        )
+    return IndexMissing(f"there is no output {output}, and no index of it; submit the run again to create both")

@@ -1,0 +1,68 @@
+"""Processes that we started, told apart from strangers that were given the same pid later."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+
+class ProcessId(NamedTuple):
+    """A pid, and the moment (boot and clock tick) at which its process began: together they never come twice."""
+
+    pid: int
+    began: str
+
+
+def identify(pid: int) -> ProcessId | None:
+    """Return who has that pid now; None if nobody has it, or only a corpse."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    state, began_ticks = fields[0], fields[19]
+    return None if state in "ZX" else ProcessId(pid, f"{boot}/{began_ticks}")
+
+
+def is_alive(process: ProcessId) -> bool:
+    return identify(process.pid) == process
+
+
+def send_signal(process: ProcessId, number: signal.Signals) -> bool:
+    """Signal a process; False if it is gone. Never hits another process, even if the pid is reused meanwhile."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if not is_alive(process):
+            return False
+        signal.pidfd_send_signal(descriptor, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def wait_gone(processes: Iterable[ProcessId], within_s: float) -> list[ProcessId]:
+    """Wait until the processes have ended; return those that have not."""
+    deadline = time.monotonic() + within_s
+    left = [process for process in processes if is_alive(process)]
+    while left and time.monotonic() < deadline:
+        time.sleep(0.05)
+        left = [process for process in left if is_alive(process)]
+    return left
+
+
+def stop(processes: Iterable[ProcessId], within_s: float) -> None:
+    """Ask processes to end; kill those that have not after `within_s` seconds."""
+    asked = [process for process in processes if send_signal(process, signal.SIGTERM)]
+    stubborn = wait_gone(asked, within_s)
+    for process in stubborn:
+        send_signal(process, signal.SIGKILL)
+    wait_gone(stubborn, 5.0)

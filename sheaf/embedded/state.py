@@ -1,0 +1,135 @@
+"""What `DATA/.sheaf/` says about the embedded cluster: who runs, how to reach Redis, how many workers are wanted."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from sheaf.connection import CLUSTER_FILE
+from sheaf.embedded.processes import ProcessId
+from sheaf.errors import UsageError
+
+#: How the folder of Redis's socket is called, in the system's folder for temporary files.
+SOCKET_FOLDER_PREFIX = "sheaf-"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The files of one data folder's embedded cluster."""
+
+    data_dir: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.data_dir / ".sheaf"
+
+    @property
+    def cluster(self) -> Path:
+        return self.data_dir / CLUSTER_FILE
+
+    @property
+    def workers(self) -> Path:
+        return self.folder / "workers"
+
+    @property
+    def redis(self) -> Path:
+        return self.folder / "redis"
+
+    def log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def make(self) -> None:
+        """Make the data folder and ours in it. Raises UsageError if that is not possible."""
+        try:
+            self.redis.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o664))
+        except OSError as error:
+            raise UsageError(
+                f"the data folder {self.data_dir} cannot be used: {error.strerror} ({error.filename}); "
+                "choose another with --data or SHEAF_DATA_DIR"
+            ) from error
+
+    def lock(self) -> int | None:
+        """Take the supervisor's lock, held until the descriptor is closed or its process ends; None if it is taken."""
+        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o664)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+    @property
+    def locked(self) -> bool:
+        """Whether a supervisor is alive, on whichever side of a container's wall."""
+        if not self.folder.is_dir():
+            return False
+        descriptor = self.lock()
+        if descriptor is None:
+            return True
+        os.close(descriptor)
+        return False
+
+    def wanted_workers(self) -> int:
+        return int(self.workers.read_text())
+
+    def want_workers(self, count: int) -> None:
+        replace_text(self.workers, f"{count}\n")
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterState:
+    """What the supervisor last wrote to `cluster.json`."""
+
+    redis_url: str
+    supervisor: ProcessId
+    #: Redis and the workers, by name.
+    processes: dict[str, ProcessId] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, places: Places) -> Self | None:
+        """None if there is none, or it was cut short by a crash of the machine."""
+        try:
+            values = json.loads(places.cluster.read_text())
+            processes = {name: ProcessId(*each) for name, each in values["processes"].items()}
+            return cls(values["redis_url"], ProcessId(*values["supervisor"]), processes)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, places: Places) -> None:
+        replace_text(places.cluster, json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+
+    def remove_socket(self) -> None:
+        """Remove what a killed supervisor could not: the private folder with Redis's socket."""
+        socket = Path(self.redis_url.removeprefix("unix://"))
+        # No more than that, and only if it is one of ours: the address was read from a file.
+        if socket.parent.name.startswith(SOCKET_FOLDER_PREFIX):
+            with contextlib.suppress(OSError):
+                socket.unlink(missing_ok=True)
+                socket.parent.rmdir()
+
+    def workers(self) -> dict[str, ProcessId]:
+        return {name: process for name, process in self.processes.items() if name.startswith("worker-")}
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file so that nobody ever reads half of it."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft.write_text(text)
+    draft.replace(path)
+
+
+def tail(path: Path, lines: int = 12) -> str:
+    """Return the last lines of a log, for an error message."""
+    try:
+        with open(path, "rb") as log:
+            log.seek(max(0, path.stat().st_size - 4096))
+            return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
+    except FileNotFoundError:
+        return ""

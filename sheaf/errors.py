@@ -1,0 +1,130 @@
+"""Every error that Sheaf raises on purpose, in one tree.
+
+SheafError
+├── UsageError              what was asked for cannot be done as asked; the command line exits with 2
+│   ├── SettingsError       a setting is wrong; names its variable
+│   ├── InputError          an input file or list cannot be used
+│   ├── OutputPathError     the output's path, folder or suffix cannot be used
+│   ├── RunNotFound         no run of that name
+│   └── TaskError           the task cannot be found, imported or called
+├── ClusterError            Redis, or the cluster behind it, cannot serve now; nothing was lost
+│   ├── RedisUnavailable    not reachable, or still loading
+│   ├── RedisDenied         wrong password, or a right is missing
+│   ├── RedisFull           `maxmemory` is reached
+│   └── RedisReadOnly       a replica, or a Redis that cannot write to its disk
+├── RunCancelled            somebody stopped the run; what is done stays, and submitting the same again goes on
+├── LockError
+│   ├── LockTimeout         somebody else kept the lock longer than we were ready to wait
+│   └── LockLost            the lease ran out before we were done
+└── OutputError
+    ├── OutputRefused       the output is not what its index says: a person has to look; nothing was written
+    │   ├── IndexMissing    the output exists, its index does not
+    │   ├── OutputMissing   the index exists, the output does not
+    │   ├── OutputShortened the output is shorter than what was committed
+    │   ├── OutputReplaced  the output is another file than the one that was committed to
+    │   └── IndexForeign    the index is not one of ours, or belongs to another file or a newer version
+    ├── OutputUnwritable    the disk said no (full, read-only, I/O error); nothing was committed, safe to retry
+    └── FenceTimeout        another process holds the index's write transaction; nothing was written, safe to retry
+
+A message says three things: what was found (with its name), why that is a problem, and what to do about it.
+"""
+
+
+class SheafError(Exception):
+    """Catch this to catch everything that Sheaf raises on purpose."""
+
+
+class UsageError(SheafError):
+    """Ask differently: the message says how."""
+
+
+class SettingsError(UsageError):
+    """Correct the environment variable that the message names."""
+
+
+class InputError(UsageError):
+    """Correct the input that the message names; nothing was submitted."""
+
+
+class OutputPathError(UsageError):
+    """Choose another output; nothing was written."""
+
+
+class RunNotFound(UsageError):
+    """Look up the run's name with `sheaf status`."""
+
+
+class TaskError(UsageError):
+    """Correct the task that the message names; no item was run."""
+
+
+class ClusterError(SheafError):
+    """Wait, or repair Redis; the truth is on the volume, so nothing is lost."""
+
+
+class RedisUnavailable(ClusterError):
+    """Start Redis, or correct SHEAF_REDIS_URL; workers wait and come back by themselves."""
+
+
+class RedisDenied(ClusterError):
+    """Correct the user or the password (SHEAF_REDIS_USER, SHEAF_REDIS_PASSWORD or ..._FILE)."""
+
+
+class RedisFull(ClusterError):
+    """Raise Redis's `maxmemory`, or wait until the queue has drained."""
+
+
+class RedisReadOnly(ClusterError):
+    """Point SHEAF_REDIS_URL at the primary, or give Redis's disk room; reads still work."""
+
+
+class RunCancelled(SheafError):
+    """Submit the same again to go on with the run."""
+
+
+class LockError(SheafError):
+    """The lock in Redis could not be had or kept; the output itself is never at risk."""
+
+
+class LockTimeout(LockError):
+    """Somebody else holds the lock; the message names who. Safe to retry."""
+
+
+class LockLost(LockError):
+    """The lease ran out, or Redis forgot it; whoever needs the lock asks again."""
+
+
+class OutputError(SheafError):
+    """The output could not be written to or read."""
+
+
+class OutputRefused(OutputError):
+    """Look at the file: it is not what its index says. Nothing was written, nor will be until that is settled."""
+
+
+class IndexMissing(OutputRefused):
+    """The file is not ours, or its index was removed: choose another name, or bring the index back."""
+
+
+class OutputMissing(OutputRefused):
+    """Bring the file back, or remove its index too and submit the run anew."""
+
+
+class OutputShortened(OutputRefused):
+    """Bring the file back from a copy: committed bytes are gone."""
+
+
+class OutputReplaced(OutputRefused):
+    """Bring the right file back: what lies there is another one."""
+
+
+class IndexForeign(OutputRefused):
+    """What lies at the index's path is not this output's index."""
+
+
+class OutputUnwritable(OutputError):
+    """Give the disk room or repair it. Nothing was committed; the same commit may be tried again."""
+
+
+class FenceTimeout(OutputError):
+    """Another process holds the index's write transaction. Nothing was written; safe to retry."""

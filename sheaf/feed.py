@@ -1,0 +1,91 @@
+"""Put batches on the queue: the first ones of a new run, and every one that Redis has lost.
+
+The volume says what must be done and what is done; Redis says what is queued or under a lease. What is in none of the
+last three is put (back) on the queue. The same step starts a run, tops up the bounded queue of a long one, and repairs
+a Redis that was flushed, restarted or replaced.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from sheaf.batch import Batch, batch_id
+from sheaf.errors import OutputError, OutputRefused
+from sheaf.output import Output
+from sheaf.queue import BatchQueue, Snapshot
+from sheaf.run import Run, list_runs
+
+logger = logging.getLogger(__name__)
+
+#: Seconds for which a run whose output was refused is left alone before it is tried again.
+PROBLEM_S = 30
+
+
+class Feeder:
+    """Compares volume and queue. Not thread-safe; hold `keys.RECONCILER_LOCK` while feeding: two at once waste work."""
+
+    def __init__(self, data_dir: Path, queue: BatchQueue, room: int) -> None:
+        self._data_dir = data_dir
+        self._queue = queue
+        #: Batches that may stand on the queue.
+        self._room = room
+        #: Names of runs that need no more looks.
+        self._finished: set[str] = set()
+        self._outputs: dict[str, Output] = {}
+
+    def feed(self) -> int:
+        """Look at every unfinished run, oldest first; return how many batches were put on the queue."""
+        put = 0
+        for name in list_runs(self._data_dir):
+            if name not in self._finished:
+                run = Run.open(self._data_dir, name)
+                if run.finished:
+                    self._finished.add(name)
+                elif not run.cancelled:
+                    put += self.feed_run(run)
+        return put
+
+    def feed_run(self, run: Run) -> int:
+        """Put as many of one run's missing batches on the queue as there is room for."""
+        # Redis first, the index second: a batch that is committed and let go in between is then seen as done.
+        snapshot = self._queue.snapshot()
+        room = self._room - len(snapshot.queued)
+        if room <= 0 or self._queue.problem(run.manifest.run) is not None:
+            return 0
+        try:
+            return self._queue.put(self._missing(run, snapshot, room))
+        except OutputRefused as error:
+            self._queue.set_problem(run.manifest.run, str(error), worker="", ttl_s=PROBLEM_S)
+        except OutputError as error:
+            logger.warning(
+                "index cannot be read now", extra={"action": "feed", "run": run.manifest.run, "why": str(error)}
+            )
+        return 0
+
+    def _missing(self, run: Run, snapshot: Snapshot, room: int) -> Iterator[Batch]:
+        manifest = run.manifest
+        output = self._output(manifest.output)
+        # A copied or restored volume may hold runs that this index has never heard of.
+        output.register_run(manifest.run, manifest.items, manifest.batch_size)
+        progress = output.progress(manifest.run)
+        if progress.done + progress.failed == manifest.items:
+            run.mark_finished()
+            return
+        for number in output.unfinished_batches(manifest.run):
+            name = batch_id(manifest.run, number)
+            if name not in snapshot.queued and name not in snapshot.leased:
+                yield manifest.batch(number)
+                room -= 1
+                if room == 0:
+                    return
+
+    def _output(self, name: str) -> Output:
+        if name not in self._outputs:
+            self._outputs[name] = Output(self._data_dir / name)
+        return self._outputs[name]
+
+    def close(self) -> None:
+        for output in self._outputs.values():
+            output.close()

@@ -1,0 +1,55 @@
+"""Record formats: how one item's result becomes the bytes of its record. The output's suffix chooses."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from sheaf.batch import Item
+from sheaf.errors import OutputPathError
+from sheaf.formats.page import Exchange, Page
+
+__all__ = ["SUFFIXES", "Exchange", "Format", "Page", "format_for"]
+
+#: The suffixes an output may have, the default first.
+SUFFIXES = (".warc.gz", ".warc", ".jsonl", ".jsonl.gz", ".html", ".txt")
+
+
+class Format(Protocol):
+    """Turns results into records. A record is whole by itself: the output is their concatenation, in any order."""
+
+    @property
+    def keeps_coding(self) -> bool:
+        """Whether a page's body is stored content-encoded, as it was received."""
+
+    def header(self, name: str) -> bytes:
+        """Return the bytes that the output of that file name begins with, before any record."""
+
+    def page(self, page: Page) -> bytes:
+        """Encode a loaded page."""
+
+    def value(self, item: Item, value: object) -> bytes:
+        """Encode what a function returned. Raises TaskError if the format cannot hold it."""
+
+
+def format_for(name: str) -> Format:
+    """Return the format that a file name's suffix asks for. Raises OutputPathError for any other suffix."""
+    suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), None)
+    if suffix in (".warc.gz", ".warc"):
+        from sheaf.formats.warc import WarcFormat
+
+        return WarcFormat(compressed=suffix == ".warc.gz")
+    if suffix in (".jsonl", ".jsonl.gz"):
+        from sheaf.formats.jsonl import JsonLinesFormat
+
+        return JsonLinesFormat(compressed=suffix == ".jsonl.gz")
+    if suffix == ".html":
+        from sheaf.formats.text import HtmlFormat
+
+        return HtmlFormat()
+    if suffix == ".txt":
+        from sheaf.formats.text import TextFormat
+
+        return TextFormat()
+    raise OutputPathError(
+        f"{name!r} has no suffix that names a record format; end the output's name with one of {', '.join(SUFFIXES)}"
+    )

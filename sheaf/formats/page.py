@@ -1,0 +1,67 @@
+"""A page as it was loaded: every request that led to it and every answer. What the record formats encode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sheaf.batch import Item
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and the response to it. A page has one, and one more for each redirect that led to it."""
+
+    #: The URL that was asked for, normalised, without fragment.
+    url: str
+    #: The request's head as it was sent (over HTTP/2: what it says in HTTP/1.1 syntax), with its closing blank line.
+    request: bytes
+    #: As WARC-Protocol names it: `http/1.0`, `http/1.1`, `h2`.
+    protocol: str
+    status: int
+    reason: str
+    #: The response's header lines as received, each with its line end; neither status line nor blank line.
+    head: list[bytes]
+    #: Without transfer coding; without content coding too where `decoded` is true.
+    body: bytes
+    #: The address that answered.
+    ip: str
+    #: When the request began, in seconds since the epoch.
+    started: float
+    elapsed_s: float
+    #: Whether the client removed the content coding that the header lines still name.
+    decoded: bool = False
+    #: Why the body ends early, in WARC's words: `length`, `time`, `disconnect`; None for a whole body.
+    truncated: str | None = None
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """Name and value of every header line, in the order received; bytes outside ASCII read as Latin-1."""
+        return [parse_header(line) for line in self.head]
+
+    def header(self, name: str) -> str | None:
+        """The value of the first header of that name, or None."""
+        wanted = name.lower().encode() + b":"
+        length = len(wanted)
+        for line in self.head:
+            if line[:length].lower() == wanted:
+                return line[length:].strip().decode("latin-1")
+        return None
+
+
+@dataclass(slots=True)
+class Page:
+    """What one item of the `load` task became."""
+
+    item: Item
+    #: Redirects first, the page itself last; never empty.
+    exchanges: list[Exchange] = field(default_factory=list)
+
+    @property
+    def final(self) -> Exchange:
+        """The exchange that holds the page itself."""
+        return self.exchanges[-1]
+
+
+def parse_header(line: bytes) -> tuple[str, str]:
+    name, _, value = line.partition(b":")
+    return name.strip().decode("latin-1"), value.strip().decode("latin-1")

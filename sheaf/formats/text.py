@@ -1,0 +1,59 @@
+"""The combined file: every page decoded to UTF-8, each under one line that names its URL."""
+
+from __future__ import annotations
+
+from sheaf.batch import Item
+from sheaf.errors import TaskError
+from sheaf.formats.charset import decode, is_text
+from sheaf.formats.page import Page
+
+
+class _CombinedFormat:
+    keeps_coding = False
+    suffix = ""
+
+    def header(self, name: str) -> bytes:  # noqa: ARG002
+        return b""
+
+    def page(self, page: Page) -> bytes:
+        final = page.final
+        content_type = final.header("content-type")
+        title = f"{page.item.index} {page.item.text}"
+        if len(page.exchanges) > 1:
+            title += f" redirected to {final.url}"
+        if not is_text(content_type, final.body):
+            return self.heading(f"{title} ({content_type or 'no type'}, {len(final.body)} bytes, not text: left out)")
+        text = decode(final.body, content_type).text
+        return self.heading(title) + text.encode() + (b"" if text.endswith("\n") else b"\n")
+
+    def value(self, item: Item, value: object) -> bytes:
+        raise TaskError(
+            f"item {item.index} gave a {type(value).__name__}, but a {self.suffix} output holds loaded pages only; "
+            "choose an output that ends with .jsonl"
+        )
+
+    def heading(self, title: str) -> bytes:
+        raise NotImplementedError
+
+
+class HtmlFormat(_CombinedFormat):
+    """Pages under `<!-- sheaf <index> <url> -->`."""
+
+    suffix = ".html"
+
+    def heading(self, title: str) -> bytes:
+        # Without a `>` no text can end the comment.
+        return f"<!-- sheaf {_one_line(title).replace('>', '%3E')} -->\n".encode()
+
+
+class TextFormat(_CombinedFormat):
+    """Pages under `# <index> <url>`."""
+
+    suffix = ".txt"
+
+    def heading(self, title: str) -> bytes:
+        return f"# {_one_line(title)}\n".encode()
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).encode(errors="replace").decode()

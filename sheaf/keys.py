@@ -1,0 +1,59 @@
+"""Every key that Sheaf uses in Redis, with its type, its content and its life.
+
+RQ's own keys (`rq:…`) are written by RQ's code when batches are queued, and by our scripts where RQ's entry has to
+change in one step with ours: when a batch is claimed, finished or put back (`docs/decisions/0003-claiming-a-batch.md`),
+and when a worker shows itself.
+"""
+
+#: The one queue. list of job ids; RQ's, we push with RQ and pop with `claim.lua`.
+QUEUE = "sheaf"
+RQ_QUEUE = f"rq:queue:{QUEUE}"
+#: zset of `<job id>:lease`, score +inf; RQ's registry of started jobs, so that `rq info` shows them. RQ's clean-up,
+#: which any `rq info` runs, touches only entries whose score has passed, so never ours.
+RQ_STARTED = f"rq:wip:{QUEUE}"
+#: zset of job ids; RQ's registry of failed jobs: other programs' jobs that were found on our queue.
+RQ_FAILED = f"rq:failed:{QUEUE}"
+#: hash; RQ's job, 1.5 to 2 KB, deleted when the batch is committed.
+RQ_JOB_PREFIX = "rq:job:"
+#: hash, one per live worker, and two sets of these hashes' keys: what `rq info` lists. They expire like our card.
+RQ_WORKER_PREFIX = "rq:worker:"
+RQ_WORKERS = "rq:workers"
+RQ_QUEUE_WORKERS = f"rq:workers:{QUEUE}"
+
+#: zset of batch ids, score = the moment (ms, Redis's clock) at which the lease runs out.
+LEASES = "sheaf:leases"
+#: hash batch id -> worker id that holds the lease; a field lives as long as its lease.
+OWNERS = "sheaf:owners"
+#: hash batch id -> how many times it was claimed; a field lives until the batch is finished.
+CLAIMS = "sheaf:claims"
+#: string, one per worker: its last claim's request and answer, for a claim whose answer was lost; lives half a lease.
+CLAIMED_PREFIX = "sheaf:claimed:"
+#: pub/sub channel: something was put on the queue; idle workers listen so that they need not poll.
+BELL = "sheaf:bell"
+
+#: hash, one per live worker: label, pid, pool, state, batches, items, …; expires two leases after the last beat.
+WORKER_PREFIX = "sheaf:worker:"
+#: set of worker ids that may be alive; those whose hash has expired are dropped when read.
+WORKERS = "sheaf:workers"
+
+#: hash, one per run: why nothing goes on (`problem`, `since_ms`, `worker`); expires by itself when not renewed.
+PROBLEM_PREFIX = "sheaf:problem:"
+
+#: hash, one per lock: holder, label, token, since_ms, until_ms, lease_ms. Lives while held; expires with the lease.
+LOCK_PREFIX = "sheaf:lock:"
+#: string; the counter behind a lock's tokens. Lives for ever (a flushed one is lifted by the index's highest token).
+LOCK_TOKEN_SUFFIX = ":token"  # noqa: S105  not a password
+#: list of waiters' ids in order of arrival. Lives while somebody waits, and at most a minute longer.
+LOCK_WAITERS_SUFFIX = ":waiters"
+#: hash waiter id -> ms of its last sign of life; a waiter silent for too long is skipped. Lives as long as the list.
+LOCK_SEEN_SUFFIX = ":seen"
+#: list of one entry: "your turn"; the waiter blocks on it. Expires after some seconds.
+LOCK_WAKE_SUFFIX = ":wake:"
+
+#: The reconciler's and the feeding producer's lock: one at a time looks for batches to put back.
+RECONCILER_LOCK = "reconciler"
+
+
+def output_lock(path: str) -> str:
+    """The lock's name for an output, by its path inside the data folder (the same in every container)."""
+    return f"output:{path}"

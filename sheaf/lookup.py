@@ -1,0 +1,216 @@
+"""What the index knows: progress, what is left, failures, and where a record lies. Any process may ask at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sheaf.batch import Batch
+from sheaf.errors import OutputError, OutputMissing, OutputShortened, UsageError
+from sheaf.index import Index
+from sheaf.ranges import place_of, set_bits, unpack, unpack_ranges
+from sheaf.settle import RunRow, find_run
+
+#: Rows read at once: between two pages nothing is held, so SQLite's log does not grow while a caller thinks.
+PAGE_ROWS = 1000
+_PROGRESS = "SELECT run, items, done, failed, bytes, started, last_commit FROM runs"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is."""
+
+    items: int
+    done: int
+    failed: int
+    #: Bytes of its records in the output.
+    bytes: int
+    #: When the run was registered, and when it was last committed to (0: never); seconds since 1970.
+    started: float
+    last_commit: float
+
+    @property
+    def finished(self) -> bool:
+        return self.done + self.failed == self.items
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerShare:
+    """What one worker has contributed to a run."""
+
+    worker: str
+    #: Items it settled: done or failed.
+    items: int
+    bytes: int
+    commits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An item that failed for good."""
+
+    index: int
+    error: str
+    message: str
+    attempts: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a record lies in the output."""
+
+    index: int
+    offset: int
+    length: int
+
+
+def remaining(index: Index, run: str, batch: Batch) -> list[int]:
+    """The batch's items that are neither done nor failed."""
+    with index.reading() as connection:
+        row = connection.execute(
+            "SELECT left, settled FROM batches WHERE run = ? AND number = ?",
+            (find_run(connection, run).id, batch.number),
+        ).fetchone()
+    if row is None:
+        return list(range(batch.first, batch.end))
+    left, settled = row
+    if left == 0:
+        return []
+    open_bits = ((1 << batch.count) - 1) & ~int.from_bytes(settled, "little")
+    return [batch.first + position for position in set_bits(open_bits)]
+
+
+def unfinished_batches(index: Index, run: str) -> Iterator[int]:
+    """Numbers of the batches that are not complete, ascending. What completes meanwhile may still be among them."""
+    with index.reading() as connection:
+        row = find_run(connection, run)
+    number, end = row.complete_below, -(-row.items // row.batch_size)
+    while number < end:
+        complete = _complete_batches(index, row, number)
+        for found in complete:
+            yield from range(number, found)
+            number = found + 1
+        if len(complete) < PAGE_ROWS:
+            yield from range(number, end)
+            return
+
+
+def _complete_batches(index: Index, run: RunRow, number: int) -> list[int]:
+    with index.reading() as connection:
+        rows = connection.execute(
+            "SELECT number FROM batches WHERE run = ? AND number >= ? AND left = 0 ORDER BY number LIMIT ?",
+            (run.id, number, PAGE_ROWS),
+        )
+        return [found for (found,) in rows]
+
+
+def progress(index: Index, run: str) -> Progress:
+    with index.reading() as connection:
+        row = connection.execute(f"{_PROGRESS} WHERE id = ?", (find_run(connection, run).id,)).fetchone()
+    return Progress(*row[1:])
+
+
+def all_progress(index: Index) -> dict[str, Progress]:
+    with index.reading() as connection:
+        rows = connection.execute(f"{_PROGRESS} ORDER BY id").fetchall()
+    return {run: Progress(*values) for run, *values in rows}
+
+
+def workers(index: Index, run: str) -> list[WorkerShare]:
+    """Who has settled how much of the run, the largest share first."""
+    with index.reading() as connection:
+        rows = connection.execute(
+            "SELECT workers.worker, items, bytes, commits FROM shares JOIN workers ON workers.id = shares.worker "
+            "WHERE run = ? ORDER BY items DESC, workers.worker",
+            (find_run(connection, run).id,),
+        ).fetchall()
+    return [WorkerShare(*row) for row in rows]
+
+
+def failures(index: Index, run: str) -> Iterator[Failure]:
+    """The run's failed items, in the items' order."""
+    after = -1
+    while True:
+        with index.reading() as connection:
+            rows = connection.execute(
+                "SELECT item, error, message, attempts, at FROM failures WHERE run = ? AND item > ? "
+                "ORDER BY item LIMIT ?",
+                (find_run(connection, run).id, after, PAGE_ROWS),
+            ).fetchall()
+        for row in rows:
+            yield Failure(*row)
+        if len(rows) < PAGE_ROWS:
+            return
+        after = rows[-1][0]
+
+
+def find_record(index: Index, run: str, item: int) -> Place:
+    """Return where the item's record lies. Raises UsageError that says why there is none."""
+    with index.reading() as connection:
+        row = find_run(connection, run)
+        if not 0 <= item < row.items:
+            raise UsageError(f"run {run} has items 0 to {row.items - 1}, but no item {item}")
+        batch = connection.execute(
+            "SELECT commits FROM batches WHERE run = ? AND number = ?", (row.id, item // row.batch_size)
+        ).fetchone()
+        for commit in unpack(batch[0]) if batch else ():
+            ranges, lengths, offset = connection.execute(
+                "SELECT ranges, lengths, offset FROM commits WHERE id = ?", (commit,)
+            ).fetchone()
+            place = place_of(unpack_ranges(ranges), item)
+            if place is not None:
+                sizes = unpack(lengths)
+                return Place(item, offset + sum(sizes[:place]), sizes[place])
+        failure = connection.execute(
+            "SELECT error, message FROM failures WHERE run = ? AND item = ?", (row.id, item)
+        ).fetchone()
+    if failure:
+        raise UsageError(f"item {item} of run {run} failed, so it has no record: {failure[0]}: {failure[1]}")
+    raise UsageError(f"item {item} of run {run} is not done yet, so it has no record; `sheaf watch {run}` follows it")
+
+
+def places(index: Index, run: str) -> Iterator[Place]:
+    """Where the run's records lie, in the file's order."""
+    after = 0
+    while True:
+        with index.reading() as connection:
+            row = connection.execute(
+                "SELECT id, ranges, lengths, offset FROM commits WHERE run = ? AND id > ? ORDER BY id LIMIT 1",
+                (find_run(connection, run).id, after),
+            ).fetchone()
+        if row is None:
+            return
+        after, ranges, lengths, offset = row
+        items = (item for first, end in unpack_ranges(ranges) for item in range(first, end))
+        for item, length in zip(items, unpack(lengths), strict=True):
+            yield Place(item, offset, length)
+            offset += length
+
+
+def read_record(index: Index, place: Place) -> bytes:
+    """Read one record. Raises OutputMissing, OutputShortened."""
+    return next(read_records(index, iter((place,))))[1]
+
+
+def read_records(index: Index, wanted: Iterator[Place]) -> Iterator[tuple[int, bytes]]:
+    """Read records from the output, one after the other."""
+    try:
+        with open(index.output, "rb") as source:
+            for place in wanted:
+                source.seek(place.offset)
+                record = source.read(place.length)
+                if len(record) < place.length:
+                    raise OutputShortened(
+                        f"{index.output} ends within the record of item {place.index}, at byte "
+                        f"{place.offset + len(record)}: committed bytes are gone; bring the file back from a copy"
+                    )
+                yield place.index, record
+    except FileNotFoundError as error:
+        raise OutputMissing(
+            f"{index.output} is gone, but its index {index.path.name} is there; bring the file back"
+        ) from error
+    except OSError as error:
+        raise OutputError(
+            f"{index.output} cannot be read: {error.strerror}; look at the disk and the rights"
+        ) from error

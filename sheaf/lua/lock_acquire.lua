@@ -1,0 +1,66 @@
+-- lock_acquire.lua: takes the lock if it is free and this waiter's turn; else queues up, or shows a sign of life.
+--
+-- KEYS 1-4  as in lock_waiters.lua, which is put before this
+-- ARGV 1    the waiter's id, unique to this attempt
+--      2    label, for people
+--      3    length of the lease, ms
+--      4    floor: the token will be greater
+--      5    silence_ms: a waiter silent for longer is taken for dead
+--      6    prefix of the wake lists, sheaf:lock:<name>:wake:
+-- Returns {token, 0, '', '', 0} when the lock is ours,
+--         {0, ms left of the lease, holder, holder's label, ms it is held} when somebody else has it,
+--         {0, 0, next waiter, '', 0} when it is free, but another waiter's turn
+
+local waiter, lease_ms = ARGV[1], tonumber(ARGV[3])
+local now = milliseconds()
+
+-- A first write that Redis never refuses: when Redis is full, it lets a script go on that has begun to write.
+redis.call('HDEL', KEYS[4], '')
+
+local held = redis.call('HMGET', KEYS[1], 'holder', 'label', 'token', 'since_ms', 'until_ms', 'lease_ms')
+local holder = held[1]
+local left = 0
+if holder then
+  left = held[5] - now
+  if left > tonumber(held[6]) then
+    -- The clock was set back: no lease has more left than its whole length.
+    left = tonumber(held[6])
+    redis.call('HSET', KEYS[1], 'until_ms', now + left)
+    redis.call('PEXPIRE', KEYS[1], left)
+  end
+end
+
+if left > 0 and holder == waiter then
+  -- A replay: we have it already, but the answer was lost.
+  return {tonumber(held[3]), 0, '', '', 0}
+end
+
+local head
+if left <= 0 then
+  head = first_waiter(now, tonumber(ARGV[5]))
+  if not head or head == waiter then
+    redis.call('LREM', KEYS[3], 0, waiter)
+    redis.call('HDEL', KEYS[4], waiter)
+    local token = math.max(tonumber(redis.call('GET', KEYS[2]) or 0), tonumber(ARGV[4])) + 1
+    redis.call('SET', KEYS[2], string.format('%.0f', token))
+    redis.call('HSET', KEYS[1], 'holder', waiter, 'label', ARGV[2], 'token', string.format('%.0f', token),
+      'since_ms', now, 'until_ms', now + lease_ms, 'lease_ms', lease_ms)
+    redis.call('PEXPIRE', KEYS[1], lease_ms)
+    return {token, 0, '', '', 0}
+  end
+  -- Whoever let go of the lock may have died before it could tell.
+  wake(ARGV[6], head)
+end
+
+if redis.call('HEXISTS', KEYS[4], waiter) == 0 then
+  redis.call('RPUSH', KEYS[3], waiter)
+end
+redis.call('HSET', KEYS[4], waiter, now)
+-- Nothing stays behind when all waiters have died.
+redis.call('PEXPIRE', KEYS[3], 60000)
+redis.call('PEXPIRE', KEYS[4], 60000)
+
+if left > 0 then
+  return {0, left, holder, held[2], now - held[4]}
+end
+return {0, 0, head, '', 0}

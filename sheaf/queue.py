@@ -1,0 +1,237 @@
+"""Step 2 of 6: the queue in Redis. A batch is one RQ job; who works on it is told by a lease.
+
+    put (RQ) ──► queued ──claim──► leased ──finish──► gone
+                   ▲                 │ ▲
+                   └──hand back, ────┘ └─renew
+                      or lease ran out
+
+RQ writes the jobs and shows them (`rq info`); taking them is ours, because RQ's own way loses or strands a job when a
+worker is stopped or killed at the wrong moment. A job holds a reference to its items, never the items.
+
+Redis may forget all of this at any time: the volume knows what is left to do, and `sheaf.feed` puts it back.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import secrets
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import redis
+import rq
+from rq.queue import EnqueueData
+from rq.serializers import JSONSerializer
+
+from sheaf import keys
+from sheaf.batch import Batch, parse_batch_id
+from sheaf.bell import Bell
+from sheaf.connection import redis_errors
+from sheaf.errors import UsageError
+from sheaf.roster import Problem, Roster, WorkerCard, rq_time
+from sheaf.scripts import Script
+
+__all__ = ["BatchQueue", "Claims", "Problem", "Snapshot", "WorkerCard", "run_batch"]
+
+#: Jobs that are put on the queue in one transaction.
+CHUNK = 500
+#: What RQ would call for a job.
+FUNCTION = "sheaf.queue.run_batch"
+#: What `rq` shows for a job that another program has put on our queue.
+FOREIGN = (
+    f"The queue {keys.QUEUE!r} belongs to Sheaf, whose workers run batches of Sheaf's runs only. "
+    "Put this job on a queue of another name."
+)
+
+
+def run_batch(run: str, first: int = 0, count: int = 0) -> NoReturn:
+    """Say what is wrong: Sheaf's workers never call what a job names; only a stock `rq worker` gets here."""
+    raise UsageError(
+        f"{count} items of run {run!r}, from item {first} on, are for a worker of Sheaf, and a stock `rq worker` took "
+        "them: stop it, and start `sheaf-worker` (or `sheaf up`). Nothing is lost: they are put back on the queue"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is queued and what is leased, at one moment."""
+
+    #: Ids of the queued batches.
+    queued: set[str]
+    #: Batch id -> (worker, ms left; negative: the lease ran out and was not reaped yet).
+    leased: dict[str, tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a claim brought."""
+
+    #: (run, number, how often the batch was claimed, this time included).
+    batches: list[tuple[str, int, int]] = field(default_factory=list)
+    #: How many are left on the queue.
+    left: int = 0
+    #: Ids of other programs' jobs that stood on our queue; they were moved to RQ's failed jobs, with the reason.
+    foreign: list[str] = field(default_factory=list)
+
+
+class BatchQueue(Roster):
+    """The queue, the leases, and (from Roster) the workers' cards. Thread-safe, but for `wait()`: one thread."""
+
+    def __init__(self, connection: redis.Redis) -> None:
+        super().__init__(connection)
+        self._rq = rq.Queue(keys.QUEUE, connection=connection, serializer=JSONSerializer)
+        self._bell = Bell(connection)
+        self._claim = Script(connection, "claim")
+        self._renew = Script(connection, "renew")
+        self._finish = Script(connection, "finish")
+        self._put_back = Script(connection, "put_back")
+        self._snapshot = Script(connection, "snapshot")
+        #: The claim whose answer is still owed to us.
+        self._request = secrets.token_hex(8)
+        #: The longest lease that was asked for, ms.
+        self._longest_ms = 0
+        #: Guards `_let_go`, and keeps a renewal from overlapping with letting go.
+        self._turn = threading.Lock()
+        #: Batches let go of lately -> until when (monotonic) a renewal may still name them.
+        self._let_go: dict[str, float] = {}
+
+    def put(self, batches: Iterable[Batch]) -> int:
+        """Put batches at the end of the queue, as RQ jobs, and ring the bell; return how many.
+
+        `batches` is read lazily. When a ClusterError is raised, some may be on the queue: look at a fresh `snapshot()`
+        before putting the rest. A batch that is queued twice does no harm.
+        """
+        put = 0
+        stream = iter(batches)
+        while chunk := list(itertools.islice(stream, CHUNK)):
+            with redis_errors(), self._connection.pipeline() as pipe:
+                self._rq.enqueue_many([_job(batch) for batch in chunk], pipeline=pipe)
+                pipe.publish(keys.BELL, len(chunk))
+                pipe.execute()
+            put += len(chunk)
+        return put
+
+    def length(self) -> int:
+        """How many batches are queued."""
+        with redis_errors():
+            return int(self._connection.llen(keys.RQ_QUEUE))
+
+    def snapshot(self) -> Snapshot:
+        """See what is queued and what is leased, at one moment."""
+        queued, leases, owners, now_ms = self._snapshot([], [keys.RQ_QUEUE, keys.LEASES, keys.OWNERS])
+        owner = {name.decode(): worker.decode() for name, worker in _pairs(owners)}
+        return Snapshot(
+            queued={name.decode() for name in queued},
+            leased={
+                name.decode(): (owner.get(name.decode(), ""), round(float(until_ms)) - int(now_ms))
+                for name, until_ms in _pairs(leases)
+            },
+        )
+
+    def claim(self, worker: str, limit: int, lease_s: float) -> Claims:
+        """Take up to `limit` batches from the front of the queue and lease them to `worker`, in one step. Never blocks.
+
+        A claim whose answer was lost is made up for by the next one, which returns the same batches. For one worker.
+        """
+        answer, left = self._claim(
+            [
+                keys.RQ_QUEUE,
+                keys.LEASES,
+                keys.OWNERS,
+                keys.CLAIMS,
+                keys.RQ_STARTED,
+                keys.RQ_FAILED,
+                keys.CLAIMED_PREFIX + worker,
+            ],
+            [worker, limit, self._lease_ms(lease_s), self._request, rq_time(), FOREIGN],
+        )
+        self._request = secrets.token_hex(8)
+        taken = json.loads(answer)
+        with self._turn:
+            for name, _ in taken["batches"]:
+                self._let_go.pop(name, None)
+        batches = [(*parse_batch_id(name), int(claims)) for name, claims in taken["batches"]]
+        return Claims(batches, int(left), list(taken["foreign"]))
+
+    def renew(self, worker: str, ids: Sequence[str], lease_s: float) -> list[str]:
+        """Give leases their full length again; make those anew that Redis has forgotten.
+
+        Returns the ids that somebody else holds by now. Ids that another thread has just let go of are passed over.
+        """
+        lease_ms = self._lease_ms(lease_s)
+        with self._turn:
+            now = time.monotonic()
+            self._let_go = {name: until for name, until in self._let_go.items() if until > now}
+            held = [name for name in ids if name not in self._let_go]
+            if not held:
+                return []
+            lost = self._renew([keys.LEASES, keys.OWNERS, keys.RQ_QUEUE, keys.RQ_STARTED], [worker, lease_ms, *held])
+        return [name.decode() for name in lost]
+
+    def finish(self, worker: str, ids: Sequence[str]) -> None:
+        """Let go of batches for good, with all that Redis knows of them; those that others hold are left alone."""
+        if ids:
+            with self._turn:
+                self._note_let_go(ids)
+                self._finish(
+                    [keys.LEASES, keys.OWNERS, keys.CLAIMS, keys.RQ_QUEUE, keys.RQ_STARTED, keys.RQ_FAILED],
+                    [worker, *ids],
+                )
+
+    def hand_back(self, worker: str, ids: Sequence[str]) -> None:
+        """Put this worker's batches back to the front of the queue; those that are not its own are passed over."""
+        if ids:
+            with self._turn:
+                self._note_let_go(ids)
+                self._put_back_to_front(worker, ids)
+
+    def reap(self) -> list[str]:
+        """Put every batch whose lease ran out back to the front of the queue; return their ids."""
+        return self._put_back_to_front("", [])
+
+    def wait(self, timeout_s: float) -> bool:
+        """Sleep until something may be on the queue (True), the time is over, or `interrupt()` is called (False)."""
+        return self._bell.wait(timeout_s)
+
+    def interrupt(self) -> None:
+        """End another thread's `wait()`."""
+        self._bell.interrupt()
+
+    def close(self) -> None:
+        """Stop listening for the bell."""
+        self._bell.close()
+
+    def _put_back_to_front(self, worker: str, ids: Sequence[str]) -> list[str]:
+        put_back = self._put_back(
+            [keys.RQ_QUEUE, keys.LEASES, keys.OWNERS, keys.RQ_STARTED],
+            [worker, self._longest_ms, rq_time(), keys.BELL, *ids],
+        )
+        return [name.decode() for name in put_back]
+
+    def _note_let_go(self, ids: Sequence[str]) -> None:
+        # Longer than any list of ids lives between being made and being passed to `renew()`.
+        self._let_go.update(dict.fromkeys(ids, time.monotonic() + 60))
+
+    def _lease_ms(self, lease_s: float) -> int:
+        lease_ms = round(lease_s * 1000)
+        self._longest_ms = max(self._longest_ms, lease_ms)
+        return lease_ms
+
+
+def _job(batch: Batch) -> EnqueueData:
+    return rq.Queue.prepare_data(
+        FUNCTION,
+        args=(batch.run, batch.first, batch.count),
+        job_id=batch.id,
+        description=f"items {batch.first} to {batch.end - 1} of run {batch.run}",
+        timeout=-1,
+        result_ttl=0,
+    )
+
+
+def _pairs(flat: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
+    return zip(flat[::2], flat[1::2], strict=True)

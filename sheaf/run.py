@@ -1,0 +1,197 @@
+"""A run on the volume: its manifest and its items, in `runs/<id>/`. What must be done is written here, once.
+
+    runs/<id>/run.json        the manifest
+    runs/<id>/items           one item per line, UTF-8
+    runs/<id>/items.offsets   where every 16th item's line starts (unsigned 64-bit, little-endian)
+    runs/<id>/rejected.jsonl  input lines that could not be used, with line number and reason
+    runs/<id>/finished        exists when every item is in the output or among the failures
+    runs/<id>/cancelled       exists when a person stopped the run; the same submission resumes it
+
+A run that is still being written is `runs/.<id>`, so whoever finds `runs/<id>` finds it whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from sheaf.batch import Batch, Item
+from sheaf.errors import RunNotFound
+
+#: The manifest's version; a reader refuses a newer one.
+MANIFEST_VERSION = 1
+#: One offset is kept per so many items: 0.5 bytes an item, and at most 15 lines to skip.
+OFFSET_STRIDE = 16
+_OFFSET = struct.Struct("<Q")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a run is. Written once; never changed."""
+
+    #: The run's name: the moment of its submission (UTC) and six random hex digits. Sorts by age.
+    run: str
+    #: `load`, or the user's `module:function`.
+    task: str
+    #: The task's options, as JSON.
+    options: Mapping[str, Any]
+    #: The output's path inside the data folder.
+    output: str
+    #: How many items.
+    items: int
+    #: Items per batch; the last batch may be shorter.
+    batch_size: int
+    #: Equal for two submissions of the same task, options, items and output.
+    fingerprint: str
+    #: When it was submitted, ISO 8601 UTC.
+    created: str
+    #: Names of the input files, for people.
+    source: str = ""
+    #: Input lines that were rejected, and those that were left out as duplicates.
+    rejected: int = 0
+    duplicates: int = 0
+    version: int = MANIFEST_VERSION
+
+    @property
+    def batches(self) -> int:
+        return -(-self.items // self.batch_size)
+
+    def batch(self, number: int) -> Batch:
+        first = number * self.batch_size
+        return Batch(self.run, number, first, min(self.batch_size, self.items - first))
+
+    def batch_number(self, index: int) -> int:
+        """The number of the batch that holds the item."""
+        return index // self.batch_size
+
+
+class Run:
+    """A run that lies whole on the volume. Cheap to open: the manifest is read, the items are not."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+
+    @classmethod
+    def open(cls, data_dir: Path, run: str) -> Self:
+        """Raises RunNotFound if there is no such run, or a newer Sheaf wrote it."""
+        folder = data_dir / "runs" / run
+        try:
+            values = json.loads((folder / "run.json").read_text())
+        except FileNotFoundError as error:
+            raise RunNotFound(f"no run {run!r} in {data_dir}; `sheaf status` lists them") from error
+        if values.get("version", 0) > MANIFEST_VERSION:
+            raise RunNotFound(
+                f"run {run!r} was written by a newer Sheaf (manifest version {values['version']}); update this one"
+            )
+        known = {field.name for field in dataclasses.fields(Manifest)}
+        return cls(folder, Manifest(**{key: value for key, value in values.items() if key in known}))
+
+    @property
+    def finished(self) -> bool:
+        return (self.folder / "finished").exists()
+
+    @property
+    def cancelled(self) -> bool:
+        return (self.folder / "cancelled").exists()
+
+    def mark_finished(self) -> None:
+        (self.folder / "finished").touch()
+
+    def cancel(self) -> None:
+        (self.folder / "cancelled").touch()
+
+    def resume(self) -> None:
+        (self.folder / "cancelled").unlink(missing_ok=True)
+
+    def items(self, batch: Batch) -> list[Item]:
+        """Read one batch's items; costs one seek, whatever the run's length."""
+        with open(self.folder / "items.offsets", "rb") as offsets:
+            offsets.seek(batch.first // OFFSET_STRIDE * _OFFSET.size)
+            (start,) = _OFFSET.unpack(offsets.read(_OFFSET.size))
+        with open(self.folder / "items", "rb") as lines:
+            lines.seek(start)
+            for _ in range(batch.first % OFFSET_STRIDE):
+                lines.readline()
+            return [Item(batch.first + step, lines.readline()[:-1].decode()) for step in range(batch.count)]
+
+    def all_items(self) -> Iterator[Item]:
+        with open(self.folder / "items", "rb") as lines:
+            for index, line in enumerate(lines):
+                yield Item(index, line[:-1].decode())
+
+
+def list_runs(data_dir: Path) -> list[str]:
+    """The names of all whole runs, oldest first."""
+    folder = data_dir / "runs"
+    if not folder.is_dir():
+        return []
+    return sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith(".") and entry.is_dir())
+
+
+class RunWriter:
+    """Write a run's items one by one, then publish it in one step. A writer that dies leaves nothing that is found."""
+
+    def __init__(self, data_dir: Path, run: str) -> None:
+        self._runs = data_dir / "runs"
+        self._run = run
+        self.folder = self._runs / f".{run}"
+        self.folder.mkdir(parents=True)
+        self._lines = open(self.folder / "items", "wb")  # noqa: SIM115  closed by publish() or discard()
+        self._offsets = open(self.folder / "items.offsets", "wb")  # noqa: SIM115
+        self._position = 0
+        self._digest = hashlib.sha256()
+        self.items = 0
+
+    def add(self, text: str) -> None:
+        """Append an item. `text` must hold no newline."""
+        line = text.encode() + b"\n"
+        if self.items % OFFSET_STRIDE == 0:
+            self._offsets.write(_OFFSET.pack(self._position))
+        self._lines.write(line)
+        self._digest.update(line)
+        self._position += len(line)
+        self.items += 1
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the items written so far, in hex: part of the run's fingerprint."""
+        return self._digest.hexdigest()
+
+    def publish(self, manifest: Manifest) -> Run:
+        """Make the run visible; when this returns, it survives a power cut."""
+        for stream in (self._lines, self._offsets):
+            stream.flush()
+            os.fsync(stream.fileno())
+            stream.close()
+        with open(self.folder / "run.json", "w") as target:
+            json.dump(dataclasses.asdict(manifest), target, indent=1, default=dict)
+            target.flush()
+            os.fsync(target.fileno())
+        sync_folder(self.folder)
+        final = self._runs / self._run
+        self.folder.rename(final)
+        sync_folder(self._runs)
+        return Run(final, manifest)
+
+    def discard(self) -> None:
+        self._lines.close()
+        self._offsets.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,134 @@
+"""Settings: one frozen dataclass, read once from the environment, passed on as an argument.
+
+Each field `name` is read from SHEAF_NAME, or from the file that SHEAF_NAME_FILE names (for secrets).
+"""
+
+from __future__ import annotations
+
+import os
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self, get_args, get_type_hints
+
+from sheaf.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    #: The folder that all workers share: outputs, their indexes, and the runs.
+    data_dir: Path = Path("data")
+    #: Where Redis is. Unset: the embedded cluster of `data_dir`, started by `sheaf up`.
+    redis_url: str | None = None
+    #: Redis's ACL user; unset for the default user.
+    redis_user: str | None = None
+    #: Redis's password. Prefer SHEAF_REDIS_PASSWORD_FILE.
+    redis_password: str | None = None
+
+    #: Processes in a worker's pool; 0: as many as the cores this container may use (affinity and cgroup quota).
+    pool_size: int = 0
+    #: Batches that a worker holds at once at most; 0: as many as half a second of its pool's work needs.
+    batches_in_flight: int = 0
+    #: Seconds that a worker may hold a batch without a sign of life before others take it.
+    batch_lease_s: float = 15.0
+    #: Seconds between a worker's signs of life (leases, heartbeat).
+    heartbeat_s: float = 5.0
+    #: Seconds between two looks of the reconciler for batches to put back.
+    reconcile_s: float = 3.0
+    #: Batches that are on the queue at most: Redis stays small, whatever the run's length. The reconciler tops it up.
+    queue_batches: int = 2000
+    #: Seconds a worker takes at most to finish what it has in hand when it is told to stop; the rest is handed back.
+    grace_s: float = 20.0
+    #: Restart a pool's child after so many items; 0: never.
+    child_items: int = 0
+    #: Restart a pool's child that has grown beyond so many MiB when it is next idle; 0: never.
+    child_memory_mb: int = 0
+    #: The folder with the users' own task modules; unset: built-in tasks only.
+    tasks_dir: Path | None = None
+
+    #: A commit is written when so many MiB are gathered ...
+    commit_mb: float = 8.0
+    #: ... or the oldest record has waited so many seconds, or nothing else is in flight.
+    commit_s: float = 1.0
+    #: Seconds a worker may hold the output's lock without renewing it.
+    lock_lease_s: float = 10.0
+    #: Seconds to wait for the output's lock, then for its fence, before the commit is put off and tried again.
+    lock_wait_s: float = 30.0
+
+    #: The file a worker touches while it makes progress; unset: none.
+    health_file: Path | None = None
+    #: The name to show for this worker; unset: the container's or the host's name.
+    label: str | None = None
+    #: One of debug, info, warning, error.
+    log_level: str = "info"
+
+    def __post_init__(self) -> None:
+        for name in (
+            "batch_lease_s",
+            "heartbeat_s",
+            "reconcile_s",
+            "commit_s",
+            "commit_mb",
+            "lock_lease_s",
+            "lock_wait_s",
+        ):
+            if getattr(self, name) <= 0:
+                raise SettingsError(f"{_variable(name)}={getattr(self, name)} must be greater than 0")
+        for name in ("pool_size", "batches_in_flight", "grace_s", "child_items", "child_memory_mb"):
+            if getattr(self, name) < 0:
+                raise SettingsError(f"{_variable(name)}={getattr(self, name)} must not be negative")
+        if self.queue_batches < 1:
+            raise SettingsError(f"SHEAF_QUEUE_BATCHES={self.queue_batches} must be at least 1")
+        if self.heartbeat_s * 2 > self.batch_lease_s:
+            raise SettingsError(
+                f"SHEAF_HEARTBEAT_S={self.heartbeat_s} must be at most half of "
+                f"SHEAF_BATCH_LEASE_S={self.batch_lease_s}, or a worker loses its batches while it is well"
+            )
+        if self.log_level not in ("debug", "info", "warning", "error"):
+            raise SettingsError(f"SHEAF_LOG_LEVEL={self.log_level!r} is not one of debug, info, warning, error")
+
+    @classmethod
+    def from_env(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """Read the settings. Raises SettingsError that names the variable for a bad value."""
+        source = os.environ if environment is None else environment  # noqa: TID251  the one place that reads it
+        hints = get_type_hints(cls)
+        values: dict[str, Any] = {}
+        for field in fields(cls):
+            text = _lookup(source, _variable(field.name))
+            if text is not None:
+                values[field.name] = _convert(_variable(field.name), text, hints[field.name])
+        return cls(**values)
+
+
+def child_environment(changes: Mapping[str, str | None]) -> dict[str, str]:
+    """Return this process's environment with some variables changed (None: taken out), for a process that we start."""
+    merged: dict[str, str | None] = {**os.environ, **changes}  # noqa: TID251
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def _variable(name: str) -> str:
+    return f"SHEAF_{name.upper()}"
+
+
+def _lookup(source: Mapping[str, str], variable: str) -> str | None:
+    """The variable's text, or its file's; empty means unset, as compose passes `${X:-}`."""
+    path = source.get(f"{variable}_FILE")
+    if path:
+        if source.get(variable):
+            raise SettingsError(f"{variable} and {variable}_FILE are both set; set one")
+        try:
+            return Path(path).read_text().strip()
+        except OSError as error:
+            raise SettingsError(f"{variable}_FILE={path!r} cannot be read: {error.strerror}") from error
+    return source.get(variable) or None
+
+
+def _convert(variable: str, text: str, hint: Any) -> Any:
+    kind = hint
+    if isinstance(hint, types.UnionType):
+        kind = next(option for option in get_args(hint) if option is not type(None))
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise SettingsError(f"{variable}={text!r} is not a valid {kind.__name__}") from error

@@ -1,0 +1,114 @@
+"""What may be said about a `load`: its options, checked once, before the run is submitted and again in each child."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import sheaf
+from sheaf.errors import TaskError
+
+_STATUSES = re.compile(r"any|(?:[1-5]xx|[1-5]\d\d)(?:,(?:[1-5]xx|[1-5]\d\d))*")
+#: libcurl's select() cannot see a file descriptor above 1023; as many connections again may be kept idle.
+MOST_CONNECTIONS = 400
+#: Smallest and largest value of each number.
+_LIMITS: dict[str, tuple[float, float]] = {
+    "connections": (1, MOST_CONNECTIONS),
+    "deadline_s": (0.01, 86_400),
+    "connect_timeout_s": (0.01, 3_600),
+    "max_bytes": (1, 1 << 30),
+    "attempts": (1, 100),
+    "max_redirects": (0, 50),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """The options of the `load` task and their defaults."""
+
+    #: URLs that one child loads at the same time.
+    connections: int = 32
+    #: Seconds until a page, with all its redirects, must be whole. Each attempt has as long.
+    deadline_s: float = 30.0
+    #: Seconds until a connection must stand.
+    connect_timeout_s: float = 10.0
+    #: The largest body, in bytes, as received and when unpacked.
+    max_bytes: int = 16 << 20
+    #: Keep the first `max_bytes` of a larger page instead of failing it.
+    truncate: bool = False
+    #: How often a URL is tried before it counts as failed.
+    attempts: int = 3
+    #: The statuses that count as success: `any`, or a list such as `2xx,404`.
+    accept: str = "2xx"
+    #: Networks, in CIDR form, that may be loaded from although they are private or local.
+    allow_net: tuple[str, ...] = ()
+    user_agent: str = f"Sheaf/{sheaf.__version__}"
+    #: How many redirects are followed.
+    max_redirects: int = 10
+
+    @classmethod
+    def from_mapping(cls, options: Mapping[str, Any]) -> Self:
+        """Raises TaskError for an option that is unknown or has a value that cannot be used."""
+        kinds = {field.name: type(field.default) for field in dataclasses.fields(cls)}
+        unknown = sorted(set(options) - set(kinds))
+        if unknown:
+            raise TaskError(f"`load` has no option {unknown[0]!r}; it has {', '.join(kinds)}")
+        return cls(**{name: _convert(name, value, kinds[name]) for name, value in options.items()})
+
+    def accepts(self, status: int) -> bool:
+        """Whether an answer of that status is a page."""
+        return self.accept == "any" or any(
+            wanted in (str(status), f"{status // 100}xx") for wanted in self.accept.split(",")
+        )
+
+
+def _convert(name: str, value: Any, kind: type) -> Any:
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise TaskError(f"the option {name!r} of `load` is {value!r}; it is true or false")
+        return value
+    if kind is tuple:
+        return _networks(name, value)
+    if kind is str:
+        return _text(name, value)
+    return _number(name, value, kind)
+
+
+def _number(name: str, value: Any, kind: type) -> float:
+    low, high = _LIMITS[name]
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not low <= value <= high or (kind is int and value != int(value)):
+        raise TaskError(f"the option {name!r} of `load` is {value!r}; it is a number from {low:g} to {high:,.0f}")
+    converted: float = kind(value)
+    return converted
+
+
+def _networks(name: str, value: Any) -> tuple[str, ...]:
+    networks = [value] if isinstance(value, str) else value
+    if not isinstance(networks, (list, tuple)) or not all(isinstance(network, str) for network in networks):
+        raise TaskError(f"the option {name!r} of `load` is {value!r}; it is a list of networks such as 10.0.0.0/8")
+    for network in networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            raise TaskError(
+                f"the network {network!r} cannot be used: {error}; write it as 10.0.0.0/8 or fd00::/8"
+            ) from error
+    return tuple(networks)
+
+
+def _text(name: str, given: Any) -> str:
+    if not isinstance(given, str):
+        raise TaskError(f"the option {name!r} of `load` is {given!r}; it is a text")
+    value = given.strip()
+    if name == "accept":
+        value = value.replace(" ", "").lower()
+        if not _STATUSES.fullmatch(value):
+            raise TaskError(f"the option 'accept' of `load` is {given!r}; it is `any`, or a list such as 2xx,404")
+    elif not value.isascii() or not value.isprintable():
+        raise TaskError(f"the option {name!r} of `load` is {given!r}; it is sent as a header: one line of ASCII")
+    return value

@@ -1,0 +1,195 @@
+"""One of a child's connections: a libcurl easy handle that asks for one URL after another."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any
+
+import certifi
+import pycurl
+
+from sheaf.formats import Exchange
+from sheaf.tasks.load.address import AddressGate
+from sheaf.tasks.load.memory import FREE_BYTES, MemoryLimit
+from sheaf.tasks.load.options import LoadOptions
+from sheaf.tasks.load.url import split_url
+
+#: What a write callback returns to end the transfer.
+_STOP = -1
+_PAUSE: int = pycurl.WRITEFUNC_PAUSE
+_PROTOCOLS = {b"HTTP/1.0": "http/1.0", b"HTTP/1.1": "http/1.1", b"HTTP/2": "h2"}
+#: What libcurl can decode. Where bodies are kept as received, gzip alone: every reader of an archive knows it.
+_DECODED = "gzip, deflate, br" if pycurl.version_info()[4] & pycurl.VERSION_BROTLI else "gzip, deflate"
+_KEPT = "gzip"
+
+
+class Transfer:
+    """Asks for URLs, one at a time; its `easy` handle keeps its settings from one to the next."""
+
+    def __init__(self, options: LoadOptions, gate: AddressGate, memory: MemoryLimit, *, keeps_coding: bool) -> None:
+        self.easy = pycurl.Curl()
+        #: Set while the transfer waits for memory.
+        self.paused = False
+        #: Set once the body was cut at `max_bytes`, or would have had to be.
+        self.too_large = False
+        #: The addresses that the gate refused.
+        self.refused: list[str] = []
+        self._options = options
+        self._gate = gate
+        self._memory = memory
+        self._decodes = not keeps_coding
+        #: libcurl appends to these two lists; they are emptied, never replaced.
+        self._lines: list[bytes] = []
+        self._chunks: list[bytes] = []
+        self._size_bytes = 0
+        self._granted_bytes = FREE_BYTES
+        self._started = 0.0
+        self._url = ""
+        headers = [
+            f"User-Agent: {options.user_agent}",
+            "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+            f"Accept-Encoding: {_KEPT if keeps_coding else _DECODED}",
+        ]
+        self._request_tail = "".join(f"\r\n{header}" for header in headers) + "\r\n\r\n"
+        self._prepare(headers)
+
+    def start(self, url: str) -> None:
+        """Get ready to ask for the URL; whoever holds the multi handle adds `easy` to it."""
+        self._lines.clear()
+        self._chunks.clear()
+        self.refused.clear()
+        self._size_bytes = 0
+        self._granted_bytes = FREE_BYTES
+        self.paused = self.too_large = False
+        self._url = url
+        self._started = time.time()
+        self.easy.setopt(pycurl.URL, url)
+
+    def exchange(self) -> Exchange | None:
+        """Return what came back, or None if it is no HTTP response at all."""
+        head = _last_head(self._lines)
+        if head is None:
+            return None
+        version, _, rest = head[0].partition(b" ")
+        status, _, reason = rest.strip().partition(b" ")
+        authority, target = split_url(self._url)
+        return Exchange(
+            url=self._url,
+            request=f"GET {target} HTTP/1.1\r\nHost: {authority}{self._request_tail}".encode("ascii"),
+            protocol=_PROTOCOLS.get(version, "http/1.1"),
+            status=int(status),
+            reason=reason.decode("latin-1"),
+            head=head[1:],
+            body=b"".join(self._chunks),
+            ip=self.easy.getinfo(pycurl.PRIMARY_IP),
+            started=self._started,
+            elapsed_s=max(0.0, time.time() - self._started),
+            decoded=self._decodes,
+            truncated="length" if self.too_large else None,
+        )
+
+    def resume(self) -> None:
+        """Go on after a pause, if there is room by now."""
+        self.paused = False
+        self.easy.pause(pycurl.PAUSE_CONT)
+
+    def release(self) -> bool:
+        """Let go of the body and of the memory it was granted. Returns whether that made room for others."""
+        self._chunks.clear()
+        return self._memory.release(self)
+
+    def _prepare(self, headers: list[str]) -> None:
+        options = self._options
+        settings: dict[int, Any] = {
+            # We parse redirects ourselves: each hop is checked, and is recorded.
+            pycurl.FOLLOWLOCATION: 0,
+            pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
+            # A proxy from the environment would connect for us, past the check of addresses.
+            pycurl.PROXY: "",
+            pycurl.NOSIGNAL: 1,
+            pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_2TLS,
+            # The wheel's built-in path to the certificates exists on Red Hat's systems only.
+            pycurl.CAINFO: certifi.where(),
+            pycurl.SSL_VERIFYPEER: 1,
+            pycurl.SSL_VERIFYHOST: 2,
+            pycurl.CONNECTTIMEOUT_MS: int(options.connect_timeout_s * 1000),
+            pycurl.HTTPHEADER: headers,
+            pycurl.OPENSOCKETFUNCTION: self._open_socket,
+            pycurl.WRITEFUNCTION: self._write,
+            pycurl.HEADERFUNCTION: self._lines.append,
+        }
+        if self._decodes:
+            # Without this option libcurl hands over bodies as they were received.
+            settings[pycurl.ACCEPT_ENCODING] = _DECODED
+        if not options.truncate:
+            # Ends a transfer at its headers if they announce too much; what arrives is counted in `_write`.
+            settings[pycurl.MAXFILESIZE_LARGE] = options.max_bytes
+        for option, value in settings.items():
+            self.easy.setopt(option, value)
+
+    def _open_socket(self, purpose: int, address: Any) -> Any:  # noqa: ARG002
+        """Called by libcurl instead of socket(): the last moment at which an address can be refused."""
+        family, kind, protocol, (host, *_) = address
+        if not self._gate.lets_through(host):
+            self.refused.append(host)
+            return pycurl.SOCKET_BAD
+        return _Loan(socket.socket(family, kind, protocol))
+
+    def _write(self, chunk: bytes) -> int | None:
+        """Called by libcurl with each piece of the body. An exception in here would be lost, so nothing may raise."""
+        size = self._size_bytes + len(chunk)
+        if size > self._options.max_bytes:
+            self.too_large = True
+            self._chunks.append(chunk[: self._options.max_bytes - self._size_bytes])
+            return _STOP
+        while size > self._granted_bytes:
+            granted = self._memory.grant(self)
+            if not granted:
+                self.paused = True
+                return _PAUSE
+            self._granted_bytes = granted
+        self._size_bytes = size
+        self._chunks.append(chunk)
+        return None
+
+
+class _Loan:
+    """A socket for pycurl, which duplicates its descriptor and then lets go of the object; ours is closed with it."""
+
+    def __init__(self, opened: socket.socket) -> None:
+        self._opened = opened
+
+    def fileno(self) -> int:
+        return self._opened.fileno()
+
+    def __del__(self) -> None:
+        self._opened.close()
+
+
+def _last_head(lines: list[bytes]) -> list[bytes] | None:
+    """Pick the final response's head: interim responses (1xx) stand before it, trailers after its blank line."""
+    start = None
+    for number, line in enumerate(lines):
+        if line.startswith(b"HTTP/"):
+            start = number
+    if start is None:
+        return None
+    head = lines[start:]
+    for number, line in enumerate(head):
+        if line in (b"\r\n", b"\n"):
+            return _unfolded(head[:number])
+    return _unfolded(head)
+
+
+def _unfolded(head: list[bytes]) -> list[bytes]:
+    """Join the lines of a header that was folded over several."""
+    if not any(line[:1] in b" \t" for line in head):
+        return head
+    unfolded: list[bytes] = []
+    for line in head:
+        if line[:1] in b" \t" and unfolded:
+            unfolded[-1] = unfolded[-1].rstrip() + b" " + line.lstrip()
+        else:
+            unfolded.append(line)
+    return unfolded

@@ -1,0 +1,105 @@
+"""Which URLs can be loaded, and their one normal form. Parsed as browsers do (WHATWG), by ada."""
+
+from __future__ import annotations
+
+import re
+
+import ada_url
+
+from sheaf.tasks.load.errors import InvalidUrl
+
+#: A scheme, unless what follows the colon is a port: `localhost:8080` has none.
+_SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*):(?!\d+(?:[/?#]|$))")
+#: What people and programs put around a URL.
+_WRAPPING = "[](){}<>\"'`,;\u201c\u201d\u2018\u2019\u00ab\u00bb \t"
+_HREF = ("href",)
+#: How much of a bad URL a message shows.
+_SHOWN = 200
+
+
+def check_url(text: str, default_scheme: str | None = None) -> str:
+    """Return the URL's normal form, without fragment. Raises InvalidUrl, whose message suggests a cure.
+
+    `default_scheme` is put before a text that has no scheme; without it, such a text is refused. A URL that holds a
+    user name or password is refused, since URLs are written into the output, the index and messages.
+    """
+    text = text.strip()
+    try:
+        href = ada_url.parse_url(text, _HREF)["href"]
+    except ValueError:
+        href = ""
+    if not href.startswith(("http://", "https://")):
+        href = _with_scheme(text, default_scheme)
+    cut = href.find("#")
+    if cut >= 0:
+        href = href[:cut]
+    if "@" in href and _has_credentials(href):
+        raise InvalidUrl("the URL holds a user name or password, which would end up in the output; remove it")
+    return href
+
+
+def join_url(base: str, location: str) -> str:
+    """Return where a redirect leads, without fragment and without credentials. Raises InvalidUrl."""
+    try:
+        href = ada_url.join_url(base, location.strip())
+    except ValueError as error:
+        raise InvalidUrl(f"{_show(location)} is not a valid URL") from error
+    if not href.startswith(("http://", "https://")):
+        raise InvalidUrl(f"{_show(location)} is not http or https")
+    if "@" in href and _has_credentials(href):
+        href = ada_url.replace_url(href, username="", password="")
+    return href.partition("#")[0]
+
+
+def split_url(href: str) -> tuple[str, str]:
+    """Split a normal form into authority (host, and port if it is not the scheme's own) and request target."""
+    start = href.index("//") + 2
+    end = href.index("/", start)
+    return href[start:end], href[end:]
+
+
+def _has_credentials(href: str) -> bool:
+    return "@" in split_url(href)[0]
+
+
+def _with_scheme(text: str, default_scheme: str | None) -> str:
+    """Return the normal form of a text that is no http(s) URL as it stands, if the default scheme makes it one."""
+    match = _SCHEME.match(text)
+    if match is None and default_scheme is not None and text:
+        href = _parse(f"{default_scheme}://{text.removeprefix('//')}")
+        if href is not None:
+            return href
+    raise InvalidUrl(_complaint(text, match["scheme"] if match else None))
+
+
+def _complaint(text: str, scheme: str | None) -> str:
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        return f"{_show(text)} is not valid Unicode"
+    bare = text.strip(_WRAPPING)
+    if bare != text and _parse(bare) is not None:
+        return f"{_show(text)} is not a valid URL; did you mean {_show(bare)}, without what is around it?"
+    if scheme is None:
+        return _complain_of_no_scheme(text, bare.removeprefix("//"))
+    if scheme.lower() not in ("http", "https"):
+        return f"{_show(text)} is a {scheme.lower()[:20]!r} URL; only http and https are loaded"
+    return f"{_show(text)} is not a valid URL: its host or port cannot be read"
+
+
+def _complain_of_no_scheme(text: str, bare: str) -> str:
+    if not text:
+        return "the line is empty"
+    if _parse("https://" + bare) is None:
+        return f"{_show(text)} is not a valid URL; one looks like https://example.org/page"
+    return f"{_show(text)} has no scheme; write {_show('https://' + bare)}, or use --default-scheme https"
+
+
+def _parse(text: str) -> str | None:
+    try:
+        href = ada_url.normalize_url(text)
+    except ValueError:
+        return None
+    return href if href.startswith(("http://", "https://")) else None
+
+
+def _show(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")

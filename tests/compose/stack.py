@@ -1,0 +1,132 @@
+"""A compose project of the tests' own: how to start it, use it as a person does, and take it away completely."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+WORKERS = 3
+
+
+class Stack:
+    """A compose project. Its name, its images' tag and its folder of lists are this session's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.name = f"sheaf-test-{secrets.token_hex(4)}"
+        self.lists = folder
+        # pytest's folders are closed to others; the producer's container is somebody else.
+        self.lists.chmod(0o755)
+        self._environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("SHEAF_", "COMPOSE_"))
+        }
+        self._environment |= {
+            "SHEAF_PROJECT": self.name,
+            "SHEAF_TAG": self.name,
+            "SHEAF_LISTS": str(folder),
+            "SHEAF_POOL_SIZE": "2",
+        }
+
+    def compose(self, *arguments: str, given: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run `docker compose`; `given` is its standard input."""
+        done = subprocess.run(
+            self._command(*arguments), env=self._environment, input=given, capture_output=True, text=True, timeout=600
+        )
+        assert done.returncode == 0 or not check, (
+            f"docker compose {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
+        return done
+
+    def producer(self, *arguments: str, given: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command in a producer container, as the README tells a person to."""
+        return self.compose("run", "--rm", "-T", "producer", *arguments, given=given, check=check)
+
+    def start_producer(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self._command("run", "--rm", "-T", "producer", *arguments),
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def python(self, service: str, code: str) -> str:
+        """Run Python in a running container of the service and return what it printed."""
+        return self.compose("exec", "-T", service, "python", "-c", code).stdout
+
+    def producer_python(self, code: str) -> str:
+        return self.compose("run", "--rm", "-T", "--entrypoint", "python", "producer", "-c", code).stdout
+
+    def site(self, target: str) -> str:
+        """Ask the local site, from inside its container."""
+        return self.python(
+            "site", f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000{target}').read().decode())"
+        )
+
+    @property
+    def site_net(self) -> str:
+        """The one address that the workers are allowed to reach although it is private."""
+        return self.compose("exec", "-T", "site", "hostname", "-i").stdout.strip() + "/32"
+
+    def urls(self, count: int, options: str = "") -> str:
+        """A list of pages of the local site."""
+        return "".join(f"http://site:8000/page/{number}{options}\n" for number in range(count))
+
+    def containers(self, service: str) -> list[dict[str, Any]]:
+        """What the engine knows about each running container of the service."""
+        names = self.compose("ps", "--quiet", service).stdout.split()
+        found: list[dict[str, Any]] = json.loads(docker("inspect", *names))
+        return found
+
+    def kill_process(self, host_pid: int) -> None:
+        """kill -9 from the host: from a container in the host's process namespace, which needs no rights of ours."""
+        docker("run", "--rm", "--pid", "host", "--user", "0", f"sheaf:{self.name}", "sh", "-c", f"kill -9 {host_pid}")
+
+    def fetch(self, name: str, folder: Path) -> Path:
+        """Bring an output to the host, as `make fetch-output` does."""
+        self.compose("cp", f"worker:/data/{name}", str(folder / name))
+        return folder / name
+
+    def start(self) -> None:
+        self.compose("--profile", "site", "up", "-d", "--wait", "--build", "--scale", f"worker={WORKERS}")
+
+    def remove(self) -> None:
+        self.compose("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "5")
+        images = [f"{image}:{self.name}" for image in ("sheaf", "sheaf-redis", "sheaf-site")]
+        docker("image", "rm", "--force", *images)
+
+    @staticmethod
+    def _command(*arguments: str) -> Sequence[str]:
+        return ["docker", "compose", "--file", str(ROOT / "docker-compose.yml"), *arguments]
+
+
+def docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {timeout_s} s"
+        time.sleep(0.1)
+
+
+def missing_engine() -> str:
+    """Return why no stack can be started here, or nothing."""
+    for command in (["docker", "info"], ["docker", "compose", "version"]):
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        except OSError as error:
+            return f"no `{command[0]}`: {error.strerror}"
+        if done.returncode != 0:
+            return f"`{' '.join(command)}` fails: {done.stderr.strip()}"
+    return ""

@@ -1,0 +1,68 @@
+"""A real Redis for the tests of this folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from sheaf.embedded import find_redis_server
+from sheaf.errors import RedisUnavailable
+from sheaf.queue import BatchQueue
+from tests.support import ForeignServer, RedisServer, ReplyLosingProxy
+
+
+@pytest.fixture
+def own_redis_server() -> Iterator[RedisServer]:
+    """A fresh redis-server that the test may kill. None installed: skipped on a laptop, a failure where CI=true."""
+    try:
+        program = find_redis_server()
+    except RedisUnavailable as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    server = RedisServer(program)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer | ForeignServer]:
+    """An empty Redis: one of our own, or the one at SHEAF_TEST_REDIS_URL (its data is deleted)."""
+    url = os.environ.get("SHEAF_TEST_REDIS_URL")
+    if url is None:
+        yield request.getfixturevalue("own_redis_server")
+        return
+    server = ForeignServer(url)
+    with server.client() as client:
+        client.flushall()
+        yield server
+        client.config_set("maxmemory", 0)
+        client.flushall()
+
+
+@pytest.fixture
+def connection(redis_server: RedisServer | ForeignServer) -> Iterator[redis.Redis]:
+    """A client such as the project's own processes make."""
+    with redis_server.client() as client:
+        yield client
+
+
+@pytest.fixture
+def losing_proxy(redis_server: RedisServer | ForeignServer) -> Iterator[ReplyLosingProxy]:
+    """A way to the same Redis that loses a reply when told to."""
+    proxy = ReplyLosingProxy(redis_server.url)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def queue(connection: redis.Redis) -> Iterator[BatchQueue]:
+    queue = BatchQueue(connection)
+    yield queue
+    queue.close()

@@ -1,0 +1,86 @@
+"""Tasks that behave well, and tasks that do not; the pool's tests copy this file into a tasks folder."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def echo(text):
+    return text
+
+
+def act(text):
+    """`what:argument` says what to do; anything else is given back."""
+    what, _, argument = text.partition(":")
+    return ACTIONS.get(what, lambda _: text)(argument)
+
+
+def note(argument):
+    """Append a line to a file and say who did it."""
+    with Path(argument).open("a") as lines:
+        lines.write(f"{os.getpid()}\n")
+    return os.getpid()
+
+
+def die_once(argument):
+    """Kill this process, but only if nobody has before."""
+    try:
+        Path(argument).touch(exist_ok=False)
+    except FileExistsError:
+        return "survived"
+    return os.kill(os.getpid(), signal.SIGKILL)
+
+
+def sleep(argument):
+    time.sleep(float(argument))
+    return argument
+
+
+def hold(argument):
+    """Say who we are, then sleep for ever."""
+    note(argument)
+    time.sleep(1000)
+
+
+def hang(argument):
+    """Say who we are, then block in native code without letting another thread run."""
+    note(argument)
+    ctypes.PyDLL(None).sleep(1000)
+
+
+def late_kill(_):
+    time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave_behind(argument):
+    """Start a process that outlives us, say which, and die."""
+    child = subprocess.Popen(["sleep", "1000"])
+    Path(argument).write_text(str(child.pid))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+ACTIONS = {
+    "note": note,
+    "die-once": die_once,
+    "sleep": sleep,
+    "hold": hold,
+    "hang": hang,
+    "late-kill": late_kill,
+    "leave-behind": leave_behind,
+    "kill": lambda _: os.kill(os.getpid(), signal.SIGKILL),
+    "exit": lambda code: os._exit(int(code)),
+    "leave": lambda code: sys.exit(int(code)),
+    "segfault": lambda _: ctypes.string_at(0),
+    "raise": lambda text: 1 / 0,
+    "pid": lambda _: os.getpid(),
+    "big": lambda size: "x" * int(size),
+    "length": len,
+    "close-all": lambda _: os.closerange(3, 100) or time.sleep(1000),
+    "print": lambda size: print("x" * int(size)),
+    "modules": lambda _: sorted(name for name in ("redis", "rq", "click", "rich") if name in sys.modules),
+}

@@ -1,0 +1,77 @@
+"""The bell beside the queue: idle workers sleep, and are woken."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import redis
+
+from sheaf.errors import RedisUnavailable
+from sheaf.queue import BatchQueue
+from tests.integration.batches import batches, ids
+from tests.support import RedisServer
+
+pytestmark = pytest.mark.redis
+
+
+def test_the_bell_wakes_who_waits(queue: BatchQueue, connection: redis.Redis) -> None:
+    """An idle worker is woken when something is put on the queue, and when something is put back."""
+    assert queue.wait(5) is True, "the first time it is not known what was missed"
+    assert queue.wait(0.05) is False
+
+    for ring in (lambda: queue.put(batches(1)), lambda: queue.hand_back("worker-2", ids(0))):
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(queue.wait, 10)
+            time.sleep(0.1)
+            started = time.monotonic()
+            ring()
+            assert waiting.result() is True
+        assert time.monotonic() - started < 1
+        queue.claim("worker-2", 1, lease_s=15)
+
+
+def test_a_bell_rung_while_nobody_waited_is_not_missed(queue: BatchQueue) -> None:
+    """Between finding the queue empty and falling asleep, something may be put: the sleep then ends at once, once."""
+    queue.wait(0)
+    queue.put(batches(1))
+    queue.put(batches(1, start=1))
+
+    assert queue.wait(5) is True
+    assert queue.wait(0.05) is False
+
+
+def test_waiting_is_interrupted_by_another_thread(queue: BatchQueue) -> None:
+    """A worker that is told to stop does not sleep on; an interruption before the sleep counts as well."""
+    queue.wait(0)
+    timer = threading.Timer(0.1, queue.interrupt)
+    timer.start()
+    started = time.monotonic()
+
+    assert queue.wait(10) is False
+    assert time.monotonic() - started < 1
+    timer.join()
+    queue.interrupt()
+    assert queue.wait(10) is False
+    assert time.monotonic() - started < 1
+    queue.put(batches(1))
+    assert queue.wait(10) is True, "an interruption counts once"
+
+
+def test_a_bell_that_is_gone_is_an_error_and_then_a_reason_to_look(own_redis_server: RedisServer) -> None:
+    """Redis dies while somebody waits: said at once. When it is back, the first wait asks for a look at the queue."""
+    with own_redis_server.client() as connection:
+        queue = BatchQueue(connection)
+        queue.wait(0)
+        killer = threading.Timer(0.1, own_redis_server.kill)
+        killer.start()
+
+        with pytest.raises(RedisUnavailable):
+            queue.wait(10)
+        killer.join()
+        own_redis_server.start()
+
+        assert queue.wait(10) is True
+        queue.close()

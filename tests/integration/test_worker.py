@@ -1,0 +1,264 @@
+"""A worker as a process, with a real Redis: told to stop, killed, cut off from Redis, from its volume, from space."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sheaf.verify import verify
+
+from sheaf import keys
+from sheaf.output import Output
+from sheaf.queue import BatchQueue
+from sheaf.run import Run, list_runs
+from tests.console import Console, Site, wait_until
+from tests.support import RedisServer
+
+#: Short leases, so that what takes 20 s in a user's cluster takes 4 s here.
+QUICK = {
+    "SHEAF_BATCH_LEASE_S": "3",
+    "SHEAF_HEARTBEAT_S": "1",
+    "SHEAF_RECONCILE_S": "0.5",
+    "SHEAF_COMMIT_S": "0.2",
+    "SHEAF_GRACE_S": "5",
+}
+
+
+class Bench:
+    """A data folder, a Redis, and workers that the test starts and kills."""
+
+    def __init__(self, folder: Path, server: RedisServer, site: Site) -> None:
+        self.person = Console(folder, SHEAF_REDIS_URL=server.url, **QUICK)
+        self.person.data.mkdir(exist_ok=True)
+        self.server = server
+        self.site = site
+        self.workers: list[subprocess.Popen[str]] = []
+
+    def worker(self, **settings: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sheaf_worker"],
+            cwd=self.person.folder,
+            env=self.person.environment | settings,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.workers.append(process)
+        return process
+
+    def submit(self, pages: int, *options: str, output: str = "pages.jsonl", latency: int = 100) -> Run:
+        """Submit a run that two connections work on for a while: `pages` times `latency` ms, halved."""
+        name = self.person.list_file("urls.txt", *self.site.pages(pages, latency=latency))
+        allow = ["--allow-net", "127.0.0.0/8", "--connections", "2", "--batch-size", "4"]
+        self.person.run("load", name, "-o", output, "--detach", *allow, *options)
+        return Run.open(self.person.data, list_runs(self.person.data)[-1])
+
+    def done(self, run: Run) -> int:
+        output = Output(self.person.data / run.manifest.output)
+        try:
+            return output.progress(run.manifest.run).done
+        finally:
+            output.close()
+
+    def wait_until_done(self, run: Run, *, more_than: int | None = None, within_s: float = 40) -> None:
+        """Wait for the run's end, or for more than so many items."""
+        target = run.manifest.items - 1 if more_than is None else more_than
+        wait_until(lambda: self.done(run) > target, within_s, f"more than {target} items are in the output")
+
+    def assert_exactly_once(self, run: Run) -> None:
+        report = verify(self.person.data, self.person.data / run.manifest.output)
+        assert report.ok, report
+        assert (report.done, report.missing, report.duplicate, report.torn) == (run.manifest.items, 0, 0, 0)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    served = Site(tmp_path_factory.mktemp("site"))
+    yield served
+    served.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, own_redis_server: RedisServer, site: Site) -> Iterator[Bench]:
+    made = Bench(tmp_path, own_redis_server, site)
+    yield made
+    for process in made.workers:
+        process.kill()
+        process.communicate()
+
+
+def test_a_worker_told_to_stop_hands_back_what_it_has_not_begun(bench: Bench) -> None:
+    """SIGTERM in mid-run: it exits with 0 in time, leaves nothing under a lease, and the next worker ends the run."""
+    run = bench.submit(80)
+    worker = bench.worker()
+    bench.wait_until_done(run, more_than=5)
+
+    worker.send_signal(signal.SIGTERM)
+
+    assert worker.wait(timeout=15) == 0
+    with bench.server.client() as client:
+        snapshot = BatchQueue(client).snapshot()
+        assert snapshot.leased == {}
+        assert snapshot.queued
+        assert BatchQueue(client).workers() == []
+    assert bench.done(run) < 80
+    bench.worker()
+    bench.wait_until_done(run)
+    bench.assert_exactly_once(run)
+
+
+def test_a_killed_workers_batches_are_run_by_others(bench: Bench) -> None:
+    """kill -9 in mid-run: its leases run out, a living worker puts its batches back, every page is there once."""
+    run = bench.submit(100)
+    victim = bench.worker()
+    bench.wait_until_done(run, more_than=5)
+    bench.worker()
+
+    victim.kill()
+
+    bench.wait_until_done(run)
+    bench.assert_exactly_once(run)
+    wait_until(lambda: Run.open(bench.person.data, run.manifest.run).finished, 5, "the run is marked as finished")
+
+
+def test_a_flushed_redis_costs_nothing(bench: Bench) -> None:
+    """FLUSHALL in mid-run: the workers themselves put back what is undone, and the run completes exactly once."""
+    run = bench.submit(100)
+    bench.worker()
+    bench.worker()
+    bench.wait_until_done(run, more_than=10)
+
+    with bench.server.client() as client:
+        client.flushall()
+
+    bench.wait_until_done(run)
+    bench.assert_exactly_once(run)
+
+
+def test_workers_wait_for_a_redis_that_is_gone_and_go_on_when_it_is_back_empty(bench: Bench) -> None:
+    """Redis dies and comes back with nothing: no worker exits, what was in hand is committed, the run completes."""
+    run = bench.submit(100)
+    workers = [bench.worker(), bench.worker()]
+    bench.wait_until_done(run, more_than=10)
+
+    bench.server.kill()
+    for remains in bench.server.folder.rglob("*.aof"):
+        remains.unlink()
+    before = bench.done(run)
+    wait_until(lambda: bench.done(run) > before, 20, "what the workers had in hand is committed without Redis")
+    bench.server.start()
+
+    bench.wait_until_done(run)
+    assert [worker.poll() for worker in workers] == [None, None]
+    bench.assert_exactly_once(run)
+
+
+def test_a_worker_without_the_volume_says_so_and_ends(bench: Bench) -> None:
+    """A data folder that is not there is a mistake that no waiting cures."""
+    worker = bench.worker(SHEAF_DATA_DIR="/nowhere/data")
+
+    _, stderr = worker.communicate(timeout=20)
+
+    assert worker.returncode == 2
+    assert "SHEAF_DATA_DIR=/nowhere/data is not a folder that this worker" in stderr
+    assert "mount the volume" in stderr
+
+
+def test_a_worker_with_another_volume_loses_nothing(bench: Bench, tmp_path: Path) -> None:
+    """Its batches' run is not there: it says so and lets go; a worker with the right volume ends the run."""
+    run = bench.submit(20, latency=0)
+    (tmp_path / "other").mkdir()
+    stranger = bench.worker(SHEAF_DATA_DIR=str(tmp_path / "other"))
+    with bench.server.client() as client:
+        queue = BatchQueue(client)
+        wait_until(lambda: queue.problem(run.manifest.run) is not None, 20, "the stranger says what is wrong")
+        problem = queue.problem(run.manifest.run)
+        assert problem is not None
+        assert "share the producer's volume" in problem.text
+        stranger.kill()
+        client.delete(keys.PROBLEM_PREFIX + run.manifest.run)
+
+    bench.worker()
+    bench.wait_until_done(run)
+    bench.assert_exactly_once(run)
+
+
+def test_an_output_without_its_index_is_never_touched(bench: Bench) -> None:
+    """The index is taken away in mid-run: not one byte is written, the status says why; put back, the run completes."""
+    run = bench.submit(100)
+    worker = bench.worker()
+    bench.wait_until_done(run, more_than=5)
+    worker.send_signal(signal.SIGTERM)
+    worker.wait(timeout=15)
+    output = bench.person.data / run.manifest.output
+    away = bench.person.folder / "away"
+    away.mkdir()
+    for path in bench.person.data.glob(f"{output.name}.index*"):
+        path.rename(away / path.name)
+    content = output.read_bytes()
+
+    bench.worker()
+    with bench.server.client() as client:
+        queue = BatchQueue(client)
+        wait_until(lambda: queue.problem(run.manifest.run) is not None, 20, "the problem is shown")
+        problem = queue.problem(run.manifest.run)
+        assert problem is not None
+        assert "index" in problem.text
+        assert output.read_bytes() == content
+        for path in away.iterdir():
+            path.rename(bench.person.data / path.name)
+        client.delete(keys.PROBLEM_PREFIX + run.manifest.run)
+
+    bench.wait_until_done(run)
+    bench.assert_exactly_once(run)
+
+
+def test_a_cancelled_run_stops_and_the_same_command_takes_it_up(bench: Bench) -> None:
+    """`sheaf cancel` ends it within seconds; what is in the output stays; submitting it again loads the rest only."""
+    run = bench.submit(100)
+    bench.worker()
+    bench.wait_until_done(run, more_than=5)
+
+    bench.person.run("cancel", run.manifest.run)
+    with bench.server.client() as client:
+        queue = BatchQueue(client)
+        wait_until(lambda: not queue.snapshot().leased and not queue.length(), 20, "no batch is queued or leased")
+    stopped_at = bench.done(run)
+    assert stopped_at < 100
+
+    again = bench.submit(100)
+    assert again.manifest.run == run.manifest.run
+    bench.wait_until_done(run)
+    bench.assert_exactly_once(run)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_full_disk_pauses_the_run_until_there_is_room(bench: Bench) -> None:
+    """ENOSPC in a commit: nothing torn, the status says so, and with room again the run goes on by itself."""
+    data = bench.person.data
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(data)], check=True)
+    try:
+        run = bench.submit(60, latency=0)
+        bench.worker()
+        with bench.server.client() as client:
+            queue = BatchQueue(client)
+            wait_until(lambda: queue.problem(run.manifest.run) is not None, 30, "the problem is shown")
+            problem = queue.problem(run.manifest.run)
+        assert problem is not None
+        assert "No space left" in problem.text
+        assert verify(data, data / run.manifest.output).torn == 0
+
+        subprocess.run(["mount", "-o", "remount,size=64m", str(data)], check=True)
+
+        bench.wait_until_done(run)
+        bench.assert_exactly_once(run)
+    finally:
+        for process in bench.workers:
+            process.kill()
+            process.communicate()
+        bench.workers.clear()
+        subprocess.run(["umount", "--lazy", str(data)], check=True)

@@ -1,0 +1,92 @@
+"""The documentation is tested: what it names exists, and what exists it names."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from sheaf import errors
+from sheaf.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+DOCS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    """A setting that the table misses, or shows with another default, fails the build."""
+    rows = dict(
+        re.findall(r"^\| `(SHEAF_\w+)` \| (?:`(.*?)`)? ?\|", (ROOT / "docs/settings.md").read_text(), flags=re.M)
+    )
+
+    defaults = {
+        f"SHEAF_{field.name.upper()}": "" if field.default is None else str(field.default)
+        for field in dataclasses.fields(Settings)
+    }
+
+    assert rows == defaults
+
+
+def test_the_drawing_of_the_error_tree_is_the_error_tree() -> None:
+    """Each class stands in the drawing at the top of the file, under its parent, and says what to do."""
+    drawing = (errors.__doc__ or "").split("A message says")[0]
+    drawn = [
+        (len(match[1]), match[2])
+        for match in re.finditer(r"^([│├└─ ]*)(\w+)", drawing, flags=re.M)
+        if match[2] != "Every"
+    ]
+    parents: dict[str, str] = {}
+    for place, (depth, name) in enumerate(drawn):
+        above = [other for other_depth, other in drawn[:place] if other_depth < depth]
+        parents[name] = above[-1] if above else ""
+
+    classes = {name: value for name, value in vars(errors).items() if isinstance(value, type)}
+
+    assert parents == {
+        name: "" if name == "SheafError" else value.__mro__[1].__name__ for name, value in classes.items()
+    }
+    assert all(value.__doc__ for value in classes.values())
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    """Links, and paths in code marks that begin with one of our folders, lead somewhere."""
+    text = page.read_text()
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text) if "://" not in link]
+    paths = re.findall(
+        r"`((?:sheaf|worker|producer|services|tests|docs|benchmarks|requirements|examples)/[\w./-]+)`", text
+    )
+
+    missing = [link for link in links if not (page.parent / link).exists()]
+    missing += [path for path in paths if not (ROOT / path).exists()]
+
+    assert missing == []
+
+
+def test_every_guarantee_names_the_tests_that_hold_it() -> None:
+    """A row of the table without an existing test is a promise that nobody keeps."""
+    rows = [line for line in (ROOT / "docs/guarantees.md").read_text().splitlines() if re.match(r"\| \d", line)]
+    tests = {
+        f"{path.relative_to(ROOT)}::{name}"
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(
+            r"^\s*(?:async )?def (test_\w+)|^class (Test\w+)|^(Test\w+) = ", path.read_text(), flags=re.M
+        )
+        for name in name
+        if name
+    }
+
+    assert len(rows) >= 10
+    for row in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py::\w+)`", row)
+        assert named, f"no test in: {row}"
+        assert set(named) <= tests, f"no such test: {set(named) - tests}"
+
+
+def test_the_six_steps_say_where_they_sit() -> None:
+    """The first line of each file of the flow names its step, so that a reader can go from producer to file."""
+    steps = re.findall(r"^\| (\d) \w+ \| `([\w/.]+)` \|", (ROOT / "docs/architecture.md").read_text(), flags=re.M)
+
+    assert [number for number, _ in steps] == list("123456")
+    for number, path in steps:
+        assert f"Step {number} of 6" in (ROOT / path).read_text().splitlines()[0], path

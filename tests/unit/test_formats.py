@@ -1,0 +1,196 @@
+"""What each record format writes, read back by readers that are not ours."""
+
+import gzip
+import hashlib
+import io
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from warcio.archiveiterator import ArchiveIterator
+
+from sheaf.batch import Item
+from sheaf.errors import OutputPathError, TaskError
+from sheaf.formats import SUFFIXES, Exchange, Page, format_for
+
+URL = "http://example.org/a"
+
+
+def exchange(**changes: Any) -> Exchange:
+    fields: dict[str, Any] = {
+        "url": URL,
+        "request": b"GET /a HTTP/1.1\r\nHost: example.org\r\n\r\n",
+        "protocol": "http/1.1",
+        "status": 200,
+        "reason": "OK",
+        "head": [b"Content-Type: text/html; charset=iso-8859-1\r\n", b"Content-Length: 6\r\n"],
+        "body": b"Stra\xdfe",
+        "ip": "93.184.215.14",
+        "started": 1_700_000_000.25,
+        "elapsed_s": 0.125,
+    }
+    return Exchange(**fields | changes)
+
+
+def page(*exchanges: Exchange) -> Page:
+    return Page(Item(7, URL), list(exchanges or [exchange()]))
+
+
+def warc_records(data: bytes) -> list[tuple[Any, bytes]]:
+    """Every record and its block. Warcio checks all digests on the way."""
+    for record in ArchiveIterator(io.BytesIO(data), check_digests="raise"):
+        record.content_stream().read()
+    iterator = ArchiveIterator(io.BytesIO(data), no_record_parse=True)
+    return [(record, record.raw_stream.read()) for record in iterator]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_suffix_chooses_the_format(suffix: str) -> None:
+    """In either case; every format encodes a page, and its records are whole by themselves."""
+    chosen = format_for(f"Pages{suffix.upper()}")
+    assert chosen.page(page())
+    assert chosen.keeps_coding is suffix.startswith(".warc")
+
+
+def test_an_unknown_suffix_is_refused() -> None:
+    """The message lists the suffixes there are."""
+    with pytest.raises(OutputPathError, match=r"'pages\.csv'.*\.warc\.gz, \.warc, \.jsonl"):
+        format_for("pages.csv")
+
+
+@pytest.mark.parametrize("suffix", [".warc", ".warc.gz"])
+def test_a_warc_reader_reads_back_what_was_written(suffix: str) -> None:
+    """Header, request and response: types, dates, digests, address and blocks, by warcio's reading."""
+    chosen = format_for("pages" + suffix)
+    info, request, response = warc_records(chosen.header("pages" + suffix) + chosen.page(page()))
+    assert info[0].rec_type == "warcinfo"
+    assert b"software: Sheaf/" in info[1]
+    assert info[0].rec_headers.get_header("WARC-Filename") == "pages" + suffix
+    assert request[1] == exchange().request
+    assert response[1] == b"HTTP/1.1 200 OK\r\n" + b"".join(exchange().head) + b"\r\nStra\xdfe"
+    for record in (request[0].rec_headers, response[0].rec_headers):
+        assert record.protocol == "WARC/1.1"
+        assert record.get_header("WARC-Target-URI") == URL
+        assert record.get_header("WARC-Date") == "2023-11-14T22:13:20.250Z"
+        assert record.get_header("WARC-IP-Address") == "93.184.215.14"
+        assert record.get_header("WARC-Block-Digest").startswith("sha1:")
+    assert request[0].rec_headers.get_header("WARC-Concurrent-To") == response[0].rec_headers.get_header(
+        "WARC-Record-ID"
+    )
+
+
+def test_every_warc_record_is_a_gzip_member_of_its_own() -> None:
+    """So that a reader can start at any record: two members for a page, each whole."""
+    data = format_for("p.warc.gz").page(page())
+    members = [b"\x1f\x8b\x08" + member for member in data.split(b"\x1f\x8b\x08")[1:]]
+    assert [gzip.decompress(member)[:29] for member in members] == [
+        b"WARC/1.1\r\nWARC-Type: request\r",
+        b"WARC/1.1\r\nWARC-Type: response",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "head"),
+    [
+        (
+            {"head": [b"Transfer-Encoding: chunked\r\n", b"A: b\r\n"]},
+            b"HTTP/1.1 200 OK\r\nX-Orig-Transfer-Encoding: chunked\r\nA: b\r\nContent-Length: 6\r\n\r\n",
+        ),
+        (
+            {"head": [b"content-length: 600\r\n"], "truncated": "length"},
+            b"HTTP/1.1 200 OK\r\nX-Orig-content-length: 600\r\nContent-Length: 6\r\n\r\n",
+        ),
+        ({"head": [b"X-Content-Length: 5\r\n"]}, b"HTTP/1.1 200 OK\r\nX-Content-Length: 5\r\n\r\n"),
+        ({"head": [b"CONTENT-LENGTH: 6\r\n"]}, b"HTTP/1.1 200 OK\r\nCONTENT-LENGTH: 6\r\n\r\n"),
+        ({"head": [], "protocol": "http/1.0", "reason": "Süß"}, "HTTP/1.0 200 Süß\r\n\r\n".encode("latin-1")),
+        ({"head": [], "protocol": "h2", "reason": ""}, b"HTTP/1.1 200 \r\n\r\n"),
+    ],
+)
+def test_a_stored_head_fits_the_stored_body(changes: dict[str, Any], head: bytes) -> None:
+    """A header that would mislead a reader is renamed, and the right length stands in its place."""
+    _, response = warc_records(format_for("p.warc").page(page(exchange(**changes))))
+    assert response[1] == head + b"Stra\xdfe"
+    assert response[0].rec_headers.get_header("WARC-Truncated") == changes.get("truncated")
+    assert response[0].rec_headers.get_header("WARC-Protocol") == ("h2" if changes.get("protocol") == "h2" else None)
+
+
+def test_a_json_line_holds_the_page() -> None:
+    """Decoded text, how its charset was found, headers in order, and the digest of the bytes."""
+    hop = exchange(url="http://example.org/", status=301, head=[b"Location: /a\r\n"], body=b"")
+    line = format_for("p.jsonl").page(page(hop, exchange()))
+    assert line.endswith(b"}\n")
+    assert json.loads(line) == {
+        "index": 7,
+        "url": URL,
+        "final_url": URL,
+        "status": 200,
+        "headers": [["Content-Type", "text/html; charset=iso-8859-1"], ["Content-Length", "6"]],
+        "fetched_at": "2023-11-14T22:13:20.250Z",
+        "elapsed_s": 0.125,
+        "ip": "93.184.215.14",
+        "protocol": "http/1.1",
+        "redirects": [{"url": "http://example.org/", "status": 301}],
+        "bytes": 6,
+        "sha256": hashlib.sha256(b"Stra\xdfe").hexdigest(),
+        "truncated": None,
+        "text": "Straße",
+        "charset": "windows-1252",
+        "charset_source": "header",
+    }
+
+
+def test_a_body_that_is_no_text_is_kept_in_base64() -> None:
+    """Nothing is lost, and the line is JSON all the same."""
+    line = format_for("p.jsonl").page(page(exchange(head=[b"Content-Type: image/png\r\n"], body=b"\x89PNG\0\xff")))
+    assert (json.loads(line)["text"], json.loads(line)["body_base64"]) == (None, "iVBORwD/")
+
+
+@pytest.mark.parametrize("value", [None, 1, "text", "\ud800 lone", [1, {"a": None}], "ü" * 100, 1e300])
+def test_a_value_is_a_json_line(value: object) -> None:
+    """With the item it came from; compressed, each line is a gzip member of its own."""
+    line = format_for("p.jsonl").value(Item(3, "three"), value)
+    assert json.loads(line) == {"index": 3, "item": "three", "value": value}
+    assert gzip.decompress(format_for("p.jsonl.gz").value(Item(3, "three"), value)) == line
+    assert line.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), b"bytes", object(), {1, 2}, [float("inf")]])
+def test_a_value_that_json_cannot_hold_is_refused(value: object) -> None:
+    """The error names the item and the type."""
+    with pytest.raises(TaskError, match=f"item 3 gave a {type(value).__name__} that JSON cannot hold"):
+        format_for("p.jsonl").value(Item(3, "three"), value)
+
+
+@pytest.mark.parametrize("suffix", [".warc", ".warc.gz", ".html", ".txt"])
+def test_a_format_for_pages_refuses_other_values(suffix: str) -> None:
+    """The error says what the output holds, and what to choose instead."""
+    with pytest.raises(TaskError, match="holds loaded pages only"):
+        format_for("p" + suffix).value(Item(3, "three"), 9)
+
+
+def test_a_combined_file_is_utf8_under_the_pages_names() -> None:
+    """Each page decoded, under one line with its index and URL, and ended by a line end."""
+    html = format_for("p.html").page(page())
+    assert html.decode() == f"<!-- sheaf 7 {URL} -->\nStraße\n"
+    assert format_for("p.txt").page(page()).decode() == f"# 7 {URL}\nStraße\n"
+    moved = format_for("p.html").page(page(exchange(status=301), exchange(url="http://example.org/b")))
+    assert moved.decode().startswith(f"<!-- sheaf 7 {URL} redirected to http://example.org/b -->\n")
+
+
+def test_a_combined_file_leaves_out_what_is_no_text() -> None:
+    """The page's line stands there, and says so."""
+    picture = page(exchange(head=[b"Content-Type: image/png\r\n"], body=b"\x89PNG"))
+    assert format_for("p.html").page(picture) == (
+        f"<!-- sheaf 7 {URL} (image/png, 4 bytes, not text: left out) -->\n".encode()
+    )
+
+
+@given(st.text())
+def test_no_name_can_end_the_comment(name: str) -> None:
+    """Whatever an item or a Content-Type says, the heading is one line and one comment."""
+    heading = format_for("p.html").page(Page(Item(1, name), [exchange(body=b"")]))
+    assert heading.startswith(b"<!-- sheaf 1")
+    assert heading.index(b"-->") == heading.index(b">") - 2
+    assert heading.splitlines()[0].endswith(b" -->")

@@ -1,0 +1,109 @@
+"""The user's own functions: how they are found, called, and how their faults are reported."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sheaf.batch import Done, Failed, Item, Result
+from sheaf.errors import TaskError
+from sheaf.formats import format_for
+from sheaf.tasks import resolve
+
+
+class ListSource:
+    def __init__(self, texts: list[str]) -> None:
+        self._items = [Item(index, text) for index, text in enumerate(texts)]
+
+    def take(self, wait_s: float) -> Item | None:
+        return self._items.pop(0) if self._items else None
+
+    @property
+    def closed(self) -> bool:
+        return not self._items
+
+
+@pytest.fixture
+def tasks_dir(tmp_path: Path) -> Iterator[Path]:
+    """A tasks folder; what is imported from it is forgotten afterwards."""
+    path, modules = list(sys.path), set(sys.modules)
+    yield tmp_path
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        del sys.modules[name]
+
+
+def run(name: str, tasks_dir: Path, texts: list[str], **options: object) -> list[Result]:
+    task = resolve(name, tasks_dir)
+    return [result for result in task.run(ListSource(texts), options, format_for("r.jsonl")) if result]
+
+
+def values(results: list[Result]) -> list[object]:
+    return [json.loads(result.record)["value"] if isinstance(result, Done) else result.error for result in results]
+
+
+def test_a_function_is_called_once_per_item(tasks_dir: Path) -> None:
+    """With the item's text, or its JSON value if asked; its result is the record."""
+    (tasks_dir / "sums.py").write_text("import helper_of_sums\ndef double(x): return helper_of_sums.twice(x)\n")
+    (tasks_dir / "helper_of_sums.py").write_text("def twice(x): return x * 2\n")
+    assert values(run("sums:double", tasks_dir, ["1", "ab"])) == ["11", "abab"]
+    assert values(run("sums:double", tasks_dir, ["1", "[2]"], json=True)) == [2, [2, 2]]
+    assert resolve("sums:double", tasks_dir).window({}) == 0
+
+
+def test_a_function_may_lie_in_a_package(tasks_dir: Path) -> None:
+    """`package.module:function`, with imports relative to the package."""
+    (tasks_dir / "shop_pkg").mkdir()
+    (tasks_dir / "shop_pkg" / "__init__.py").write_text("RATE = 3\n")
+    (tasks_dir / "shop_pkg" / "prices.py").write_text("from . import RATE\ndef parse(x): return int(x) * RATE\n")
+    assert values(run("shop_pkg.prices:parse", tasks_dir, ["2"])) == [6]
+
+
+def test_what_a_function_raises_is_its_items_failure(tasks_dir: Path) -> None:
+    """Class, message, file and line; the other items are done. So with exit(), and with values JSON cannot hold."""
+    (tasks_dir / "picky.py").write_text(
+        "import sys\ndef f(x):\n    if x == 'exit':\n        sys.exit(3)\n"
+        "    if x == 'set':\n        return {1}\n    return 1 / int(x)\n"
+    )
+    results = run("picky:f", tasks_dir, ["0", "1", "x", "exit", "set"])
+    assert values(results) == ["ZeroDivisionError", 1.0, "ValueError", "SystemExit", "TaskError"]
+    assert isinstance(results[0], Failed)
+    assert results[0].message == f"ZeroDivisionError: division by zero ({tasks_dir}/picky.py:7)"
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "words"),
+    [
+        ("", "here:missing", "has no function 'missing'"),
+        ("f = 3", "here:f", "has no function 'f'"),
+        ("", "absent:f", "absent.py, which does not exist"),
+        ("def f(:", "here:f", "here.py:1: "),
+        ("import sys\nimport nothing_of_that_name", "here:f", "No module named 'nothing_of_that_name' .*here.py:2"),
+        ("raise SystemExit(2)", "here:f", "SystemExit: 2 .*here.py:1"),
+        ("def f(a, b): pass", "here:f", r"here.py:1: .* it takes \(a, b\)"),
+        ("", "here", "no task is called 'here'"),
+        ("", "../here:f", "of the form module:function"),
+        ("", "os.path:join", "which does not exist"),
+    ],
+)
+def test_a_task_that_cannot_be_used_is_refused(tasks_dir: Path, source: str, name: str, words: str) -> None:
+    """The error names the file and the line."""
+    (tasks_dir / "here.py").write_text(source)
+    with pytest.raises(TaskError, match=words):
+        resolve(name, tasks_dir)
+
+
+def test_nothing_outside_the_tasks_folder_is_imported(tasks_dir: Path) -> None:
+    """Neither Python's own modules under a file's name, nor a link that leads out of the folder."""
+    (tasks_dir / "json.py").write_text("def f(x): return x\n")
+    with pytest.raises(TaskError, match="has the name of a module that Python already has"):
+        resolve("json:f", tasks_dir)
+    (tasks_dir / "inside").mkdir()
+    (tasks_dir / "outside.py").write_text("def f(x): return x\n")
+    (tasks_dir / "inside" / "outside.py").symlink_to(tasks_dir / "outside.py")
+    with pytest.raises(TaskError, match="is a link out of the tasks folder"):
+        resolve("outside:f", tasks_dir / "inside")
+    with pytest.raises(TaskError, match="no tasks folder"):
+        resolve("outside:f", None)

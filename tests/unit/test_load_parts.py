@@ -1,0 +1,135 @@
+"""The parts of the `load` task that need no socket: options, waits, failures, memory."""
+
+import time
+from email.utils import formatdate
+
+import pytest
+
+from sheaf.batch import Item
+from sheaf.errors import TaskError
+from sheaf.formats import Exchange
+from sheaf.tasks import resolve
+from sheaf.tasks.load.errors import Connect, HttpStatus, LoadError, Timeout
+from sheaf.tasks.load.failure import curl_failure, retry_after_s, status_failure, wait_s
+from sheaf.tasks.load.memory import FREE_BYTES, MemoryLimit
+from sheaf.tasks.load.options import LoadOptions
+from sheaf.tasks.load.visit import Visit
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("conections", 3, "no option 'conections'"),
+        ("connections", 0, "a number from 1 to 400"),
+        ("connections", 1.5, "a number"),
+        ("connections", True, "a number"),
+        ("deadline_s", "soon", "a number"),
+        ("deadline_s", float("nan"), "a number"),
+        ("max_bytes", 1 << 40, "a number"),
+        ("truncate", "yes", "true or false"),
+        ("accept", "200-299", "such as 2xx,404"),
+        ("accept", 200, "a text"),
+        ("allow_net", ["10.0.0.1/8"], "'10.0.0.1/8' cannot be used"),
+        ("allow_net", 7, "a list of networks"),
+        ("user_agent", "two\r\nlines", "one line of ASCII"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_refused(option: str, value: object, words: str) -> None:
+    """The error names the option, what it was, and what it may be."""
+    with pytest.raises(TaskError, match=words):
+        LoadOptions.from_mapping({option: value})
+
+
+def test_options_are_taken_as_json_has_them() -> None:
+    """Whole numbers for seconds, a list or one text for networks; the rest are defaults."""
+    options = LoadOptions.from_mapping({"deadline_s": 5, "allow_net": "10.0.0.0/8", "accept": " 2XX, 404 "})
+    assert (options.deadline_s, options.allow_net, options.attempts) == (5.0, ("10.0.0.0/8",), 3)
+    assert [options.accepts(status) for status in (200, 299, 404, 403, 301)] == [True, True, True, False, False]
+    assert resolve("load", None).window({"connections": 5}) == 10
+
+
+def test_retry_after_is_a_number_or_a_date_and_has_a_limit() -> None:
+    """Nonsense asks for nothing; a day is cut to a minute."""
+    now = time.time()
+    assert retry_after_s("7", now) == 7
+    assert retry_after_s("86400", now) == 60
+    assert retry_after_s(formatdate(now + 20, usegmt=True), now) == pytest.approx(20, abs=1)
+    assert retry_after_s(formatdate(now - 20, usegmt=True), now) == 0
+    for nonsense in (None, "", "soon", "-5", "1e9", "²", "Thu, 99 Foo 2020"):
+        assert retry_after_s(nonsense, now) is None
+
+
+def test_waits_grow_and_differ() -> None:
+    """Each attempt waits about twice as long, up to a limit, and no two clients in step."""
+    waits = [[wait_s(attempt, Connect("")) for _ in range(50)] for attempt in (1, 2, 3, 90)]
+    assert all(0.25 <= wait <= 0.75 for wait in waits[0])
+    assert all(0.5 <= wait <= 1.5 for wait in waits[1])
+    assert max(waits[3]) <= 45
+    assert len(set(waits[0])) > 40
+    assert wait_s(1, HttpStatus("", retry=True, retry_after_s=9)) >= 9
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "error", "retry"),
+    [
+        (6, "Could not resolve host: x", "Dns", True),
+        (28, "Resolving timed out after 10000 ms", "Dns", True),
+        (28, "Connection timed out after 10000 ms", "Timeout", True),
+        (7, "Failed to connect", "Connect", True),
+        (56, "Recv failure: Connection reset by peer", "Connect", True),
+        (56, "Too large response headers: 307384 > 307200", "Protocol", False),
+        (35, "TLS connect error: unexpected eof while reading", "Connect", True),
+        (35, "TLS connect error: wrong version number", "Tls", False),
+        (60, "SSL certificate problem: self-signed certificate", "Tls", False),
+        (3, "URL rejected", "InvalidUrl", False),
+        (61, "Error while processing content unencoding", "Protocol", False),
+        (999, "", "Protocol", False),
+    ],
+)
+def test_a_libcurl_code_becomes_an_error(code: int, message: str, error: str, retry: bool) -> None:
+    """Each with a class, the URL and libcurl's own words; what may pass is tried again."""
+    failure = curl_failure(code, message, "http://example.org/")
+    assert (type(failure).__name__, failure.retry) == (error, retry)
+    assert "http://example.org/" in str(failure)
+    assert message in str(failure)
+
+
+def test_a_status_says_where_it_came_from() -> None:
+    """The message holds the status, its usual reason if the server gave none, and both ends of a redirect."""
+    answer = Exchange("http://b/", b"", "h2", 503, "", [b"retry-after: 3\r\n"], b"", "", 0.0, 0.0)
+    failure = status_failure(answer, "http://a/")
+    assert str(failure) == "503 Service Unavailable: http://b/, after redirects from http://a/"
+    assert (failure.retry, failure.retry_after_s) == (True, 3)
+    assert isinstance(failure, LoadError)
+    assert not isinstance(failure, Timeout)
+
+
+def test_memory_is_granted_up_to_the_limit_and_always_to_one() -> None:
+    """Two ask for more than there is: one waits, one always goes on; what is released can be had again."""
+    memory = MemoryLimit(limit_bytes=3 * MIB)
+    assert [memory.grant("a"), memory.grant("b"), memory.grant("a")] == [
+        FREE_BYTES + MIB,
+        FREE_BYTES + MIB,
+        FREE_BYTES + 2 * MIB,
+    ]
+    assert memory.grant("b") == FREE_BYTES + 2 * MIB, "the first to find no room is the senior, and goes on"
+    assert memory.grant("a") == 0
+    assert memory.grant("b") == FREE_BYTES + 3 * MIB
+    assert memory.release("b")
+    assert memory.grant("a") == FREE_BYTES + 3 * MIB
+    assert not memory.release("never asked")
+    memory.release("a")
+    assert memory.grant("c") == FREE_BYTES + MIB
+
+
+def test_a_retried_visit_starts_at_the_beginning() -> None:
+    """The second attempt forgets where the first one's redirects led."""
+    visit = Visit.of(Item(0, "http://example.org/#x"))
+    visit.begin_attempt(1.0)
+    moved = Exchange("http://example.org/", b"", "h2", 302, "", [b"location: /b\r\n"], b"x" * 100_000, "", 0.0, 0.0)
+    assert visit.add(moved, max_redirects=5)
+    assert (visit.url, len(moved.body), moved.truncated) == ("http://example.org/b", 64 << 10, "length")
+    visit.begin_attempt(2.0)
+    assert (visit.url, visit.exchanges, visit.deadline) == ("http://example.org/", [], 2.0)

@@ -1,0 +1,161 @@
+"""Submitting: a run is written once, whatever is submitted twice, at once, or after the output was removed."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import threading
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from sheaf.batch import Done, Failed
+from sheaf.errors import IndexMissing, InputError, OutputPathError
+from sheaf.output import Output
+from sheaf.roster import WorkerCard
+from sheaf.run import Run, list_runs
+from sheaf_producer.observe import View
+from sheaf_producer.screen import Lines, summary
+from sheaf_producer.submit import Outcome, Wish, batch_size_for, check_output, submit
+
+WISH = Wish("load", {"connections": 4}, "pages.html", "urls.txt", batch_size=3)
+ITEMS = [f"https://example.org/{number}" for number in range(7)]
+
+
+def submitted(data: Path, wish: Wish = WISH, items: list[str] = ITEMS) -> tuple[Run, Outcome]:
+    return submit(data, wish, lambda _: iter(items))
+
+
+def finish(data: Path, run: Run) -> None:
+    """Settle every item, as workers would."""
+    output = Output(data / run.manifest.output)
+    results = [Done(index, b"page\n") for index in range(run.manifest.items - 1)]
+    output.commit(
+        {run.manifest.run: [*results, Failed(run.manifest.items - 1, "Dns", "", 1)]}, worker="worker-1", token=1
+    )
+    output.close()
+    run.mark_finished()
+
+
+def test_a_new_run_is_known_to_volume_and_output(tmp_path: Path) -> None:
+    """Manifest and items lie in the data folder, the output's index knows the run, and no draft is left."""
+    run, outcome = submitted(tmp_path)
+
+    assert outcome is Outcome.NEW
+    assert [item.text for item in Run.open(tmp_path, run.manifest.run).all_items()] == ITEMS
+    assert (run.manifest.items, run.manifest.batches) == (7, 3)
+    output = Output(tmp_path / "pages.html")
+    assert list(output.unfinished_batches(run.manifest.run)) == [0, 1, 2]
+    output.close()
+    assert [path.name for path in (tmp_path / "runs").iterdir() if path.is_dir()] == [run.manifest.run]
+
+
+def test_an_unfinished_run_is_taken_up_by_the_same_submission(tmp_path: Path) -> None:
+    """Even a cancelled one; other items, options or outputs make a run of their own."""
+    first, _ = submitted(tmp_path)
+    first.cancel()
+
+    second, outcome = submitted(tmp_path)
+
+    assert (second.manifest, outcome) == (first.manifest, Outcome.RESUMED)
+    assert not first.cancelled
+    for wish, items in (
+        (dataclasses.replace(WISH, options={}), ITEMS),
+        (dataclasses.replace(WISH, output="other.html"), ITEMS),
+        (WISH, ITEMS[:-1]),
+        (dataclasses.replace(WISH, again=True), ITEMS),
+    ):
+        assert submitted(tmp_path, wish, items)[1] is Outcome.NEW
+    assert len(list_runs(tmp_path)) == 5
+
+
+def test_a_finished_run_is_not_submitted_again_until_its_output_is_removed(tmp_path: Path) -> None:
+    """Truth is what lies in the output, not the mark in the run's folder."""
+    run, _ = submitted(tmp_path)
+    finish(tmp_path, run)
+    assert submitted(tmp_path)[1] is Outcome.FINISHED
+
+    for path in tmp_path.glob("pages.html*"):
+        path.unlink()
+
+    again, outcome = submitted(tmp_path)
+    assert outcome is Outcome.NEW
+    assert again.manifest.run != run.manifest.run
+
+
+def test_two_producers_at_once_make_one_run(tmp_path: Path) -> None:
+    """The same list submitted by many at the same moment: one run is published, the others join it."""
+    outcomes: list[Outcome] = []
+    start = threading.Barrier(6)
+
+    def produce() -> None:
+        start.wait()
+        outcomes.append(submitted(tmp_path)[1])
+
+    threads = [threading.Thread(target=produce) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(outcome.value for outcome in outcomes) == ["new", *["resumed"] * 5]
+    assert len(list_runs(tmp_path)) == 1
+
+
+def test_a_submission_that_fails_writes_nothing(tmp_path: Path) -> None:
+    """A list that breaks in the middle leaves neither a run nor an output."""
+
+    def broken(_: object) -> list[str]:
+        raise InputError("cut short")
+
+    with pytest.raises(InputError):
+        submit(tmp_path, WISH, broken)
+
+    assert list_runs(tmp_path) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+def test_an_output_that_cannot_be_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    """A missing folder; a file that is not ours, which stays as it is."""
+    with pytest.raises(OutputPathError, match="mkdir -p"):
+        check_output(tmp_path, "news/pages.html")
+    (tmp_path / "pages.html").write_text("mine")
+    with pytest.raises(IndexMissing):
+        check_output(tmp_path, "pages.html")
+    assert (tmp_path / "pages.html").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["pages.html"]
+
+
+@pytest.mark.parametrize(
+    ("items", "size"), [(1, 1), (399, 1), (400, 2), (2000, 10), (100_000, 500), (100_000_000, 500)]
+)
+def test_the_batch_size_follows_the_number_of_items(items: int, size: int) -> None:
+    """Enough batches to share among workers, never so many that they cost more than their items."""
+    assert batch_size_for(items) == size
+
+
+def view(done: int, failed: int = 0, problems: tuple[str, ...] = (), per_s: float = 0.0) -> View:
+    card = WorkerCard("worker-1-abc", {"label": "worker-1", "pool": "2"}, 0.1)
+    return View(2000, done, failed, per_s, per_s * 30_000, [card], {card.id: done}, problems, cancelled=False)
+
+
+def test_the_numbers_of_a_run_fit_one_line() -> None:
+    """What is not known yet, or is zero, is left out rather than guessed."""
+    assert summary(view(0), "page") == "0 of 2,000 pages"
+    assert summary(view(1268, 12, per_s=843), "page") == (
+        "1,280 of 2,000 pages · 12 failed · 843 pages/s · 25.3 MB/s · 0.9 s left"
+    )
+
+
+def test_without_a_terminal_a_problem_is_told_when_it_comes_and_when_it_goes() -> None:
+    """Once each, not at every look; progress every few seconds."""
+    written = io.StringIO()
+    lines = Lines(Console(file=written, width=40), "page")
+
+    full, silent = "the disk is full", "no workers are running"
+    for problems in ((), (full,), (full,), (full, silent), ()):
+        lines.show(view(10, problems=problems))
+
+    told = [line[10:] for line in written.getvalue().splitlines()]
+    assert told == ["10 of 2,000 pages · 1 worker", f"problem: {full}", f"problem: {silent}", "the problem is over"]

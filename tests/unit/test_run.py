@@ -1,0 +1,102 @@
+"""A run on the volume: whole or not there, and any batch of it is one seek away."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sheaf.batch import Batch, Item, parse_batch_id
+from sheaf.errors import RunNotFound, UsageError
+from sheaf.run import Manifest, Run, RunWriter, list_runs
+
+
+def write_run(data_dir: Path, items: list[str], batch_size: int = 7, name: str = "20260101-000000-abcdef") -> Run:
+    writer = RunWriter(data_dir, name)
+    for text in items:
+        writer.add(text)
+    return writer.publish(
+        Manifest(
+            run=name,
+            task="load",
+            options={"connections": 3},
+            output="pages.warc.gz",
+            items=len(items),
+            batch_size=batch_size,
+            fingerprint=writer.digest,
+            created="2026-01-01T00:00:00Z",
+        )
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    items=st.lists(
+        st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"])), min_size=1, max_size=120
+    ),
+    batch_size=st.integers(1, 50),
+)
+def test_the_batches_of_a_run_hold_its_items_in_order(
+    tmp_path_factory: pytest.TempPathFactory, items: list[str], batch_size: int
+) -> None:
+    """Whatever the batch size, reading all batches gives back every item with its index."""
+    run = write_run(tmp_path_factory.mktemp("data"), items, batch_size)
+
+    read = [item for number in range(run.manifest.batches) for item in run.items(run.manifest.batch(number))]
+
+    assert read == [Item(index, text) for index, text in enumerate(items)]
+    assert list(run.all_items()) == read
+
+
+def test_a_run_that_is_still_being_written_is_not_found(tmp_path: Path) -> None:
+    """A producer that dies in the middle leaves nothing that a worker would take for a run."""
+    writer = RunWriter(tmp_path, "half")
+    writer.add("http://example.com/")
+
+    assert list_runs(tmp_path) == []
+    with pytest.raises(RunNotFound, match="half"):
+        Run.open(tmp_path, "half")
+    writer.discard()
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_published_run_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    """The manifest survives the way through the file; a field that only a newer version knows does no harm."""
+    written = write_run(tmp_path, ["a", "b"])
+    path = written.folder / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"a_later_field": 1}))
+
+    assert Run.open(tmp_path, written.manifest.run).manifest == written.manifest
+    assert list_runs(tmp_path) == [written.manifest.run]
+
+
+def test_a_manifest_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    """Half understood is not understood."""
+    written = write_run(tmp_path, ["a"])
+    path = written.folder / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 99}))
+
+    with pytest.raises(RunNotFound, match="newer Sheaf"):
+        Run.open(tmp_path, written.manifest.run)
+
+
+def test_cancelled_and_finished_are_marks_on_the_volume(tmp_path: Path) -> None:
+    """Whoever opens the run sees them, and a cancelled run can be taken up again."""
+    run = write_run(tmp_path, ["a"])
+    run.cancel()
+    assert Run.open(tmp_path, run.manifest.run).cancelled
+    run.resume()
+    run.mark_finished()
+
+    assert (Run.open(tmp_path, run.manifest.run).cancelled, run.finished) == (False, True)
+
+
+def test_a_batchs_id_reads_back_as_run_and_number() -> None:
+    """The id on the queue is enough to find the batch again, even when its job's hash is lost."""
+    batch = Batch("20260101-000000-abcdef", 12, 120, 10)
+
+    assert parse_batch_id(batch.id) == ("20260101-000000-abcdef", 12)
+    for stranger in ("", "no-number", "../etc_1", "a b_1", "a_-1"):
+        with pytest.raises(UsageError, match="not the id of a batch"):
+            parse_batch_id(stranger)

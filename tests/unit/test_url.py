@@ -1,0 +1,104 @@
+"""Which lines are URLs, what they become, and what is said about the others."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sheaf.tasks.load.errors import InvalidUrl
+from sheaf.tasks.load.url import check_url, join_url, split_url
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("http://example.org", "http://example.org/"),
+        ("  https://example.org/a \t", "https://example.org/a"),
+        ("HTTP://EXAMPLE.org:80/a/../b#part", "http://example.org/b"),
+        ("https://example.org/a b?c d", "https://example.org/a%20b?c%20d"),
+        ("http://faß.de/", "http://xn--fa-hia.de/"),
+        ("http://2130706433/", "http://127.0.0.1/"),
+        ("http://127。0。0。1", "http://127.0.0.1/"),
+        ("http://example.org/user@host", "http://example.org/user@host"),
+        ("http://example.org/?#", "http://example.org/?"),
+        ("http:/example.org", "http://example.org/"),
+    ],
+)
+def test_a_url_has_one_normal_form(text: str, normal: str) -> None:
+    """As browsers write it, without fragment; checking it again changes nothing."""
+    assert check_url(text) == normal
+    assert check_url(normal) == normal
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "empty"),
+        ("[http://www.wikipedia.org", "did you mean 'http://www.wikipedia.org'"),
+        ("<https://example.org>,", "did you mean 'https://example.org'"),
+        ("http://[IP-Adresse", "not a valid URL"),
+        ("http://example.org:99999/", "host or port"),
+        ("http://exa mple.org/", "not a valid URL"),
+        ("example.org/page", "write 'https://example.org/page'"),
+        ("localhost:8080/x", "write 'https://localhost:8080/x'"),
+        ("//example.org", "write 'https://example.org'"),
+        ("ftp://example.org/", "'ftp' URL"),
+        ("file:///etc/passwd", "'file' URL"),
+        ("javascript:alert(1)", "'javascript' URL"),
+        ("http://example.org/\ud800", "not valid Unicode"),
+        ("two words", "not a valid URL"),
+        ("http://user:secret@example.org/", "user name or password"),
+        ("x" * 100_000, "…"),
+    ],
+)
+def test_a_line_that_is_no_url_is_refused_with_a_reason(text: str, words: str) -> None:
+    """The message says what to do; it never guesses, and never repeats a password."""
+    with pytest.raises(InvalidUrl) as refused:
+        check_url(text)
+    assert words in str(refused.value)
+    assert "secret" not in str(refused.value)
+    assert len(str(refused.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("example.org/page", "https://example.org/page"),
+        ("localhost:8080", "https://localhost:8080/"),
+        ("//example.org/x", "https://example.org/x"),
+        ("http://example.org/", "http://example.org/"),
+    ],
+)
+def test_a_default_scheme_is_put_where_there_is_none(text: str, normal: str) -> None:
+    """Only where a line has no scheme of its own."""
+    assert check_url(text, "https") == normal
+
+
+def test_a_default_scheme_makes_no_url_of_what_is_none() -> None:
+    """Other schemes and brackets are refused as before."""
+    for text in ("ftp://example.org/", "[http://www.wikipedia.org", "mailto:a@example.org", ""):
+        with pytest.raises(InvalidUrl):
+            check_url(text, "https")
+
+
+@given(st.text())
+def test_any_text_is_a_url_or_is_refused(text: str) -> None:
+    """No text raises anything else, and what is accepted is stable and splits."""
+    for candidate in (text, "http://" + text, "https://example.org/" + text):
+        try:
+            normal = check_url(candidate)
+        except InvalidUrl:
+            continue
+        assert check_url(normal) == normal
+        assert normal.isascii()
+        assert "#" not in normal
+        assert all(split_url(normal))
+
+
+def test_a_redirect_is_followed_as_a_browser_does() -> None:
+    """Relative to where it came from; without credentials; http and https only."""
+    assert join_url("http://example.org/a/b?c", "../d#e") == "http://example.org/d"
+    assert join_url("https://example.org/", "//other.example/") == "https://other.example/"
+    assert join_url("http://example.org/", "http://user:secret@other.example/") == "http://other.example/"
+    for location in ("file:///etc/passwd", "javascript:alert(1)", "http://[", "data:text/html,x"):
+        with pytest.raises(InvalidUrl):
+            join_url("http://example.org/", location)

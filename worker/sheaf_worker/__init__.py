@@ -1,0 +1,1 @@
+"""The worker: turns batches into records in the output."""

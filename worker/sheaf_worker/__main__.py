@@ -1,0 +1,29 @@
+"""Start a worker: `sheaf-worker`, or `python -m sheaf_worker`. All settings come from SHEAF_… variables."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from sheaf import logs
+from sheaf.connection import connect
+from sheaf.errors import SheafError
+from sheaf.settings import Settings
+from sheaf_worker.worker import Worker
+
+
+def main() -> None:
+    # All containers of a stack share one group: what one creates on the volume, the others must be able to write.
+    os.umask(0o002)
+    try:
+        settings = Settings.from_env()
+        worker = Worker(settings, connect(settings))
+    except SheafError as error:
+        sys.stderr.write(f"sheaf-worker: {error}\n")
+        sys.exit(2)
+    logs.configure(settings.log_level, worker=worker.id)
+    sys.exit(worker.run())
+
+
+if __name__ == "__main__":
+    main()

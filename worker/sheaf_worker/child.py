@@ -1,0 +1,123 @@
+"""The process that runs tasks: one of a pool's children. Imports no Redis, no RQ: its start is short, its memory small.
+
+worker ──program, items──► inbox ──► source ──► task.run() ──► outbox ──results──► worker
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import FrameType
+
+from sheaf.batch import Result
+from sheaf.errors import SheafError
+from sheaf.formats import format_for
+from sheaf.tasks import resolve
+from sheaf_worker.child_pipe import Inbox, ItemSource, Outbox, start_helper
+from sheaf_worker.slots import SharedSlots, SlotWriter
+
+_PR_SET_PDEATHSIG = 1
+#: Of all processes of a container, the kernel should take one of these when memory runs out: the pool can replace it.
+_OOM_SCORE = "500"
+#: How much of an exception's text is passed on.
+_MESSAGE_CHARS = 2000
+#: Before a task is tried again that failed without an item in hand: the worker may be about to give it up.
+_PAUSE_S = 0.1
+
+
+def main(connection: Connection, shared: SharedSlots, tasks_dir: Path | None, parent: int) -> None:
+    """Serve one program after another until told to end, or until the worker is gone."""
+    _settle_in(parent)
+    slots = SlotWriter(shared)
+    outbox = Outbox(connection)
+    inbox = Inbox(connection, outbox, slots)
+    outbox.send("hello")
+    start_helper(inbox, outbox)
+    while (source := inbox.next_source()) is not None:
+        _Service(source, outbox, slots).run(tasks_dir)
+        outbox.flush()
+
+
+def _settle_in(parent: int) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)  # it died before we could ask to be told
+    # A group of its own: what the task starts can be ended with it, and a Ctrl-C is the worker's to handle.
+    os.setpgid(0, 0)
+    # Handlers that do nothing, where SIG_IGN would be inherited by every command that a task starts.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _pay_no_heed)
+    os.register_at_fork(after_in_child=_heed_again)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+    sys.stdout.flush()
+    os.dup2(2, 1)  # what a task prints belongs with the logs
+
+
+def _pay_no_heed(_number: int, _frame: FrameType | None) -> None:
+    """The worker decides when a child ends."""
+
+
+def _heed_again() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+class _Service:
+    """One program's time in this child."""
+
+    def __init__(self, source: ItemSource, outbox: Outbox, slots: SlotWriter) -> None:
+        self._source = source
+        self._outbox = outbox
+        self._slots = slots
+
+    def run(self, tasks_dir: Path | None) -> None:
+        _, name, options, output = self._source.program
+        try:
+            task = resolve(name, tasks_dir)
+            record_format = format_for(output)
+            self._outbox.send("ready", int(task.window(options)))
+            while not self._source.closed:
+                self._pass_on(task.run(self._source, options, record_format))
+        except SheafError as error:
+            # Not an item's fault: the task cannot be found, or not be called so. The same for every item of the run.
+            self._slots.clear()
+            self._outbox.flush()
+            self._outbox.send("refused", type(error).__name__, str(error))
+
+    def _pass_on(self, results: Iterator[Result | None]) -> None:
+        """Send off results until the source is closed, or an exception comes through."""
+        finish, add = self._slots.finish, self._outbox.add
+        try:
+            for result in results:
+                if result is None:
+                    self._outbox.flush_if_due()
+                else:
+                    # In this order: an item whose result cannot be taken is still in hand, and gets the blame.
+                    add(result)
+                    finish(result.index)
+            if not self._source.closed:
+                raise RuntimeError("the task ended although more items were to come")
+        except SheafError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - also SystemExit: whatever it is, the worker has to know
+            in_hand = self._slots.clear()
+            self._outbox.flush()
+            self._outbox.send("broke", type(error).__name__, _describe(error), in_hand)
+            if not in_hand:
+                time.sleep(_PAUSE_S)
+
+
+def _describe(error: BaseException) -> str:
+    """What was raised, and where."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}"[:_MESSAGE_CHARS] + where

@@ -1,0 +1,231 @@
+"""The child's end of the pipe: items come in through a source, results go out in bundles.
+
+The thread that runs the task does both. While one item keeps that thread busy, a helper thread sends off what is
+finished and answers a recall, so that a slow item keeps neither results nor waiting items from anybody.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from itertools import repeat
+from multiprocessing.connection import Connection
+from typing import Any
+
+from sheaf.batch import Done, Failed, Item, Result
+from sheaf_worker.blame import PIPE_LOST
+from sheaf_worker.channel import Message, decode, encode
+from sheaf_worker.slots import SlotWriter
+
+#: Results are sent off when they weigh so much ...
+FLUSH_BYTES = 1 << 16
+#: ... or are so old (in seconds), or when there is nothing else to do.
+FLUSH_S = 0.02
+#: What a result weighs besides its record.
+_RESULT_BYTES = 32
+
+
+class Outbox:
+    """Gathers results. `add` belongs to the task's thread; `flush` and `send` to any."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        # One thread appends, whoever flushes takes from the left: no lock is needed around either.
+        self._done: deque[Done] = deque()
+        self._failed: deque[tuple[int, str, str, int]] = deque()
+        self._bytes = 0
+        self._flushed = time.monotonic()
+        #: Seconds since the last flush in which there was nothing to do.
+        self.waited_s = 0.0
+
+    def add(self, result: Result) -> None:
+        """Raises TypeError for a result that is none."""
+        if type(result) is Done:
+            index, record = result
+            if type(record) is not bytes or type(index) is not int:
+                kinds = f"Done({type(index).__name__}, {type(record).__name__})"
+                raise TypeError(f"a task gave {kinds} as a result; it has to be Done(int, bytes)")
+            self._done.append(result)
+            self._bytes += len(record) + _RESULT_BYTES
+        elif type(result) is Failed:
+            self._failed.append((result.index, str(result.error), str(result.message), int(result.attempts)))
+            self._bytes += len(result.message) + _RESULT_BYTES
+        else:
+            raise TypeError(f"a task gave {type(result).__name__} as a result; it has to be Done or Failed")
+        # No look at the clock for each item: the helper sends off what is overdue.
+        if self._bytes >= FLUSH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        with self._lock:
+            done = [self._done.popleft() for _ in range(len(self._done))]
+            failed = [self._failed.popleft() for _ in range(len(self._failed))]
+            now = time.monotonic()
+            busy_s = max(0.0, now - self._flushed - self.waited_s)
+            self._bytes, self.waited_s, self._flushed = 0, 0.0, now
+            if done or failed:
+                indexes, records = zip(*done, strict=True) if done else ((), ())
+                self._send(("results", indexes, records, failed, busy_s))
+
+    def flush_if_due(self) -> None:
+        if (self._done or self._failed) and time.monotonic() - self._flushed >= FLUSH_S:
+            self.flush()
+
+    def send(self, *message: Any) -> None:
+        with self._lock:
+            self._send(message)
+
+    def _send(self, message: Message) -> None:
+        try:
+            self._connection.send_bytes(encode(message))
+        except OSError:
+            os._exit(PIPE_LOST)
+
+
+class ItemSource:
+    """The items of one program, as a task takes them (see `sheaf.tasks.Source`)."""
+
+    def __init__(self, inbox: Inbox, outbox: Outbox, slots: SlotWriter, program: Message) -> None:
+        #: run, task, options, output
+        self.program = program
+        self._inbox = inbox
+        self._outbox = outbox
+        self._slots = slots
+        self._items: deque[Item] = deque()
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def take(self, wait_s: float) -> Item | None:
+        if not self._slots.free:
+            return None
+        try:
+            item = self._items.popleft()
+        except IndexError:
+            later = self._take_later(wait_s)
+            if later is None:
+                return None
+            item = later
+        self._slots.begin(item.index)
+        return item
+
+    def _take_later(self, wait_s: float) -> Item | None:
+        if self._closed:
+            return None
+        if wait_s > 0:
+            self._outbox.flush()
+            started = time.monotonic()
+            self._inbox.wait(wait_s, lambda: bool(self._items) or self._closed)
+            self._outbox.waited_s += time.monotonic() - started
+        self._inbox.read()
+        try:
+            return self._items.popleft()
+        except IndexError:
+            return None
+
+    def extend(self, indexes: tuple[int, ...], texts: tuple[str, ...]) -> None:
+        self._items.extend(map(tuple.__new__, repeat(Item), zip(indexes, texts, strict=True)))
+
+    def give_back(self) -> list[int]:
+        """Take out what is not begun; return its indexes in order."""
+        given: list[int] = []
+        try:
+            while True:
+                given.append(self._items.pop().index)
+        except IndexError:
+            return given[::-1]
+
+    def close(self) -> None:
+        """Nothing more will come, and what is not begun is not wanted."""
+        self._closed = True
+        self._items.clear()
+
+
+class Inbox:
+    """Reads what the worker sends. `wait` and `read` belong to the task's thread, `mind` to the helper."""
+
+    def __init__(self, connection: Connection, outbox: Outbox, slots: SlotWriter) -> None:
+        self._connection = connection
+        self._outbox = outbox
+        self._slots = slots
+        self._lock = threading.Lock()
+        # Two, because a poll object refuses to be used by two threads at once.
+        self._waiter, self._poller = select.poll(), select.poll()
+        for poller in (self._waiter, self._poller):
+            poller.register(connection.fileno(), select.POLLIN)
+        self._sources: deque[ItemSource | None] = deque()
+        self._last: ItemSource | None = None
+        #: The task's thread waits for a message: the helper must not take it away from under its nose.
+        self._waiting = False
+        #: Set while the task's thread has something to do.
+        self.busy = threading.Event()
+
+    def next_source(self) -> ItemSource | None:
+        """Wait for the next program; None: the child is to end."""
+        while not self._sources:
+            self.wait(60.0, lambda: bool(self._sources))
+            self.read()
+        return self._sources.popleft()
+
+    def wait(self, wait_s: float, has_come: Callable[[], bool]) -> None:
+        """Wait until there is something to read, unless what is waited for has come by way of the helper."""
+        self.busy.clear()
+        with self._lock:
+            self._waiting = True
+        if not has_come():
+            self._waiter.poll(wait_s * 1000)
+        self._waiting = False
+        self.busy.set()
+
+    def read(self) -> None:
+        """Handle what has come."""
+        with self._lock:
+            self._read()
+
+    def mind(self) -> None:
+        """Handle what has come, if the task's thread is not about to do so."""
+        with self._lock:
+            if not self._waiting:
+                self._read()
+
+    def _read(self) -> None:
+        while self._poller.poll(0):
+            try:
+                frame = self._connection.recv_bytes()
+            except EOFError:
+                os._exit(0)  # the worker is gone, and nobody waits for what this process still has
+            except OSError:
+                os._exit(PIPE_LOST)
+            self._handle(decode(frame))
+
+    def _handle(self, message: Message) -> None:
+        kind = message[0]
+        if kind == "items" and self._last is not None:
+            self._last.extend(message[1], message[2])
+        elif kind == "recall":
+            self._outbox.send("returned", self._last.give_back() if self._last else [])
+        elif kind in ("program", "end"):
+            if self._last is not None:
+                self._last.close()
+            self._last = ItemSource(self, self._outbox, self._slots, message[1:]) if kind == "program" else None
+            self._sources.append(self._last)
+
+
+def start_helper(inbox: Inbox, outbox: Outbox) -> None:
+    """Start the thread that minds the pipe while an item keeps the task's thread from it."""
+
+    def mind_the_pipe() -> None:
+        while True:
+            inbox.busy.wait()
+            time.sleep(FLUSH_S)
+            outbox.flush_if_due()
+            inbox.mind()
+
+    threading.Thread(target=mind_the_pipe, name="sheaf-pipe", daemon=True).start()

@@ -1,0 +1,265 @@
+"""Between steps 4 and 5 of 6: gathers finished records and commits them, group by group, under the output's lock.
+
+    pool ──results──► pending ──8 MiB, or 1 s, or idle──► lock (step 5) ──► output (step 6) ──► batches finish
+
+A group that cannot be written stays here and is tried again: nothing is lost while a disk is full or a lock is held.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import redis
+
+from sheaf import keys
+from sheaf.batch import Done, Result
+from sheaf.errors import ClusterError, FenceTimeout, LockError, OutputRefused, OutputUnwritable
+from sheaf.feed import PROBLEM_S
+from sheaf.lock import FairLock
+from sheaf.output import Output, Receipt
+from sheaf.queue import BatchQueue
+from sheaf.run import Run
+from sheaf.settings import Settings
+from sheaf_worker.holdings import Holdings
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two tries of a commit that the disk or another process prevents.
+RETRY_S = 2.0
+
+
+class Committer(threading.Thread):
+    """One thread; `add()` and `flush()` may be called from others."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        connection: redis.Redis,
+        batches: BatchQueue,
+        holdings: Holdings,
+        worker: str,
+        label: str,
+    ) -> None:
+        super().__init__(name="committer")
+        self._settings = settings
+        self._connection = connection
+        self._queue = batches
+        self._holdings = holdings
+        self._worker = worker
+        self._label = label
+        self._changed = threading.Condition()
+        self._pending: dict[str, list[Result]] = {}
+        self._runs: dict[str, Run] = {}
+        self._oldest = 0.0
+        self._idle = False
+        self._deadline: float | None = None
+        self._gathered = 0
+        self._writing = 0
+        self._outputs: dict[str, Output] = {}
+        self._unfinished_jobs: list[str] = []
+        #: Runs whose output was refused; the worker takes them out of its pool.
+        self.refused: queue.SimpleQueue[str] = queue.SimpleQueue()
+        #: Why the last try did not succeed; None while all is well.
+        self.problem: str | None = None
+        #: Items settled and bytes written since the start, for the worker's card.
+        self.items = 0
+        self.bytes = 0
+
+    @property
+    def backlog_bytes(self) -> int:
+        """Bytes of records that are not committed yet."""
+        return self._gathered + self._writing
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything waits to be committed."""
+        with self._changed:
+            return bool(self._pending) or self._writing > 0
+
+    def add(self, run: Run, results: Sequence[Result]) -> None:
+        """Take over an item's record, or its failure."""
+        size = sum(len(result.record) for result in results if isinstance(result, Done))
+        with self._changed:
+            if not self._pending:
+                self._oldest = time.monotonic()
+            self._runs[run.manifest.run] = run
+            self._pending.setdefault(run.manifest.run, []).extend(results)
+            self._gathered += size
+            self._idle = False
+            self._changed.notify()
+
+    def flush(self) -> None:
+        """Nothing else is in flight: do not wait for more."""
+        with self._changed:
+            self._idle = True
+            self._changed.notify()
+
+    def close(self, within_s: float) -> None:
+        """Commit what is here, trying for at most `within_s` seconds, and end the thread."""
+        with self._changed:
+            self._deadline = time.monotonic() + within_s
+            self._changed.notify()
+        self.join()
+
+    def run(self) -> None:
+        while self._wait_until_due():
+            groups = self._take()
+            for output, runs in self._by_output(groups).items():
+                self._commit(output, {run: groups[run] for run in runs})
+            with self._changed:
+                self._writing = 0
+        self._finish_jobs([])
+        for output_object in self._outputs.values():
+            output_object.close()
+
+    def _wait_until_due(self) -> bool:
+        """Wait until a group should be written (True), or all is written and the thread should end (False)."""
+        with self._changed:
+            while True:
+                closing = self._deadline is not None
+                if self._pending:
+                    waited = time.monotonic() - self._oldest
+                    if (
+                        closing
+                        or self._idle
+                        or self._gathered >= self._settings.commit_mb * 2**20
+                        or waited >= self._settings.commit_s
+                    ):
+                        return True
+                    self._changed.wait(self._settings.commit_s - waited)
+                elif closing:
+                    return False
+                else:
+                    self._changed.wait()
+
+    def _take(self) -> dict[str, list[Result]]:
+        with self._changed:
+            groups, self._pending = self._pending, {}
+            self._writing, self._gathered = max(1, self._gathered), 0
+            return groups
+
+    def _by_output(self, groups: dict[str, list[Result]]) -> dict[str, list[str]]:
+        outputs: dict[str, list[str]] = {}
+        for run in groups:
+            outputs.setdefault(self._runs[run].manifest.output, []).append(run)
+        return outputs
+
+    def _commit(self, name: str, groups: dict[str, list[Result]]) -> None:
+        """Try until the group is committed, is refused for good, or there is no time left."""
+        while True:
+            try:
+                receipt = self._commit_once(name, groups)
+            except OutputRefused as error:
+                self._give_up(groups, str(error))
+                return
+            except (OutputUnwritable, FenceTimeout, LockError) as error:
+                if not self._wait_to_retry(groups, error):
+                    return
+            else:
+                self._settle(groups, receipt)
+                return
+
+    def _commit_once(self, name: str, groups: dict[str, list[Result]]) -> Receipt:
+        if name not in self._outputs:
+            self._outputs[name] = Output(self._settings.data_dir / name, fence_wait_s=self._settings.lock_wait_s)
+        output = self._outputs[name]
+        with self._turn(name, output) as token:
+            return output.commit(groups, worker=self._worker, token=token)
+
+    @contextmanager
+    def _turn(self, name: str, output: Output) -> Iterator[int]:
+        """Our turn at the output: the lock in Redis. Without Redis nobody orders turns; the fence still excludes."""
+        lock = FairLock(
+            self._connection,
+            keys.output_lock(name),
+            owner=self._worker,
+            label=self._label,
+            lease_s=self._settings.lock_lease_s,
+        )
+        try:
+            lease = lock.acquire(self._settings.lock_wait_s, floor=output.highest_token())
+        except ClusterError as error:
+            logger.warning(
+                "commits without the lock in Redis; the fence alone excludes",
+                extra={"action": "commit", "why": str(error)},
+            )
+            yield output.highest_token()
+            return
+        try:
+            with lease.keep():
+                yield lease.token
+        finally:
+            try:
+                lease.release()
+            except (ClusterError, LockError) as error:
+                # What was committed is committed; a lease that we cannot give back runs out by itself.
+                logger.warning("lock was not given back", extra={"action": "release", "why": str(error)})
+
+    def _settle(self, groups: dict[str, list[Result]], receipt: Receipt) -> None:
+        if self.problem is not None:
+            logger.info("commits again", extra={"action": "commit"})
+            self._forget_problem(groups)
+        finished: list[str] = []
+        for run, results in groups.items():
+            finished += self._holdings.settle(self._runs[run], (result.index for result in results))
+            self.items += len(results)
+        self.bytes += sum(
+            len(result.record) for results in groups.values() for result in results if isinstance(result, Done)
+        )
+        for run in receipt.finished_runs:
+            self._runs[run].mark_finished()
+            logger.info("run finished", extra={"action": "finish", "run": run})
+        self._finish_jobs(finished)
+
+    def _finish_jobs(self, batches: list[str]) -> None:
+        """The batches are durable: only now may their jobs finish. What Redis does not take now it gets next time."""
+        self._unfinished_jobs += batches
+        if not self._unfinished_jobs:
+            return
+        try:
+            self._queue.finish(self._worker, self._unfinished_jobs)
+        except ClusterError as error:
+            logger.warning("finished batches wait for Redis", extra={"action": "finish", "why": str(error)})
+        else:
+            self._unfinished_jobs = []
+
+    def _give_up(self, groups: dict[str, list[Result]], why: str) -> None:
+        """The output is not what it should be: drop these records and their runs; the reconciler tries again later."""
+        self._tell(groups, why)
+        self.problem = None
+        for run in groups:
+            self.refused.put(run)
+        dropped = [batch for run in groups for batch in self._holdings.drop_run(run)]
+        self._finish_jobs(dropped)
+
+    def _wait_to_retry(self, groups: dict[str, list[Result]], error: Exception) -> bool:
+        """Say why nothing goes on and wait; False if the worker must end without this group (others will redo it)."""
+        self._tell(groups, str(error))
+        with self._changed:
+            if self._deadline is not None and time.monotonic() + RETRY_S > self._deadline:
+                return False
+        time.sleep(RETRY_S)
+        return True
+
+    def _tell(self, groups: dict[str, list[Result]], why: str) -> None:
+        if why != self.problem:
+            logger.error("commit is not possible now", extra={"action": "commit", "runs": list(groups), "why": why})
+        self.problem = why
+        try:
+            for run in groups:
+                self._queue.set_problem(run, why, worker=self._label, ttl_s=PROBLEM_S)
+        except ClusterError as error:
+            logger.warning("the problem could not be shown in Redis", extra={"action": "problem", "why": str(error)})
+
+    def _forget_problem(self, groups: dict[str, list[Result]]) -> None:
+        self.problem = None
+        try:
+            for run in groups:
+                self._queue.clear_problem(run)
+        except ClusterError as error:
+            logger.warning("the solved problem still stands in Redis", extra={"action": "problem", "why": str(error)})

@@ -1,0 +1,93 @@
+"""Decides which child gets which items, and when. Runs are served first come, first served; suspects alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from sheaf_worker.handle import ChildHandle, State
+from sheaf_worker.waiting import Waiting
+
+#: A child that was silent for so many seconds gives back what it has not begun, if another has nothing to do.
+_RECALL_S = 0.1
+
+
+class Feeder:
+    """`child_items`: replace a child after so many items (0: never)."""
+
+    def __init__(self, waiting: Waiting, size: int, child_items: int) -> None:
+        self._waiting = waiting
+        self._size = size
+        self._child_items = child_items
+
+    def feed(self, children: Collection[ChildHandle]) -> None:
+        """Give every child that has room for more what it should do next."""
+        if self._waiting.suspects or any(child.solo for child in children):
+            self._appoint(children)
+        served = {child.run for child in children}
+        for child in children:
+            if child.state in (State.IDLE, State.READY):
+                if child.retiring or self._left(child) <= 0:
+                    self._retire(child)
+                elif child.solo:
+                    self._feed_alone(child)
+                elif child.room or child.free:
+                    self._feed(child, served)
+
+    def _feed(self, child: ChildHandle, served: set[str | None]) -> None:
+        program = self._waiting.choose(child.run, served)
+        if program is None:
+            return
+        if program.run != child.run:
+            # Until it has finished what it has of its present run, it just gets nothing more of that.
+            if child.free:
+                child.begin(program)
+                served.add(program.run)
+            return
+        share = -(-self._waiting.count(program.run) // self._size)
+        count = min(child.room, share, self._left(child))
+        if count > 0:
+            child.give(self._waiting.take(program.run, count, child.room_bytes))
+
+    def _feed_alone(self, child: ChildHandle) -> None:
+        if not child.free or not self._waiting.suspects:
+            return
+        program, item = self._waiting.suspects[0]
+        if program.run != child.run:
+            child.begin(program)
+            return
+        self._waiting.suspects.popleft()
+        child.give([item])
+        child.alone = True
+
+    def _appoint(self, children: Iterable[ChildHandle]) -> None:
+        """Keep as many children for suspects as there are any, half of the pool at most."""
+        wanted = min(len(self._waiting.suspects), max(1, self._size // 2))
+        solo = [child for child in children if child.solo]
+        if not wanted:
+            for child in solo:
+                child.solo = child.alone
+            return
+        able = [child for child in children if not child.solo and child.state in (State.IDLE, State.READY)]
+        for child in sorted(able, key=lambda child: len(child.outstanding))[: max(0, wanted - len(solo))]:
+            child.solo = True
+            if child.outstanding:
+                child.recall()
+
+    def recall_idle_items(self, children: Collection[ChildHandle], now: float) -> None:
+        """Have children give back what waits behind a slow item, if another child has nothing to do."""
+        if not self._waiting.only_suspects or not any(child.free and not child.solo for child in children):
+            return
+        for child in children:
+            if child.alone or child.held or child.state is not State.READY or now - child.heard < _RECALL_S:
+                continue
+            if len(child.outstanding) > 1 and len(child.outstanding) > len(child.slots.in_hand()):
+                child.recall()
+
+    def _left(self, child: ChildHandle) -> int:
+        """How many items it may still be sent before it is replaced."""
+        return self._child_items - child.done - len(child.outstanding) if self._child_items else 1 << 62
+
+    def _retire(self, child: ChildHandle) -> None:
+        child.retiring = True
+        if not child.outstanding:
+            child.end()

@@ -1,0 +1,208 @@
+"""The worker's view of one child: its process, its pipe, its slots, and which items it has."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import math
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from pathlib import Path
+from types import ModuleType
+
+from sheaf.batch import Item
+from sheaf_worker import child
+from sheaf_worker.channel import Channel, Program, encode, encode_program
+from sheaf_worker.slots import SlotReader, new_slots
+
+#: A child gets so many seconds of work ahead: enough to never run dry, little enough to leave the rest to others.
+AHEAD_S = 0.05
+#: ... but never more items than this, nor (beyond the first item) more bytes.
+MOST_ITEMS = 4000
+MOST_BYTES = 1 << 20
+#: After each report the number of items ahead grows at most by this factor: the first ones may have been easy.
+_GROWTH = 8
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_context = multiprocessing.get_context("spawn")
+
+
+class State(enum.Enum):
+    STARTING = "starting"  # no word from it yet
+    IDLE = "idle"  # serves no run
+    PREPARING = "preparing"  # imports its task
+    READY = "ready"  # takes items
+    ENDING = "ending"  # was told to end
+
+
+class ChildHandle:
+    """Start a child. Only for the thread that runs the pool: the kernel ends a child with the *thread* that made it."""
+
+    def __init__(self, number: int, tasks_dir: Path | None) -> None:
+        #: Which place in the pool it fills.
+        self.number = number
+        self.state = State.STARTING
+        self.since = self.heard = time.monotonic()
+        self.program: Program | None = None
+        #: index -> text of each item that was sent and has no result yet.
+        self.outstanding: dict[int, str] = {}
+        self.done = 0
+        #: It gets suspects only, one at a time, with nothing beside them.
+        self.solo = False
+        #: It is replaced as soon as it has nothing in hand.
+        self.retiring = False
+        #: It has been given a suspect, and nothing else.
+        self.alone = False
+        #: When it was asked to give back what it has not begun; None: it has answered.
+        self.recalled: float | None = None
+        #: It gets nothing more until an item is finished.
+        self.held = False
+        #: When its end of the pipe was closed; None: it is open.
+        self.hung_up: float | None = None
+        #: Why it was killed by us, and when; None: it was not.
+        self.killed: str | None = None
+        self.killed_at = 0.0
+        #: Exceptions in a row that escaped the task with nothing in hand.
+        self.barren = 0
+        self._bytes = 0
+        self._target = 1
+        self._adaptive = True
+        ours, theirs = _context.Pipe(duplex=True)
+        shared = new_slots()
+        self.slots = SlotReader(shared)
+        self._process = _context.Process(
+            target=child.main, args=(theirs, shared, tasks_dir, os.getpid()), name=f"sheaf-child-{number}"
+        )
+        try:
+            with _main_module_hidden():
+                self._process.start()
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self.channel = Channel(ours)
+        self.pid = self._process.pid or 0
+        #: Becomes readable when the process has ended, whatever its own children keep open.
+        self.sentinel = self._open_sentinel()
+
+    def _open_sentinel(self) -> int:
+        try:
+            return os.pidfd_open(self.pid)
+        except OSError:
+            # A kernel or a sandbox without pidfd: this one is held open by what the child itself has forked, too.
+            return os.dup(self._process.sentinel)
+
+    @property
+    def run(self) -> str | None:
+        return self.program.run if self.program else None
+
+    @property
+    def room(self) -> int:
+        """How many items it should be sent now; 0 while it has more than half of what it should have."""
+        if self.state is not State.READY or self._bytes >= MOST_BYTES or (self.held and self.outstanding):
+            return 0
+        missing = self._target - len(self.outstanding)
+        return missing if 2 * missing >= self._target else 0
+
+    @property
+    def room_bytes(self) -> int:
+        return MOST_BYTES - self._bytes
+
+    @property
+    def free(self) -> bool:
+        """Whether it could begin something else."""
+        return self.state in (State.IDLE, State.READY) and not self.outstanding and not self.retiring
+
+    def begin(self, program: Program) -> None:
+        """Have it serve another run. Only when nothing is outstanding."""
+        self.program = program
+        self.state, self.since = State.PREPARING, time.monotonic()
+        self.channel.send(encode_program(program))
+
+    def ready(self, window: int, speed_s: float | None) -> None:
+        """Its task is imported. `speed_s`: what an item of this run takes, if that is known."""
+        self.state = State.READY
+        self._adaptive = window == 0
+        self._target = window or (_ideal(speed_s) if speed_s else 1)
+
+    def give(self, items: Sequence[Item]) -> None:
+        indexes, texts = zip(*items, strict=True)
+        if not self.outstanding:
+            self.heard = time.monotonic()
+        self.outstanding.update(zip(indexes, texts, strict=True))
+        self._bytes += sum(map(len, texts))
+        self.channel.send(encode(("items", indexes, texts)))
+
+    def take(self, indexes: Sequence[int]) -> set[int]:
+        """These are no longer with it. Returns those that it did not have."""
+        texts = list(map(self.outstanding.pop, indexes, repeat(None)))
+        unknown = (
+            {index for index, text in zip(indexes, texts, strict=True) if text is None} if None in texts else set()
+        )
+        self._bytes -= sum(map(len, filter(None, texts)))
+        if not self.outstanding:
+            self.alone = False
+        return unknown
+
+    def learn(self, count: int, busy_s: float) -> float:
+        """Adapt the number of items ahead to what the last ones took; return the seconds that one took."""
+        speed_s = busy_s / count
+        if self._adaptive:
+            self._target = min(_ideal(speed_s), self._target * _GROWTH)
+        return speed_s
+
+    def recall(self) -> None:
+        """Ask for what it has not begun. It answers at once, even in mid-item, unless native code holds it up."""
+        self.recalled, self.held = time.monotonic(), True
+        self.channel.send(encode(("recall",)))
+
+    def end(self) -> None:
+        """Ask it to exit."""
+        self.state, self.since = State.ENDING, time.monotonic()
+        self.channel.send(encode(("end",)))
+
+    def kill(self, why: str) -> None:
+        """Kill it, and what it has started. Its end is then noticed as any other's."""
+        if self.killed is None:
+            self.killed, self.killed_at = why, time.monotonic()
+        # Until it is reaped the id is its own, so this cannot meet a stranger.
+        for send in (os.killpg, os.kill):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                send(self.pid, signal.SIGKILL)
+
+    def bury(self) -> int | None:
+        """After its end: kill what it has left running, free everything; return its exit code."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.join()
+        exit_code = self._process.exitcode
+        self._process.close()
+        os.close(self.sentinel)
+        self.channel.close()
+        return exit_code
+
+    def rss_bytes(self) -> int:
+        try:
+            return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+        except (OSError, IndexError):
+            return 0  # it has just ended
+
+
+def _ideal(speed_s: float) -> int:
+    return max(1, min(MOST_ITEMS, math.floor(AHEAD_S / speed_s))) if speed_s > 0 else MOST_ITEMS
+
+
+@contextlib.contextmanager
+def _main_module_hidden() -> Iterator[None]:
+    """Keep `multiprocessing` from importing the worker's main script, and with it Redis and RQ, into the child."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

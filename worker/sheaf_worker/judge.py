@@ -1,0 +1,88 @@
+"""What becomes of the items that a dead child had: put back, tried alone, or failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from sheaf.batch import Failed, Item
+from sheaf_worker.blame import PIPE_LOST_TEXT, Attempts, explain_exit
+from sheaf_worker.channel import Program
+from sheaf_worker.handle import ChildHandle
+from sheaf_worker.waiting import Suspect, Waiting
+
+#: Reasons to kill a child that are not its items' fault.
+TIMED_OUT, UNRESPONSIVE, BROKEN_PIPE = "timed out", "unresponsive", "broken pipe"
+
+
+class Verdict(NamedTuple):
+    """How an item is to be reported if it has no attempt left."""
+
+    error: str
+    message: str
+
+
+class Judge:
+    """Blames precisely: one item in hand is the guilty one, several are suspects, the others are innocent."""
+
+    def __init__(self, waiting: Waiting, report: Callable[[str, Iterable[Failed]], None]) -> None:
+        self._waiting = waiting
+        self._report = report
+        self.attempts = Attempts()
+
+    def after_death(self, child: ChildHandle, exit_code: int | None, in_hand: dict[int, float]) -> None:
+        """Settle what a dead child had. `in_hand` are the outstanding items it had begun, and when."""
+        program = child.program
+        if program is None:
+            return
+        if child.killed == TIMED_OUT:
+            late = self._late(child, program, in_hand)
+            self._put_back(child, program, except_for=late)
+            self._time_out(program, late)
+        elif child.killed == UNRESPONSIVE:
+            self._put_back(child, program, except_for=())
+        else:
+            cause = PIPE_LOST_TEXT if child.killed == BROKEN_PIPE else explain_exit(exit_code)
+            self.blame(child, list(in_hand), Verdict("ProcessDied", cause))
+            self._put_back(child, program, except_for=in_hand)
+
+    def blame(self, child: ChildHandle, indexes: Iterable[int], verdict: Verdict) -> None:
+        """These were in hand when it happened: one is guilty, of several nobody knows which one is."""
+        program = child.program
+        if program is None:
+            return
+        items = [Item(index, child.outstanding[index]) for index in indexes if index in child.outstanding]
+        if len(items) == 1:
+            self._convict(program, items[0], verdict)
+        else:
+            self._waiting.suspects.extend(Suspect(program, item) for item in items)
+
+    def _convict(self, program: Program, item: Item, verdict: Verdict) -> None:
+        count = self.attempts.blame(program.run, item.index)
+        if count < program.attempts:
+            self._waiting.suspects.append(Suspect(program, item))
+            return
+        self.attempts.settle(program.run, item.index)
+        tries = f"; tried {count} times, alone" if count > 1 else ""
+        self._report(program.run, [Failed(item.index, verdict.error, verdict.message + tries, count)])
+
+    def _late(self, child: ChildHandle, program: Program, in_hand: dict[int, float]) -> list[int]:
+        """Those that had used up their time when the child was killed. It may have got over them just before."""
+        limit_s = program.timeout_s or 0.0
+        return [index for index, begun in in_hand.items() if child.killed_at - begun >= limit_s]
+
+    def _time_out(self, program: Program, indexes: Iterable[int]) -> None:
+        message = f"not finished within {program.timeout_s:g} s; its process was killed"
+        failed = []
+        for index in indexes:
+            failed.append(Failed(index, "TimedOut", message, self.attempts.blame(program.run, index)))
+            self.attempts.settle(program.run, index)
+        self._report(program.run, failed)
+
+    def _put_back(self, child: ChildHandle, program: Program, except_for: Iterable[int]) -> None:
+        guilty = set(except_for)
+        items = [Item(index, text) for index, text in child.outstanding.items() if index not in guilty]
+        if child.alone:
+            self._waiting.suspects.extendleft(Suspect(program, item) for item in items)
+        else:
+            self._waiting.add(program, items, front=True)

@@ -1,0 +1,75 @@
+"""Keeps this worker's claims alive: leases, card, health file. Runs no user code and waits for nobody."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from sheaf.errors import ClusterError
+from sheaf.queue import BatchQueue
+from sheaf.settings import Settings
+from sheaf_worker.holdings import Holdings
+
+logger = logging.getLogger(__name__)
+
+#: A worker whose main loop has not turned for so many seconds is not well, though its process lives.
+STUCK_S = 60.0
+
+
+class Keeper(threading.Thread):
+    """One thread. `card` returns the fields to show; `last_turn` when (monotonic) the worker's loop last turned."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        queue: BatchQueue,
+        holdings: Holdings,
+        worker: str,
+        card: Callable[[], dict[str, str]],
+        last_turn: Callable[[], float],
+    ) -> None:
+        super().__init__(name="keeper")
+        self._settings = settings
+        self._queue = queue
+        self._holdings = holdings
+        self._worker = worker
+        self._card = card
+        self._last_turn = last_turn
+        self._stop_asked = threading.Event()
+
+    def stop(self) -> None:
+        """End the thread and take the worker's card away."""
+        self._stop_asked.set()
+        self.join()
+
+    def run(self) -> None:
+        while True:
+            self._beat()
+            if self._stop_asked.wait(self._settings.heartbeat_s):
+                break
+        try:
+            self._queue.leave(self._worker)
+        except ClusterError as error:
+            logger.warning(
+                "card was not taken away; it expires by itself", extra={"action": "leave", "why": str(error)}
+            )
+
+    def _beat(self) -> None:
+        self._touch_health_file()
+        try:
+            lost = self._queue.renew(self._worker, self._holdings.ids(), self._settings.batch_lease_s)
+            self._queue.announce(self._worker, self._card(), ttl_s=self._settings.batch_lease_s * 2)
+        except ClusterError as error:
+            # The taker says so in the log; without Redis nobody else can take our batches either.
+            logger.debug("no beat without Redis", extra={"action": "beat", "why": str(error)})
+            return
+        if lost:
+            # We were silent for too long. Whoever has them now does them again; the commit drops what comes second.
+            logger.warning("batches were taken over by others", extra={"action": "renew", "batches": lost})
+
+    def _touch_health_file(self) -> None:
+        path = self._settings.health_file
+        if path is not None and time.monotonic() - self._last_turn() < STUCK_S:
+            path.touch()

@@ -1,0 +1,284 @@
+"""Step 4 of 6: supervised processes that run the task on items. Kill any of them: one item is blamed, none is lost.
+
+    add() ─► waiting ─► feed ══pipe══► child (child.py) ══pipe══► hear ─► poll()'s results
+                ▲                        ✗ dies
+                └──── put back ◄──── bury, judge ────► Failed, if it was the item
+
+One selector, no thread, no lock; nothing here waits for a child.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import selectors
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sheaf.batch import Item, Result
+from sheaf_worker.blame import explain_exit
+from sheaf_worker.channel import Program, encode_program
+from sheaf_worker.feeder import Feeder
+from sheaf_worker.handle import ChildHandle, State
+from sheaf_worker.reports import Reports
+from sheaf_worker.waiting import Waiting
+from sheaf_worker.watch import WATCH_S, Watch
+
+__all__ = ["ChildStatus", "Pool", "Program"]
+
+logger = logging.getLogger(__name__)
+
+#: Reads per child and turn, of a quarter of a MiB each at most.
+_READS = 4
+#: Seconds before a child that cannot start is started again: at first, and at most.
+_BACK_OFF_S = (0.1, 5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ChildStatus:
+    """One child, for people."""
+
+    pid: int
+    #: The run it serves.
+    run: str | None
+    #: Items sent to it that have no result yet.
+    in_hand: int
+    #: Seconds for which it has had its oldest item in hand.
+    busy_s: float
+    rss_bytes: int
+    #: Results since its start.
+    done: int
+    #: How many processes in this place of the pool have died before it.
+    deaths: int
+
+
+class Pool:
+    """`size` children. Everything but wake() belongs to one thread, which has to live as long as the pool."""
+
+    def __init__(
+        self, size: int, *, tasks_dir: Path | None = None, child_items: int = 0, child_memory_mb: int = 0
+    ) -> None:
+        self._size = size
+        self._tasks_dir = tasks_dir
+        self._selector = selectors.DefaultSelector()
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._selector.register(self._bell, selectors.EVENT_READ)
+        self._by_number: dict[int, ChildHandle] = {}
+        #: Places without a child: when to start one.
+        self._vacant: dict[int, float] = {}
+        self._failed_starts = 0
+        self._deaths: Counter[int] = Counter()
+        self._waiting = Waiting()
+        self._reports = Reports(self._waiting)
+        self._feeder = Feeder(self._waiting, size, child_items)
+        self._watch = Watch(child_memory_mb)
+        self._paused = False
+        self._stopped = False
+        self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        """Items not yet sent to a child."""
+        return len(self._waiting)
+
+    @property
+    def in_hand(self) -> int:
+        """Items sent to a child and not finished."""
+        return sum(len(child.outstanding) for child in list(self._by_number.values()))
+
+    @property
+    def children(self) -> list[ChildStatus]:
+        now = time.monotonic()
+        return [self._status(child, now) for _, child in sorted(self._by_number.items())]
+
+    @property
+    def paused(self) -> bool:
+        """True: results are not read, so children wait with theirs and memory stays bounded."""
+        return self._paused
+
+    @paused.setter
+    def paused(self, value: bool) -> None:
+        if value != self._paused:
+            self._paused = value
+            self._watch.forgive(time.monotonic())
+
+    def start(self) -> None:
+        """Start the children. They end with the calling thread, however that ends."""
+        atexit.register(self._kill_all)
+        for number in range(self._size):
+            self._start_child(number)
+
+    def add(self, program: Program, items: Sequence[Item]) -> None:
+        """Take over items. Raises TaskError if the program's options are not plain values."""
+        encode_program(program)
+        refusal = self._reports.refusal(program.run)
+        if refusal is None:
+            self._waiting.add(program, items)
+        else:
+            self._reports.fail(program.run, [item.index for item in items], refusal)
+
+    def forget(self, run: str) -> list[int]:
+        """Drop what waits of a run; return the indexes. What children have of it still comes out of poll()."""
+        self._reports.judge.attempts.forget(run)
+        return [item.index for item in self._waiting.drop(run)]
+
+    def stop_feeding(self) -> dict[str, list[int]]:
+        """Send nothing more; return what waited. What children have not begun they give back, which is not reported."""
+        self._stopped = True
+        for child in self._by_number.values():
+            if child.outstanding:
+                child.recall()
+        return {run: [item.index for item in self._waiting.drop(run)] for run in self._waiting.runs()}
+
+    def wake(self) -> None:
+        """Make a poll() return early. For any thread, and for signal handlers."""
+        if not self._closed:
+            os.eventfd_write(self._bell, 1)
+
+    def poll(self, timeout_s: float) -> list[tuple[str, list[Result]]]:
+        """Do one turn of the event loop, waiting up to `timeout_s` for something to happen; return what is finished."""
+        self._feed()
+        for child in self._by_number.values():
+            self._listen(child)
+        for key, events in self._selector.select(0 if self._reports else min(timeout_s, WATCH_S)):
+            if key.fd == self._bell:
+                os.eventfd_read(self._bell)
+            else:
+                self._attend(key.data, key.fd, events)
+        self._look_around()
+        self._feed()
+        return self._reports.collect()
+
+    def close(self, grace_s: float) -> None:
+        """Ask the children to end, then kill them; when this returns, none is left. May be called twice."""
+        if self._closed:
+            return
+        self._closed = self._stopped = True
+        for child in self._by_number.values():
+            child.end()
+        deadline = time.monotonic() + grace_s
+        self.paused = False
+        while self._by_number and (left_s := deadline - time.monotonic()) > 0:
+            self.poll(left_s)
+        self._kill_all()
+        atexit.unregister(self._kill_all)
+        self._selector.close()
+        os.close(self._bell)
+
+    def _kill_all(self) -> None:
+        for child in self._by_number.values():
+            child.kill("closed")
+        for child in self._by_number.values():
+            child.bury()
+        self._by_number.clear()
+
+    # --- children ------------------------------------------------------------------------------------------------
+
+    def _start_child(self, number: int) -> None:
+        self._vacant.pop(number, None)
+        try:
+            child = ChildHandle(number, self._tasks_dir)
+        except OSError as error:
+            logger.error("a pool process cannot be started", extra={"action": "spawn", "why": str(error)})
+            self._vacate(number, failed=True)
+            return
+        self._by_number[number] = child
+        self._selector.register(child.sentinel, selectors.EVENT_READ, child)
+        self._listen(child)
+
+    def _vacate(self, number: int, *, failed: bool) -> None:
+        self._failed_starts = self._failed_starts + 1 if failed else 0
+        first, most = _BACK_OFF_S
+        delay_s = min(most, first * 2.0 ** min(self._failed_starts, 10)) if failed else 0.0
+        self._vacant[number] = time.monotonic() + delay_s
+
+    def _fill_vacancies(self, now: float) -> None:
+        if not self._stopped:
+            for number in [number for number, due in self._vacant.items() if due <= now]:
+                self._start_child(number)
+
+    def _listen(self, child: ChildHandle) -> None:
+        """Have the selector wait for what this child's pipe is wanted for now."""
+        deaf = self._paused or child.hung_up is not None
+        wanted = (0 if deaf else selectors.EVENT_READ) | (selectors.EVENT_WRITE if child.channel.sending else 0)
+        registered = self._selector.get_map().get(child.channel.descriptor)
+        if registered is None:
+            if wanted:
+                self._selector.register(child.channel.descriptor, wanted, child)
+        elif not wanted:
+            self._selector.unregister(child.channel.descriptor)
+        elif registered.events != wanted:
+            self._selector.modify(child.channel.descriptor, wanted, child)
+
+    def _attend(self, child: ChildHandle, descriptor: int, events: int) -> None:
+        if self._by_number.get(child.number) is not child:
+            return  # it was buried earlier in this turn
+        if descriptor == child.sentinel:
+            self._bury(child)
+            return
+        if events & selectors.EVENT_WRITE:
+            child.channel.flush()
+        if events & selectors.EVENT_READ:
+            self._read(child)
+
+    def _read(self, child: ChildHandle) -> None:
+        try:
+            for _ in range(_READS):
+                messages = child.channel.receive()
+                for message in messages:
+                    self._reports.hear(child, message)
+                if not messages:
+                    return
+        except (EOFError, ValueError, TypeError):
+            # The pipe's end, or what is no message. Most likely the process has ended, too, and that tells more.
+            child.hung_up = time.monotonic()
+
+    def _bury(self, child: ChildHandle) -> None:
+        """A child has ended: take what it has finished, settle what it has not, and make room for another."""
+        self._selector.unregister(child.sentinel)
+        if child.channel.descriptor in self._selector.get_map():
+            self._selector.unregister(child.channel.descriptor)
+        if child.hung_up is None:
+            for message in child.channel.drain():
+                self._reports.hear(child, message)
+        in_hand = {index: begun for index, begun in child.slots.in_hand().items() if index in child.outstanding}
+        state = child.state
+        exit_code = child.bury()
+        del self._by_number[child.number]
+        if state is not State.ENDING:
+            self._deaths[child.number] += 1
+            fields = {"action": "bury", "pid": child.pid, "run": child.run, "in_hand": sorted(in_hand)[:20]}
+            logger.warning("a pool process died", extra={**fields, "why": child.killed or explain_exit(exit_code)})
+        if state is State.PREPARING:
+            self._reports.died_preparing(child, explain_exit(exit_code))
+        self._reports.judge.after_death(child, exit_code, in_hand)
+        self._vacate(child.number, failed=state in (State.STARTING, State.PREPARING))
+        self._fill_vacancies(time.monotonic())
+
+    def _look_around(self) -> None:
+        now = time.monotonic()
+        if self._watch.due(now):
+            self._watch.look(self._by_number.values(), now, watch_items=not self._paused)
+            if not self._stopped:
+                self._feeder.recall_idle_items(self._by_number.values(), now)
+            self._fill_vacancies(now)
+
+    def _feed(self) -> None:
+        if not self._stopped:
+            self._feeder.feed(self._by_number.values())
+
+    def _status(self, child: ChildHandle, now: float) -> ChildStatus:
+        in_hand = child.slots.in_hand()
+        return ChildStatus(
+            pid=child.pid,
+            run=child.run,
+            in_hand=len(child.outstanding),
+            busy_s=now - min(in_hand.values(), default=now),
+            rss_bytes=child.rss_bytes(),
+            done=child.done,
+            deaths=self._deaths[child.number],
+        )

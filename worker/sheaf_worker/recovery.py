@@ -1,0 +1,75 @@
+"""The reconciler: any live worker, one at a time, puts back what dead workers or a forgetful Redis left undone."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+import redis
+from sheaf.lock import FairLock
+from sheaf.queue import BatchQueue
+
+from sheaf import keys
+from sheaf.errors import ClusterError, LockError
+from sheaf.feed import Feeder
+from sheaf.settings import Settings
+from sheaf_worker.holdings import Holdings
+
+logger = logging.getLogger(__name__)
+
+
+class Recovery(threading.Thread):
+    """One thread. `cancelled` is told the runs that a person has stopped while this worker holds batches of theirs."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        connection: redis.Redis,
+        queue: BatchQueue,
+        holdings: Holdings,
+        worker: str,
+        label: str,
+        cancelled: Callable[[str], None],
+    ) -> None:
+        super().__init__(name="recovery")
+        self._settings = settings
+        self._holdings = holdings
+        self._queue = queue
+        self._cancelled = cancelled
+        self._feeder = Feeder(settings.data_dir, queue, settings.queue_batches)
+        self._lock = FairLock(
+            connection, keys.RECONCILER_LOCK, owner=worker, label=label, lease_s=settings.lock_lease_s
+        )
+        self._stop_asked = threading.Event()
+
+    def stop(self) -> None:
+        self._stop_asked.set()
+        self.join()
+
+    def run(self) -> None:
+        while not self._stop_asked.wait(self._settings.reconcile_s):
+            self._drop_cancelled()
+            try:
+                self._reconcile()
+            except LockError:
+                continue  # another worker is at it
+            except ClusterError as error:
+                logger.debug("no look without Redis", extra={"action": "reconcile", "why": str(error)})
+        self._feeder.close()
+
+    def _reconcile(self) -> None:
+        with self._lock.acquire(timeout_s=0) as lease, lease.keep():
+            reaped = self._queue.reap()
+            if reaped:
+                logger.warning(
+                    "leases ran out; their batches are queued again", extra={"action": "reap", "batches": reaped}
+                )
+            put = self._feeder.feed()
+            if put:
+                logger.info("batches were put on the queue", extra={"action": "feed", "batches": put})
+
+    def _drop_cancelled(self) -> None:
+        for name, run in self._holdings.runs().items():
+            if run.cancelled:
+                self._cancelled(name)

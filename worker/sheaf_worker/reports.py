@@ -1,0 +1,157 @@
+"""Takes in what children report, and gathers the results that the pool gives out."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import repeat
+
+from sheaf.batch import Done, Failed, Item, Result
+from sheaf_worker.channel import Message, Program
+from sheaf_worker.handle import ChildHandle, State
+from sheaf_worker.judge import Judge, Verdict
+from sheaf_worker.waiting import Suspect, Waiting
+
+#: Deaths in a row during the import of a run's task, or exceptions in a row without an item, until the run is refused.
+_BARREN_LIMIT = 3
+#: Seconds for which a run that was refused is not tried again.
+_REFUSED_S = 60.0
+#: Runs whose speed is remembered.
+_SPEEDS = 1000
+
+
+class Reports:
+    def __init__(self, waiting: Waiting) -> None:
+        self._waiting = waiting
+        self.judge = Judge(waiting, self.add)
+        self._results: dict[str, list[Result]] = {}
+        #: Seconds that an item of a run took lately.
+        self._speeds: dict[str, float] = {}
+        #: Deaths in a row while a child imported the run's task.
+        self._barren: Counter[str] = Counter()
+        #: Runs whose task cannot be used: until when, and why.
+        self._refused: dict[str, tuple[float, Verdict]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._results)
+
+    def collect(self) -> list[tuple[str, list[Result]]]:
+        """Hand over what has come since the last call."""
+        results, self._results = self._results, {}
+        return list(results.items())
+
+    def add(self, run: str, results: Iterable[Result]) -> None:
+        gathered = self._results.setdefault(run, [])
+        gathered.extend(results)
+        if not gathered:
+            del self._results[run]
+
+    def refusal(self, run: str) -> Verdict | None:
+        """Why the run's items fail without being tried; None: they are tried."""
+        until, verdict = self._refused.get(run, (0.0, None))
+        return verdict if until > time.monotonic() else None
+
+    def fail(self, run: str, indexes: Iterable[int], verdict: Verdict) -> None:
+        self.add(run, [Failed(index, verdict.error, verdict.message, 1) for index in indexes])
+
+    def hear(self, child: ChildHandle, message: Message) -> None:
+        child.heard = time.monotonic()
+        kind, *rest = message
+        if kind == "results":
+            self._take_results(child, *rest)
+        elif kind == "returned":
+            self._take_back(child, *rest)
+        elif kind == "ready" and child.program is not None:
+            self._barren.pop(child.program.run, None)
+            if child.state is State.PREPARING:
+                child.ready(rest[0], self._speeds.get(child.program.run))
+        elif kind == "hello" and child.state is State.STARTING:
+            child.state = State.IDLE
+        elif kind == "refused":
+            self.refuse(child, Verdict(*rest))
+        elif kind == "broke":
+            self._take_exception(child, *rest)
+
+    def died_preparing(self, child: ChildHandle, cause: str) -> None:
+        """A child died before its task was imported; a run to which that happens again and again is refused."""
+        if child.program is not None:
+            self._barren[child.program.run] += 1
+            if self._barren[child.program.run] >= _BARREN_LIMIT:
+                self.refuse(child, Verdict("TaskError", f"{child.program.task!r} cannot be imported: {cause}"))
+
+    def refuse(self, child: ChildHandle, verdict: Verdict) -> None:
+        """The run that the child serves cannot be: all its items fail, those that still come too (for a minute)."""
+        program = child.program
+        if program is None:
+            return
+        now = time.monotonic()
+        self._refused = {run: entry for run, entry in self._refused.items() if entry[0] > now}
+        self._refused[program.run] = (now + _REFUSED_S, verdict)
+        self._barren.pop(program.run, None)
+        lost = list(child.outstanding)
+        child.take(lost)
+        self.fail(program.run, [*lost, *(item.index for item in self._waiting.drop(program.run))], verdict)
+        self.judge.attempts.forget(program.run)
+        child.program = None
+        if child.state in (State.PREPARING, State.READY):
+            child.state = State.IDLE
+
+    def _take_results(
+        self,
+        child: ChildHandle,
+        indexes: Sequence[int],
+        records: Sequence[bytes],
+        failures: Sequence[tuple[int, str, str, int]],
+        busy_s: float,
+    ) -> None:
+        """Nothing here is done item by item in Python, as long as no item failed."""
+        program = child.program
+        if program is None:
+            return
+        results: list[Result] = list(map(tuple.__new__, repeat(Done), zip(indexes, records, strict=True)))
+        finished = indexes
+        if failures:
+            results += [Failed(*failure) for failure in failures]
+            finished = [result.index for result in results]
+        unknown = child.take(finished)
+        if unknown:
+            results = [result for result in results if result.index not in unknown]
+        count = len(results)
+        if count:
+            child.done += count
+            child.held = False
+            child.barren = 0
+            self._learn(program, child.learn(count, busy_s))
+            self.judge.attempts.settle_all(program.run, finished)
+            self.add(program.run, results)
+
+    def _learn(self, program: Program, speed_s: float) -> None:
+        if len(self._speeds) > _SPEEDS:
+            self._speeds.clear()
+        self._speeds[program.run] = speed_s
+
+    def _take_back(self, child: ChildHandle, indexes: Sequence[int]) -> None:
+        """What it had not begun goes back to the front of those that wait."""
+        child.recalled = None
+        if child.program is not None:
+            items = [Item(index, child.outstanding[index]) for index in indexes if index in child.outstanding]
+            if child.alone:
+                self._waiting.suspects.extendleft(Suspect(child.program, item) for item in items)
+            else:
+                self._waiting.add(child.program, items, front=True)
+            child.take(indexes)
+
+    def _take_exception(self, child: ChildHandle, error: str, message: str, in_hand: Sequence[int]) -> None:
+        """An exception escaped the task: to the items it is as if the process had died; the child goes on."""
+        verdict = Verdict(error, message)
+        if in_hand:
+            self.judge.blame(child, in_hand, verdict)
+            child.take(in_hand)
+            child.held = False
+            return
+        child.barren += 1
+        if child.barren >= _BARREN_LIMIT:
+            self.refuse(child, verdict)
+            # It would go on trying.
+            child.kill("refused")

@@ -1,0 +1,164 @@
+"""Between steps 2 and 3 of 6: takes batches from the queue, a little ahead of the pool, and reads their items.
+
+Claiming is one atomic step in Redis (pop and lease), and it never blocks: a signal only sets a flag that is looked at
+between two claims, so a worker that is told to stop cannot strand a batch on its way.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+
+from sheaf.output import Output
+from sheaf.queue import BatchQueue
+
+from sheaf.batch import Item
+from sheaf.errors import ClusterError, OutputError, RunNotFound
+from sheaf.feed import PROBLEM_S
+from sheaf.run import Run
+from sheaf.settings import Settings
+from sheaf_worker.holdings import Held, Holdings
+
+logger = logging.getLogger(__name__)
+
+#: Batches claimed in one step, at most.
+CLAIM_LIMIT = 4
+#: Batches held at once when the setting leaves it to us; a bound for leases to renew, not a target.
+HELD_LIMIT = 256
+#: Seconds of waiting for the queue's bell before it is looked at all the same (a bell may be lost).
+BELL_S = 1.0
+#: Seconds to wait before Redis is asked again, doubled each time up to the limit.
+RECONNECT_S = (0.2, 5.0)
+
+
+class Taker(threading.Thread):
+    """One thread. `taken` holds (held batch, its open items) for the worker to give to its pool."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        queue: BatchQueue,
+        holdings: Holdings,
+        worker: str,
+        wants: Callable[[], bool],
+        wake: Callable[[], None],
+    ) -> None:
+        super().__init__(name="taker")
+        self._settings = settings
+        self._queue = queue
+        self._holdings = holdings
+        self._worker = worker
+        #: Whether the pool could do with more.
+        self._wants = wants
+        #: Tells the worker that something was taken.
+        self._wake = wake
+        self._stop_asked = threading.Event()
+        self._outputs: dict[str, Output] = {}
+        self._runs: dict[str, Run] = {}
+        self.taken: SimpleQueue[tuple[Held, list[Item]]] = SimpleQueue()
+        #: Why no batch can be taken now; None while all is well.
+        self.problem: str | None = None
+
+    def stop(self) -> None:
+        """Take nothing more; returns when the thread has ended."""
+        self._stop_asked.set()
+        self._queue.interrupt()
+        self.join()
+
+    def run(self) -> None:
+        patience = RECONNECT_S[0]
+        while not self._stop_asked.is_set():
+            try:
+                self._turn()
+            except ClusterError as error:
+                if self.problem is None:
+                    logger.warning("waits for Redis", extra={"action": "claim", "why": str(error)})
+                self.problem = str(error)
+                self._stop_asked.wait(patience)
+                patience = min(patience * 2, RECONNECT_S[1])
+            else:
+                if self.problem is not None:
+                    logger.info("Redis is back", extra={"action": "claim"})
+                self.problem = None
+                patience = RECONNECT_S[0]
+        for output in self._outputs.values():
+            output.close()
+
+    def _turn(self) -> None:
+        limit = min(CLAIM_LIMIT, (self._settings.batches_in_flight or HELD_LIMIT) - len(self._holdings))
+        if limit <= 0 or not self._wants():
+            self._stop_asked.wait(0.01)
+            return
+        claims = self._queue.claim(self._worker, limit, self._settings.batch_lease_s)
+        if not claims.batches:
+            self._queue.wait(BELL_S)
+        for run, number, _ in claims.batches:
+            self._take(run, number)
+
+    def _take(self, name: str, number: int) -> None:
+        """Read a claimed batch's open items and pass them on, or let go of it if there is nothing to do."""
+        try:
+            run = self._run(name)
+            batch = run.manifest.batch(number)
+            if batch.count <= 0:
+                raise RunNotFound(f"run {name!r} has no batch {number}")
+            if self._holdings.has(batch.id):
+                # Queued twice, and the first is still with us: the lease that was just renewed is the same one.
+                return
+            open_items = [] if run.cancelled else self._output(run).remaining(name, batch)
+        except RunNotFound as error:
+            self._refuse(
+                name, number, f"{error}; does this worker ({self._settings.data_dir}) share the producer's volume?"
+            )
+            return
+        except (OutputError, OSError) as error:
+            self._refuse(name, number, str(error))
+            return
+        if not open_items:
+            self._queue.finish(self._worker, [batch.id])
+            return
+        held = Held(batch, run, set(open_items))
+        self._holdings.add(held)
+        self.taken.put((held, [item for item in run.items(batch) if item.index in held.open_items]))
+        self._wake()
+
+    def _refuse(self, run: str, number: int, why: str) -> None:
+        """Say why the batch cannot be worked on and let go of it; the reconciler puts it back when that is over."""
+        logger.error("batch cannot be worked on", extra={"action": "claim", "run": run, "batch": number, "why": why})
+        self._queue.set_problem(run, why, worker=self._worker, ttl_s=PROBLEM_S)
+        self._queue.finish(self._worker, [f"{run}_{number}"])
+
+    def _run(self, name: str) -> Run:
+        if name not in self._runs:
+            self._runs[name] = Run.open(self._settings.data_dir, name)
+        return self._runs[name]
+
+    def _output(self, run: Run) -> Output:
+        name = run.manifest.output
+        if name not in self._outputs:
+            self._outputs[name] = Output(self._settings.data_dir / name, fence_wait_s=self._settings.lock_wait_s)
+        return self._outputs[name]
+
+
+def low_water(items_per_s: float) -> int:
+    """How many items should wait for the pool: half a second's work; no more, so that other workers get theirs."""
+    return max(1, int(items_per_s * 0.5))
+
+
+class Rate:
+    """Items per second over the last seconds, smoothed."""
+
+    def __init__(self) -> None:
+        self.per_s = 0.0
+        self._count = 0
+        self._since = time.monotonic()
+
+    def add(self, count: int) -> None:
+        self._count += count
+        elapsed = time.monotonic() - self._since
+        if elapsed >= 0.2:
+            self.per_s += (self._count / elapsed - self.per_s) * 0.5
+            self._count, self._since = 0, time.monotonic()

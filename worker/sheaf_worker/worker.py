@@ -1,0 +1,206 @@
+"""Step 3 of 6: a worker takes batches from the queue, has its pool execute their items, and has the results committed.
+
+    taker ──batches──► this loop ──items──► pool (step 4)
+                           │  ▲─────────results──┘
+                           └──► committer ──► lock (step 5), output (step 6) ──► the batches' jobs finish
+
+    keeper: leases, card, health file        recovery: puts back what others left undone
+
+The loop itself never talks to Redis and never writes to the disk, so neither can keep the pool waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from queue import Empty, SimpleQueue
+from types import FrameType
+from typing import Any
+
+import redis
+from sheaf.queue import BatchQueue
+
+from sheaf.batch import Result
+from sheaf.errors import ClusterError, SettingsError
+from sheaf.settings import Settings
+from sheaf_worker.committer import Committer
+from sheaf_worker.cores import usable_cores
+from sheaf_worker.holdings import Holdings
+from sheaf_worker.keeper import Keeper
+from sheaf_worker.pool import Pool, Program
+from sheaf_worker.recovery import Recovery
+from sheaf_worker.taker import Rate, Taker, low_water
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that one turn of the loop waits at most when nothing happens.
+TURN_S = 0.25
+
+
+class Worker:
+    """One process, one pool. `run()` returns when a signal asked for it and all is committed or handed back."""
+
+    def __init__(self, settings: Settings, connection: redis.Redis) -> None:
+        if not os.access(settings.data_dir, os.W_OK | os.X_OK):
+            raise SettingsError(
+                f"SHEAF_DATA_DIR={settings.data_dir} is not a folder that this worker (uid {os.getuid()}) can write "
+                "to; mount the volume that the producer writes to"
+            )
+        self.label = settings.label or socket.gethostname()
+        #: Random per boot: a worker that comes back never meets its own leftovers.
+        self.id = f"{self.label}-{secrets.token_hex(4)}"
+        self._settings = settings
+        self._queue = BatchQueue(connection)
+        self._holdings = Holdings()
+        self._rate = Rate()
+        self._stop_asked = False
+        self._failed: str | None = None
+        self._last_turn = time.monotonic()
+        self._cancelled: SimpleQueue[str] = SimpleQueue()
+        size = settings.pool_size or usable_cores()
+        self._pool = Pool(
+            size,
+            tasks_dir=settings.tasks_dir,
+            child_items=settings.child_items,
+            child_memory_mb=settings.child_memory_mb,
+        )
+        self._committer = Committer(settings, connection, self._queue, self._holdings, self.id, self.label)
+        self._taker = Taker(settings, self._queue, self._holdings, self.id, self._wants_more, self._pool.wake)
+        self._keeper = Keeper(settings, self._queue, self._holdings, self.id, self._card, lambda: self._last_turn)
+        self._recovery = Recovery(
+            settings, connection, self._queue, self._holdings, self.id, self.label, self._cancelled.put
+        )
+        self._size = size
+
+    def run(self) -> int:
+        """Work until told to stop; return the exit status: 0, or 1 if a part of the worker broke."""
+        threading.excepthook = self._on_thread_failure
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        self._pool.start()
+        for thread in (self._committer, self._keeper, self._taker, self._recovery):
+            thread.start()
+        logger.info(
+            "worker started", extra={"action": "start", "pool": self._size, "data": str(self._settings.data_dir)}
+        )
+        while not self._stop_asked and self._failed is None:
+            self._turn()
+        return self._end()
+
+    def _turn(self) -> None:
+        """One turn: results out, items in."""
+        self._last_turn = time.monotonic()
+        # Memory stays bounded: children wait while the output cannot take what they have made.
+        self._pool.paused = self._committer.backlog_bytes > 4 * self._settings.commit_mb * 2**20
+        for run, results in self._pool.poll(TURN_S):
+            self._pass_on(run, results)
+        self._take_in()
+        self._drop_runs()
+        if self._pool.waiting == 0 and self._pool.in_hand == 0 and self._committer.busy:
+            self._committer.flush()
+
+    def _pass_on(self, name: str, results: list[Result]) -> None:
+        """Commit these results, unless their run was let go of in the meantime (cancelled, refused)."""
+        run = self._holdings.run(name)
+        if run is not None:
+            self._rate.add(len(results))
+            self._committer.add(run, results)
+
+    def _take_in(self) -> None:
+        while True:
+            try:
+                held, items = self._taker.taken.get_nowait()
+            except Empty:
+                return
+            manifest = held.run.manifest
+            program = Program(manifest.run, manifest.task, manifest.options, manifest.output)
+            self._pool.add(program, items)
+
+    def _drop_runs(self) -> None:
+        """Take cancelled runs, and those whose output is refused, out of the pool."""
+        for source in (self._cancelled, self._committer.refused):
+            while not source.empty():
+                run = source.get()
+                self._pool.forget(run)
+                dropped = self._holdings.drop_run(run)
+                logger.info("run dropped", extra={"action": "drop", "run": run, "batches": len(dropped)})
+                self._release(dropped)
+
+    def _release(self, batches: list[str]) -> None:
+        try:
+            self._queue.finish(self.id, batches)
+        except ClusterError as error:
+            logger.warning("leases run out by themselves", extra={"action": "drop", "why": str(error)})
+
+    def _wants_more(self) -> bool:
+        """Asked by the taker: is there less waiting than the pool will use up soon?"""
+        return self._taker.taken.empty() and not self._pool.paused and self._pool.waiting < low_water(self._rate.per_s)
+
+    def _end(self) -> int:
+        """Drain: finish what is in hand, commit it, hand back the rest; all within the grace period."""
+        deadline = time.monotonic() + self._settings.grace_s
+        logger.info("worker stops", extra={"action": "stop", "in_hand": self._pool.in_hand})
+        self._taker.stop()
+        self._recovery.stop()
+        self._pool.stop_feeding()
+        while self._pool.in_hand and time.monotonic() < deadline and self._failed is None:
+            self._last_turn = time.monotonic()
+            for run, results in self._pool.poll(TURN_S):
+                self._pass_on(run, results)
+        self._pool.close(grace_s=max(0.0, min(1.0, deadline - time.monotonic())))
+        if self._committer.is_alive():
+            self._committer.close(within_s=max(1.0, deadline - time.monotonic()))
+        self._hand_back()
+        self._keeper.stop()
+        logger.info("worker stopped", extra={"action": "stop", "items": self._committer.items})
+        return 0 if self._failed is None else 1
+
+    def _hand_back(self) -> None:
+        rest = self._holdings.drop_all()
+        if rest:
+            logger.info("unfinished batches are handed back", extra={"action": "hand-back", "batches": len(rest)})
+            try:
+                self._queue.hand_back(self.id, rest)
+            except ClusterError as error:
+                logger.warning("leases run out by themselves", extra={"action": "hand-back", "why": str(error)})
+
+    def _card(self) -> dict[str, str]:
+        """What others see of this worker."""
+        problem = self._committer.problem or self._taker.problem
+        return {
+            "label": self.label,
+            "pid": str(os.getpid()),
+            "pool": str(self._size),
+            "state": "stopping"
+            if self._stop_asked
+            else "blocked"
+            if problem
+            else "busy"
+            if len(self._holdings)
+            else "idle",
+            "batches": str(len(self._holdings)),
+            "in_hand": str(self._pool.in_hand),
+            "items": str(self._committer.items),
+            "bytes": str(self._committer.bytes),
+            "rate": f"{self._rate.per_s:.1f}",
+            "problem": problem or "",
+        }
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._stop_asked = True
+        self._pool.wake()
+
+    def _on_thread_failure(self, args: Any) -> None:
+        """A thread of ours broke: end the process; what starts it again (compose, `sheaf up`) gives it a fresh one."""
+        self._failed = f"{args.exc_type.__name__}: {args.exc_value}"
+        logger.critical(
+            "a part of the worker broke",
+            extra={"action": "fail", "thread": args.thread.name if args.thread else "?"},
+            exc_info=(args.exc_type, args.exc_value, args.exc_traceback),
+        )
+        self._pool.wake()
