@@ -8,7 +8,7 @@ URLS    ?=
 OUTPUT  ?= pages.warc.gz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo load test lint unit up fetch-output stack-demo down bench lock format clean
+.PHONY: help demo load bench lock lint unit test format up fetch-output stack-demo down
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -27,8 +27,30 @@ $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 	@$(PIP) -r requirements/dev.txt
 	@touch $@
 
+# --- the main job, on this machine: no containers, nothing to install --------------------------------------------------
+
+demo: $(VENV)/.run  ## load 2,000 pages of a local sample site into data/pages.warc.gz, and check the file
+	@PATH="$(CURDIR)/$(BIN):$$PATH" PYTHON=$(CURDIR)/$(BIN)/python sh examples/demo.sh
+
+load: $(VENV)/.run  ## load your own list: `make load URLS=my.txt OUTPUT=pages.warc.gz`
+	@test -n "$(URLS)" || { echo "Which list? make load URLS=my.txt   (one URL a line)" >&2; exit 2; }
+	@$(BIN)/sheaf up --workers $(WORKERS)
+	@$(BIN)/sheaf load $(URLS) -o $(OUTPUT)
+	@$(BIN)/sheaf verify $(OUTPUT)
+	@echo "The cluster stays up for the next list; stop it with: $(BIN)/sheaf down"
+
+bench: $(VENV)/.dev benchmarks/.venv/.peers  ## the whole job beside a bare loop and beside Scrapy (minutes)
+	@$(BIN)/python benchmarks/load.py --peers-python benchmarks/.venv/bin/python
+
+benchmarks/.venv/.peers: requirements/bench.txt
+	@test -x benchmarks/.venv/bin/python || $(PYTHON) -m venv benchmarks/.venv
+	@benchmarks/.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@touch $@
+
+# --- packages ------------------------------------------------------------------------------------------------------------
+
 lock:  ## resolve requirements/*.in anew into hash-locked requirements/*.txt (needs `uv`)
-	for name in run build dev; do uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
+	for name in run build dev bench; do uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-annotate --no-header requirements/$$name.in -o requirements/$$name.txt; done
 	uv pip compile -q --upgrade --python-version 3.12 --no-deps --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	    requirements/embedded.in -o requirements/embedded.txt

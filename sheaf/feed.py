@@ -57,7 +57,7 @@ class Feeder:
         try:
             return self._queue.put(self._missing(run, snapshot, room))
         except OutputRefused as error:
-            self._queue.set_problem(run.manifest.run, str(error), worker="", ttl_s=PROBLEM_S)
+            self._queue.set_problem(run.manifest.run, str(error), worker="", ttl_s=PROBLEM_S, refused=True)
         except OutputError as error:
             logger.warning(
                 "index cannot be read now", extra={"action": "feed", "run": run.manifest.run, "why": str(error)}

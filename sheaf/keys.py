@@ -36,7 +36,7 @@ WORKER_PREFIX = "sheaf:worker:"
 #: set of worker ids that may be alive; those whose hash has expired are dropped when read.
 WORKERS = "sheaf:workers"
 
-#: hash, one per run: why nothing goes on (`problem`, `since_ms`, `worker`); expires by itself when not renewed.
+#: hash, one per run: why nothing goes on (problem, since_ms, worker, refused); expires when it is not renewed.
 PROBLEM_PREFIX = "sheaf:problem:"
 
 #: hash, one per lock: holder, label, token, since_ms, until_ms, lease_ms. Lives while held; expires with the lease.

@@ -41,6 +41,8 @@ class Problem:
     worker: str
     #: Seconds since it was first seen.
     since_s: float
+    #: The output is not what its index says: a person has to look before the run goes on.
+    refused: bool = False
 
 
 class Roster:
@@ -87,9 +89,9 @@ class Roster:
                 cards.append(WorkerCard(name, fields, max(0, now_ms - int(fields.pop("seen_ms"))) / 1000))
         return sorted(cards, key=lambda card: (card.label, card.id))
 
-    def set_problem(self, run: str, text: str, worker: str, ttl_s: float) -> None:
-        """Say for `ttl_s` seconds why a run does not go on."""
-        self._problem([keys.PROBLEM_PREFIX + run], [text, worker, round(ttl_s * 1000)])
+    def set_problem(self, run: str, text: str, worker: str, ttl_s: float, *, refused: bool = False) -> None:
+        """Say for `ttl_s` seconds why a run does not go on; `refused`: nor will it until a person has looked."""
+        self._problem([keys.PROBLEM_PREFIX + run], [text, worker, round(ttl_s * 1000), int(refused)])
 
     def problem(self, run: str) -> Problem | None:
         """Why a run does not go on; None if no worker says so."""
@@ -98,7 +100,12 @@ class Roster:
             if not content:
                 return None
             since_s = max(0, self._now_ms() - int(content[b"since_ms"])) / 1000
-        return Problem(content[b"problem"].decode(), content[b"worker"].decode(), since_s)
+        return Problem(
+            text=content[b"problem"].decode(),
+            worker=content[b"worker"].decode(),
+            since_s=since_s,
+            refused=content.get(b"refused") == b"1",
+        )
 
     def clear_problem(self, run: str) -> None:
         """The run goes on again."""

@@ -55,6 +55,10 @@ class Manifest:
     created: str
     #: Names of the input files, for people.
     source: str = ""
+    #: Seconds after which a pool gives up on one item; None: never.
+    item_timeout_s: float | None = None
+    #: How often an item whose process died is tried.
+    attempts: int = 3
     #: Input lines that were rejected, and those that were left out as duplicates.
     rejected: int = 0
     duplicates: int = 0

@@ -18,7 +18,7 @@ from sheaf.settings import Settings
 
 
 class RedisServer:
-    """A redis-server on a private unix socket, with an append-only file: `kill()` and `start()` lose a second at most."""
+    """A redis-server on a private unix socket, with an append-only file: a `kill()` loses a second at most."""
 
     def __init__(self, program: Path) -> None:
         self._program = program

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from sheaf.human import count_text, path_text
 from sheaf.locate import locate_output
 from sheaf.run import Run
 from sheaf.settings import Settings
-from sheaf.tasks.load.options import LoadOptions
+from sheaf.tasks.load.options import TUNING, LoadOptions
 from sheaf_producer.draft import Draft, Tally
 from sheaf_producer.read import Line, check_lists, read_lists
 from sheaf_producer.start import check_cluster, start
@@ -45,7 +46,7 @@ def submit_load(settings: Settings, request: Request) -> tuple[Run, Outcome, Clu
     Raises before anything is written if something is wrong with the request, the output or the cluster. A ClusterError
     that comes after that is returned: the run lies on the volume then, and the workers find it there.
     """
-    LoadOptions.from_mapping(request.options)
+    options = LoadOptions.from_mapping(request.options)
     check_lists(request.lists)
     inside = locate_output(settings.data_dir, request.output)
     format_for(inside)
@@ -53,7 +54,16 @@ def submit_load(settings: Settings, request: Request) -> tuple[Run, Outcome, Clu
         check_cluster(settings, connection)
         check_output(settings.data_dir, inside)
         source = ", ".join(request.lists)
-        wish = Wish("load", request.options, inside, source, request.batch_size, request.again)
+        wish = Wish(
+            task="load",
+            options=request.options,
+            output=inside,
+            source=source,
+            batch_size=request.batch_size,
+            tuning=TUNING,
+            item_timeout_s=options.longest_s,
+            again=request.again,
+        )
         tallies: list[Tally] = []
 
         def items(draft: Draft) -> Iterator[str]:
@@ -62,6 +72,7 @@ def submit_load(settings: Settings, request: Request) -> tuple[Run, Outcome, Clu
 
         run, outcome = submit(settings.data_dir, wish, items)
         _tell(settings, run, outcome, tallies[0])
+        _tell_other_options(run, request)
         if outcome is Outcome.FINISHED:
             return run, outcome, None
         try:
@@ -98,10 +109,23 @@ def _tell(settings: Settings, run: Run, outcome: Outcome, tally: Tally) -> None:
     if tally.rejected and outcome is Outcome.NEW:
         click.echo(f"  all of them: {path_text(run.folder / 'rejected.jsonl')}", err=True)
     if outcome is Outcome.RESUMED:
-        click.echo(f"Run {manifest.run} has the same URLs, options and output, and goes on.", err=True)
+        click.echo(f"Run {manifest.run} has the same URLs and output, and goes on.", err=True)
     if outcome is Outcome.FINISHED:
         click.echo(
             f"Run {manifest.run} has loaded the same URLs with the same options into "
             f"{path_text(settings.data_dir / manifest.output)} already; --again loads them once more.",
             err=True,
         )
+
+
+def _tell_other_options(run: Run, request: Request) -> None:
+    """A run that goes on keeps the options it was submitted with; say so if others were typed now."""
+    differing = sorted(
+        name
+        for name in {*run.manifest.options, *request.options}
+        if json.dumps(run.manifest.options.get(name)) != json.dumps(request.options.get(name))
+    )
+    if differing:
+        kept = LoadOptions.from_mapping(run.manifest.options)
+        said = ", ".join(f"{name}={getattr(kept, name)}" for name in differing)
+        click.echo(f"It keeps the options it was submitted with: {said}.", err=True)

@@ -39,6 +39,8 @@ class View:
     #: Why it does not go on, or not as well as it could; for people.
     problems: Sequence[str]
     cancelled: bool
+    #: Why the output was refused, if it was: nothing goes on until a person has looked.
+    refused: str | None = None
 
     @property
     def settled(self) -> int:
@@ -65,6 +67,7 @@ class Observer:
         self._redis_look = 0.0
         self._workers: list[WorkerCard] = []
         self._problems: list[str] = []
+        self._refused: str | None = None
         #: Moment, settled items, bytes written; over the last seconds.
         self._samples: deque[tuple[float, int, int]] = deque()
 
@@ -85,6 +88,7 @@ class Observer:
             shares={share.worker: share.items for share in self._output.workers(self.run.manifest.run)},
             problems=self._problems,
             cancelled=self.run.cancelled,
+            refused=self._refused,
         )
 
     def close(self) -> None:
@@ -108,7 +112,9 @@ class Observer:
                 self._connection = connect(self._settings, timeout_s=2.0)
             roster = Roster(self._connection)
             self._workers = roster.workers()
-            self._problems = _problems(self._workers, roster.problem(self.run.manifest.run))
+            problem = roster.problem(self.run.manifest.run)
+            self._problems = _problems(self._workers, problem)
+            self._refused = problem.text if problem is not None and problem.refused else None
             self._redis_look = time.monotonic() + REDIS_LOOK_S
         except ClusterError as error:
             # Who works is not known then, but the volume still tells how far they are.

@@ -52,6 +52,10 @@ class Wish:
     source: str
     #: Items per batch; None: chosen by the number of items.
     batch_size: int | None = None
+    #: Names of the options that do not change what ends up in the output.
+    tuning: frozenset[str] = frozenset()
+    #: Seconds after which a pool gives up on one item.
+    item_timeout_s: float | None = None
     #: Submit even what has been submitted before.
     again: bool = False
 
@@ -94,8 +98,9 @@ def batch_size_for(items: int) -> int:
 
 
 def fingerprint(wish: Wish, digest: str) -> str:
-    """Return a text that is equal for two wishes of the same task, options, output and items."""
-    parts = [wish.task, wish.options, wish.output, digest]
+    """Return a text that is equal for two wishes of the same task, options (but for tuning), output and items."""
+    options = {name: value for name, value in wish.options.items() if name not in wish.tuning}
+    parts = [wish.task, options, wish.output, digest]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -110,6 +115,7 @@ def _publish(data_dir: Path, wish: Wish, draft: Draft, mark: str) -> Run:
         fingerprint=mark,
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         source=wish.source,
+        item_timeout_s=wish.item_timeout_s,
         rejected=draft.tally.rejected,
         duplicates=draft.tally.duplicates,
     )

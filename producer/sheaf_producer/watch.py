@@ -8,7 +8,7 @@ from collections import Counter
 
 import click
 
-from sheaf.errors import RunCancelled
+from sheaf.errors import OutputRefused, RunCancelled
 from sheaf.human import bytes_text, count_text, path_text, seconds_text
 from sheaf.output import Output
 from sheaf.run import Run
@@ -23,7 +23,7 @@ CLASSES = 5
 def follow(settings: Settings, run: Run) -> None:
     """Show the run until it is finished, then its summary. Ctrl-C ends the watching only.
 
-    Raises RunCancelled if somebody cancels the run meanwhile.
+    Raises RunCancelled if somebody cancels the run meanwhile, OutputRefused if a person has to look at the output.
     """
     name = run.manifest.run
     try:
@@ -54,6 +54,11 @@ def _watch_until_finished(settings: Settings, run: Run) -> None:
                     raise RunCancelled(
                         f"run {manifest.run} was cancelled with {view.settled:,} of {view.items:,} done; "
                         "what is done stays in the output. Submit the same again to go on"
+                    )
+                if view.refused is not None:
+                    raise OutputRefused(
+                        f"run {manifest.run} stands still at {view.settled:,} of {view.items:,}: {view.refused}. "
+                        f"When that is settled it goes on by itself; watch it again: sheaf watch {manifest.run}"
                     )
                 shown.show(view)
                 time.sleep(shown.beat_s)

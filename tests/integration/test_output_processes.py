@@ -122,6 +122,31 @@ def test_a_transaction_that_was_killed_within_commit_does_not_come_back_to_life(
     assert verify(tmp_path, path).problems == []
 
 
+def test_a_worker_follows_an_output_that_was_removed_and_made_anew(tmp_path: Path) -> None:
+    """Removed without SQLite's side files, which the worker has open: the new index must not
+    inherit them."""
+    path = tmp_path / "out.txt"
+    output = Output.create(path)
+    for number in range(100):
+        output.register_run(f"run {number}", ITEMS, BATCH_SIZE)
+    output.register_run(RUN, ITEMS, BATCH_SIZE)
+    worker = start("read", path, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "open\n"
+    output.close()
+    path.unlink()
+    path.with_name("out.txt.index").unlink()
+    assert path.with_name("out.txt.index-shm").exists()
+
+    create(path)
+    subprocess.run([sys.executable, WRITERS, "commit", path, "6"], check=True)
+    worker.communicate("go\n")
+
+    assert worker.returncode == 0
+    assert path.read_bytes() == b"header\n" + record(6) + record(7)
+    assert verify(tmp_path, path).problems == []
+
+
 def test_a_stopped_holder_keeps_others_out_and_is_named(tmp_path: Path) -> None:
     """While it is stopped nobody writes; killed, it makes way at once."""
     path = tmp_path / "out.txt"

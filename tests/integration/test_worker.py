@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sheaf.verify import verify
 
 from sheaf import keys
 from sheaf.output import Output
 from sheaf.queue import BatchQueue
 from sheaf.run import Run, list_runs
+from sheaf.verify import verify
 from tests.console import Console, Site, wait_until
 from tests.support import RedisServer
 
@@ -213,6 +213,30 @@ def test_an_output_without_its_index_is_never_touched(bench: Bench) -> None:
             path.rename(bench.person.data / path.name)
         client.delete(keys.PROBLEM_PREFIX + run.manifest.run)
 
+    bench.wait_until_done(run)
+    bench.assert_exactly_once(run)
+
+
+def test_watching_ends_when_a_person_has_to_look_at_the_output(bench: Bench) -> None:
+    """The output was cut short: nothing is written, `sheaf watch` says so and ends with 1; repaired, the run goes on."""
+    run = bench.submit(60)
+    worker = bench.worker()
+    bench.wait_until_done(run, more_than=5)
+    worker.send_signal(signal.SIGTERM)
+    worker.wait(timeout=15)
+    output = bench.person.data / run.manifest.output
+    content = output.read_bytes()
+    os.truncate(output, len(content) - 10)
+
+    bench.worker()
+    told = bench.person.run("watch", run.manifest.run, status=1)
+
+    assert "stands still" in told.stderr
+    assert "10 bytes are gone" in told.stderr
+    assert output.read_bytes() == content[:-10]
+    output.write_bytes(content)
+    with bench.server.client() as client:
+        client.delete(keys.PROBLEM_PREFIX + run.manifest.run)
     bench.wait_until_done(run)
     bench.assert_exactly_once(run)
 

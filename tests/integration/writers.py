@@ -78,6 +78,16 @@ def die_at(path: Path, step: str) -> None:
     output.commit({RUN: [Done(7, record(7))]}, worker="second", token=2)
 
 
+def read_then_commit(path: Path) -> None:
+    """Be in mid-read until a line comes on stdin, then commit."""
+    output = Output(path)
+    with output._index.reading():
+        print("open", flush=True)
+        sys.stdin.readline()
+    output.commit({RUN: [Done(7, record(7))]}, worker="reader", token=1)
+    output.close()
+
+
 def join(path: Path, index: int) -> None:
     """As a user who shares nothing with the owner but the group: read, commit, read."""
     gid, uid = path.stat().st_gid, 61234
@@ -111,6 +121,8 @@ if __name__ == "__main__":
         stop_at(place, sys.argv[3])
     elif role == "die-at":
         die_at(place, sys.argv[3])
+    elif role == "read":
+        read_then_commit(place)
     elif role == "join":
         join(place, int(sys.argv[3]))
     else:

@@ -133,3 +133,11 @@ def test_a_retried_visit_starts_at_the_beginning() -> None:
     assert (visit.url, len(moved.body), moved.truncated) == ("http://example.org/b", 64 << 10, "length")
     visit.begin_attempt(2.0)
     assert (visit.url, visit.exchanges, visit.deadline) == ("http://example.org/", [], 2.0)
+
+
+def test_the_longest_time_of_a_url_covers_all_its_attempts() -> None:
+    """The pool kills a child that takes longer: every attempt with its deadline, and every wait between, must fit."""
+    options = LoadOptions(attempts=3, deadline_s=10)
+
+    assert options.longest_s > 3 * 10 + 2 * 60
+    assert LoadOptions(attempts=4, deadline_s=10).longest_s > options.longest_s

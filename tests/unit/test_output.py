@@ -33,6 +33,7 @@ def test_a_commit_appends_the_records_in_the_items_order_behind_the_header(outpu
     assert output.path.read_bytes() == b"HEADER\nrecord 1\nrecord 3\nrecord 0\n"
     assert first.committed == {RUN: [1, 3]}
     assert second.length == output.path.stat().st_size
+    output.commit({RUN: done(5)}, worker="late", token=2)
     assert output.highest_token() == 6
 
 

@@ -1,7 +1,5 @@
-"""What users' hands, other programs and the disk do to an output, and what the next commit answers."""
+"""What users' hands do to an output, and what the next commit answers."""
 
-import errno
-import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -10,15 +8,13 @@ from pathlib import Path
 import pytest
 
 from sheaf import index as index_module
-from sheaf.batch import Done, Failed
+from sheaf.batch import Done
 from sheaf.errors import (
-    FenceTimeout,
     IndexForeign,
     IndexMissing,
     OutputMissing,
     OutputReplaced,
     OutputShortened,
-    OutputUnwritable,
 )
 from sheaf.output import Output
 from sheaf.verify import verify
@@ -84,6 +80,26 @@ def test_an_output_that_was_removed_and_made_anew_is_followed(output: Output, le
     assert output.path.read_bytes() == b"record 3\nrecord 4\nrecord 5\n"
     anew.close()
     assert_sound(output, 3)
+
+
+def test_a_new_index_inherits_nothing_from_a_deleted_one(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite would take side files that another process still has open for the new index's own, and write its log
+    behind the old one's end, where nobody would find it after a crash."""
+    found: list[str] = []
+    real = index_module.Index._fill
+
+    def look(self: index_module.Index, header: bytes) -> None:
+        found.extend(path.name for path in output.path.parent.iterdir())
+        real(self, header)
+
+    monkeypatch.setattr(index_module.Index, "_fill", look)
+    output.path.unlink()
+    output.path.with_name("pages.txt.index").unlink()
+    assert output.path.with_name("pages.txt.index-shm").exists()
+
+    Output.create(output.path).close()
+
+    assert sorted(found) == ["pages.txt.index", "pages.txt.intent"]
 
 
 def test_a_file_that_is_gone_or_shorter_is_refused(output: Output) -> None:
@@ -202,139 +218,3 @@ def test_an_index_of_a_newer_version_is_refused(output: Output) -> None:
 
     with pytest.raises(IndexForeign, match="newer Sheaf"):
         commit(output, 1)
-
-
-def test_what_another_program_appends_is_moved_aside_and_kept(output: Output) -> None:
-    """Twice: both times the bytes are kept, in order, and the output goes on without them."""
-    for index, text in ((1, b"first stray\n"), (2, b"second stray\n")):
-        with open(output.path, "ab") as stranger:
-            stranger.write(text)
-        commit(output, index)
-
-    assert output.path.read_bytes() == b"HEADER\nrecord 0\nrecord 1\nrecord 2\n"
-    assert output.path.with_name("pages.txt.stray-1").read_bytes() == b"first stray\nsecond stray\n"
-
-
-def test_stray_bytes_follow_no_link_that_lies_in_their_way(output: Output, tmp_path: Path) -> None:
-    """What happens to have the stray file's name is not written to unless it is a file."""
-    (tmp_path / "precious").write_bytes(b"precious")
-    output.path.with_name("pages.txt.stray-1").symlink_to(tmp_path / "precious")
-    output.path.with_name("pages.txt.stray-2").mkdir()
-    with open(output.path, "ab") as stranger:
-        stranger.write(b"stray")
-
-    commit(output, 1)
-
-    assert (tmp_path / "precious").read_bytes() == b"precious"
-    assert output.path.with_name("pages.txt.stray-3").read_bytes() == b"stray"
-
-
-@pytest.mark.parametrize("call", ["pwritev", "fdatasync"])
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
-def test_a_disk_that_says_no_leaves_the_output_as_it_was(
-    output: Output, monkeypatch: pytest.MonkeyPatch, call: str, code: int
-) -> None:
-    """The bytes that were written are cut again; the same commit succeeds once the disk has room."""
-    before = output.path.read_bytes()
-    real = getattr(os, call)
-
-    def refuse(descriptor: int, *arguments: object) -> int:
-        if call == "pwritev":
-            os.pwrite(descriptor, b"rec", len(before))
-        raise OSError(code, os.strerror(code))
-
-    monkeypatch.setattr(os, call, refuse)
-    with pytest.raises(OutputUnwritable, match=os.strerror(code)):
-        commit(output, 1)
-    assert output.path.read_bytes() == before
-
-    monkeypatch.setattr(os, call, real)
-    commit(output, 1)
-    assert_sound(output, 2)
-
-
-def test_a_full_disk_under_the_index_commits_nothing(output: Output) -> None:
-    """SQLite's own write fails within the commit: no item is settled, and the next try settles it."""
-    connection = output._index.connect()
-    (pages,) = connection.execute("PRAGMA page_count").fetchone()
-    connection.execute(f"PRAGMA max_page_count = {pages}")
-    output.register_run("failing", items=1000, batch_size=10)
-    many = {
-        RUN: [Done(index, b"record") for index in range(1, 100)],
-        "failing": [Failed(index, "E", "m" * 500, 1) for index in range(1000)],
-    }
-
-    with pytest.raises(OutputUnwritable, match="full"):
-        output.commit(many, worker="w", token=1)
-    assert output.progress(RUN).done == 1
-
-    output.close()
-    assert len(output.commit(many, worker="w", token=1).committed[RUN]) == 99
-    assert_sound(output, 100)
-
-
-def test_after_a_commit_whose_fate_is_unknown_the_next_one_finds_out(
-    output: Output, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """COMMIT reports an error: once it did not happen, once it did. Either way each item ends up there once."""
-    real = index_module.Index.commit
-
-    def fail_before(self: index_module.Index) -> None:
-        self.drop()
-        raise OutputUnwritable("COMMIT failed")
-
-    def fail_after(self: index_module.Index) -> None:
-        real(self)
-        raise OutputUnwritable("COMMIT failed")
-
-    for index, failing in ((1, fail_before), (2, fail_after)):
-        monkeypatch.setattr(index_module.Index, "commit", failing)
-        with pytest.raises(OutputUnwritable):
-            commit(output, index)
-        monkeypatch.setattr(index_module.Index, "commit", real)
-        commit(output, index)
-
-    assert output.path.read_bytes() == b"HEADER\nrecord 0\nrecord 1\nrecord 2\n"
-    assert not output.path.with_name("pages.txt.stray-1").exists()
-    assert_sound(output, 3)
-
-
-def test_a_log_whose_sync_failed_is_written_anew_before_it_is_trusted(
-    output: Output, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A failed sync is not repaired by a sync that succeeds: the kernel has forgotten the pages by then."""
-    opened = Output(output.path)
-    real = os.fdatasync
-    monkeypatch.setattr(os, "fdatasync", lambda descriptor: (_ for _ in ()).throw(OSError(errno.EIO, "I/O error")))
-    with pytest.raises(OutputUnwritable, match="I/O error"):
-        opened.highest_token()
-    monkeypatch.setattr(os, "fdatasync", real)
-    log = output.path.with_name("pages.txt.index-wal")
-    assert log.stat().st_size > 0
-
-    opened.highest_token()
-
-    assert log.stat().st_size == 0
-    opened.close()
-
-
-def test_a_writer_that_keeps_the_fence_is_named_to_those_who_wait(output: Output) -> None:
-    """A stopped process may hold the fence for ever; the error says who and what to do, and nothing is written."""
-    waiting = Output(output.path, fence_wait_s=0.3)
-    errors: list[str] = []
-
-    def meanwhile(step: str) -> None:
-        if step == "note":
-            with pytest.raises(FenceTimeout) as caught:
-                waiting.commit({RUN: [Done(2, b"record 2\n")]}, worker="late", token=2)
-            errors.append(str(caught.value))
-
-    holding = Output(output.path, steps=meanwhile)
-    holding.commit({RUN: [Done(1, b"record 1\n")]}, worker="worker-that-stops", token=1)
-
-    assert "worker-that-stops (since" in errors[0]
-    assert "0.3 s" in errors[0]
-    commit(waiting, 2)
-    assert_sound(output, 3)
-    for each in (waiting, holding):
-        each.close()

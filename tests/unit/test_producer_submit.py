@@ -70,6 +70,18 @@ def test_an_unfinished_run_is_taken_up_by_the_same_submission(tmp_path: Path) ->
     assert len(list_runs(tmp_path)) == 5
 
 
+def test_tuning_does_not_make_another_run(tmp_path: Path) -> None:
+    """The same list with more connections goes on with the run that is there; its pages are not loaded twice."""
+    wish = dataclasses.replace(WISH, tuning=frozenset({"connections"}))
+    first, _ = submitted(tmp_path, wish)
+
+    second, outcome = submitted(tmp_path, dataclasses.replace(wish, options={"connections": 99}))
+    third, other = submitted(tmp_path, dataclasses.replace(wish, options={"connections": 4, "accept": "any"}))
+
+    assert (second.manifest, outcome) == (first.manifest, Outcome.RESUMED)
+    assert (third.manifest.run != first.manifest.run, other) == (True, Outcome.NEW)
+
+
 def test_a_finished_run_is_not_submitted_again_until_its_output_is_removed(tmp_path: Path) -> None:
     """Truth is what lies in the output, not the mark in the run's folder."""
     run, _ = submitted(tmp_path)

@@ -230,7 +230,7 @@ class Committer(threading.Thread):
 
     def _give_up(self, groups: dict[str, list[Result]], why: str) -> None:
         """The output is not what it should be: drop these records and their runs; the reconciler tries again later."""
-        self._tell(groups, why)
+        self._tell(groups, why, refused=True)
         self.problem = None
         for run in groups:
             self.refused.put(run)
@@ -246,13 +246,13 @@ class Committer(threading.Thread):
         time.sleep(RETRY_S)
         return True
 
-    def _tell(self, groups: dict[str, list[Result]], why: str) -> None:
+    def _tell(self, groups: dict[str, list[Result]], why: str, *, refused: bool = False) -> None:
         if why != self.problem:
             logger.error("commit is not possible now", extra={"action": "commit", "runs": list(groups), "why": why})
         self.problem = why
         try:
             for run in groups:
-                self._queue.set_problem(run, why, worker=self._label, ttl_s=PROBLEM_S)
+                self._queue.set_problem(run, why, worker=self._label, ttl_s=PROBLEM_S, refused=refused)
         except ClusterError as error:
             logger.warning("the problem could not be shown in Redis", extra={"action": "problem", "why": str(error)})
 

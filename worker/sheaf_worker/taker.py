@@ -12,12 +12,11 @@ import time
 from collections.abc import Callable
 from queue import SimpleQueue
 
+from sheaf.batch import Item, batch_id
+from sheaf.errors import ClusterError, OutputError, OutputRefused, RunNotFound
+from sheaf.feed import PROBLEM_S
 from sheaf.output import Output
 from sheaf.queue import BatchQueue
-
-from sheaf.batch import Item
-from sheaf.errors import ClusterError, OutputError, RunNotFound
-from sheaf.feed import PROBLEM_S
 from sheaf.run import Run
 from sheaf.settings import Settings
 from sheaf_worker.holdings import Held, Holdings
@@ -93,6 +92,10 @@ class Taker(threading.Thread):
             self._stop_asked.wait(0.01)
             return
         claims = self._queue.claim(self._worker, limit, self._settings.batch_lease_s)
+        if claims.foreign:
+            logger.warning(
+                "jobs of another program stood on the queue", extra={"action": "claim", "jobs": claims.foreign}
+            )
         if not claims.batches:
             self._queue.wait(BELL_S)
         for run, number, _ in claims.batches:
@@ -115,7 +118,7 @@ class Taker(threading.Thread):
             )
             return
         except (OutputError, OSError) as error:
-            self._refuse(name, number, str(error))
+            self._refuse(name, number, str(error), refused=isinstance(error, OutputRefused))
             return
         if not open_items:
             self._queue.finish(self._worker, [batch.id])
@@ -125,11 +128,11 @@ class Taker(threading.Thread):
         self.taken.put((held, [item for item in run.items(batch) if item.index in held.open_items]))
         self._wake()
 
-    def _refuse(self, run: str, number: int, why: str) -> None:
+    def _refuse(self, run: str, number: int, why: str, *, refused: bool = False) -> None:
         """Say why the batch cannot be worked on and let go of it; the reconciler puts it back when that is over."""
         logger.error("batch cannot be worked on", extra={"action": "claim", "run": run, "batch": number, "why": why})
-        self._queue.set_problem(run, why, worker=self._worker, ttl_s=PROBLEM_S)
-        self._queue.finish(self._worker, [f"{run}_{number}"])
+        self._queue.set_problem(run, why, worker=self._worker, ttl_s=PROBLEM_S, refused=refused)
+        self._queue.finish(self._worker, [batch_id(run, number)])
 
     def _run(self, name: str) -> Run:
         if name not in self._runs:

@@ -23,10 +23,10 @@ from types import FrameType
 from typing import Any
 
 import redis
-from sheaf.queue import BatchQueue
 
 from sheaf.batch import Result
 from sheaf.errors import ClusterError, SettingsError
+from sheaf.queue import BatchQueue
 from sheaf.settings import Settings
 from sheaf_worker.committer import Committer
 from sheaf_worker.cores import usable_cores
@@ -118,7 +118,14 @@ class Worker:
             except Empty:
                 return
             manifest = held.run.manifest
-            program = Program(manifest.run, manifest.task, manifest.options, manifest.output)
+            program = Program(
+                run=manifest.run,
+                task=manifest.task,
+                options=manifest.options,
+                output=manifest.output,
+                timeout_s=manifest.item_timeout_s,
+                attempts=manifest.attempts,
+            )
             self._pool.add(program, items)
 
     def _drop_runs(self) -> None:
@@ -157,6 +164,7 @@ class Worker:
             self._committer.close(within_s=max(1.0, deadline - time.monotonic()))
         self._hand_back()
         self._keeper.stop()
+        self._queue.close()
         logger.info("worker stopped", extra={"action": "stop", "items": self._committer.items})
         return 0 if self._failed is None else 1
 

@@ -26,6 +26,13 @@ _LIMITS: dict[str, tuple[float, float]] = {
 }
 
 
+#: Options that say how to load, not what ends up in the output: a run that is submitted with others is the same run.
+TUNING = frozenset({"connections", "deadline_s", "connect_timeout_s", "attempts"})
+#: Seconds that a retry waits at most, whatever the server asks for; and what a busy child may add to an item's time.
+_LONGEST_WAIT_S = 61.0
+_SLACK_S = 60.0
+
+
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
     """The options of the `load` task and their defaults."""
@@ -58,6 +65,11 @@ class LoadOptions:
         if unknown:
             raise TaskError(f"`load` has no option {unknown[0]!r}; it has {', '.join(kinds)}")
         return cls(**{name: _convert(name, value, kinds[name]) for name, value in options.items()})
+
+    @property
+    def longest_s(self) -> float:
+        """Seconds after which a URL that still has no result hangs where no deadline of ours reaches."""
+        return self.attempts * (self.deadline_s + _LONGEST_WAIT_S) + _SLACK_S
 
     def accepts(self, status: int) -> bool:
         """Whether an answer of that status is a page."""
