@@ -41,6 +41,7 @@ load: $(VENV)/.run  ## load your own list: `make load URLS=my.txt OUTPUT=pages.w
 
 bench: $(VENV)/.dev benchmarks/.venv/.peers  ## the whole job beside a bare loop and beside Scrapy (minutes)
 	@$(BIN)/python benchmarks/load.py --peers-python benchmarks/.venv/bin/python
+	@$(BIN)/python benchmarks/report.py
 
 benchmarks/.venv/.peers: requirements/bench.txt
 	@test -x benchmarks/.venv/bin/python || $(PYTHON) -m venv benchmarks/.venv

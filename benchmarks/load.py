@@ -1,9 +1,10 @@
 """How fast is the whole job? `sheaf load` beside a bare CurlMulti loop and beside Scrapy, pages per second, in one run.
 
-    make bench          or          .venv/bin/python benchmarks/load.py --pages 6000 --repeats 3
+    make bench          or          .venv/bin/python benchmarks/load.py --pages 12000 --repeats 3
 
-The same pages (30 KB on average) from the same local site for all, in turns. The table shows the
-median and its ratio to the bare loop with two processes. Absolute numbers belong to the machine; ratios travel.
+The same pages, 30 KB on average, from the same local site for all, in turns. The table shows
+the median and its ratio to the bare loop (the faster of one and two processes). Absolute numbers belong to the machine;
+ratios travel.
 What Sheaf's time includes: the command's start, reading and checking the list, the queue, the lock, the index, the sync
 to disk of every commit, the end. The cluster itself is already up, as it is for its users.
 """
@@ -26,7 +27,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-BASELINE = "bare CurlMulti x2, pages thrown away"
+BARE = ("bare CurlMulti x1, pages thrown away", "bare CurlMulti x2, pages thrown away")
 
 
 @contextlib.contextmanager
@@ -78,10 +79,10 @@ def contenders(
     def sheaf(suffix: str) -> Callable[[int], None]:
         options = ["--allow-net", "127.0.0.0/8", "--again"]
         return lambda turn: check_run(
-            run(["sheaf", "load", str(urls), "-o", f"pages-{turn}{suffix}", *options], environment)
+            run(["sheaf", "load", str(urls), "-o", f"pages-{turn}{suffix}", *options], environment), urls
         )
 
-    table = {"bare CurlMulti x1, pages thrown away": bare(1), BASELINE: bare(2)}
+    table = {name: bare(processes) for processes, name in enumerate(BARE, start=1)}
     table |= {f"sheaf load to {suffix}": sheaf(suffix) for suffix in (".warc.gz", ".warc", ".jsonl", ".html")}
     if peers is not None:
 
@@ -101,8 +102,9 @@ def check(answer: str, urls: Path) -> None:
         raise SystemExit(f"loaded {answer} of {expected} pages: not a result to compare with")
 
 
-def check_run(text: str) -> None:
-    if "0 failed" not in text:
+def check_run(text: str, urls: Path) -> None:
+    expected = len(urls.read_text().split())
+    if f"Done: {expected:,} pages" not in text or "failed" in text:
         raise SystemExit(f"sheaf load did not succeed on every page:\n{text}")
 
 
@@ -123,7 +125,7 @@ def measure(options: argparse.Namespace, work: Path) -> list[dict[str, object]]:
                 seconds[name].append(elapsed)
                 site_share[name].append((cpu_seconds(site_pid) - cpu) / elapsed)
                 print(f"{name}: {options.pages / elapsed:,.0f} pages/s", file=sys.stderr)
-    base = statistics.median(seconds[BASELINE])
+    base = min(statistics.median(seconds[name]) for name in BARE)
     return [
         {
             "contender": name,
@@ -138,7 +140,7 @@ def measure(options: argparse.Namespace, work: Path) -> list[dict[str, object]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pages", type=int, default=6000)
+    parser.add_argument("--pages", type=int, default=12000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--peers-python", type=Path, help="interpreter that has Scrapy; left out without it")
     parser.add_argument("--result", type=Path, default=HERE / "results" / "load.json")
