@@ -16,9 +16,9 @@ travel.
 ## The whole job, beside a bare loop and beside Scrapy
 
 All load the same {pages:,} pages (30 KB on average) from the same local site, in turns, {repeats} times each, in one
-run; medians. The site shares the {cores} cores with whoever loads. The bare loop is CurlMulti that throws the pages away: no
-queue, no file, no check, no sync. Sheaf's time is the whole command on a running cluster of one worker: start, reading
-and checking the list, queue, lock, index, the sync of every commit to disk, and the end. Scrapy runs with 64
+run; medians. The site shares the {cores} cores with whoever loads. The bare loop is CurlMulti that throws the pages
+away: no queue, no file, no check, no sync. Sheaf's time is the whole command on a running cluster of one worker: start,
+reading and checking the list, queue, lock, index, the sync of every commit to disk, and the end. Scrapy runs with 64
 connections, no delay, JSON lines (`benchmarks/scrapy_peer.py`); it neither checks addresses nor survives a kill.
 
 | what | pages/s | to the bare loop | the site's share of a core |
