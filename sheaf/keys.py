@@ -13,7 +13,7 @@ RQ_QUEUE = f"rq:queue:{QUEUE}"
 RQ_STARTED = f"rq:wip:{QUEUE}"
 #: zset of job ids; RQ's registry of failed jobs: other programs' jobs that were found on our queue.
 RQ_FAILED = f"rq:failed:{QUEUE}"
-#: hash; RQ's job, 1.5 to 2 KB, deleted when the batch is committed.
+#: hash; RQ's job, 0.6 KB (1.5 KB in a Redis of default settings), deleted when the batch is committed.
 RQ_JOB_PREFIX = "rq:job:"
 #: hash, one per live worker, and two sets of these hashes' keys: what `rq info` lists. They expire like our card.
 RQ_WORKER_PREFIX = "rq:worker:"
@@ -31,7 +31,7 @@ CLAIMED_PREFIX = "sheaf:claimed:"
 #: pub/sub channel: something was put on the queue; idle workers listen so that they need not poll.
 BELL = "sheaf:bell"
 
-#: hash, one per live worker: label, pid, pool, state, batches, items, …; expires two leases after the last beat.
+#: hash, one per live worker: label, pid, pool, state, batches, items, …; expires two minutes after the last beat.
 WORKER_PREFIX = "sheaf:worker:"
 #: set of worker ids that may be alive; those whose hash has expired are dropped when read.
 WORKERS = "sheaf:workers"

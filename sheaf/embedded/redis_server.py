@@ -65,6 +65,8 @@ def redis_command(server: Path, socket: Path, folder: Path) -> list[str]:
         "appendfsync": "everysec",
         "save": "",
         "maxmemory-policy": "noeviction",
+        # An RQ job stays a packed hash: 0.6 KB instead of 1.7 KB (measured). Newer versions know the name as well.
+        "hash-max-ziplist-value": "256",
         "databases": "1",
         "daemonize": "no",
     }

@@ -64,6 +64,13 @@ class Stack:
     def producer_python(self, code: str) -> str:
         return self.compose("run", "--rm", "-T", "--entrypoint", "python", "producer", "-c", code).stdout
 
+    def denials(self) -> list[str]:
+        """What Redis has denied to our programs (they name their connections) since it started."""
+        password = self.compose("run", "--rm", "-T", "--no-deps", "creds", "cat", "/creds/admin").stdout.strip()
+        login = ["--no-auth-warning", "--user", "admin", "--pass", password]
+        log = json.loads(self.compose("exec", "-T", "redis", "redis-cli", "--json", *login, "acl", "log").stdout)
+        return [f"{entry['username']}: {entry['object']}" for entry in log if " name=sheaf " in entry["client-info"]]
+
     def site(self, target: str) -> str:
         """Ask the local site, from inside its container."""
         return self.python(
@@ -108,9 +115,19 @@ class Stack:
 
 
 def docker(*arguments: str) -> str:
+    return _docker(*arguments).stdout
+
+
+def log_of(container: str) -> str:
+    """All that a container has printed: its log, which goes to standard error, included."""
+    done = _docker("logs", container)
+    return done.stdout + done.stderr
+
+
+def _docker(*arguments: str) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    return done
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
