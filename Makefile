@@ -6,9 +6,11 @@ PIP     := $(BIN)/python -m pip install -q --disable-pip-version-check --require
 WORKERS ?= 2
 URLS    ?=
 OUTPUT  ?= pages.warc.gz
+SEEDS   ?= 200
+JOBS    ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo load bench lock lint unit test format up fetch-output stack-demo down
+.PHONY: help demo load bench chaos lock lint unit test format up fetch-output stack-demo down
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,6 +44,10 @@ load: $(VENV)/.run  ## load your own list: `make load URLS=my.txt OUTPUT=pages.w
 bench: $(VENV)/.dev benchmarks/.venv/.peers  ## the whole job beside a bare loop and beside Scrapy (minutes)
 	@$(BIN)/python benchmarks/load.py --peers-python benchmarks/.venv/bin/python
 	@$(BIN)/python benchmarks/report.py
+
+chaos: $(VENV)/.dev  ## kill everything, SEEDS times, and write what came of it to docs/proof.md (15 minutes)
+	@$(BIN)/sheaf torture --seeds $(SEEDS) --jobs $(JOBS) --folder .chaos/runs --results .chaos/results.jsonl \
+	    --report docs/proof.md
 
 benchmarks/.venv/.peers: requirements/bench.txt
 	@test -x benchmarks/.venv/bin/python || $(PYTHON) -m venv benchmarks/.venv

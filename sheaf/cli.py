@@ -28,9 +28,11 @@ _COMMANDS = {
     "failures": "sheaf.commands.failures:failures",
     "verify": "sheaf.commands.verify:verify",
     "get": "sheaf.commands.get:get",
+    "torture": "sheaf.commands.torture:torture",
+    "repair": "sheaf.commands.repair:repair",
 }
 #: The order of the list of commands: as one meets them.
-_ORDER = ("up", "load", "watch", "status", "failures", "verify", "get", "cancel", "down")
+_ORDER = ("up", "load", "watch", "status", "failures", "verify", "get", "repair", "cancel", "down")
 
 
 class Commands(click.Group):

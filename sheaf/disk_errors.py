@@ -52,6 +52,6 @@ def index_missing(output: Path, index: Path) -> IndexMissing:
     if output.exists():
         return IndexMissing(
             f"{output} exists, but its index {index.name} does not, so nothing is known about what is in it and "
-            "it is not touched; choose another output, or bring the index back"
+            "it is not touched; choose another output, or bring the index back (a .jsonl's: sheaf repair)"
         )
     return IndexMissing(f"there is no output {output}, and no index of it; submit the run again to create both")

@@ -107,15 +107,15 @@ class IndexMissing(OutputRefused):
 
 
 class OutputMissing(OutputRefused):
-    """Bring the file back, or remove its index too and submit the run anew."""
+    """Bring the file back, or have everything loaded again with `sheaf repair`."""
 
 
 class OutputShortened(OutputRefused):
-    """Bring the file back from a copy: committed bytes are gone."""
+    """Bring the file back, or have what is lost loaded again with `sheaf repair`."""
 
 
 class OutputReplaced(OutputRefused):
-    """Bring the right file back: what lies there is another one."""
+    """Bring the right file back, or have what is lost loaded again with `sheaf repair`."""
 
 
 class IndexForeign(OutputRefused):

@@ -15,11 +15,11 @@ from sheaf.batch import Batch, batch_id
 from sheaf.errors import OutputError, OutputRefused
 from sheaf.output import Output
 from sheaf.queue import BatchQueue, Snapshot
-from sheaf.run import Run, list_runs
+from sheaf.run import Run, is_finished, list_runs
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for which a run whose output was refused is left alone before it is tried again.
+#: Seconds for which a problem is shown, and a run whose output was refused is left alone.
 PROBLEM_S = 30
 
 
@@ -31,19 +31,16 @@ class Feeder:
         self._queue = queue
         #: Batches that may stand on the queue.
         self._room = room
-        #: Names of runs that need no more looks.
-        self._finished: set[str] = set()
         self._outputs: dict[str, Output] = {}
 
     def feed(self) -> int:
         """Look at every unfinished run, oldest first; return how many batches were put on the queue."""
         put = 0
         for name in list_runs(self._data_dir):
-            if name not in self._finished:
+            # Asked anew each time: a repair may have reopened a run that was finished.
+            if not is_finished(self._data_dir, name):
                 run = Run.open(self._data_dir, name)
-                if run.finished:
-                    self._finished.add(name)
-                elif not run.cancelled:
+                if not run.cancelled:
                     put += self.feed_run(run)
         return put
 
@@ -52,7 +49,8 @@ class Feeder:
         # Redis first, the index second: a batch that is committed and let go in between is then seen as done.
         snapshot = self._queue.snapshot()
         room = self._room - len(snapshot.queued)
-        if room <= 0 or self._queue.problem(run.manifest.run) is not None:
+        problem = self._queue.problem(run.manifest.run)
+        if room <= 0 or (problem is not None and problem.refused):
             return 0
         try:
             return self._queue.put(self._missing(run, snapshot, room))
@@ -71,7 +69,9 @@ class Feeder:
         output.register_run(manifest.run, manifest.items, manifest.batch_size)
         progress = output.progress(manifest.run)
         if progress.done + progress.failed == manifest.items:
-            run.mark_finished()
+            # Who committed the last items died before it could say so, perhaps with another append begun.
+            output.clear_tail()
+            mark_finished(run, output)
             return
         for number in output.unfinished_batches(manifest.run):
             name = batch_id(manifest.run, number)
@@ -89,3 +89,21 @@ class Feeder:
     def close(self) -> None:
         for output in self._outputs.values():
             output.close()
+
+
+def mark_finished(run: Run, output: Output) -> None:
+    """Mark a run of which nothing is left to do, so that nobody need look at it again.
+
+    A repair that reopens items at this very moment takes the mark away after its commit; or we do, seeing that commit.
+    """
+    try:
+        run.mark_finished()
+        complete = output.progress(run.manifest.run).finished
+    except (OutputError, OSError) as error:
+        # The disk is full, say. The mark only saves work: the next look sets it.
+        logger.warning(
+            "run could not be marked", extra={"action": "finish", "run": run.manifest.run, "why": str(error)}
+        )
+        complete = False
+    if not complete:
+        run.reopen()

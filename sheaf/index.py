@@ -11,10 +11,11 @@ would create it without.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,12 @@ from sheaf import disk_errors, schema
 from sheaf.errors import FenceTimeout, IndexForeign, IndexMissing, OutputError, OutputUnwritable
 from sheaf.intent import IntentNote
 
+logger = logging.getLogger(__name__)
+
 #: Seconds for which SQLite waits by itself, before we look whether our own time is over.
 _BUSY_S = 0.25
+#: Whoever has waited so long for the fence says in the log who has it, and says it again after as long.
+_NOTICE_S = 5.0
 
 
 class Index:
@@ -186,7 +191,9 @@ class Index:
         finally:
             os.close(descriptor)
 
-    def _patiently(self, connection: sqlite3.Connection, statement: str) -> Any:
+    def _patiently(
+        self, connection: sqlite3.Connection, statement: str, waits: Callable[[], None] = lambda: None
+    ) -> Any:
         """Execute a statement, for as long as we may wait; return the first column of its first row."""
         deadline = time.monotonic() + self._wait_s
         while True:
@@ -195,14 +202,25 @@ class Index:
             except sqlite3.OperationalError as error:
                 if disk_errors.code_of(error) not in disk_errors.BUSY_CODES or time.monotonic() >= deadline:
                     raise
+                waits()
             else:
                 return None if row is None else row[0]
 
     def begin(self) -> sqlite3.Connection:
         """Take the fence: from here to commit() or roll_back() no other process writes. Raises FenceTimeout."""
         connection = self.connect()
+        started = noticed = time.monotonic()
+
+        def notice() -> None:
+            nonlocal noticed
+            holder, now = self.note.holder(), time.monotonic()
+            if holder is not None and now - noticed >= _NOTICE_S:
+                noticed = now
+                fields = {"action": "wait", "output": str(self.output), "waited_s": round(now - started)}
+                logger.warning("waits for the output's fence", extra={**fields, "blocked_by": holder.describe()})
+
         with self.translated():
-            self._patiently(connection, "BEGIN IMMEDIATE")
+            self._patiently(connection, "BEGIN IMMEDIATE", notice)
         return connection
 
     @property
@@ -266,11 +284,12 @@ class Index:
 
     def _busy_text(self) -> str:
         holder = self.note.holder()
-        name = "a process that did not leave its name"
-        if holder is not None:
+        if holder is None:
+            name, advice = "a process that did not leave its name", "if it is paused, let it continue or kill it"
+        else:
             since = time.strftime("%H:%M:%S", time.gmtime(holder.since))
-            name = f"{holder.who} (since {since} UTC, {max(0.0, time.time() - holder.since):.0f} s ago)"
+            name, advice = f"{holder.name} (since {since} UTC, {holder.held_s:.0f} s ago)", holder.advice
         return (
-            f"{self.path} is locked by {name} for longer than the {self._wait_s:g} s that we wait; if that process is "
-            "paused, resume it or end it (kill -9 is safe). Nothing was written, this can be tried again"
+            f"{self.path} is locked by {name} for longer than the {self._wait_s:g} s that we wait; {advice}. "
+            "Nothing was written, this can be tried again"
         )

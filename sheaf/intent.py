@@ -11,25 +11,16 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from sheaf.holder import NAME_LENGTH, Holder
 
 #: Bytes of each of the two lines, so that each is overwritten in place in one write.
 _LINE = 512
 #: Bytes of the append that the note repeats.
 START_BYTES = 64
-#: Characters of a holder's name that are kept.
-_NAME = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """Who holds the fence, or held it last."""
-
-    who: str
-    since: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +50,11 @@ class IntentNote:
         self.path = path
 
     def write_holder(self, who: str) -> None:
-        self._write(0, {"who": who[:_NAME], "since": time.time()})
+        self._write(0, asdict(Holder.myself(who)))
 
     def write(self, intent: Intent) -> None:
         fields = {name: getattr(intent, name) for name in Intent.__slots__}
-        self._write(_LINE, {**fields, "worker": intent.worker[:_NAME]})
+        self._write(_LINE, {**fields, "worker": intent.worker[:NAME_LENGTH]})
 
     def holder(self) -> Holder | None:
         try:

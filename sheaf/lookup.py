@@ -203,7 +203,8 @@ def read_records(index: Index, wanted: Iterator[Place]) -> Iterator[tuple[int, b
                 if len(record) < place.length:
                     raise OutputShortened(
                         f"{index.output} ends within the record of item {place.index}, at byte "
-                        f"{place.offset + len(record)}: committed bytes are gone; bring the file back from a copy"
+                        f"{place.offset + len(record)}: committed bytes are gone; bring the file back, "
+                        "or see `sheaf repair`"
                     )
                 yield place.index, record
     except FileNotFoundError as error:

@@ -151,8 +151,9 @@ class Output:
             self._index.note.write(Intent(offset, length - offset, start.hex(), worker, token))
             self._steps("note")
             turn.file.append(pieces, self._steps)
-            turn.file.sync()
-            self._steps("sync")
+        # Without records too: a torn tail that was cut must not come back with the power, when nobody looks any more.
+        turn.file.sync()
+        self._steps("sync")
         stamp = entries.stamp_now(turn.connection, worker, token)
         if header:
             entries.write_header(turn.connection, header, stamp)
@@ -168,6 +169,11 @@ class Output:
         )
         self._steps("entries")
         return length
+
+    def clear_tail(self) -> None:
+        """Leave nothing beyond L. The next commit would do it too; this is for when there will be none."""
+        with self._turnstile.turn(_caller()):
+            pass
 
     def remaining(self, run: str, batch: Batch) -> list[int]:
         """Return the indexes of the batch's items that are neither in the output nor among the failures."""

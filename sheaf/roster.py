@@ -15,6 +15,9 @@ from sheaf import keys
 from sheaf.connection import redis_errors
 from sheaf.scripts import Script
 
+#: Seconds between two beats of a worker that does not say.
+BEAT_S = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerCard:
@@ -30,6 +33,11 @@ class WorkerCard:
     def label(self) -> str:
         """The name to show for it."""
         return self.fields.get("label", self.id)
+
+    @property
+    def silent(self) -> bool:
+        """Whether it has missed two beats, so that it is stopped, cut off or dead."""
+        return self.silent_s > 2 * float(self.fields.get("beat_s", BEAT_S)) + 1
 
 
 @dataclass(frozen=True, slots=True)

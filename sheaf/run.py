@@ -110,6 +110,10 @@ class Run:
     def mark_finished(self) -> None:
         (self.folder / "finished").touch()
 
+    def reopen(self) -> None:
+        """Take the mark away: items that were done have to be done again."""
+        (self.folder / "finished").unlink(missing_ok=True)
+
     def cancel(self) -> None:
         (self.folder / "cancelled").touch()
 
@@ -139,6 +143,11 @@ def list_runs(data_dir: Path) -> list[str]:
     if not folder.is_dir():
         return []
     return sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith(".") and entry.is_dir())
+
+
+def is_finished(data_dir: Path, run: str) -> bool:
+    """Like `Run.finished`, without opening the run."""
+    return (data_dir / "runs" / run / "finished").exists()
 
 
 class RunWriter:

@@ -42,7 +42,7 @@ class Settings:
     grace_s: float = 20.0
     #: Restart a pool's child after so many items; 0: never.
     child_items: int = 0
-    #: Restart a pool's child that has grown beyond so many MiB when it is next idle; 0: never.
+    #: Restart a pool's child that has grown beyond so many MiB when it is next idle, kill it at twice that; 0: never.
     child_memory_mb: int = 0
     #: The folder with the users' own task modules; unset: built-in tasks only.
     tasks_dir: Path | None = None

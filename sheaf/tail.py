@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from isal import isal_zlib
 
@@ -23,7 +24,7 @@ from sheaf.schema import State
 EDGE_BYTES = 4096
 #: Buffers handed to the kernel in one call (its limit, IOV_MAX).
 PIECES = 1024
-#: Bytes copied at once when a stranger's bytes are moved aside.
+#: Bytes of a file that are held at once.
 _COPY_BYTES = 1 << 20
 _STRAY_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: What opening a stray file says when something lies there that we should not write to.
@@ -55,7 +56,7 @@ class OutputFile:
             if state.length > 0:
                 raise OutputMissing(
                     f"{path} is gone, but its index says that {state.length} bytes were committed to it; bring the "
-                    f"file back, or remove {path.name}.index too and submit the run again"
+                    f"file back, or have them loaded again: sheaf repair {path.name}"
                 ) from error
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             sync_folder(path.parent)
@@ -71,7 +72,7 @@ class OutputFile:
         if self.size < self.length:
             raise OutputShortened(
                 f"{self.path} has {self.size} bytes, but {self.length} were committed: {self.length - self.size} bytes "
-                "are gone; bring the file back from a copy together with its index, or move both away and submit again"
+                f"are gone; bring the file back, or have what is lost loaded again: sheaf repair {self.path.name}"
             )
         known = self.identity == state.identity
         if not known and self.length == 0 and self.size > 0:
@@ -84,7 +85,7 @@ class OutputFile:
         if isal_zlib.crc32(self._tail) != state.tail or not (known or self._has_head(state.head)):
             raise OutputReplaced(
                 f"{self.path} is not the file that was committed to: its bytes before {self.length} differ from what "
-                "was written; bring the right file back, or move it and its index away and submit again"
+                f"was written; bring the right file back, or see what is whole: sheaf repair {self.path.name}"
             )
 
     def _has_head(self, checksum: int) -> bool:
@@ -107,6 +108,7 @@ class OutputFile:
         if intent is None or not intent.explains(self.length, start, tail_length):
             aside = self._move_aside()
         os.ftruncate(self._descriptor, self.length)
+        self.sync()
         return aside
 
     def _move_aside(self) -> Path:
@@ -175,6 +177,16 @@ class OutputFile:
                 break
             head += piece[: EDGE_BYTES - len(head)]
         return int(isal_zlib.crc32(head)), int(isal_zlib.crc32(new_tail))
+
+
+def checksum_of(source: BinaryIO, offset: int, length: int) -> tuple[int, int]:
+    """Return the CRC-32 of that part of a file, and how many of its bytes are gone."""
+    source.seek(offset)
+    checksum, left = 0, length
+    while left and (piece := source.read(min(left, _COPY_BYTES))):
+        checksum = isal_zlib.crc32(piece, checksum)
+        left -= len(piece)
+    return checksum, left
 
 
 def _write_all(descriptor: int, pieces: Sequence[bytes], offset: int) -> int:

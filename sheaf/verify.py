@@ -12,17 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from isal import isal_zlib
-
 from sheaf.bitmap import Bitmap
 from sheaf.errors import FenceTimeout, OutputMissing, RunNotFound
 from sheaf.index import Index
 from sheaf.ranges import count_of, unpack, unpack_ranges
 from sheaf.run import Run, list_runs
 from sheaf.schema import read_state
+from sheaf.tail import checksum_of
 
-#: Bytes of the file that are held at once.
-_PIECE_BYTES = 1 << 20
 #: Seconds to wait for a writer that may be about to commit what lies beyond the committed length.
 _WRITER_WAIT_S = 2.0
 
@@ -242,11 +239,7 @@ class _Verifier:
     def _check_bytes(self, source: BinaryIO, commit: _Commit) -> None:
         """The commit's bytes are the ones that were written."""
         self._report.commits += 1
-        source.seek(commit.offset)
-        checksum, left = 0, commit.length
-        while left and (piece := source.read(min(left, _PIECE_BYTES))):
-            checksum = isal_zlib.crc32(piece, checksum)
-            left -= len(piece)
+        checksum, left = checksum_of(source, commit.offset, commit.length)
         if left or checksum != commit.checksum:
             self._report.torn += max(1, commit.items)
             why = f"{left} of its bytes are gone" if left else "its bytes are not those that were written"

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import redis
 
 from sheaf.connection import connect
-from sheaf.errors import ClusterError
+from sheaf.errors import ClusterError, OutputError
+from sheaf.fence import blocker
 from sheaf.output import Output, Progress
 from sheaf.roster import Problem, Roster, WorkerCard
 from sheaf.run import Run
@@ -21,6 +22,8 @@ WINDOW_S = 10.0
 #: Seconds between two looks at Redis; longer when it does not answer, since finding that out takes time.
 REDIS_LOOK_S = 1.0
 REDIS_PAUSE_S = 3.0
+#: Seconds without progress after which it is asked whether somebody keeps everybody from the output.
+STALL_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ class Observer:
         self._workers: list[WorkerCard] = []
         self._problems: list[str] = []
         self._refused: str | None = None
+        #: How much was settled at the last look that saw progress, and when (monotonic) that was.
+        self._moved = (-1, time.monotonic())
         #: Moment, settled items, bytes written; over the last seconds.
         self._samples: deque[tuple[float, int, int]] = deque()
 
@@ -86,7 +91,7 @@ class Observer:
             workers=self._workers,
             # From the volume: a worker's card in Redis is renewed every few seconds only.
             shares={share.worker: share.items for share in self._output.workers(self.run.manifest.run)},
-            problems=self._problems,
+            problems=[*self._problems, *self._blocked(progress)],
             cancelled=self.run.cancelled,
             refused=self._refused,
         )
@@ -105,6 +110,19 @@ class Observer:
         if now - began < 0.5:
             return 0.0, 0.0
         return (settled - settled_then) / (now - began), (progress.bytes - bytes_then) / (now - began)
+
+    def _blocked(self, progress: Progress) -> list[str]:
+        """Who keeps everybody from writing, if nothing has moved for a while."""
+        settled, now = progress.done + progress.failed, time.monotonic()
+        if settled != self._moved[0] or progress.finished:
+            self._moved = (settled, now)
+        if now - self._moved[1] < STALL_S:
+            return []
+        try:
+            holder = blocker(self._output.path)
+        except OutputError:
+            return []  # looking at the progress says what is wrong with the index
+        return [holder.describe()] if holder is not None else []
 
     def _look_at_redis(self) -> None:
         try:
@@ -125,6 +143,8 @@ class Observer:
 
 def _problems(workers: Sequence[WorkerCard], problem: Problem | None) -> list[str]:
     found = [f"{problem.text} (found by {problem.worker or 'the reconciler'})"] if problem else []
+    if workers and all(card.silent for card in workers):
+        found.append("no worker gives a sign of life: they are stopped, dead, or cut off from Redis")
     if not workers:
         found.append("no workers are running; start some with `sheaf up` or `docker compose up -d`")
     return found

@@ -21,8 +21,6 @@ from sheaf_producer.observe import View
 LINE_S = 5.0
 #: Workers that are listed by name; of more, their number is told.
 LISTED_WORKERS = 8
-#: A worker that has shown no sign of life for so many seconds (a live one does every five) may have died.
-SILENT_S = 11.0
 #: States that need not be told.
 _WELL = ("busy", "idle")
 
@@ -145,7 +143,7 @@ def _workers(view: View, noun: str) -> Table:
 
 def _worker(card: WorkerCard, settled: int, noun: str) -> list[Text]:
     state = card.fields.get("state", "?")
-    if card.silent_s > SILENT_S:
+    if card.silent:
         state = f"no sign of life for {card.silent_s:.0f} s"
     return [
         Text(f"  {card.label}", style="cyan"),

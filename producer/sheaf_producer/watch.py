@@ -33,7 +33,7 @@ def follow(settings: Settings, run: Run) -> None:
             f"\nStopped watching; the run goes on. Watch it again: sheaf watch {name}   Stop it: sheaf cancel {name}",
             err=True,
         )
-        raise
+        raise SystemExit(130) from None
     summarize(settings, run)
 
 

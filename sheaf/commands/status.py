@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import click
 
+from sheaf import keys
 from sheaf.connection import connect
 from sheaf.errors import ClusterError, OutputError
+from sheaf.fence import blocker
 from sheaf.human import bytes_text, count_text, path_text, seconds_text
 from sheaf.locate import locate_run
+from sheaf.lock import LockStatus, lock_status
 from sheaf.output import Output, Progress
 from sheaf.roster import Roster, WorkerCard
 from sheaf.run import Run, list_runs
@@ -43,8 +46,10 @@ def _overview(settings: Settings) -> None:
         click.echo("No runs yet; start one with: sheaf load urls.txt")
         return
     click.echo(f"{count_text(len(names), 'run')}" + (f", the newest {LISTED_RUNS}" if len(names) > LISTED_RUNS else ""))
-    rows = [_run_row(settings, Run.open(settings.data_dir, name)) for name in reversed(names[-LISTED_RUNS:])]
-    _table(rows)
+    runs = [Run.open(settings.data_dir, name) for name in reversed(names[-LISTED_RUNS:])]
+    _table([_run_row(settings, run) for run in runs])
+    for output in sorted({run.manifest.output for run in runs if not run.finished}):
+        _show_blocker(settings, output)
 
 
 def _run_row(settings: Settings, run: Run) -> list[str]:
@@ -70,7 +75,8 @@ def _detail(settings: Settings, run: Run) -> None:
         return
     click.echo(f"state    {_state(run, progress)}: {progress.done:,} done, {progress.failed:,} failed")
     click.echo(f"output   {path_text(path)}, {bytes_text(progress.bytes)} of this run")
-    _show_problem(settings, run)
+    _show_redis(settings, run)
+    _show_blocker(settings, manifest.output)
     output = Output(path)
     try:
         shares = output.workers(manifest.run)
@@ -116,7 +122,9 @@ def _show_workers(settings: Settings) -> None:
     except ClusterError as error:
         click.echo(f"Workers: not known ({error})")
         return
-    click.echo(count_text(len(cards), "worker") if cards else "No workers are running.")
+    silent = sum(card.silent for card in cards)
+    without = f", and {silent} without a sign of life" if silent else ""
+    click.echo(count_text(len(cards) - silent, "worker") + without if cards else "No workers are running.")
     _table([_worker_row(card) for card in cards])
 
 
@@ -124,24 +132,46 @@ def _worker_row(card: WorkerCard) -> list[str]:
     fields = card.fields
     return [
         card.label,
-        fields.get("state", "?"),
+        f"no sign of life for {seconds_text(card.silent_s)}" if card.silent else fields.get("state", "?"),
         count_text(int(fields.get("pool", 0)), "process"),
         f"{int(fields.get('in_hand', 0)):,} in hand",
         f"{count_text(int(fields.get('items', 0)), 'item')} done",
-        f"seen {seconds_text(card.silent_s)} ago",
+        f"pid {fields.get('pid', '?')}: stopped or dead; others take its batches"
+        if card.silent
+        else f"seen {seconds_text(card.silent_s)} ago",
         fields.get("problem", ""),
     ]
 
 
-def _show_problem(settings: Settings, run: Run) -> None:
+def _show_redis(settings: Settings, run: Run) -> None:
+    """What stands in the run's way, and whose turn at its output it is."""
     try:
         with connect(settings, timeout_s=2.0) as connection:
             problem = Roster(connection).problem(run.manifest.run)
+            lock = lock_status(connection, keys.output_lock(run.manifest.output))
     except ClusterError as error:
         click.echo(f"workers  not known ({error})")
         return
+    click.echo(f"lock     {_lock_text(lock)}")
     if problem is not None:
         click.echo(f"problem  {problem.text} ({problem.worker or 'reconciler'}, {seconds_text(problem.since_s)} ago)")
+
+
+def _lock_text(lock: LockStatus) -> str:
+    waits = f"; {count_text(lock.waiting, 'worker')} waiting" if lock.waiting else ""
+    if not lock.holder:
+        return f"free, last token {lock.token}{waits}"
+    return f"held by {lock.label} for {seconds_text(lock.held_s)}, token {lock.token}{waits}"
+
+
+def _show_blocker(settings: Settings, output: str) -> None:
+    """Who keeps all others from writing to the output, if anybody does."""
+    try:
+        holder = blocker(settings.data_dir / output)
+    except OutputError:
+        return  # it is said elsewhere that this output cannot be read
+    if holder is not None:
+        click.echo(f"blocked  {output}: {holder.describe()}")
 
 
 def _table(rows: list[list[str]]) -> None:

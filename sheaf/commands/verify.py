@@ -50,7 +50,7 @@ def _show(report: Report) -> None:
         unfinished = next(run.run for run in report.runs if run.missing)
         click.echo(f"What is there is right, but not all is there yet: sheaf watch {unfinished}")
     else:
-        click.echo("NOT OK.")
+        click.echo(f"NOT OK. What can be repaired: sheaf repair {path_text(report.output)}")
 
 
 def _counts(counted: Report | RunReport) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import secrets
 import signal
 import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sheaf.embedded.processes import ProcessId, identify, send_signal
+from sheaf.embedded.processes import ProcessId, end_marked, identify, send_signal
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +21,8 @@ LONGEST_PAUSE_S = 10.0
 #: A log that has grown beyond this is set aside when its process is next started.
 LOG_LIMIT_BYTES = 20 * 2**20
 
+#: The variable that marks what belongs to one process that we have started.
+MARK = "SHEAF_BORN_OF"
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
@@ -37,6 +40,8 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         #: Set once it should not be started again.
         self.dismissed = False
+        #: Stands in the environment of the process, and of everything that it starts.
+        self._mark = ""
         self._began = 0.0
         self._failures = 0
         self._next_start = 0.0
@@ -55,13 +60,14 @@ class Child:
     def start(self) -> None:
         if self._log.exists() and self._log.stat().st_size > LOG_LIMIT_BYTES:
             self._log.replace(self._log.with_name(f"{self._log.name}.1"))
+        self._mark = secrets.token_hex(8)
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=self._environment,
+                env=self._environment | {MARK: self._mark},
                 # Ctrl-C in the terminal of `sheaf up --foreground` is for the supervisor, which ends us in order.
                 process_group=0,
                 preexec_fn=_end_with_parent,  # noqa: PLW1509  the supervisor has one thread only
@@ -88,8 +94,11 @@ class Child:
         pause_s = min(LONGEST_PAUSE_S, 0.25 * 2**self._failures) if self._failures else 0.0
         self._next_start = time.monotonic() + pause_s
         self._process = self.identity = None
+        # Killed, it could not end what its tasks have started; a stack's container ends all of that with itself.
+        left = end_marked(f"{MARK}={self._mark}")
         level = logging.INFO if self.dismissed else logging.WARNING
-        logger.log(level, "process ended", extra={"action": "end", "child": self.name, "pid": pid, "status": status})
+        fields = {"action": "end", "child": self.name, "pid": pid, "status": status, "left_behind": left}
+        logger.log(level, "process ended", extra=fields)
         return True
 
     def dismiss(self) -> None:

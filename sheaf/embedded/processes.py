@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+#: How often it is looked for more, since what is being killed may be forking.
+_ROUNDS = 5
+
 
 class ProcessId(NamedTuple):
     """A pid, and the moment (boot and clock tick) at which its process began: together they never come twice."""
@@ -66,3 +69,28 @@ def stop(processes: Iterable[ProcessId], within_s: float) -> None:
     for process in stubborn:
         send_signal(process, signal.SIGKILL)
     wait_gone(stubborn, 5.0)
+
+
+def end_marked(mark: str) -> int:
+    """Kill every process that has this text in the environment it was started with; return how many there were."""
+    ended = 0
+    for _ in range(_ROUNDS):
+        found = [process for process in map(identify, _marked(mark)) if process is not None]
+        if not found:
+            break
+        ended += sum(send_signal(process, signal.SIGKILL) for process in found)
+        wait_gone(found, 1.0)
+    return ended
+
+
+def _marked(mark: str) -> list[int]:
+    wanted, pids = mark.encode(), []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and int(entry.name) != os.getpid():
+            try:
+                environment = (entry / "environ").read_bytes()
+            except OSError:
+                continue  # it has just ended, or belongs to somebody else
+            if wanted in environment:
+                pids.append(int(entry.name))
+    return pids

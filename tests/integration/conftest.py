@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -11,6 +12,8 @@ import redis
 from sheaf.embedded import find_redis_server
 from sheaf.errors import RedisUnavailable
 from sheaf.queue import BatchQueue
+from tests.console import Site
+from tests.integration.bench import Bench
 from tests.support import ForeignServer, RedisServer, ReplyLosingProxy
 
 
@@ -66,3 +69,19 @@ def queue(connection: redis.Redis) -> Iterator[BatchQueue]:
     queue = BatchQueue(connection)
     yield queue
     queue.close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    served = Site(tmp_path_factory.mktemp("site"))
+    yield served
+    served.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, own_redis_server: RedisServer, site: Site) -> Iterator[Bench]:
+    made = Bench(tmp_path, own_redis_server, site)
+    yield made
+    for process in made.workers:
+        process.kill()
+        process.communicate()

@@ -215,7 +215,7 @@ def test_a_writer_that_keeps_the_fence_is_named_to_those_who_wait(output: Output
     holding = Output(output.path, steps=meanwhile)
     holding.commit({RUN: [Done(1, b"record 1\n")]}, worker="worker-that-stops", token=1)
 
-    assert "worker-that-stops (since" in errors[0]
+    assert "worker-that-stops (pid" in errors[0]
     assert "0.3 s" in errors[0]
     commit(waiting, 2)
     assert_sound(output, 3)

@@ -25,6 +25,7 @@ from sheaf_worker.child_pipe import Inbox, ItemSource, Outbox, start_helper
 from sheaf_worker.slots import SharedSlots, SlotWriter
 
 _PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
 #: Of all processes of a container, the kernel should take one of these when memory runs out: the pool can replace it.
 _OOM_SCORE = "500"
 #: How much of an exception's text is passed on.
@@ -33,12 +34,13 @@ _MESSAGE_CHARS = 2000
 _PAUSE_S = 0.1
 
 
-def main(connection: Connection, shared: SharedSlots, tasks_dir: Path | None, parent: int) -> None:
+def main(connection: Connection, printed: Connection, shared: SharedSlots, tasks_dir: Path | None, parent: int) -> None:
     """Serve one program after another until told to end, or until the worker is gone."""
-    _settle_in(parent)
+    _settle_in(parent, printed)
     slots = SlotWriter(shared)
     outbox = Outbox(connection)
     inbox = Inbox(connection, outbox, slots)
+    os.register_at_fork(after_in_child=lambda: _stand_apart(connection, inbox, outbox, slots))
     outbox.send("hello")
     start_helper(inbox, outbox)
     while (source := inbox.next_source()) is not None:
@@ -46,8 +48,8 @@ def main(connection: Connection, shared: SharedSlots, tasks_dir: Path | None, pa
         outbox.flush()
 
 
-def _settle_in(parent: int) -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _settle_in(parent: int, printed: Connection) -> None:
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(0)  # it died before we could ask to be told
     # A group of its own: what the task starts can be ended with it, and a Ctrl-C is the worker's to handle.
@@ -58,8 +60,23 @@ def _settle_in(parent: int) -> None:
     os.register_at_fork(after_in_child=_heed_again)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+    # What a task prints belongs with the logs; the worker passes it on, as much of it as a log can bear.
     sys.stdout.flush()
-    os.dup2(2, 1)  # what a task prints belongs with the logs
+    for descriptor in (1, 2):
+        os.dup2(printed.fileno(), descriptor)
+    printed.close()
+
+
+def _stand_apart(connection: Connection, inbox: Inbox, outbox: Outbox, slots: SlotWriter) -> None:
+    """In a copy of this process that a task has forked: it ends with us, and pipe and slots are ours, not its own.
+
+    A copy that comes back from the task's function finds its source closed and nobody to report to, and ends.
+    """
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    slots.detach()
+    outbox.detach()
+    inbox.detach()
+    connection.close()
 
 
 def _pay_no_heed(_number: int, _frame: FrameType | None) -> None:

@@ -80,6 +80,12 @@ class Outbox:
         with self._lock:
             self._send(message)
 
+    def detach(self) -> None:
+        """In a forked copy: the lock may have been held by a thread that is not there, and the results are not its."""
+        self._lock = threading.Lock()
+        self._done.clear()
+        self._failed.clear()
+
     def _send(self, message: Message) -> None:
         try:
             self._connection.send_bytes(encode(message))
@@ -183,6 +189,12 @@ class Inbox:
             self._waiter.poll(wait_s * 1000)
         self._waiting = False
         self.busy.set()
+
+    def detach(self) -> None:
+        """In a forked copy: nothing more will come, and what is here is the original's."""
+        self._lock = threading.Lock()
+        if self._last is not None:
+            self._last.close()
 
     def read(self) -> None:
         """Handle what has come."""

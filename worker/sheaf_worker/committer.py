@@ -19,7 +19,7 @@ import redis
 from sheaf import keys
 from sheaf.batch import Done, Result
 from sheaf.errors import ClusterError, FenceTimeout, LockError, OutputRefused, OutputUnwritable
-from sheaf.feed import PROBLEM_S
+from sheaf.feed import PROBLEM_S, mark_finished
 from sheaf.lock import FairLock
 from sheaf.output import Output, Receipt
 from sheaf.queue import BatchQueue
@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two tries of a commit that the disk or another process prevents.
 RETRY_S = 2.0
+#: Seconds that a commit which is being written when time is up gets to come to its end.
+LATE_S = 2.0
 
 
 class Committer(threading.Thread):
@@ -45,7 +47,7 @@ class Committer(threading.Thread):
         worker: str,
         label: str,
     ) -> None:
-        super().__init__(name="committer")
+        super().__init__(name="committer", daemon=True)
         self._settings = settings
         self._connection = connection
         self._queue = batches
@@ -100,11 +102,19 @@ class Committer(threading.Thread):
             self._changed.notify()
 
     def close(self, within_s: float) -> None:
-        """Commit what is here, trying for at most `within_s` seconds, and end the thread."""
+        """Commit what is here, trying for at most `within_s` seconds, and end the thread.
+
+        A commit that still waits then (somebody else has the fence, the disk hangs) is left behind: it ends with the
+        process, as it would by a kill, and others do its items again.
+        """
         with self._changed:
             self._deadline = time.monotonic() + within_s
             self._changed.notify()
-        self.join()
+        self.join(within_s + LATE_S)
+        if self.is_alive():
+            logger.warning(
+                "the last commit could not be made in time; others do its items again", extra={"action": "stop"}
+            )
 
     def run(self) -> None:
         while self._wait_until_due():
@@ -212,7 +222,7 @@ class Committer(threading.Thread):
             len(result.record) for results in groups.values() for result in results if isinstance(result, Done)
         )
         for run in receipt.finished_runs:
-            self._runs[run].mark_finished()
+            mark_finished(self._runs[run], self._outputs[self._runs[run].manifest.output])
             logger.info("run finished", extra={"action": "finish", "run": run})
         self._finish_jobs(finished)
 

@@ -18,6 +18,7 @@ from types import ModuleType
 from sheaf.batch import Item
 from sheaf_worker import child
 from sheaf_worker.channel import Channel, Program, encode, encode_program
+from sheaf_worker.prints import Prints
 from sheaf_worker.slots import SlotReader, new_slots
 
 #: A child gets so many seconds of work ahead: enough to never run dry, little enough to leave the rest to others.
@@ -72,21 +73,25 @@ class ChildHandle:
         self._target = 1
         self._adaptive = True
         ours, theirs = _context.Pipe(duplex=True)
+        heard, printed = _context.Pipe(duplex=False)
         shared = new_slots()
         self.slots = SlotReader(shared)
         self._process = _context.Process(
-            target=child.main, args=(theirs, shared, tasks_dir, os.getpid()), name=f"sheaf-child-{number}"
+            target=child.main, args=(theirs, printed, shared, tasks_dir, os.getpid()), name=f"sheaf-child-{number}"
         )
         try:
             with _main_module_hidden():
                 self._process.start()
         except BaseException:
             ours.close()
+            heard.close()
             raise
         finally:
             theirs.close()
+            printed.close()
         self.channel = Channel(ours)
         self.pid = self._process.pid or 0
+        self.prints = Prints(heard, self.pid)
         #: Becomes readable when the process has ended, whatever its own children keep open.
         self.sentinel = self._open_sentinel()
 
@@ -184,6 +189,7 @@ class ChildHandle:
         self._process.close()
         os.close(self.sentinel)
         self.channel.close()
+        self.prints.close()
         return exit_code
 
     def rss_bytes(self) -> int:

@@ -13,6 +13,9 @@ from sheaf_worker.waiting import Suspect, Waiting
 
 #: Reasons to kill a child that are not its items' fault.
 TIMED_OUT, UNRESPONSIVE, BROKEN_PIPE = "timed out", "unresponsive", "broken pipe"
+#: A reason that is: of what it has in hand, something fills its memory.
+TOO_LARGE = "too large"
+_TOO_LARGE_TEXT = "process was killed: it took more than twice the memory that SHEAF_CHILD_MEMORY_MB allows"
 
 
 class Verdict(NamedTuple):
@@ -42,7 +45,8 @@ class Judge:
         elif child.killed == UNRESPONSIVE:
             self._put_back(child, program, except_for=())
         else:
-            cause = PIPE_LOST_TEXT if child.killed == BROKEN_PIPE else explain_exit(exit_code)
+            known = {BROKEN_PIPE: PIPE_LOST_TEXT, TOO_LARGE: _TOO_LARGE_TEXT}
+            cause = known.get(child.killed or "") or explain_exit(exit_code)
             self.blame(child, list(in_hand), Verdict("ProcessDied", cause))
             self._put_back(child, program, except_for=in_hand)
 

@@ -16,6 +16,11 @@ logger = logging.getLogger(__name__)
 
 #: A worker whose main loop has not turned for so many seconds is not well, though its process lives.
 STUCK_S = 60.0
+#: Seconds for which a worker's card stays after its last beat (two leases, if those are longer): time enough for a
+#: person to see that it gives no sign of life any more.
+CARD_S = 120.0
+#: Seconds between two beats at least, however often the card changes.
+CALM_S = 0.5
 
 
 class Keeper(threading.Thread):
@@ -37,18 +42,25 @@ class Keeper(threading.Thread):
         self._worker = worker
         self._card = card
         self._last_turn = last_turn
-        self._stop_asked = threading.Event()
+        self._stop_asked = False
+        self._nudged = threading.Event()
+
+    def nudge(self) -> None:
+        """What the card shows has changed: show it soon, not only with the next beat."""
+        self._nudged.set()
 
     def stop(self) -> None:
         """End the thread and take the worker's card away."""
-        self._stop_asked.set()
+        self._stop_asked = True
+        self._nudged.set()
         self.join()
 
     def run(self) -> None:
-        while True:
+        while not self._stop_asked:
             self._beat()
-            if self._stop_asked.wait(self._settings.heartbeat_s):
-                break
+            if self._nudged.wait(self._settings.heartbeat_s) and not self._stop_asked:
+                time.sleep(min(CALM_S, self._settings.heartbeat_s))
+            self._nudged.clear()
         try:
             self._queue.leave(self._worker)
         except ClusterError as error:
@@ -60,7 +72,7 @@ class Keeper(threading.Thread):
         self._touch_health_file()
         try:
             lost = self._queue.renew(self._worker, self._holdings.ids(), self._settings.batch_lease_s)
-            self._queue.announce(self._worker, self._card(), ttl_s=self._settings.batch_lease_s * 2)
+            self._queue.announce(self._worker, self._card(), ttl_s=max(CARD_S, self._settings.batch_lease_s * 2))
         except ClusterError as error:
             # The taker says so in the log; without Redis nobody else can take our batches either.
             logger.debug("no beat without Redis", extra={"action": "beat", "why": str(error)})

@@ -187,7 +187,8 @@ class Pool:
             self._vacate(number, failed=True)
             return
         self._by_number[number] = child
-        self._selector.register(child.sentinel, selectors.EVENT_READ, child)
+        for descriptor in (child.sentinel, child.prints.descriptor):
+            self._selector.register(descriptor, selectors.EVENT_READ, child)
         self._listen(child)
 
     def _vacate(self, number: int, *, failed: bool) -> None:
@@ -220,6 +221,10 @@ class Pool:
         if descriptor == child.sentinel:
             self._bury(child)
             return
+        if descriptor == child.prints.descriptor:
+            if not child.prints.pass_on():
+                self._selector.unregister(descriptor)
+            return
         if events & selectors.EVENT_WRITE:
             child.channel.flush()
         if events & selectors.EVENT_READ:
@@ -239,9 +244,9 @@ class Pool:
 
     def _bury(self, child: ChildHandle) -> None:
         """A child has ended: take what it has finished, settle what it has not, and make room for another."""
-        self._selector.unregister(child.sentinel)
-        if child.channel.descriptor in self._selector.get_map():
-            self._selector.unregister(child.channel.descriptor)
+        for descriptor in (child.sentinel, child.prints.descriptor, child.channel.descriptor):
+            if descriptor in self._selector.get_map():
+                self._selector.unregister(descriptor)
         if child.hung_up is None:
             for message in child.channel.drain():
                 self._reports.hear(child, message)

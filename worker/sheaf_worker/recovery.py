@@ -7,12 +7,12 @@ import threading
 from collections.abc import Callable
 
 import redis
-from sheaf.lock import FairLock
-from sheaf.queue import BatchQueue
 
 from sheaf import keys
 from sheaf.errors import ClusterError, LockError
 from sheaf.feed import Feeder
+from sheaf.lock import FairLock
+from sheaf.queue import BatchQueue
 from sheaf.settings import Settings
 from sheaf_worker.holdings import Holdings
 

@@ -45,6 +45,10 @@ class SlotWriter:
         self.free.append(slot)
         return True
 
+    def detach(self) -> None:
+        """In a forked copy: what it begins and finishes is nobody's business."""
+        self._cells = memoryview(bytearray(16 * SLOTS)).cast("q")
+
     def clear(self) -> list[int]:
         """Free all slots; return the items that were in hand."""
         in_hand = list(self._used)

@@ -29,6 +29,8 @@ CLAIM_LIMIT = 4
 HELD_LIMIT = 256
 #: Seconds of waiting for the queue's bell before it is looked at all the same (a bell may be lost).
 BELL_S = 1.0
+#: Seconds for which a worker that has never found a run on its volume takes nothing after it did not find one.
+STRANGER_S = 5.0
 #: Seconds to wait before Redis is asked again, doubled each time up to the limit.
 RECONNECT_S = (0.2, 5.0)
 
@@ -116,6 +118,9 @@ class Taker(threading.Thread):
             self._refuse(
                 name, number, f"{error}; does this worker ({self._settings.data_dir}) share the producer's volume?"
             )
+            if not self._runs:
+                # It looks as if this worker had another volume: leave the queue to those that have the right one.
+                self._stop_asked.wait(STRANGER_S)
             return
         except (OutputError, OSError) as error:
             self._refuse(name, number, str(error), refused=isinstance(error, OutputRefused))

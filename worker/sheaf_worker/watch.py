@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sheaf_worker.handle import ChildHandle, State
-from sheaf_worker.judge import BROKEN_PIPE, TIMED_OUT, UNRESPONSIVE
+from sheaf_worker.judge import BROKEN_PIPE, TIMED_OUT, TOO_LARGE, UNRESPONSIVE
 
 #: Seconds between two looks.
 WATCH_S = 0.1
-#: Seconds between two looks at a child's memory.
-_MEMORY_S = 1.0
+#: A child that has grown beyond its limit is replaced when it is idle; beyond so many times its limit, it is killed.
+_HARD_LIMIT = 2
+#: ... but not below this, which Python and a library or two need.
+_SMALLEST_BYTES = 128 << 20
 #: If the last look was so long ago, the worker itself was held up (`docker pause`): that is not the items' fault.
 _BLIND_S = 2.0
 #: Seconds that a child may take to start, to import its task (which may load a large model), to exit once told to.
@@ -28,7 +30,7 @@ class Watch:
 
     def __init__(self, memory_mb: int) -> None:
         self._memory_bytes = memory_mb << 20
-        self._looked = self._memory_looked = 0.0
+        self._looked = 0.0
         self._awake = 0.0
 
     def due(self, now: float) -> bool:
@@ -43,15 +45,20 @@ class Watch:
         if now - self._looked > _BLIND_S:
             self.forgive(now)
         self._looked = now
-        memory = self._memory_bytes > 0 and now - self._memory_looked >= _MEMORY_S
-        if memory:
-            self._memory_looked = now
         for child in children:
             self._look_at(child, now)
             if watch_items and child.state is State.READY and child.outstanding:
                 self._look_at_items(child, now)
-            if memory and child.rss_bytes() > self._memory_bytes:
-                child.retiring = True
+            if self._memory_bytes:
+                self._look_at_memory(child)
+
+    def _look_at_memory(self, child: ChildHandle) -> None:
+        size = child.rss_bytes()
+        # One that has done nothing yet is as small as a child can be.
+        if size > self._memory_bytes and child.done:
+            child.retiring = True
+        if size > max(_HARD_LIMIT * self._memory_bytes, _SMALLEST_BYTES) and child.slots.in_hand():
+            child.kill(TOO_LARGE)
 
     def _look_at(self, child: ChildHandle, now: float) -> None:
         waited_s = now - max(child.since, self._awake)

@@ -59,6 +59,7 @@ class Worker:
         self._holdings = Holdings()
         self._rate = Rate()
         self._stop_asked = False
+        self._was_busy = False
         self._failed: str | None = None
         self._last_turn = time.monotonic()
         self._cancelled: SimpleQueue[str] = SimpleQueue()
@@ -103,6 +104,10 @@ class Worker:
         self._drop_runs()
         if self._pool.waiting == 0 and self._pool.in_hand == 0 and self._committer.busy:
             self._committer.flush()
+        busy = len(self._holdings) > 0
+        if busy != self._was_busy:
+            self._was_busy = busy
+            self._keeper.nudge()
 
     def _pass_on(self, name: str, results: list[Result]) -> None:
         """Commit these results, unless their run was let go of in the meantime (cancelled, refused)."""
@@ -183,6 +188,7 @@ class Worker:
         return {
             "label": self.label,
             "pid": str(os.getpid()),
+            "beat_s": f"{self._settings.heartbeat_s:g}",
             "pool": str(self._size),
             "state": "stopping"
             if self._stop_asked

@@ -1,0 +1,144 @@
+"""`sheaf torture`: does it hold on this machine, on this disk?"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sheaf.human import count_text, seconds_text
+from sheaf.torture.plan import LEASES, WEIGHTS
+
+if TYPE_CHECKING:
+    from sheaf.torture.trial import Outcome
+
+#: Minutes within which a sabotage must be found.
+SABOTAGE_MINUTES = 5.0
+
+
+@click.command(short_help="Kill everything, many times, and check that nothing is lost.")
+@click.option("--seed", type=int, metavar="N", help="Run this seed only.")
+@click.option("--seeds", type=click.IntRange(1), default=10, show_default=True, metavar="N", help="How many seeds.")
+@click.option("--first", type=int, metavar="N", help="The first seed [1, or the one after the last in --results].")
+@click.option("--minutes", type=float, metavar="M", help="Begin no run after so many minutes.")
+@click.option("--jobs", "-j", type=click.IntRange(1, 64), default=1, show_default=True, help="Runs at once.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Where the runs' folders are made [a temporary one].")
+@click.option(
+    "--results", type=click.Path(path_type=Path), help="Add each run's outcome to this file, one JSON a line."
+)
+@click.option(
+    "--report", type=click.Path(path_type=Path), help="Write a page about everything in --results (.md, .json)."
+)
+@click.option("--only", multiple=True, type=click.Choice(list(WEIGHTS)), help="This class of faults; may be repeated.")
+@click.option(
+    "--leases", type=click.Choice(list(LEASES)), default="quick", help="Short ones, or the product's defaults."
+)
+@click.option("--sabotage", type=click.Choice(["fence", "truncate", "ack-before-sync"]), help="Take a safeguard away.")
+@click.option("--keep", is_flag=True, help="Keep every run's folder, not only those where something is wrong.")
+def torture(seed: int | None, seeds: int, report: Path | None, **given: Any) -> None:
+    """Run many small runs, kill and stop and flush everything meanwhile, and check each output from outside.
+
+    Everything happens in a scratch folder, with a Redis and workers of its own; nothing of yours is touched. Exit
+    status 0 if every page of every run is in its file once and whole, 1 otherwise. A run that went wrong keeps its
+    folder and can be repeated by its seed. With --sabotage it is the other way round: 0 if the fault was found.
+
+    \b
+    sheaf torture
+    sheaf torture --seeds 200 --jobs 2 --folder /srv/data
+    sheaf torture --seed 17
+    sheaf torture --sabotage fence
+    """
+    results = given["results"]
+    if report is not None and results is None:
+        raise click.UsageError("--report needs --results, the file whose runs it is about.")
+    wanted = [seed] if seed is not None else _seeds(seeds, results, given)
+    folder = given["folder"] or Path(tempfile.mkdtemp(prefix="sheaf-torture-runs-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    status = _run(folder.resolve(), iter(wanted), results, given)
+    if report is not None:
+        from sheaf.torture.report import read_results, write_report
+
+        write_report(read_results(results), report)
+        click.echo(f"Report: {report}")
+    raise SystemExit(status)
+
+
+def _seeds(number: int, results: Path | None, given: dict[str, Any]) -> Iterator[int]:
+    """From the first one asked for, else after the last one done; a search for a sabotage goes on until it finds."""
+    from sheaf.torture.report import read_results
+
+    if given["sabotage"]:
+        return count(given["first"] or 1)
+    noted = [] if results is None else read_results(results)
+    done = [result["seed"] for result in noted if not result["sabotage"] and result["leases"] == given["leases"]]
+    first = given["first"] or max(done, default=0) + 1
+    return iter(range(first, first + number))
+
+
+def _run(folder: Path, seeds: Iterator[int], results: Path | None, given: dict[str, Any]) -> int:
+    """Run the seeds and print what comes; return the exit status."""
+    from sheaf.torture.campaign import Order, run_seeds, site
+
+    sabotage = given["sabotage"] or ""
+    minutes = given["minutes"] or (SABOTAGE_MINUTES if sabotage else None)
+    began = time.monotonic()
+    counts: Counter[str] = Counter()
+    wrong: list[int] = []
+    found = False
+    with site(folder) as url:
+        order = Order(folder, url, given["leases"], given["only"], sabotage, given["keep"])
+        outcomes = run_seeds(order, seeds, given["jobs"], began + minutes * 60 if minutes else float("inf"))
+        for outcome in outcomes:
+            # Sabotaged workers that end by themselves prove nothing.
+            found = bool(sabotage) and not outcome.ok and not outcome.unexpected_exits
+            outcome.found_after_s = round(time.monotonic() - began, 1) if found else None
+            _note(outcome, results)
+            _show(outcome)
+            counts.update(runs=1, pages=outcome.pages, faults=sum(outcome.faults.values()))
+            counts.update(lost=outcome.lost, doubled=outcome.doubled, torn=outcome.torn)
+            wrong += [] if outcome.ok else [outcome.seed]
+            if found:
+                outcomes.close()
+                break
+    _conclude(counts, wrong, time.monotonic() - began)
+    if sabotage:
+        click.echo(f"The sabotage was {'found' if found else 'NOT found: the kit is blind to it'}.")
+    return int(not found if sabotage else bool(wrong))
+
+
+def _note(outcome: Outcome, results: Path | None) -> None:
+    if results is not None:
+        results.parent.mkdir(parents=True, exist_ok=True)
+        with open(results, "a") as file:
+            file.write(outcome.as_json() + "\n")
+
+
+def _show(outcome: Outcome) -> None:
+    faults = ", ".join(f"{name} {count}" if count > 1 else name for name, count in outcome.faults.items())
+    mark = "ok" if outcome.ok else "WRONG"
+    click.echo(
+        f"seed {outcome.seed:>6} {mark:<5} {outcome.pages:>4} pages {outcome.seconds:>5.1f} s  "
+        f"{outcome.suffix:<9} {faults}"
+    )
+    for problem in outcome.problems:
+        click.echo(f"    {problem}")
+    for ending in outcome.unexpected_exits:
+        click.echo(f"    a worker ended by itself: {ending}")
+    if outcome.folder:
+        click.echo(f"    kept: {outcome.folder}   again: sheaf torture --seed {outcome.seed}")
+
+
+def _conclude(counts: Counter[str], wrong: list[int], seconds: float) -> None:
+    click.echo(
+        f"{count_text(counts['runs'], 'run')}, {count_text(counts['pages'], 'page')}, "
+        f"{count_text(counts['faults'], 'fault')} in {seconds_text(seconds)}: "
+        f"{counts['lost']} lost, {counts['doubled']} doubled, {counts['torn']} torn."
+    )
+    if wrong:
+        click.echo(f"Seeds with something wrong: {', '.join(map(str, wrong))}")

@@ -1,0 +1,134 @@
+"""What one seed means: the run's shape, and which faults come when. The same seed is always the same plan."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+#: How often each class of faults is drawn, in proportion.
+WEIGHTS = {
+    "kill-child": 3,
+    "kill-worker": 4,
+    "kill-fence-holder": 4,
+    "kill-lock-holder": 3,
+    "kill-producer": 2,
+    "kill-watcher": 2,
+    "kill-everything": 1,
+    "stop-worker": 2,
+    "stop-lock-holder": 4,
+    "stop-fence-holder": 3,
+    "freeze-worker": 2,
+    "term-worker": 2,
+    "redis-restart": 2,
+    "redis-outage": 2,
+    "redis-lost-second": 2,
+    "redis-empty": 2,
+    "redis-flush": 2,
+    "redis-stop": 1,
+    "queue-doubled": 2,
+    "queue-removed": 2,
+    "lease-removed": 2,
+    "submit-twice": 2,
+}
+#: Faults that strike while the producer submits, not while the workers work.
+AT_SUBMISSION = ("kill-producer",)
+#: An item whose process died three times is rightly given up; two kills can never bring that about.
+AT_MOST = {"kill-child": 2, "kill-producer": 1, "kill-watcher": 1}
+SUFFIXES = (".jsonl", ".jsonl.gz", ".warc.gz", ".warc", ".html", ".txt")
+#: Seconds that the undisturbed run takes, about: long enough to be disturbed.
+IDEAL_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Leases:
+    """How long things are held, in seconds; the settings of the same names."""
+
+    name: str
+    batch_lease_s: float
+    heartbeat_s: float
+    reconcile_s: float
+    lock_lease_s: float
+    #: Seconds after which a run counts as stalled for good.
+    deadline_s: float
+
+
+LEASES = {
+    # What takes 20 s in a user's cluster takes 1 s here.
+    "quick": Leases("quick", 0.8, 0.25, 0.25, 0.6, 60.0),
+    # The defaults of sheaf/settings.py.
+    "product": Leases("product", 15.0, 5.0, 3.0, 10.0, 300.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """One fault: what, how many seconds after the first record, and for how long."""
+
+    name: str
+    at_s: float
+    length_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One trial."""
+
+    seed: int
+    workers: int
+    pool: int
+    connections: int
+    pages: int
+    batch_size: int
+    suffix: str
+    latency_ms: int
+    commit_s: float
+    commit_mb: float
+    lock_wait_s: float
+    leases: Leases
+    strikes: tuple[Strike, ...]
+
+    @property
+    def site(self) -> str:
+        return f"seed{self.seed}"
+
+
+def make_plan(seed: int, leases: Leases, only: Sequence[str] = ()) -> Plan:
+    """Draw a plan; `only` restricts it to these classes of faults."""
+    draw = random.Random(f"sheaf torture {seed}")  # noqa: S311  not for secrets
+    workers, pool, connections = draw.randint(2, 3), draw.randint(1, 2), draw.randint(1, 3)
+    pages = draw.randint(60, 200)
+    return Plan(
+        seed=seed,
+        workers=workers,
+        pool=pool,
+        connections=connections,
+        pages=pages,
+        batch_size=draw.randint(2, 12),
+        suffix=draw.choice(SUFFIXES),
+        latency_ms=round(1000 * IDEAL_S * workers * pool * connections / pages),
+        commit_s=draw.choice((0.02, 0.05, 0.2)),
+        commit_mb=draw.choice((0.05, 1.0)),
+        lock_wait_s=draw.choice((0.5, 5.0)),
+        leases=leases,
+        strikes=_strikes(draw, leases, only),
+    )
+
+
+def _strikes(draw: random.Random, leases: Leases, only: Sequence[str]) -> tuple[Strike, ...]:
+    weights = {name: weight for name, weight in WEIGHTS.items() if not only or name in only}
+    strikes: list[Strike] = []
+    for _ in range(draw.randint(2, 6)):
+        (name,) = draw.choices(list(weights), list(weights.values()))
+        if sum(strike.name == name for strike in strikes) < AT_MOST.get(name, 9):
+            strikes.append(Strike(name, draw.uniform(0.0, IDEAL_S), _length(draw, name, leases)))
+    return tuple(sorted(strikes, key=lambda strike: strike.at_s))
+
+
+def _length(draw: random.Random, name: str, leases: Leases) -> float:
+    if name.startswith(("stop-", "freeze-")):
+        # Beyond every lease, so that others take over what the sleeper believes to be its own.
+        return draw.uniform(1.2, 2.2) * max(leases.batch_lease_s, leases.lock_lease_s)
+    if name == "kill-producer":
+        return draw.uniform(0.05, 1.2)
+    return draw.uniform(0.1, 1.2)

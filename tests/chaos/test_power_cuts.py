@@ -1,0 +1,54 @@
+"""The power goes at any moment of a commit; unsynced writes are lost in any order; what was acknowledged is there."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos.tracer import NAMES
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [
+    pytest.mark.timeout(3600),
+    pytest.mark.skipif(not NAMES, reason="the tracer knows the system calls of x86_64 and aarch64 only"),
+]
+
+
+def cut_everywhere(scene: str, dropped: str = "") -> dict[str, Any]:
+    """In a process without threads, as the tracer forks; in memory, as what is lost is ours to choose."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.chaos.power_cuts", scene, Path(folder).resolve(), dropped],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize(("scene", "images"), [("life", 500), ("take-over", 500)])
+def test_what_was_acknowledged_survives_a_power_cut(scene: str, images: int) -> None:
+    """Whatever of the unsynced writes is on the disk: the output recovers, each record is there once and whole, and
+    what was acknowledged before the cut was not done again.
+
+    The scenes: an output from its creation to its closing; a writer that goes on where another was killed, at each of
+    that one's calls.
+    """
+    found = cut_everywhere(scene)
+
+    print(found["recordings"], "recordings,", found["cuts"], "cuts,", found["images"], "disks")
+    assert found["problems"] == []
+    assert found["images"] >= images
+
+
+@pytest.mark.parametrize("dropped", ["of the output", "of the log", "of the index", "of the folder", "on take-over"])
+def test_without_any_one_kind_of_sync_something_is_lost(dropped: str) -> None:
+    """Each kind of sync is needed, and the check sees it when it is missing."""
+    assert cut_everywhere("take-over" if dropped == "on take-over" else "life", dropped)["problems"]

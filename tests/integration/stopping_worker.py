@@ -1,0 +1,24 @@
+"""A worker that stops itself (SIGSTOP) in mid-commit: `python stopping_worker.py FLAG`, once FLAG exists."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sheaf.tail import OutputFile
+from sheaf_worker.__main__ import main
+
+FLAG = Path(sys.argv[1])
+append = OutputFile.append
+
+
+def append_and_stop(self: OutputFile, pieces: Sequence[bytes], step: Callable[[str], None]) -> None:
+    append(self, pieces, step)
+    if FLAG.exists():
+        FLAG.unlink()
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+OutputFile.append = append_and_stop  # type: ignore[method-assign]
+main()

@@ -1,0 +1,97 @@
+"""What a state of the model is: the volume, Redis, the workers; see `docs/proof-model.md`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+#: What can be left out, and what that is in the code.
+MUTATIONS = {
+    "no fence": "BEGIN IMMEDIATE does not exclude (sheaf/index.py, begin)",
+    "lease as the only guard": "no fence, but a look at the lock's lease before the append",
+    "no truncate": "a torn tail is not cut (sheaf/tail.py, clear_tail)",
+    "no seal": "a torn tail is cut without sealing the index first (sheaf/turn.py, _seal)",
+    "no dedupe": "what is settled is not dropped (sheaf/settle.py, plan)",
+    "done before sync": "the records are not synced before the index tells of them (sheaf/output.py, _write)",
+    "ack before sync": "the index is not synced before the batch finishes (synchronous=OFF)",
+    "ack before commit": "the batch finishes before its commit (sheaf_worker/committer.py, _settle)",
+    "no sync on take-over": "what a dead writer left is trusted unsynced (sheaf/index.py, _sync_log)",
+    "cut not synced": "the cut of a torn tail is not synced (sheaf/tail.py, clear_tail; sheaf/output.py, _write)",
+    "no last look": "a run is finished without a last cut of what lies beyond L (sheaf/feed.py)",
+    "no reconciler": "nobody puts back what Redis has lost (sheaf/feed.py)",
+}
+OPEN, DONE, FAILED = 0, 1, 2
+NOBODY = -1
+HOLE = "??"
+
+
+class Index(NamedTuple):
+    length: int
+    #: By item: OPEN, DONE or FAILED.
+    settled: tuple[int, ...]
+
+
+class Worker(NamedTuple):
+    at: str = "idle"
+    item: int = NOBODY
+    fails: bool = False
+    #: What it read when it got the fence.
+    seen: Index | None = None
+    #: Whether it has a connection to the index.
+    open: bool = False
+    #: Whether its turn left nothing of the run to do.
+    ends: bool = False
+
+
+class World(NamedTuple):
+    # --- the volume, as processes see it (page cache)
+    file: tuple[str, ...]
+    index: Index
+    #: A transaction in SQLite's log that is not published, and whether it is synced.
+    ghost: tuple[Index, bool] | None
+    #: Whose seal holds: nobody has noted an append or committed since.
+    seal: int
+    fence: int
+    # --- the volume, as it is after a power cut
+    disk_file: tuple[str, ...]
+    disk_index: Index
+    # --- Redis
+    queue: tuple[int, ...]
+    leases: tuple[int, ...]
+    lock: int
+    # --- who was told that an item is done, ever
+    told: tuple[int, ...]
+    #: Whether the run is marked as finished: nobody will look again.
+    finished: bool
+    workers: tuple[Worker, ...]
+
+
+def put(values: tuple, place: int, value: object) -> tuple:  # type: ignore[type-arg]
+    return (*values[:place], value, *values[place + 1 :])
+
+
+def name(item: int) -> str:
+    return "ABC"[item]
+
+
+def is_whole(record: tuple[str, ...]) -> bool:
+    """Both halves, in their order, of one item, by one writer."""
+    return len(record) == 2 and (record[0][1:2], record[1][1:2]) == ("1", "2") and record[0][::2] == record[1][::2]
+
+
+def cell(file: tuple[str, ...], place: int) -> str:
+    return file[place] if place < len(file) else ""
+
+
+def written(world: World, place: int, cell: str) -> World:
+    file = [*world.file, *[HOLE] * (place - len(world.file))]
+    file[place : place + 1] = [cell]
+    return world._replace(file=tuple(file))
+
+
+def killed(world: World, who: int) -> World:
+    """Its connection and the fence go with it; what it wrote stays, and so do its leases, until they run out."""
+    return world._replace(
+        fence=NOBODY if world.fence == who else world.fence,
+        seal=NOBODY if world.seal == who else world.seal,
+        workers=put(world.workers, who, Worker()),
+    )

@@ -1,0 +1,161 @@
+"""The proof kit's judge can say no, for every format and kind of damage; and its plans are what they should be."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sheaf.torture.checker import check
+from sheaf.torture.faults import FAULTS
+from sheaf.torture.pages import page, page_url
+from sheaf.torture.plan import AT_MOST, AT_SUBMISSION, LEASES, SUFFIXES, WEIGHTS, make_plan
+from sheaf.torture.report import MEANINGS, read_results, summarize, write_report
+from sheaf.torture.sabotage import SABOTAGE
+
+EXPECTED = {page_url("http://127.0.0.1:1", "site", number, 0): page("site", number) for number in range(4)}
+
+
+def json_record(url: str, body: bytes) -> bytes:
+    return json.dumps({"url": url, "text": body.decode()}).encode() + b"\n"
+
+
+def warc_record(kind: str, url: str, block: bytes) -> bytes:
+    head = f"WARC/1.1\r\nWARC-Type: {kind}\r\nWARC-Record-ID: <urn:uuid:{kind}>\r\nWARC-Date: 2026-01-01T00:00:00Z\r\n"
+    head += f"WARC-Target-URI: {url}\r\n" if url else ""
+    media = "application/warc-fields" if kind == "warcinfo" else f"application/http; msgtype={kind}"
+    return f"{head}Content-Type: {media}\r\nContent-Length: {len(block)}\r\n\r\n".encode() + block + b"\r\n\r\n"
+
+
+def warc_pair(url: str, body: bytes) -> tuple[bytes, bytes]:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    return warc_record("request", url, b"GET / HTTP/1.1\r\n\r\n"), warc_record("response", url, answer)
+
+
+#: Per suffix: what the file begins with, and how a page is written.
+FORMATS: dict[str, tuple[bytes, Callable[[str, bytes], bytes]]] = {
+    ".jsonl": (b"", json_record),
+    ".jsonl.gz": (b"", lambda url, body: gzip.compress(json_record(url, body))),
+    ".html": (b"", lambda url, body: f"<!-- sheaf 0 {url} -->\n".encode() + body),
+    ".txt": (b"", lambda url, body: f"# 0 {url}\n".encode() + body),
+    ".warc": (warc_record("warcinfo", "", b"software: x\r\n"), lambda url, body: b"".join(warc_pair(url, body))),
+    ".warc.gz": (
+        gzip.compress(warc_record("warcinfo", "", b"software: x\r\n")),
+        lambda url, body: b"".join(map(gzip.compress, warc_pair(url, body))),
+    ),
+}
+
+
+def written(folder: Path, suffix: str, pages: list[tuple[str, bytes]], *, cut: int = 0, twist: bool = False) -> Path:
+    header, record = FORMATS[suffix]
+    data = header + b"".join(record(url, body) for url, body in pages)
+    if twist:
+        middle = len(data) // 2
+        data = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+    path = folder / f"pages{suffix}"
+    path.write_bytes(data[: len(data) - cut])
+    return path
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_right_file_is_right(tmp_path: Path, suffix: str) -> None:
+    """Every page once and whole, in any order."""
+    verdict = check(written(tmp_path, suffix, list(reversed(EXPECTED.items()))), EXPECTED)
+
+    assert verdict.ok, verdict
+    assert verdict.pages == 4
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_lost_page_is_noticed(tmp_path: Path, suffix: str) -> None:
+    """One that was asked for is not there."""
+    verdict = check(written(tmp_path, suffix, list(EXPECTED.items())[1:]), EXPECTED)
+
+    assert (len(verdict.lost), verdict.doubled, verdict.torn) == (1, [], [])
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_doubled_page_is_noticed(tmp_path: Path, suffix: str) -> None:
+    """The same page twice."""
+    pages = list(EXPECTED.items())
+
+    verdict = check(written(tmp_path, suffix, [*pages, pages[0]]), EXPECTED)
+
+    assert (verdict.lost, len(verdict.doubled), verdict.torn) == ([], 1, [])
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("damage", ["cut", "twist", "swap", "stranger"])
+def test_damage_is_noticed(tmp_path: Path, suffix: str, damage: str) -> None:
+    """A record without its end, a byte that changed, another page's bytes, a page nobody asked for."""
+    pages = list(EXPECTED.items())
+    if damage == "swap":
+        pages[0], pages[1] = (pages[0][0], pages[1][1]), (pages[1][0], pages[0][1])
+    if damage == "stranger":
+        pages.append(("http://127.0.0.1:1/other/1", b"<p>\n"))
+
+    output = written(tmp_path, suffix, pages, cut=10 * (damage == "cut"), twist=damage == "twist")
+
+    assert check(output, EXPECTED).torn
+
+
+def test_a_missing_output_is_noticed(tmp_path: Path) -> None:
+    """No file: everything is lost."""
+    verdict = check(tmp_path / "pages.jsonl", EXPECTED)
+
+    assert not verdict.ok
+    assert len(verdict.lost) == 4
+
+
+def test_every_class_of_faults_is_drawn_explained_and_made() -> None:
+    """Within two hundred seeds each class comes up, never more often than allowed."""
+    plans = [make_plan(seed, LEASES["quick"]) for seed in range(200)]
+    drawn = Counter(strike.name for plan in plans for strike in plan.strikes)
+
+    assert drawn.keys() == WEIGHTS.keys() == MEANINGS.keys() == FAULTS.keys() | set(AT_SUBMISSION)
+    assert {plan.suffix for plan in plans} == set(SUFFIXES)
+    for name, most in AT_MOST.items():
+        assert max(sum(strike.name == name for strike in plan.strikes) for plan in plans) <= most
+
+
+def outcome(seed: int, **changes: object) -> dict[str, object]:
+    fields = {"seed": seed, "ok": True, "sabotage": "", "leases": "quick", "suffix": ".html", "pages": 60, "lost": 0}
+    fields |= {"doubled": 0, "torn": 0, "failed": 0, "stalled": False, "faults": {"kill-worker": 2}, "stall_s": 1.5}
+    fields |= {"reruns_s": [0.5, 2.5], "fetched_again": 3, "problems": [], "unexpected_exits": [], "code": "abc"}
+    return fields | {"campaign": "x", "found_after_s": None} | changes
+
+
+def test_the_report_adds_up(tmp_path: Path) -> None:
+    """Counts by class, sabotaged runs apart; a line that a crash has cut short is passed over."""
+    sabotaged = outcome(1, sabotage="fence", ok=False, lost=4, problems=["lost: x"], found_after_s=12.0)
+    lines = [json.dumps(each) for each in (outcome(1), outcome(2, lost=1, ok=False), sabotaged)]
+    (tmp_path / "results").write_text("\n".join([*lines, lines[0][:20]]))
+
+    results = read_results(tmp_path / "results")
+    summary = summarize(results)
+    write_report(results, tmp_path / "proof.md")
+
+    assert (summary["runs"], summary["pages"], summary["lost"], summary["not_ok"]) == (2, 120, 1, [2])
+    assert summary["faults"]["kill-worker"] == {"injected": 4, "runs": 2}
+    assert summary["quick_leases"]["longest_rerun_s"] == 2.5
+    text = (tmp_path / "proof.md").read_text()
+    assert "| 2 | 120 | **1** | **0** | **0** | 0 | 0 |" in text
+    assert "| `fence` | 1 | 1 | 12.0 s | lost |" in text
+    assert "Seeds that were not right: 2." in text
+    assert json.loads((tmp_path / "proof.json").read_text()) == summary
+
+
+@pytest.mark.parametrize("kind", SABOTAGE)
+def test_every_sabotage_still_finds_what_it_replaces(kind: str) -> None:
+    """A safeguard that was renamed would leave the sabotage without effect."""
+    program = f"from sheaf.torture.sabotage import SABOTAGE; SABOTAGE[{kind!r}]()"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
