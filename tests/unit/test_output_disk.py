@@ -49,6 +49,34 @@ def test_what_another_program_appends_is_moved_aside_and_kept(output: Output) ->
     assert output.path.with_name("pages.txt.stray-1").read_bytes() == b"first stray\nsecond stray\n"
 
 
+def test_a_cut_is_on_the_disk_before_anything_else_is(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a power cut could bring the torn bytes back behind a run that is finished, where nobody would cut them."""
+    with open(output.path, "ab") as stranger:
+        stranger.write(b"beyond L")
+    calls: list[str] = []
+    real_cut, real_sync = os.ftruncate, os.fdatasync
+    monkeypatch.setattr(os, "ftruncate", lambda *given: (calls.append("cut"), real_cut(*given))[1])
+    monkeypatch.setattr(os, "fdatasync", lambda *given: (calls.append("sync"), real_sync(*given))[1])
+
+    output.clear_tail()
+
+    assert output.path.read_bytes() == b"HEADER\nrecord 0\n"
+    assert calls[calls.index("cut") + 1] == "sync"
+
+
+def test_a_commit_of_failures_only_syncs_the_file_too(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be the run's last one: what it calls finished must have nothing unsynced behind it."""
+    synced: list[int] = []
+    real_sync = os.fdatasync
+    monkeypatch.setattr(
+        os, "fdatasync", lambda descriptor: (synced.append(os.fstat(descriptor).st_ino), real_sync(descriptor))[1]
+    )
+
+    output.commit({RUN: [Failed(1, "Dns", "no such host", 1)]}, worker="w", token=1)
+
+    assert output.path.stat().st_ino in synced
+
+
 def test_a_strangers_bytes_that_look_like_the_last_append_are_kept_too(output: Output) -> None:
     """The note tells where the append was to be, not only how it begins."""
     with open(output.path, "ab") as stranger:

@@ -1,0 +1,105 @@
+"""Feeding: what is undone and nowhere is put on the queue, and a run of which nothing is left is closed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import redis
+
+from sheaf.batch import Done
+from sheaf.feed import Feeder
+from sheaf.output import Output
+from sheaf.queue import BatchQueue
+from sheaf.run import Manifest, Run, RunWriter
+
+NAME = "20260101-000000-abcdef"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Ten items in five batches, known to the output."""
+    writer = RunWriter(tmp_path, NAME)
+    for number in range(10):
+        writer.add(f"http://example.com/{number}")
+    manifest = Manifest(
+        run=NAME,
+        task="load",
+        options={},
+        output="pages.txt",
+        items=10,
+        batch_size=2,
+        fingerprint=writer.digest,
+        created="2026-01-01T00:00:00Z",
+    )
+    output = Output.create(tmp_path / "pages.txt")
+    output.register_run(NAME, 10, 2)
+    output.close()
+    return writer.publish(manifest)
+
+
+def commit(data: Path, *indexes: int) -> None:
+    output = Output(data / "pages.txt")
+    output.commit({NAME: [Done(index, b"%d\n" % index) for index in indexes]}, worker="w", token=1)
+    output.close()
+
+
+def fed(data: Path, connection: redis.Redis, room: int = 100) -> int:
+    queue = BatchQueue(connection)
+    feeder = Feeder(data, queue, room)
+    try:
+        return feeder.feed()
+    finally:
+        feeder.close()
+        queue.close()
+
+
+def test_only_what_is_undone_and_nowhere_is_put_on_the_queue(tmp_path: Path, run: Run, connection: redis.Redis) -> None:
+    """Committed, queued and leased batches are left alone; what Redis loses is put back by the next look."""
+    commit(tmp_path, 0, 1, 4)
+    assert fed(tmp_path, connection) == 4
+    queue = BatchQueue(connection)
+    queue.claim("worker-1", 1, lease_s=30)
+    assert fed(tmp_path, connection) == 0
+
+    connection.delete("rq:queue:sheaf")
+
+    assert fed(tmp_path, connection) == 3
+    assert queue.snapshot().queued == {f"{NAME}_{number}" for number in (2, 3, 4)}
+    queue.close()
+
+
+def test_the_queue_is_bounded_and_topped_up(tmp_path: Path, run: Run, connection: redis.Redis) -> None:
+    """No more stand on it than there is room for; as it drains, the rest follows."""
+    assert fed(tmp_path, connection, room=2) == 2
+    assert fed(tmp_path, connection, room=2) == 0
+    queue = BatchQueue(connection)
+    claims = queue.claim("worker-1", 1, lease_s=30)
+
+    assert [number for _, number, _ in claims.batches] == [0]
+    assert fed(tmp_path, connection, room=2) == 1
+    queue.close()
+
+
+def test_a_run_is_closed_only_when_nothing_lies_behind_its_last_commit(
+    tmp_path: Path, run: Run, connection: redis.Redis
+) -> None:
+    """Who committed the last items died before it could say so, and another in mid-append: the torn bytes go first."""
+    commit(tmp_path, *range(10))
+    whole = (tmp_path / "pages.txt").read_bytes()
+    with open(tmp_path / "pages.txt", "ab") as torn:
+        torn.write(b"half a rec")
+
+    assert fed(tmp_path, connection) == 0
+
+    assert run.finished
+    assert (tmp_path / "pages.txt").read_bytes() == whole
+
+
+def test_a_cancelled_run_is_left_alone(tmp_path: Path, run: Run, connection: redis.Redis) -> None:
+    """Until the same submission takes it up again."""
+    run.cancel()
+    assert fed(tmp_path, connection) == 0
+    run.resume()
+
+    assert fed(tmp_path, connection) == 5
