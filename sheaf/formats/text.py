@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from sheaf.batch import Item
 from sheaf.errors import TaskError
 from sheaf.formats.charset import decode, is_text
 from sheaf.formats.page import Page
 
 
-class _CombinedFormat:
+class _CombinedFormat(ABC):
     keeps_coding = False
     suffix = ""
 
@@ -32,8 +34,9 @@ class _CombinedFormat:
             "choose an output that ends with .jsonl"
         )
 
+    @abstractmethod
     def heading(self, title: str) -> bytes:
-        raise NotImplementedError
+        """Return the line that stands above a page."""
 
 
 class HtmlFormat(_CombinedFormat):

@@ -59,7 +59,7 @@ class Worker:
         self._holdings = Holdings()
         self._rate = Rate()
         self._stop_asked = False
-        self._was_busy = False
+        self._shown: tuple[bool, str | None] = (False, None)
         self._failed: str | None = None
         self._last_turn = time.monotonic()
         self._cancelled: SimpleQueue[str] = SimpleQueue()
@@ -104,10 +104,17 @@ class Worker:
         self._drop_runs()
         if self._pool.waiting == 0 and self._pool.in_hand == 0 and self._committer.busy:
             self._committer.flush()
-        busy = len(self._holdings) > 0
-        if busy != self._was_busy:
-            self._was_busy = busy
+        self._show_changes()
+
+    def _show_changes(self) -> None:
+        """Others see at once that this worker has become idle, busy or blocked."""
+        state = (len(self._holdings) > 0, self._problem())
+        if state != self._shown:
+            self._shown = state
             self._keeper.nudge()
+
+    def _problem(self) -> str | None:
+        return self._committer.problem or self._taker.problem
 
     def _pass_on(self, name: str, results: list[Result]) -> None:
         """Commit these results, unless their run was let go of in the meantime (cancelled, refused)."""
@@ -184,7 +191,7 @@ class Worker:
 
     def _card(self) -> dict[str, str]:
         """What others see of this worker."""
-        problem = self._committer.problem or self._taker.problem
+        problem = self._problem()
         return {
             "label": self.label,
             "pid": str(os.getpid()),
