@@ -37,7 +37,7 @@ _OFFSET = struct.Struct("<Q")
 class Manifest:
     """What a run is. Written once; never changed."""
 
-    #: The run's name: the moment of its submission (UTC) and six random hex digits. Sorts by age.
+    #: The run's name: the moment of its submission (UTC, to 1/65536 s) and four random hex digits. Sorts by age.
     run: str
     #: `load`, or the user's `module:function`.
     task: str

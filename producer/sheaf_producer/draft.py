@@ -32,8 +32,9 @@ class Tally:
 
 
 def new_run_name() -> str:
-    """The moment (UTC) and six random hex digits: sorts by age, and never comes twice."""
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+    """The moment (UTC; its fraction of a second in hex) and four random hex digits: sorts by age, never comes twice."""
+    now = time.time()
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{int(now % 1 * 0x10000):04x}{secrets.token_hex(2)}"
 
 
 def check_data_dir(data_dir: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from sheaf.errors import IndexMissing, InputError, OutputPathError
 from sheaf.output import Output
 from sheaf.roster import WorkerCard
 from sheaf.run import Run, list_runs
+from sheaf_producer.draft import new_run_name
 from sheaf_producer.observe import View
 from sheaf_producer.screen import Lines, summary
 from sheaf_producer.submit import Outcome, Wish, batch_size_for, check_output, submit
@@ -68,6 +70,17 @@ def test_an_unfinished_run_is_taken_up_by_the_same_submission(tmp_path: Path) ->
     ):
         assert submitted(tmp_path, wish, items)[1] is Outcome.NEW
     assert len(list_runs(tmp_path)) == 5
+
+
+def test_names_of_runs_sort_by_age() -> None:
+    """Those of one second too: the newest run is the one that `last` means."""
+    names = []
+    for _ in range(50):
+        names.append(new_run_name())
+        time.sleep(0.0001)
+
+    assert sorted(names) == names
+    assert len(set(names)) == 50
 
 
 def test_tuning_does_not_make_another_run(tmp_path: Path) -> None:
