@@ -26,6 +26,7 @@ import asyncio
 import os
 import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from answers import Reply, Site, url_list
@@ -154,8 +155,11 @@ async def serve(site: Site, listener: socket.socket, leash: int | None = None) -
     server.close()
 
 
-def serve_in_processes(site: Site, sockets: list[socket.socket]) -> None:
-    """Serve each socket in a process of its own; all of them end with this one, however it ends."""
+def serve_in_processes(site: Site, sockets: list[socket.socket], announce: Callable[[], None]) -> None:
+    """Serve each socket in a process of its own; all of them end with this one, however it ends.
+
+    `announce` is called once all of them exist, so whoever hears of the site finds it whole.
+    """
     leash, hand = os.pipe()
     children: list[int] = []
     for process, listener in enumerate(sockets):
@@ -172,6 +176,7 @@ def serve_in_processes(site: Site, sockets: list[socket.socket]) -> None:
     for listener in sockets:
         listener.close()
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
+    announce()
     signal.sigwait(ENDINGS)
     os.close(hand)
     for child in children:
@@ -201,16 +206,21 @@ def main() -> None:
         return
     sockets = listen(arguments.host, arguments.port, arguments.processes)
     site = Site(Pages(arguments.seed), Counts(arguments.processes), __doc__ or "")
-    port = sockets[0].getsockname()[1]
+    if len(sockets) == 1:
+        announce(arguments, sockets[0].getsockname()[1])
+        asyncio.run(serve(site, sockets[0]))
+    else:
+        port = sockets[0].getsockname()[1]
+        serve_in_processes(site, sockets, lambda: announce(arguments, port))
+
+
+def announce(arguments: argparse.Namespace, port: int) -> None:
+    """Say where the site is: it listens already, so whoever connects from now on is answered."""
     if arguments.port_file:
         partial = arguments.port_file.with_name(arguments.port_file.name + ".partial")
         partial.write_text(f"{port}\n")
         partial.rename(arguments.port_file)
     print(f"site: http://{arguments.host}:{port}/", flush=True)
-    if len(sockets) == 1:
-        asyncio.run(serve(site, sockets[0]))
-    else:
-        serve_in_processes(site, sockets)
 
 
 if __name__ == "__main__":
