@@ -118,6 +118,7 @@ def _publish(data_dir: Path, wish: Wish, draft: Draft, mark: str) -> Run:
         item_timeout_s=wish.item_timeout_s,
         rejected=draft.tally.rejected,
         duplicates=draft.tally.duplicates,
+        numbers=draft.writer.numbers,
     )
     # The output first: if it cannot be made, there is no run. A row of a run that is never published harms nobody.
     _register(data_dir, manifest)

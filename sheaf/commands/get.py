@@ -56,7 +56,7 @@ def _find(settings: Settings, output: str, names: list[str], item: str, run_name
             run = Run.open(settings.data_dir, name)
         except RunNotFound:
             continue  # its folder was removed; the records are still in the file, but nobody knows which is which
-        index = _number(run, item) if item.isdecimal() else find_item(run.folder / "items", text)
+        index = _number(run, item) if item.isdecimal() else _place_of(run, text)
         if index is not None:
             return run, index
     raise InputError(f"none of the {len(names)} runs in {output} has an item {text!r}")
@@ -64,6 +64,14 @@ def _find(settings: Settings, output: str, names: list[str], item: str, run_name
 
 def _number(run: Run, item: str) -> int | None:
     return int(item) if int(item) < run.manifest.items else None
+
+
+def _place_of(run: Run, text: str) -> int | None:
+    if run.manifest.numbers is None:
+        return find_item(run.folder / "items", text)
+    numbers = range(*run.manifest.numbers)
+    is_number = text.removeprefix("-").isdecimal()
+    return numbers.index(int(text)) if is_number and int(text) in numbers else None
 
 
 def _normal(url: str) -> str:

@@ -1,5 +1,6 @@
 """A run on the volume: whole or not there, and any batch of it is one seek away."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -47,6 +48,60 @@ def test_the_batches_of_a_run_hold_its_items_in_order(
 
     assert read == [Item(index, text) for index, text in enumerate(items)]
     assert list(run.all_items()) == read
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    items=st.lists(st.text("aé€\r\u2028", max_size=9), min_size=1, max_size=90),
+    cuts=st.tuples(st.integers(0, 90), st.integers(0, 90)),
+    wanted=st.tuples(st.integers(0, 89), st.integers(1, 90)),
+)
+def test_items_written_in_bulk_are_found_like_those_written_one_by_one(
+    tmp_path_factory: pytest.TempPathFactory, items: list[str], cuts: tuple[int, int], wanted: tuple[int, int]
+) -> None:
+    """Any part of the list is read with its indexes, wherever it begins; the run's digest is the same either way."""
+    data_dir = tmp_path_factory.mktemp("data")
+    one_by_one = write_run(data_dir, items, name="one-by-one")
+    writer = RunWriter(data_dir, "in-bulk")
+    for first, end in zip((0, *sorted(cuts)), (*sorted(cuts), None), strict=True):
+        writer.add_all(items[first:end])
+    run = writer.publish(dataclasses.replace(one_by_one.manifest, run="in-bulk", fingerprint=writer.digest))
+    first = wanted[0] % len(items)
+    count = min(wanted[1], len(items) - first)
+
+    assert run.read(Batch("in-bulk", 0, first, count)) == (range(first, first + count), items[first : first + count])
+    assert run.manifest.fingerprint == one_by_one.manifest.fingerprint
+    assert (run.folder / "items.offsets").read_bytes() == (one_by_one.folder / "items.offsets").read_bytes()
+
+
+def test_a_range_of_numbers_takes_no_room(tmp_path: Path) -> None:
+    """A hundred million items are a manifest and nothing else; any batch of them is there at once."""
+    writer = RunWriter(tmp_path, "numbers")
+    writer.set_numbers(range(10, 500_000_010, 5))
+    manifest = Manifest(
+        "numbers", "load", {}, "o.jsonl", writer.items, 10_000, writer.digest, "", numbers=writer.numbers
+    )
+    run = Run.open(tmp_path, writer.publish(manifest).manifest.run)
+
+    assert run.manifest == manifest
+    assert run.manifest.items == 100_000_000
+    assert run.read(run.manifest.batch(9_999))[1][-1] == "500000005"
+    assert run.items(Batch("numbers", 0, 2, 2)) == [Item(2, "20"), Item(3, "25")]
+    assert sum(path.stat().st_size for path in run.folder.iterdir()) < 4096
+
+
+def test_a_list_that_was_cut_short_is_not_taken_for_empty_items(tmp_path: Path) -> None:
+    """Work on items that nobody submitted would be worse than none."""
+    run = write_run(tmp_path, [f"item {number}" for number in range(40)], batch_size=40)
+    path = run.folder / "items"
+    whole = path.read_bytes()
+    for cut, what in ((63, "ends before item 39"), (60, "in the middle of a line"), (0, "in the middle of a line")):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(RunNotFound, match=what):
+            run.items(run.manifest.batch(0))
+    path.unlink()
+    with pytest.raises(RunNotFound, match="is gone"):
+        run.read(run.manifest.batch(0))
 
 
 def test_a_run_that_is_still_being_written_is_not_found(tmp_path: Path) -> None:
