@@ -10,6 +10,7 @@ from typing import NamedTuple
 from w3lib.encoding import html_body_declared_encoding, resolve_encoding, to_unicode
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_FIRST_OF_BOM = frozenset(bom[:2] for bom, _ in _BOMS)
 #: What pages declare and neither Python nor w3lib knows, or understands differently from browsers.
 _LABELS = {
     "utf-16": "utf-16-le",
@@ -86,13 +87,32 @@ def decode(body: bytes, content_type: str | None) -> Decoded:
     for bom, codec in _BOMS:
         if body.startswith(bom):
             return Decoded(to_unicode(body[len(bom) :], codec), codec, "bom")
+    named, source = _named_codec(body, content_type)
+    return _guess(body) if named is None else _decode(body, named, source)
+
+
+def as_utf8(body: bytes, content_type: str | None) -> bytes:
+    """Return the text that `decode` finds, in UTF-8. A body that is valid UTF-8 already is not taken apart for it."""
+    if body[:2] not in _FIRST_OF_BOM:
+        codec, _ = _named_codec(body, content_type)
+        if codec in (None, "utf-8") and _is_utf8(body):
+            return body
+    return decode(body, content_type).text.encode()
+
+
+def _named_codec(body: bytes, content_type: str | None) -> tuple[str | None, str]:
+    """The codec that the header names, or else the body itself, and which of them did; None if neither does."""
     header_codec = _header_codec(content_type) if content_type else None
     if header_codec is not None:
-        return _decode(body, header_codec, "header")
-    declared = _declared_codec(body) if not content_type or _is_markup_type(content_type) else None
-    if declared is not None:
-        return _decode(body, declared, "declaration")
-    return _guess(body)
+        return header_codec, "header"
+    return (_declared_codec(body) if not content_type or _is_markup_type(content_type) else None), "declaration"
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        return body.isascii() or body.decode() is not None
+    except UnicodeDecodeError:
+        return False
 
 
 def _guess(body: bytes) -> Decoded:

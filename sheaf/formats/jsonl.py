@@ -5,15 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 from isal import igzip_lib
 
 from sheaf.batch import Item
 from sheaf.errors import TaskError
 from sheaf.formats.charset import decode, is_text
-from sheaf.formats.page import Page
+from sheaf.formats.page import Page, utc_date
 
 #: isal's level 1 is three times as fast as zlib's, and packs about as well.
 _LEVEL = 1
@@ -34,9 +34,12 @@ class JsonLinesFormat:
 
     def page(self, page: Page) -> bytes:
         fields = _page_fields(page)
-        text = fields["text"]
-        # Where both write the same, the ASCII encoder is twice as fast.
-        return self._line(fields, ascii_only=text is None or text.isascii())
+        try:
+            # A page's fields hold nothing that orjson writes otherwise than we want: no NaN, no number beyond 64 bits.
+            return self._packed(orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE))
+        except orjson.JSONEncodeError:
+            # A lone surrogate has no UTF-8 form; as an escape it comes through.
+            return self._line(fields)
 
     def value(self, item: Item, value: object) -> bytes:
         try:
@@ -47,12 +50,13 @@ class JsonLinesFormat:
                 "return text, numbers, booleans, None, and lists and dicts of these"
             ) from error
 
-    def _line(self, fields: dict[str, Any], *, ascii_only: bool = False) -> bytes:
+    def _line(self, fields: dict[str, Any]) -> bytes:
         try:
-            line = ((_encode_ascii if ascii_only else _encode)(fields) + "\n").encode()
+            return self._packed((_encode(fields) + "\n").encode())
         except UnicodeEncodeError:
-            # A lone surrogate has no UTF-8 form; as an escape it comes through.
-            line = (_encode_ascii(fields) + "\n").encode()
+            return self._packed((_encode_ascii(fields) + "\n").encode())
+
+    def _packed(self, line: bytes) -> bytes:
         if not self._compressed:
             return line
         packed: bytes = igzip_lib.compress(line, _LEVEL, igzip_lib.COMP_GZIP)
@@ -68,15 +72,13 @@ def _page_fields(page: Page) -> dict[str, Any]:
         "final_url": final.url,
         "status": final.status,
         "headers": final.headers,
-        "fetched_at": datetime.fromtimestamp(final.started, UTC)
-        .isoformat(timespec="milliseconds")
-        .replace("+00:00", "Z"),
+        "fetched_at": utc_date(final.started),
         "elapsed_s": round(final.elapsed_s, 4),
         "ip": final.ip,
         "protocol": final.protocol,
         "redirects": [{"url": hop.url, "status": hop.status} for hop in page.exchanges[:-1]],
         "bytes": len(final.body),
-        "sha256": hashlib.sha256(final.body).hexdigest(),
+        "sha256": hashlib.sha256(final.body, usedforsecurity=False).hexdigest(),
         "truncated": final.truncated,
     }
     if is_text(content_type, final.body):

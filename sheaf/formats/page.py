@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from sheaf.batch import Item
 
@@ -65,3 +67,14 @@ class Page:
 def parse_header(line: bytes) -> tuple[str, str]:
     name, _, value = line.partition(b":")
     return name.strip().decode("latin-1"), value.strip().decode("latin-1")
+
+
+def utc_date(moment: float) -> str:
+    """Write a moment as `2026-01-31T12:00:00.250Z`; what is beyond milliseconds is cut off."""
+    seconds = int(moment)
+    return f"{_second(seconds)}.{int((moment - seconds) * 1000):03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 from sheaf.batch import Item
 from sheaf.errors import TaskError
-from sheaf.formats.charset import decode, is_text
+from sheaf.formats.charset import as_utf8, is_text
 from sheaf.formats.page import Page
 
 
@@ -25,8 +25,8 @@ class _CombinedFormat(ABC):
             title += f" redirected to {final.url}"
         if not is_text(content_type, final.body):
             return self.heading(f"{title} ({content_type or 'no type'}, {len(final.body)} bytes, not text: left out)")
-        text = decode(final.body, content_type).text
-        return self.heading(title) + text.encode() + (b"" if text.endswith("\n") else b"\n")
+        text = as_utf8(final.body, content_type)
+        return b"".join((self.heading(title), text, b"" if text.endswith(b"\n") else b"\n"))
 
     def value(self, item: Item, value: object) -> bytes:
         raise TaskError(

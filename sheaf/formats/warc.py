@@ -6,7 +6,6 @@ import hashlib
 import os
 import time
 from base64 import b32encode
-from functools import lru_cache
 from http import HTTPStatus
 
 from isal import igzip_lib
@@ -14,7 +13,7 @@ from isal import igzip_lib
 import sheaf
 from sheaf.batch import Item
 from sheaf.errors import TaskError
-from sheaf.formats.page import Exchange, Page
+from sheaf.formats.page import Exchange, Page, utc_date
 
 #: Level 1 of isal packs a core's 4,000 pages a second; level 6 of zlib 800, for 10 % less.
 _LEVEL = 1
@@ -42,8 +41,9 @@ class WarcFormat:
             "conformsTo: http://iipc.github.io/warc-specifications/specifications/warc-format/warc-1.1/\r\n"
         ).encode()
         fields = (
-            f"WARC/1.1\r\nWARC-Type: warcinfo\r\nWARC-Record-ID: {_record_id()}\r\nWARC-Date: {_date(time.time())}\r\n"
-            f"WARC-Filename: {_one_line(name)}\r\nWARC-Block-Digest: {_digest(block)}\r\n"
+            f"WARC/1.1\r\nWARC-Type: warcinfo\r\nWARC-Record-ID: {_record_id()}\r\n"
+            f"WARC-Date: {utc_date(time.time())}\r\nWARC-Filename: {_one_line(name)}\r\n"
+            f"WARC-Block-Digest: {_digest(block)}\r\n"
             f"Content-Type: application/warc-fields\r\nContent-Length: {len(block)}\r\n\r\n"
         ).encode()
         return self._record(fields, block)
@@ -60,7 +60,7 @@ class WarcFormat:
     def _exchange(self, exchange: Exchange) -> tuple[bytes, bytes]:
         response_id = _record_id()
         common = (
-            f"WARC-Target-URI: {exchange.url}\r\nWARC-Date: {_date(exchange.started)}\r\n"
+            f"WARC-Target-URI: {exchange.url}\r\nWARC-Date: {utc_date(exchange.started)}\r\n"
             f"WARC-IP-Address: {exchange.ip}\r\n"
         )
         if exchange.protocol == "h2":
@@ -127,16 +127,6 @@ def _digest(*parts: bytes) -> str:
     for part in parts:
         total.update(part)
     return "sha1:" + b32encode(total.digest()).decode()
-
-
-@lru_cache(maxsize=64)
-def _second(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-
-
-def _date(moment: float) -> str:
-    seconds = int(moment)
-    return f"{_second(seconds)}.{int((moment - seconds) * 1000):03d}Z"
 
 
 def _one_line(text: str) -> str:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheaf.formats.charset import decode, is_text
+from sheaf.formats.charset import as_utf8, decode, is_text
 
 HTML = "text/html"
 META = b'<html><head><meta charset="%s"></head><body>'
@@ -73,6 +73,24 @@ def test_decoding_never_fails(body: bytes, content_type: str | None) -> None:
     """Whatever a server sends, there is a text, and it can be written as UTF-8."""
     decode(body, content_type).text.encode()
     decode(META % b"shift_jis" + body, content_type).text.encode()
+
+
+@given(
+    st.binary() | st.text().map(str.encode) | st.text().map(lambda text: b"\xef\xbb\xbf" + text.encode()),
+    st.sampled_from([None, HTML, "text/plain", f"{HTML}; charset=utf-8", f"{HTML}; charset=koi8-r", "nonsense"]),
+    st.sampled_from([b"", META % b"utf-8", META % b"shift_jis", META % b"utf-16"]),
+)
+def test_utf8_that_is_kept_as_it_is_equals_the_decoded_text(body: bytes, content_type: str | None, head: bytes) -> None:
+    """Whether the bytes are passed through or decoded and encoded, the combined file holds the same."""
+    for whole in (body, head + body, body + head):
+        assert as_utf8(whole, content_type) == decode(whole, content_type).text.encode()
+
+
+@pytest.mark.parametrize("content_type", [HTML, f"{HTML}; charset=utf-8", None])
+def test_a_body_in_utf8_is_not_copied(content_type: str | None) -> None:
+    """The fast path is taken: the very same object comes back."""
+    body = "<p>Straße 日本".encode()
+    assert as_utf8(body, content_type) is body
 
 
 @pytest.mark.parametrize(

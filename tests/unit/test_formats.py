@@ -7,13 +7,14 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from warcio.archiveiterator import ArchiveIterator
 
 from sheaf.batch import Item
 from sheaf.errors import OutputPathError, TaskError
 from sheaf.formats import SUFFIXES, Exchange, Page, format_for
+from sheaf.formats.jsonl import _page_fields
 
 URL = "http://example.org/a"
 
@@ -139,6 +140,25 @@ def test_a_json_line_holds_the_page() -> None:
         "charset": "windows-1252",
         "charset_source": "header",
     }
+
+
+@example("\ud800 lone", [], b"", 0.0)
+@given(
+    st.text(st.characters()),
+    st.lists(st.binary(max_size=20)),
+    st.binary() | st.text().map(str.encode) | st.just(b"\xed\xa0\x80"),
+    st.floats(0, 4e9),
+)
+def test_the_fast_json_encoder_writes_what_the_standard_one_does(
+    name: str, head: list[bytes], body: bytes, moment: float
+) -> None:
+    """Whatever is in a page, lone surrogates too, the line is one line, and Python's own reader finds every field."""
+    answer = exchange(head=[b"A: " + line + b"\r\n" for line in head], body=body, started=moment, elapsed_s=moment / 7)
+    whole = Page(Item(7, name), [answer])
+    line = format_for("p.jsonl").page(whole)
+    assert line.endswith(b"}\n")
+    assert line.count(b"\n") == 1
+    assert json.loads(line) == json.loads(json.dumps(_page_fields(whole)))
 
 
 def test_a_body_that_is_no_text_is_kept_in_base64() -> None:

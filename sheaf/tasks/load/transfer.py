@@ -15,6 +15,8 @@ from sheaf.tasks.load.memory import FREE_BYTES, MemoryLimit
 from sheaf.tasks.load.options import LoadOptions
 from sheaf.tasks.load.url import split_url
 
+#: Bytes read at a time: four times libcurl's own, so that most pages come in one piece.
+_BUFFER_BYTES = 64 << 10
 #: What a write callback returns to end the transfer.
 _STOP = -1
 _PAUSE: int = pycurl.WRITEFUNC_PAUSE
@@ -115,6 +117,7 @@ class Transfer:
             pycurl.SSL_VERIFYHOST: 2,
             pycurl.CONNECTTIMEOUT_MS: int(options.connect_timeout_s * 1000),
             pycurl.HTTPHEADER: headers,
+            pycurl.BUFFERSIZE: _BUFFER_BYTES,
             pycurl.OPENSOCKETFUNCTION: self._open_socket,
             pycurl.WRITEFUNCTION: self._write,
             pycurl.HEADERFUNCTION: self._lines.append,
