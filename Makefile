@@ -8,9 +8,12 @@ URLS    ?=
 OUTPUT  ?= pages.warc.gz
 SEEDS   ?= 200
 JOBS    ?= 2
+ONLY    ?=
+QUICK   ?=
+BENCH_OPTIONS = $(addprefix --only ,$(ONLY)) $(if $(QUICK),--quick)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo load bench chaos lock lint unit test format up fetch-output stack-demo down
+.PHONY: help demo load bench bench-peers chaos lock lint unit test format up fetch-output stack-demo down
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,9 +44,13 @@ load: $(VENV)/.run  ## load your own list: `make load URLS=my.txt OUTPUT=pages.w
 	@$(BIN)/sheaf verify $(OUTPUT)
 	@echo "The cluster stays up for the next list; stop it with: $(BIN)/sheaf down"
 
-bench: $(VENV)/.dev benchmarks/.venv/.peers  ## the whole job beside a bare loop and beside Scrapy (minutes)
-	@$(BIN)/python benchmarks/load.py --peers-python benchmarks/.venv/bin/python
-	@$(BIN)/python benchmarks/report.py
+bench: $(VENV)/.dev benchmarks/.venv/.peers  ## Sheaf beside bare pipelines, into docs/performance.md (12 minutes; `ONLY=load`, `QUICK=1`)
+	@$(BIN)/python -m benchmarks $(BENCH_OPTIONS)
+	@benchmarks/.venv/bin/python -m benchmarks.report
+
+bench-peers: $(VENV)/.dev benchmarks/.venv/.peers  ## Sheaf beside Scrapy, RQ, Celery, Dask, ... (12 minutes; `ONLY=`, `QUICK=1`)
+	@$(BIN)/python -m benchmarks --peers $(BENCH_OPTIONS)
+	@benchmarks/.venv/bin/python -m benchmarks.report
 
 chaos: $(VENV)/.dev  ## kill everything, SEEDS times, and write what came of it to docs/proof.md (15 minutes)
 	@$(BIN)/sheaf torture --seeds $(SEEDS) --jobs $(JOBS) --folder .chaos/runs --results .chaos/results.jsonl \

@@ -1,44 +1,148 @@
-"""Write docs/performance.md from the last results: `make bench` calls this."""
+"""Write docs/performance.md, and its plots, from benchmarks/results/*.json. `make bench` does it at its end.
+
+python -m benchmarks.report             the page and the plots (plots need matplotlib: benchmarks/.venv)
+python -m benchmarks.report --text      the page only
+"""
 
 from __future__ import annotations
 
+import importlib
 import json
-from pathlib import Path
+import sys
+from typing import Any
 
-HERE = Path(__file__).parent
-PAGE = HERE.parent / "docs" / "performance.md"
+from benchmarks.common.record import RESULTS, ROOT
+from benchmarks.common.runner import Column
+from benchmarks.targets import TARGETS
+
+PAGE = ROOT / "docs/performance.md"
+PLOTS = ROOT / "docs/performance"
+#: Scenarios in the page's order, and the command that measures each anew.
+ORDER = {
+    "load": "make bench",
+    "load_peers": "make bench-peers",
+    "map": "make bench",
+    "map_peers": "make bench-peers",
+    "submit_peers": "make bench-peers",
+    "tasks": "make bench",
+    "scaling": "make bench",
+    "scale": "make bench",
+}
+
+#: The highest load before a run under which its wall times are worth quoting.
+QUIET = 0.7
 
 HEAD = """# Performance
 
-Written by `make bench` from `benchmarks/results/load.json`; not by hand. Absolute numbers belong to the machine, ratios
-travel.
-
-## The whole job, beside a bare loop and beside Scrapy
-
-All load the same {pages:,} pages (30 KB on average) from the same local site, in turns, {repeats} times each, in one
-run; medians. The site shares the {cores} cores with whoever loads. The bare loop is CurlMulti that throws the pages
-away: no queue, no file, no check, no sync. Sheaf's time is the whole command on a running cluster of one worker: start,
-reading and checking the list, queue, lock, index, the sync of every commit to disk, and the end. Scrapy runs with 64
-connections, no delay, JSON lines (`benchmarks/scrapy_peer.py`); it neither checks addresses nor survives a kill.
-
-| what | pages/s | to the bare loop | the site's share of a core |
-|---|---|---|---|
-"""
-
-TAIL = """
-Machine: {cores} cores, Python {python}, Linux {kernel}, {date}.
-
-The bare loop is far ahead of every writer: compressing, hashing, copying and syncing cost more than the network.
+Written by `python -m benchmarks.report` from what `make bench` and `make bench-peers` measured; not by hand.
+Contenders take turns within one run, numbers are medians, and every repeat is in `benchmarks/results/`. Absolute
+numbers belong to the machine, ratios travel. Where a peer is faster, that is in here too. nginx and GNU parallel come
+from Debian's packages (`apt-get install nginx-light parallel`); without them the site is `services/site`, and that peer
+is left out.
 """
 
 
 def main() -> None:
-    result = json.loads((HERE / "results" / "load.json").read_text())
-    rows = "".join(
-        f"| {row['contender']} | {row['pages_per_s']:,} | {row['ratio_to_bare']:.2f} | {row['site_cpu_share']:.0%} |\n"
-        for row in result["rows"]
+    results = read_results()
+    PAGE.write_text(page(results))
+    if "--text" not in sys.argv:
+        from benchmarks.plots import draw
+
+        PLOTS.mkdir(exist_ok=True)
+        for name, result in results.items():
+            draw(result, scenario(name), PLOTS / f"{name}.svg")
+
+
+def read_results() -> dict[str, dict[str, Any]]:
+    return {
+        name: json.loads((RESULTS / f"{name}.json").read_text())
+        for name in ORDER
+        if (RESULTS / f"{name}.json").exists()
+    }
+
+
+def scenario(name: str) -> Any:
+    return importlib.import_module(f"benchmarks.scenarios.{name}")
+
+
+def page(results: dict[str, dict[str, Any]]) -> str:
+    """The whole page as text."""
+    parts = [HEAD, targets(results)]
+    parts += [section(name, result) for name, result in results.items()]
+    return "\n".join(parts)
+
+
+def targets(results: dict[str, dict[str, Any]]) -> str:
+    lines = ["## The targets", "", "| what | target | measured | met |", "|---|---|---|---|"]
+    for target in TARGETS:
+        value = target.measure(results)
+        if value is None:
+            lines.append(f"| {target.what} | {target.text} | not measured | |")
+        else:
+            lines.append(f"| {target.what} | {target.text} | {target.form.format(value)} | {said(target.met(value))} |")
+    return "\n".join(lines) + "\n"
+
+
+def said(met: bool) -> str:
+    return "yes" if met else "**no**"
+
+
+def section(name: str, result: dict[str, Any]) -> str:
+    module = scenario(name)
+    about = module.ABOUT.format(**result, **result["machine"])
+    plot = f"\n![{module.TITLE}](performance/{name}.svg)\n" if (PLOTS / f"{name}.svg").exists() else ""
+    return f"## {module.TITLE}\n\n{about}\n\n{table(module.COLUMNS, result)}\n{provenance(name, result)}\n{plot}"
+
+
+def table(columns: tuple[Column, ...], result: dict[str, Any]) -> str:
+    ratios = result.get("ratios", {})
+    rates = {row["name"]: row["median"] for row in result["rows"]}
+    shown = [column for column in columns if any(column.name in median for median in rates.values())]
+    heads = ["", *(column.title for column in shown), *(["of its bare pipeline"] if ratios else [])]
+    lines = [line(heads), line(["---"] * len(heads))]
+    for row in result["rows"]:
+        note = f" ({row['note']})" if row["note"] else ""
+        if row["error"] and not row["median"]:
+            cells = ["failed"] + [""] * (len(heads) - 2)
+        else:
+            cells = [cell(column, row["median"]) for column in shown]
+            cells += [ratio(row["name"], ratios, rates)] if ratios else []
+        name = f"**{row['name']}**" if row["kind"] == "sheaf" else row["name"]
+        lines.append(line([name + note, *cells]))
+    return "\n".join(lines) + "\n"
+
+
+def ratio(name: str, ratios: dict[str, str], medians: dict[str, dict[str, float]]) -> str:
+    """By the whole command, in the run, and by CPU seconds (which other work on the machine does not change)."""
+    if name not in ratios:
+        return ""
+    ours, base = medians[name], medians[ratios[name]]
+    rates = [ours[key] / base[key] for key in ("per_s", "run_per_s") if key in ours]
+    return " / ".join(f"{value:.0%}" for value in [*rates, base["cpu_ms_per_item"] / ours["cpu_ms_per_item"]])
+
+
+def cell(column: Column, median: dict[str, float]) -> str:
+    value = median.get(column.name)
+    return "" if value is None else column.form.format(value)
+
+
+def line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def provenance(name: str, result: dict[str, Any]) -> str:
+    """Where and when it was measured, of which code, and how to do it again."""
+    code, machine = result["code"], result["machine"]
+    changed = f" with {code['changed_files']} changed files" if code["changed_files"] else ""
+    quick = " **A quick try with few items: not to be quoted.**" if result["quick"] else ""
+    if result["load_before"] > QUIET:
+        quick += " **The machine was busy with other work: only CPU figures mean something.**"
+    return (
+        f"Measured {result['measured']}, commit {code['commit']}{changed}; {machine['cores']} cores of an "
+        f"{machine['processor']}, {machine['memory_gb']} GB, Linux {machine['kernel']}, Python {machine['python']}; "
+        f"medians of {result['repeats']}; load before it began: {result['load_before']}.{quick} "
+        f"Again: `{ORDER[name]} ONLY={name}`.\n"
     )
-    PAGE.write_text(HEAD.format(**result["machine"]) + rows + TAIL.format(**result["machine"]))
 
 
 if __name__ == "__main__":

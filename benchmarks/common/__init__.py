@@ -1,0 +1,1 @@
+"""What all scenarios share: commands, the embedded cluster, the site, taking turns, writing results down."""
