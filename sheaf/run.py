@@ -22,7 +22,7 @@ import struct
 import sys
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, Self
@@ -65,6 +65,10 @@ class Manifest:
     item_timeout_s: float | None = None
     #: How often an item whose process died is tried.
     attempts: int = 3
+    #: MiB that a pool's child may weigh while it works on this run's items; 0: no limit.
+    memory_mb: int = 0
+    #: SHA-256 of the files under the tasks folder that the task is made of, by their path there.
+    files: Mapping[str, str] = field(default_factory=dict)
     #: Input lines that were rejected, and those that were left out as duplicates.
     rejected: int = 0
     duplicates: int = 0

@@ -5,15 +5,16 @@ A task runs inside a pool child, so finding one imports no more than it needs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from sheaf.batch import Item, Result
 from sheaf.errors import TaskError
 from sheaf.formats import Format
+from sheaf.tasks.description import TaskDescription, describe
 
-__all__ = ["Source", "Task", "resolve"]
+__all__ = ["Source", "Task", "TaskDescription", "describe", "resolve"]
 
 
 class Source(Protocol):
@@ -31,7 +32,10 @@ class Task(Protocol):
     """Turns items into results. One object may serve several runs, one after another."""
 
     def window(self, options: Mapping[str, Any]) -> int:
-        """Return how many items one child wants outstanding (0: let the pool adapt)."""
+        """Get ready for a run with these options; return how many items a child wants outstanding (0: the pool adapts).
+
+        Called before run(), and not counted as an item's time. Raises TaskError for options it cannot use.
+        """
 
     def run(self, source: Source, options: Mapping[str, Any], format: Format) -> Iterator[Result | None]:
         """Yield one result per item taken, in any order; None is an idle turn, in which results may be sent off.
@@ -40,10 +44,10 @@ class Task(Protocol):
         """
 
 
-def resolve(name: str, tasks_dir: Path | None) -> Task:
-    """Find a task by name: `load`, or `module:function` in a file under `tasks_dir`.
+def resolve(name: str, tasks_dir: Path | None, modules: Sequence[str] = ()) -> Task:
+    """Find a task by name: `load`, or `module:function` in a file under `tasks_dir`, or a registered library function.
 
-    Raises TaskError, which names file and line where there is one; nothing outside `tasks_dir` is ever imported.
+    `modules` are those of SHEAF_TASK_MODULES. Raises TaskError, which names file and line where there is one.
     """
     if name == "load":
         from sheaf.tasks.load.task import LoadTask
@@ -51,10 +55,7 @@ def resolve(name: str, tasks_dir: Path | None) -> Task:
         return LoadTask()
     if ":" not in name:
         raise TaskError(f"no task is called {name!r}; it is `load`, or `module:function` of a file in the tasks folder")
-    if tasks_dir is None:
-        raise TaskError(
-            f"there is no tasks folder to find {name!r} in; set SHEAF_TASKS_DIR to the folder that holds its file"
-        )
-    from sheaf.tasks.function import find_function
+    from sheaf.tasks.finder import find
+    from sheaf.tasks.function import FunctionTask
 
-    return find_function(name, tasks_dir)
+    return FunctionTask(find(name, tasks_dir, modules))

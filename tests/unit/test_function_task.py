@@ -11,6 +11,7 @@ from sheaf.batch import Done, Failed, Item, Result
 from sheaf.errors import TaskError
 from sheaf.formats import format_for
 from sheaf.tasks import resolve
+from sheaf.tasks.faults import split
 
 
 class ListSource:
@@ -49,7 +50,7 @@ def test_a_function_is_called_once_per_item(tasks_dir: Path) -> None:
     (tasks_dir / "sums.py").write_text("import helper_of_sums\ndef double(x): return helper_of_sums.twice(x)\n")
     (tasks_dir / "helper_of_sums.py").write_text("def twice(x): return x * 2\n")
     assert values(run("sums:double", tasks_dir, ["1", "ab"])) == ["11", "abab"]
-    assert values(run("sums:double", tasks_dir, ["1", "[2]"], json=True)) == [2, [2, 2]]
+    assert values(run("sums:double", tasks_dir, ["1", "[2]"], **{"pass": "json"})) == [2, [2, 2]]
     assert resolve("sums:double", tasks_dir).window({}) == 0
 
 
@@ -70,7 +71,9 @@ def test_what_a_function_raises_is_its_items_failure(tasks_dir: Path) -> None:
     results = run("picky:f", tasks_dir, ["0", "1", "x", "exit", "set"])
     assert values(results) == ["ZeroDivisionError", 1.0, "ValueError", "SystemExit", "TaskError"]
     assert isinstance(results[0], Failed)
-    assert results[0].message == f"ZeroDivisionError: division by zero ({tasks_dir}/picky.py:7)"
+    summary, place, traceback = split(results[0].message)
+    assert (summary, place) == ("ZeroDivisionError: division by zero", f"{tasks_dir}/picky.py:7")
+    assert traceback.startswith("Traceback (most recent call last):\n  File ") and "return 1 / int(x)" in traceback
 
 
 @pytest.mark.parametrize(
@@ -92,7 +95,7 @@ def test_a_task_that_cannot_be_used_is_refused(tasks_dir: Path, source: str, nam
     """The error names the file and the line."""
     (tasks_dir / "here.py").write_text(source)
     with pytest.raises(TaskError, match=words):
-        resolve(name, tasks_dir)
+        resolve(name, tasks_dir).window({})
 
 
 def test_nothing_outside_the_tasks_folder_is_imported(tasks_dir: Path) -> None:

@@ -1,0 +1,129 @@
+"""What a run's manifest has to know of its task, asked of the task's own module without importing it here.
+
+The user's module is imported by a process of its own (`python -m sheaf.tasks`), so that whatever it does on import
+(prints, threads, gigabytes, sys.exit) ends with that process and not with the producer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sheaf.errors import TaskError
+
+#: Seconds that the import of a task's module may take.
+IMPORT_S = 60.0
+#: How often an item whose process dies is tried, if the decorator does not say.
+ATTEMPTS = 3
+#: How an item's line gets to the function: as it is, as its JSON value, or as JSON `[args, kwargs]` to call it with.
+WAYS = ("text", "json", "call")
+_BUILT_IN = ("load", "exec")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDescription:
+    """What a submission puts into its manifest, decorator and the run's options taken together."""
+
+    name: str
+    #: "builtin", "function", "async" or "stream".
+    kind: str
+    #: For `Manifest.item_timeout_s`: seconds after which the pool gives up on an item; None: never.
+    timeout_s: float | None = None
+    #: For `Manifest.attempts`.
+    attempts: int = ATTEMPTS
+    #: For `Manifest.memory_mb`: MiB that a child may weigh; 0: no limit.
+    memory_mb: int = 0
+    #: The suffix of the output, if none is named.
+    output: str = ".jsonl"
+    #: For `Manifest.files`: SHA-256 of each file under the tasks folder that the task imports, by its path there.
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+def describe(
+    name: str,
+    tasks_dir: Path | None,
+    options: Mapping[str, Any] | None = None,
+    *,
+    modules: Sequence[str] = (),
+    within_s: float = IMPORT_S,
+) -> TaskDescription:
+    """Describe a task for its submission. `options` are the run's, `modules` those of SHEAF_TASK_MODULES.
+
+    Raises TaskError if it cannot be found, imported or called so; the message names file and line.
+    """
+    if name in _BUILT_IN:
+        return TaskDescription(name, "builtin")
+    if ":" not in name:
+        raise TaskError(f"no task is called {name!r}; it is `load`, or `module:function` of a file in the tasks folder")
+    folder = None if tasks_dir is None else str(tasks_dir.resolve())
+    question = json.dumps({"name": name, "folder": folder, "options": options or {}, "modules": list(modules)})
+    answer = _ask(name, question, within_s)
+    if "error" in answer:
+        raise TaskError(answer["error"])
+    return TaskDescription(**answer)
+
+
+def _ask(name: str, question: str, within_s: float) -> dict[str, Any]:
+    # -P: what lies in the current folder is not what a worker would import.
+    command = [sys.executable, "-P", "-m", "sheaf.tasks"]
+    try:
+        done = subprocess.run(command, input=question, capture_output=True, text=True, timeout=within_s, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise TaskError(
+            f"{name!r} cannot be imported within {within_s:g} s; what takes long belongs in `setup`, "
+            "which runs in the workers"
+        ) from error
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except ValueError as error:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise TaskError(
+            f"{name!r} cannot be imported: the process that did so ended with status {done.returncode}: {last}"
+        ) from error
+    return answer
+
+
+def check_way(options: Mapping[str, Any]) -> str:
+    """Return how a run passes its items. Raises TaskError for a way that there is not."""
+    way = options.get("pass", "text")
+    if way not in WAYS:
+        raise TaskError(f"the run's option pass={way!r} is not one of {', '.join(WAYS)}")
+    return str(way)
+
+
+def answer(question: str) -> str:
+    """Describe the task that the question names, in this process. Returns JSON."""
+    from sheaf.formats import format_for
+    from sheaf.tasks import files
+    from sheaf.tasks.finder import check_signature, find
+
+    asked = json.loads(question)
+    folder = None if asked["folder"] is None else Path(asked["folder"])
+    found = find(asked["name"], folder, asked["modules"])
+    way = check_way(asked["options"])
+    if way == "call" and found.kind == "stream":
+        raise TaskError(f"{asked['name']!r} takes a stream of items, so it cannot be called with arguments of its own")
+    check_signature(found, way)
+    spec = found.spec.with_options(asked["options"])
+    format_for(f"results{spec.output}")
+    description = TaskDescription(
+        name=asked["name"],
+        kind=found.kind,
+        timeout_s=pool_timeout_s(spec.timeout_s, found.kind),
+        attempts=spec.attempts or ATTEMPTS,
+        memory_mb=spec.memory_mb,
+        output=spec.output,
+        files={} if found.folder is None else files.imported(found.folder),
+    )
+    return json.dumps(dataclasses.asdict(description))
+
+
+def pool_timeout_s(timeout_s: float | None, kind: str) -> float | None:
+    """When the pool ends a child: an async item is first given the chance to end itself, alone."""
+    return timeout_s if timeout_s is None or kind != "async" else timeout_s + max(5.0, timeout_s / 10)

@@ -1,0 +1,102 @@
+"""What the user's code raises, in words: class, text, place, and below them the traceback."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+from sheaf.batch import Failed, Item
+
+#: How much of an exception's text stands in the first line.
+_TEXT_CHARS = 2000
+#: How much of a traceback is kept: each failed item's lies in the index.
+_TRACEBACK_CHARS = 4000
+_HERE = f"{Path(__file__).parent}/"
+_HEADING = "Traceback (most recent call last):"
+
+
+class FilesUsedUp(BaseException):
+    """This process has as many files open as it may have: only a new process can go on."""
+
+
+class Fault(NamedTuple):
+    """A failure's message in its parts."""
+
+    #: `Class: text`, in one line.
+    summary: str
+    #: `file:line`, or nothing.
+    place: str
+    #: The whole traceback, or nothing.
+    traceback: str
+
+
+def failed(item: Item, error: BaseException, folder: Path | None, attempts: int = 1) -> Failed:
+    """The item's failure. Raises FilesUsedUp if that is what is behind it: then the item may not be to blame."""
+    if _used_up_files(error):
+        raise FilesUsedUp(f"{describe(error, folder)}: this process has all the files open that it may have") from error
+    return Failed(item.index, type(error).__name__, explain(error, folder), attempts)
+
+
+def describe(error: BaseException, folder: Path | None) -> str:
+    """Say in one line what was raised, and where: the innermost line of the user's own files, if there is one."""
+    text = f"{type(error).__name__}: {_text(error)}"
+    frames = traceback.extract_tb(_outside(error.__traceback__))
+    own = [frame for frame in frames if folder is not None and frame.filename.startswith(f"{folder}/")]
+    where = (own or frames)[-1:]
+    return text + "".join(f" ({frame.filename}:{frame.lineno})" for frame in where)
+
+
+def explain(error: BaseException, folder: Path | None) -> str:
+    """The line that `describe` gives and, below it, the traceback."""
+    below = _outside(error.__traceback__)
+    if below is None:
+        return describe(error, folder)
+    try:
+        lines = "".join(traceback.format_exception(type(error), error, below)).rstrip()
+    except Exception as other:  # noqa: BLE001 - an exception's own __str__ may raise anything
+        lines = f"{_HEADING}\n{''.join(traceback.format_tb(below))}(not to be shown: {type(other).__name__})"
+    if len(lines) > _TRACEBACK_CHARS:
+        half = _TRACEBACK_CHARS // 2
+        lines = f"{lines[:half]}\n  … {len(lines) - 2 * half} characters left out …\n{lines[-half:]}"
+    return f"{describe(error, folder)}\n{lines}"
+
+
+def split(message: str) -> Fault:
+    """Take a failure's message apart. Those that are not an exception's have neither place nor traceback."""
+    first, _, rest = message.partition("\n")
+    summary, _, tail = first.rpartition(" (")
+    path, _, line = tail.removesuffix(")").rpartition(":")
+    has_place = bool(summary) and tail.endswith(")") and bool(path) and line.isdecimal()
+    return Fault(summary, f"{path}:{line}", rest) if has_place else Fault(first, "", rest)
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"{error.code} (the code called sys.exit(); raise an error instead)"
+    try:
+        lines = str(error).splitlines() or [""]
+    except Exception as other:  # noqa: BLE001 - an exception's own __str__ may raise anything
+        return f"(its text cannot be shown: {type(other).__name__})"
+    return lines[0][:_TEXT_CHARS] + (" …" if len(lines) > 1 else "")
+
+
+def _outside(trace: TracebackType | None) -> TracebackType | None:
+    """Leave out where our own code called the user's."""
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_HERE):
+        trace = trace.tb_next
+    return trace
+
+
+def _used_up_files(error: BaseException) -> bool:
+    """Whether the error, or one that led to it, is the kernel's "too many open files"."""
+    link: BaseException | None = error
+    for _ in range(10):
+        if link is None:
+            return False
+        if isinstance(link, OSError) and link.errno == errno.EMFILE:
+            return True
+        link = link.__cause__ or link.__context__
+    return False

@@ -1,0 +1,147 @@
+"""Find the user's function by its name, `module:function`, and say what kind of function it is."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from sheaf.errors import TaskError
+from sheaf.tasks import faults, files, home
+from sheaf.tasks.library import find_registered, is_registered
+from sheaf.tasks.spec import TaskSpec, place_of, spec_of
+
+Kind = Literal["function", "async", "stream"]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A function that a task names, and how it is to be called."""
+
+    name: str
+    function: Callable[..., Any]
+    kind: Kind
+    spec: TaskSpec
+    #: The tasks folder it lies under; None: a library function.
+    folder: Path | None
+
+
+def find(name: str, tasks_dir: Path | None, modules: Sequence[str] = ()) -> Found:
+    """Import `module:function`: a file under `tasks_dir`, or a registered library function (`modules`: more of them).
+
+    Raises TaskError, which names file and line where there is one. Nothing else is ever imported.
+    """
+    module_name, _, function_name = name.partition(":")
+    if is_registered(module_name, modules):
+        return Found(name, find_registered(name, modules), "function", TaskSpec(), None)
+    if tasks_dir is None:
+        raise TaskError(
+            f"there is no tasks folder to find {name!r} in; set SHEAF_TASKS_DIR to the folder that holds its file"
+        )
+    folder = tasks_dir.resolve()
+    path = _module_path(name, module_name, folder)
+    # Before any of the user's code runs: a module may keep `os.chdir` under a name of its own.
+    home.watch()
+    module = _import(name, module_name, path, folder)
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise TaskError(f"{path} has no function {function_name!r}, which the task {name!r} names")
+    _check_origin(name, path, function, folder)
+    spec = spec_of(function)
+    return Found(name, function, _kind(name, function, spec), spec, folder)
+
+
+def check_signature(found: Found, way: str) -> None:
+    """Raise TaskError that names file and line if the function cannot be called with an item (and its setup's gift)."""
+    if way == "call":
+        return  # each item brings its own arguments
+    try:
+        signature = inspect.signature(found.function)
+    except ValueError:
+        return  # a function written in C may not tell; the first call will
+    given = "a stream of items" if found.kind == "stream" else "the item"
+    arguments = [None] if found.spec.setup is None else [None, None]
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        count = (
+            f"one argument, {given}," if found.spec.setup is None else f"two arguments, {given} and what setup gave,"
+        )
+        raise TaskError(
+            f"{place_of(found.function)}: {found.name!r} is called with {count} but it takes {signature}"
+        ) from error
+
+
+def _module_path(name: str, module_name: str, folder: Path) -> Path:
+    parts = module_name.split(".")
+    if not all(part.isidentifier() for part in parts):
+        raise TaskError(f"the task {name!r} is not of the form module:function, as in `shop.prices:parse`")
+    stem = folder.joinpath(*parts)
+    for path in (stem.with_suffix(".py"), stem / "__init__.py"):
+        if path.is_file():
+            if not path.resolve().is_relative_to(folder):
+                raise TaskError(
+                    f"{path}, the file of {name!r}, is a link out of the tasks folder; put the file itself there"
+                )
+            return path
+    if not folder.is_dir():
+        raise TaskError(
+            f"the task {name!r} is looked for in the tasks folder {folder}, which does not exist; "
+            "make it, or set SHEAF_TASKS_DIR to the folder that holds the task's file"
+        )
+    raise TaskError(f"the task {name!r} needs the file {stem.with_suffix('.py')}, which does not exist")
+
+
+def _import(name: str, module_name: str, path: Path, folder: Path) -> ModuleType:
+    files.open_folder(folder)
+    files.forget_changed(folder)
+    try:
+        spec = importlib.util.find_spec(module_name)
+        if spec is None or spec.origin is None or Path(spec.origin).resolve() != path.resolve():
+            raise TaskError(
+                f"{path}, the file of {name!r}, has the name of a module that Python already has; rename it"
+            )
+        return importlib.import_module(module_name)
+    except TaskError:
+        raise
+    except SyntaxError as error:
+        raise TaskError(f"{name!r} cannot be imported: {error.filename}:{error.lineno}: {error.msg}") from error
+    except (Exception, SystemExit) as error:
+        raise TaskError(f"{name!r} cannot be imported: {faults.describe(error, folder)}") from error
+
+
+def _check_origin(name: str, path: Path, function: Callable[..., Any], folder: Path) -> None:
+    """A name that the user's module has merely imported (`from os import system`) is not the user's function."""
+    home_module = sys.modules.get(str(getattr(function, "__module__", None)))
+    file = getattr(home_module, "__file__", None)
+    if file is None or not Path(file).is_relative_to(folder):
+        raise TaskError(
+            f"{name!r} is not defined in {path}, which only took it from elsewhere; "
+            "workers run functions of the tasks folder: wrap it in one, with `def`"
+        )
+
+
+def _kind(name: str, function: Callable[..., Any], spec: TaskSpec) -> Kind:
+    inner = inspect.unwrap(function)
+    generates = inspect.isgeneratorfunction(inner)
+    if inspect.isasyncgenfunction(inner):
+        raise TaskError(
+            f"{place_of(function)}: {name!r} is an async generator; write an async function, "
+            "which is called once per item, or a generator function with @task(stream=True)"
+        )
+    if generates and not spec.stream:
+        raise TaskError(
+            f"{place_of(function)}: {name!r} is a generator function, which is for a stream of items; "
+            "decorate it with @task(stream=True), or return a list"
+        )
+    if spec.stream and not generates:
+        raise TaskError(f"{place_of(function)}: {name!r} has stream={spec.stream!r}, but it is no generator function")
+    if generates:
+        return "stream"
+    return "async" if inspect.iscoroutinefunction(inner) else "function"
