@@ -17,7 +17,14 @@ _DISK_CODES = (
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_NOLFS,
 )
-_FOREIGN_CODES = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)
+#: A constraint that we never break is broken by what a damaged page makes us believe.
+_FOREIGN_CODES = (
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+)
 
 
 def code_of(error: sqlite3.Error) -> int:
@@ -33,11 +40,15 @@ def translate(error: sqlite3.Error, index: Path, busy: str) -> OutputError:
     if code in _DISK_CODES:
         return unwritable(index, str(error))
     if code in _FOREIGN_CODES:
-        return IndexForeign(
-            f"{index} cannot be read as an index ({error}); if it was damaged, bring it back from a copy "
-            "together with its output, or move both away and submit the run again"
-        )
+        return index_damaged(index, str(error))
     raise error
+
+
+def index_damaged(index: Path, why: str) -> IndexForeign:
+    return IndexForeign(
+        f"{index} cannot be read as an index ({why}); if it was damaged, bring it back from a copy "
+        "together with its output, or move both away and submit the run again"
+    )
 
 
 def unwritable(path: Path, why: OSError | str) -> OutputUnwritable:

@@ -25,7 +25,7 @@ from sheaf import disk_errors, entries
 from sheaf.errors import IndexForeign, OutputReplaced, RunNotFound
 from sheaf.index import Index
 from sheaf.run import Run, sync_folder
-from sheaf.schema import State, read_state
+from sheaf.schema import State, damage, read_state
 from sheaf.tail import EDGE_BYTES, checksum_of
 
 #: Seconds to wait for a commit that is being made.
@@ -91,10 +91,17 @@ def diagnose(data_dir: Path, inside: str) -> Diagnosis:
     index = Index(data_dir / inside, _FENCE_WAIT_S)
     try:
         with index.reading() as connection:
+            _check_index(index, connection)
             state, commits = read_state(connection), _commits(connection)
         return _diagnose(data_dir, index.output, state, commits)
     finally:
         index.drop()
+
+
+def _check_index(index: Index, connection: sqlite3.Connection) -> None:
+    """Raise IndexForeign for a damaged one: what it says about the output cannot be the measure of a repair."""
+    if why := damage(connection):
+        raise disk_errors.index_damaged(index.path, why)
 
 
 def repair(data_dir: Path, inside: str) -> Diagnosis:
@@ -104,6 +111,7 @@ def repair(data_dir: Path, inside: str) -> Diagnosis:
     try:
         connection = index.begin()
         index.note.write_holder("sheaf repair")
+        _check_index(index, connection)
         state = read_state(connection)
         found = _diagnose(data_dir, output, state, _commits(connection))
         if found.needed:

@@ -95,6 +95,19 @@ def has_tables(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is not None
 
 
+def damage(connection: sqlite3.Connection) -> str | None:
+    """Say what is wrong with the database itself; None if it is whole. Reads all of it.
+
+    A disk that dropped SQLite's own syncs leaves pages of different moments: some of their rows have no value where
+    there must be one, and whoever reads those is misled.
+    """
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        return " ".join(str(found).split())
+    (rows,) = connection.execute("SELECT count(*) FROM state").fetchone()
+    return None if rows == 1 else "its state is missing"
+
+
 def read_state(connection: sqlite3.Connection) -> State:
     return State(
         *connection.execute("SELECT output, header, length, token, identity, head, tail, seals FROM state").fetchone()

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from sheaf import disk_errors
 from sheaf.bitmap import Bitmap
 from sheaf.errors import FenceTimeout, OutputMissing, RunNotFound
 from sheaf.index import Index
 from sheaf.ranges import count_of, unpack, unpack_ranges
 from sheaf.run import Run, list_runs
-from sheaf.schema import read_state
+from sheaf.schema import damage, read_state
 from sheaf.tail import checksum_of
 
 #: Seconds to wait for a writer that may be about to commit what lies beyond the committed length.
@@ -113,6 +114,8 @@ class _Verifier:
             raise OutputMissing(f"{self._index.output} is gone, but its index is there; bring the file back")
         self._read_manifests()
         with self._index.reading() as connection:
+            if why := damage(connection):
+                raise disk_errors.index_damaged(self._index.path, why)
             self._report.length = read_state(connection).length
             (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM commits").fetchone()
             self._check_order(connection)

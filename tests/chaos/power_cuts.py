@@ -11,7 +11,6 @@ import json
 import os
 import random
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -124,8 +123,8 @@ def _recover(folder: Path, image: dict[str, bytes], acknowledged: list[str]) -> 
     try:
         recover(folder)
         return check(folder, acknowledged, strays=True)
-    except Exception:  # noqa: BLE001  # whatever it is, it is a finding
-        return [f"recovery failed: {traceback.format_exc(limit=-1).splitlines()[-1]}"]
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is a finding
+        return [f"recovery failed: {type(error).__module__}.{type(error).__name__}: {error}"]
 
 
 if __name__ == "__main__":

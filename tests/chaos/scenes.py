@@ -10,7 +10,7 @@ import re
 import signal
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from sheaf import tail
@@ -204,9 +204,12 @@ def check(folder: Path, acknowledged: Iterable[str], *, strays: bool = False) ->
 
 
 def _failures(folder: Path, problems: list[str]) -> dict[int, str]:
-    with sqlite3.connect(folder / f"{NAME}.index") as connection:
-        rows = dict(connection.execute("SELECT item, message FROM failures"))
-    connection.close()
+    with closing(sqlite3.connect(folder / f"{NAME}.index")) as connection:
+        try:
+            rows = dict(connection.execute("SELECT coalesce(+item, -1), message FROM failures"))
+        except sqlite3.DatabaseError as error:
+            problems.append(f"the index cannot be read: {error}")
+            return {}
     if wrong := [index for index in rows if not failing(index)]:
         problems.append(f"items {wrong} are noted as failed")
     return rows

@@ -1,5 +1,6 @@
 """Verify finds what is wrong: in the file, in the index, between both, and between them and the manifests."""
 
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from sheaf.batch import Done, Failed
-from sheaf.errors import IndexMissing, OutputMissing
+from sheaf.errors import IndexForeign, IndexMissing, OutputMissing
 from sheaf.output import Output
+from sheaf.repair import diagnose
 from sheaf.run import Manifest, RunWriter
 from sheaf.verify import verify
 
@@ -120,6 +122,36 @@ def test_an_index_that_contradicts_itself_is_found(path: Path, statement: str, f
 
     assert not report.ok
     assert any(found in problem for problem in report.problems), report.problems
+
+
+@pytest.mark.parametrize("column", ["commits.offset", "commits.ranges", "runs.items", "batches.left", "state.output"])
+def test_an_index_with_pages_of_different_moments_is_called_damaged(path: Path, column: str) -> None:
+    """A disk that dropped SQLite's own syncs leaves rows without values; verify and repair name it, and end."""
+    table, _, name = column.partition(".")
+    with sqlite3.connect(path.with_name("pages.txt.index")) as connection:
+        # What SQLite itself would refuse to write.
+        connection.execute("PRAGMA writable_schema = ON")
+        (sql,) = connection.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
+        loose = re.sub(rf"\b{name} (\w+) NOT NULL", rf"{name} \1", sql)
+        connection.execute("UPDATE sqlite_schema SET sql = ? WHERE name = ?", (loose, table))
+    connection.close()
+    change(path, f"UPDATE {table} SET {name} = NULL")
+    with sqlite3.connect(path.with_name("pages.txt.index")) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_schema SET sql = ? WHERE name = ?", (sql, table))
+    connection.close()
+
+    for look in (lambda: verify(path.parent, path), lambda: diagnose(path.parent, path.name)):
+        with pytest.raises(IndexForeign, match=r"pages.txt.index cannot be read as an index \(.*NULL value"):
+            look()
+
+
+def test_an_index_without_its_state_is_called_damaged(path: Path) -> None:
+    """The one row that everything hangs on is gone."""
+    change(path, "DELETE FROM state")
+
+    with pytest.raises(IndexForeign, match="its state is missing"):
+        verify(path.parent, path)
 
 
 def test_without_an_output_or_an_index_there_is_nothing_to_verify(path: Path) -> None:
