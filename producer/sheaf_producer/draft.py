@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import secrets
 import shutil
@@ -12,10 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO
 
 from sheaf.errors import UsageError
 from sheaf.run import RunWriter
+from sheaf_producer.inputs.stream import Line
 
 #: Rejected lines that are shown on the terminal; the run's folder has all of them.
 EXAMPLES = 5
@@ -29,6 +31,11 @@ class Tally:
     duplicates: int = 0
     #: The first few rejected lines, with the reason.
     examples: list[str] = field(default_factory=list)
+
+    def shown(self) -> str:
+        """The examples, one below the other, and how many more there are."""
+        more = f"\n  … and {self.rejected - len(self.examples):,} more" if self.rejected > len(self.examples) else ""
+        return "".join(f"\n  {example}" for example in self.examples) + more
 
 
 def new_run_name() -> str:
@@ -71,6 +78,7 @@ class Draft:
         self.tally = Tally()
         self._data_dir = data_dir
         self._lock: int | None = None
+        self._rejects: TextIO | None = None
         self.writer: RunWriter
 
     @property
@@ -88,10 +96,28 @@ class Draft:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.settle()
         if self.folder.exists():
             self.writer.discard()
         if self._lock is not None:
             os.close(self._lock)
+
+    def reject(self, line: Line) -> None:
+        """Note a line that cannot be used: in the run's folder, and the first few for the terminal."""
+        if self._rejects is None:
+            self._rejects = open(self.folder / "rejected.jsonl", "w")  # noqa: SIM115  closed by settle()
+        tally = self.tally
+        tally.rejected += 1
+        if len(tally.examples) < EXAMPLES:
+            tally.examples.append(f"line {line.number} of {line.source}: {line.problem}")
+        entry = {"source": line.source, "line": line.number, "text": line.text[:1000], "why": line.problem}
+        self._rejects.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+    def settle(self) -> None:
+        """All items are written and all rejects are told; what was noted of them is on the volume."""
+        if self._rejects is not None:
+            self._rejects.close()
+            self._rejects = None
 
     def _sweep(self) -> None:
         """Remove the drafts of producers that were killed."""

@@ -19,7 +19,8 @@ from sheaf.run import Run
 from sheaf.settings import Settings
 from sheaf.tasks.load.options import TUNING, LoadOptions
 from sheaf_producer.draft import Draft, Tally
-from sheaf_producer.read import Line, check_lists, read_lists
+from sheaf_producer.inputs.stream import Line, check_inputs
+from sheaf_producer.read import read_lists
 from sheaf_producer.start import check_cluster, start
 from sheaf_producer.submit import Outcome, Wish, check_output, submit
 from sheaf_producer.urls import usable_urls
@@ -47,7 +48,7 @@ def submit_load(settings: Settings, request: Request) -> tuple[Run, Outcome, Clu
     that comes after that is returned: the run lies on the volume then, and the workers find it there.
     """
     options = LoadOptions.from_mapping(request.options)
-    check_lists(request.lists)
+    check_inputs(request.lists)
     inside = locate_output(settings.data_dir, request.output)
     format_for(inside)
     with connect(settings) as connection:
@@ -66,7 +67,7 @@ def submit_load(settings: Settings, request: Request) -> tuple[Run, Outcome, Clu
         )
         tallies: list[Tally] = []
 
-        def items(draft: Draft) -> Iterator[str]:
+        def items(draft: Draft) -> Iterator[list[str]]:
             tallies.append(draft.tally)
             return usable_urls(_told(read_lists(request.lists)), request.default_scheme, draft)
 

@@ -27,7 +27,12 @@ from sheaf_producer.draft import Draft, check_data_dir, submission_lock
 
 #: Batches per run that are aimed at: enough to share among workers, few enough to cost nothing.
 AIMED_BATCHES = 200
+#: Pages per batch at most: each may take seconds.
 LARGEST_BATCH = 500
+#: Items of a function per batch at most, as most take microseconds; and in a run of so many that batches add up.
+LARGEST_MAP_BATCH = 5_000
+LARGEST_HUGE_BATCH = 10_000
+HUGE_RUN = 100_000_000
 
 
 class Outcome(Enum):
@@ -54,8 +59,9 @@ class Wish:
     batch_size: int | None = None
     #: Names of the options that do not change what ends up in the output.
     tuning: frozenset[str] = frozenset()
-    #: Seconds after which a pool gives up on one item.
+    #: Seconds after which a pool gives up on one item, and how often one whose process died is tried.
     item_timeout_s: float | None = None
+    attempts: int = 3
     #: Submit even what has been submitted before.
     again: bool = False
 
@@ -76,15 +82,17 @@ def check_output(data_dir: Path, output: str) -> None:
         _create_output(data_dir, output).close()
 
 
-def submit(data_dir: Path, wish: Wish, items: Callable[[Draft], Iterable[str]]) -> tuple[Run, Outcome]:
-    """Write the run and make it known to its output. `items` notes in the draft what it leaves out.
+def submit(data_dir: Path, wish: Wish, items: Callable[[Draft], Iterable[list[str]]]) -> tuple[Run, Outcome]:
+    """Write the run and make it known to its output. `items` yields many at once, and notes in the draft what it leaves
+    out; or gives the draft's writer a range of numbers, and yields nothing.
 
     When this returns, the run survives a power cut. Raises what `items` raises, OutputError and OutputPathError; no run
     is left over then.
     """
     with Draft(data_dir) as draft:
-        for text in items(draft):
-            draft.writer.add(text)
+        for texts in items(draft):
+            draft.writer.add_all(texts)
+        draft.settle()
         mark = fingerprint(wish, draft.writer.digest)
         with submission_lock(data_dir):
             twin = None if wish.again else _find_twin(data_dir, mark)
@@ -93,8 +101,9 @@ def submit(data_dir: Path, wish: Wish, items: Callable[[Draft], Iterable[str]]) 
             return _publish(data_dir, wish, draft, mark), Outcome.NEW
 
 
-def batch_size_for(items: int) -> int:
-    return max(1, min(LARGEST_BATCH, items // AIMED_BATCHES))
+def batch_size_for(items: int, *, pages: bool) -> int:
+    largest = LARGEST_BATCH if pages else LARGEST_HUGE_BATCH if items >= HUGE_RUN else LARGEST_MAP_BATCH
+    return max(1, min(largest, items // AIMED_BATCHES))
 
 
 def fingerprint(wish: Wish, digest: str) -> str:
@@ -111,11 +120,12 @@ def _publish(data_dir: Path, wish: Wish, draft: Draft, mark: str) -> Run:
         options=wish.options,
         output=wish.output,
         items=draft.writer.items,
-        batch_size=wish.batch_size or batch_size_for(draft.writer.items),
+        batch_size=wish.batch_size or batch_size_for(draft.writer.items, pages=wish.task == "load"),
         fingerprint=mark,
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         source=wish.source,
         item_timeout_s=wish.item_timeout_s,
+        attempts=wish.attempts,
         rejected=draft.tally.rejected,
         duplicates=draft.tally.duplicates,
         numbers=draft.writer.numbers,

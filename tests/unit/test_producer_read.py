@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sheaf.errors import InputError
-from sheaf_producer.read import LINE_LIMIT_BYTES, Line, check_lists, read_lists
+from sheaf_producer.inputs.stream import Line, check_inputs, zstd
+from sheaf_producer.read import LINE_LIMIT_BYTES, read_lists
 
 
 def read(path: Path, content: bytes) -> list[Line]:
@@ -25,8 +26,9 @@ def read(path: Path, content: bytes) -> list[Line]:
         b"\xef\xbb\xbfone\ntwo\n",
         b"# a comment\n\n  one  \n\t\n#two\ntwo\n",
         gzip.compress(b"one\n") + gzip.compress(b"two\n"),
+        zstd.compress(b"one\n") + zstd.compress(b"two\n"),
     ],
-    ids=["plain", "no last newline", "CRLF", "BOM", "comments and blanks", "gzip of two members"],
+    ids=["plain", "no last newline", "CRLF", "BOM", "comments and blanks", "gzip of two members", "zstd of two frames"],
 )
 def test_a_list_is_read_however_it_is_written(tmp_path: Path, content: bytes) -> None:
     """Line ends, a byte order mark, comments, blank lines and gzip (told by content, not by name) do not matter."""
@@ -73,10 +75,11 @@ def test_a_line_of_the_longest_length_is_read(tmp_path: Path) -> None:
         (gzip.compress(b"one\n" * 1000)[:-9], "damaged or cut short"),
         (gzip.compress(b"one\n" * 1000)[:20] + b"\xff" * 20, "damaged or cut short"),
         (b"PK\x03\x04rest", "zip archive"),
-        (b"\x28\xb5\x2f\xfdrest", "zstd -dc"),
+        (zstd.compress(b"one\n" * 1000)[:-9], "packed by zstd, but damaged or cut short"),
+        (b"BZh91AY", "bzip2 -dc"),
         (b"\xff\xfeh\0", "iconv -f utf-16"),
     ],
-    ids=["cut gzip", "damaged gzip", "zip", "zstd", "UTF-16"],
+    ids=["cut gzip", "damaged gzip", "zip", "damaged zstd", "bzip2", "UTF-16"],
 )
 def test_a_file_that_is_no_list_is_refused_with_the_cure(tmp_path: Path, content: bytes, reason: str) -> None:
     """Nothing of such a file is used, and the message says what to do."""
@@ -105,11 +108,11 @@ def test_standard_input_is_read_for_a_dash(monkeypatch: pytest.MonkeyPatch) -> N
 def test_lists_that_are_not_there_are_named_before_anything_is_read(tmp_path: Path) -> None:
     """The name that was typed stands in the message."""
     with pytest.raises(InputError, match=r"no file missing\.txt"):
-        check_lists(["missing.txt"])
+        check_inputs(["missing.txt"])
     with pytest.raises(InputError, match="is a folder"):
-        check_lists([str(tmp_path)])
+        check_inputs([str(tmp_path)])
     with pytest.raises(InputError, match="only once"):
-        check_lists(["-", "-"])
+        check_inputs(["-", "-"])
 
 
 def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:

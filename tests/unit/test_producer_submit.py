@@ -26,7 +26,7 @@ ITEMS = [f"https://example.org/{number}" for number in range(7)]
 
 
 def submitted(data: Path, wish: Wish = WISH, items: list[str] = ITEMS) -> tuple[Run, Outcome]:
-    return submit(data, wish, lambda _: iter(items))
+    return submit(data, wish, lambda _: [items])
 
 
 def finish(data: Path, run: Run) -> None:
@@ -153,11 +153,20 @@ def test_an_output_that_cannot_be_is_refused_before_anything_is_read(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("items", "size"), [(1, 1), (399, 1), (400, 2), (2000, 10), (100_000, 500), (100_000_000, 500)]
+    ("items", "pages", "others"),
+    [
+        (1, 1, 1),
+        (399, 1, 1),
+        (400, 2, 2),
+        (2000, 10, 10),
+        (100_000, 500, 500),
+        (1_000_000, 500, 5_000),
+        (100_000_000, 500, 10_000),
+    ],
 )
-def test_the_batch_size_follows_the_number_of_items(items: int, size: int) -> None:
+def test_the_batch_size_follows_the_number_of_items(items: int, pages: int, others: int) -> None:
     """Enough batches to share among workers, never so many that they cost more than their items."""
-    assert batch_size_for(items) == size
+    assert (batch_size_for(items, pages=True), batch_size_for(items, pages=False)) == (pages, others)
 
 
 def view(done: int, failed: int = 0, problems: tuple[str, ...] = (), per_s: float = 0.0) -> View:

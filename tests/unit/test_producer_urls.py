@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from click import BadParameter
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sheaf.errors import InputError
-from sheaf_producer.dedupe import Dedupe
+from sheaf_producer.dedupe import unique
 from sheaf_producer.draft import Draft
-from sheaf_producer.read import Line
+from sheaf_producer.inputs.stream import Line
 from sheaf_producer.sizes import size as read_size
 from sheaf_producer.urls import usable_urls
 
@@ -23,6 +23,10 @@ def draft(tmp_path: Path) -> Iterator[Draft]:
         yield opened
 
 
+def urls_of(given_lines: list[Line], default_scheme: str | None, draft: Draft) -> list[str]:
+    return [url for urls in usable_urls(given_lines, default_scheme, draft) for url in urls]
+
+
 def lines(*texts: str) -> list[Line]:
     return [Line("list", number, text) for number, text in enumerate(texts, start=1)]
 
@@ -31,7 +35,7 @@ def test_urls_are_normalised_and_given_once(draft: Draft) -> None:
     """Two spellings of one URL are one item; the second counts as a duplicate."""
     given_lines = lines("HTTP://Example.org:80/a/../b", "https://example.org", "http://example.org/b#part")
 
-    urls = list(usable_urls(given_lines, None, draft))
+    urls = urls_of(given_lines, None, draft)
 
     assert urls == ["http://example.org/b", "https://example.org/"]
     assert draft.tally.duplicates == 1
@@ -45,9 +49,10 @@ def test_rejected_lines_are_kept_with_number_and_reason(draft: Draft) -> None:
         Line("list", 3, "caf\\xe9", "not UTF-8"),
     ]
 
-    urls = list(usable_urls(given_lines, None, draft))
+    urls = urls_of(given_lines, None, draft)
 
     assert urls == ["https://example.org/"]
+    draft.settle()
     rejected = [json.loads(line) for line in (draft.folder / "rejected.jsonl").read_text().splitlines()]
     assert [(entry["line"], entry["text"]) for entry in rejected] == [(1, "[http://www.wikipedia.org"), (3, "caf\\xe9")]
     assert "http://www.wikipedia.org/" in rejected[0]["why"] or "http://www.wikipedia.org'" in rejected[0]["why"]
@@ -57,30 +62,39 @@ def test_rejected_lines_are_kept_with_number_and_reason(draft: Draft) -> None:
 
 def test_a_default_scheme_makes_bare_hosts_urls(draft: Draft) -> None:
     """Without it they are rejected; with it they are loaded."""
-    assert list(usable_urls(lines("example.org/a"), "https", draft)) == ["https://example.org/a"]
+    assert urls_of(lines("example.org/a"), "https", draft) == ["https://example.org/a"]
 
 
 def test_a_list_without_a_usable_line_is_refused(draft: Draft) -> None:
     """An empty list, and a list of bad lines only, submit nothing and say why."""
     with pytest.raises(InputError, match="empty"):
-        list(usable_urls([], None, draft))
+        urls_of([], None, draft)
     with pytest.raises(InputError, match=r"none of the 7 lines .*\n.*line 1 of list(.|\n)*2 more"):
-        list(usable_urls(lines(*["mailto:me@example.org"] * 7), None, draft))
+        urls_of(lines(*["mailto:me@example.org"] * 7), None, draft)
 
 
-@given(texts=st.lists(st.text(max_size=3)))
-def test_dedupe_lets_each_text_pass_once(texts: list[str]) -> None:
-    """In the order in which they first come."""
-    dedupe = Dedupe()
+@settings(max_examples=50, deadline=None)
+@given(
+    blocks=st.lists(st.lists(st.text("abé", max_size=2), max_size=6), max_size=8),
+    in_memory=st.sampled_from([1, 3, 1_000_000]),
+)
+def test_each_text_passes_once_in_memory_or_on_the_disk(
+    tmp_path_factory: pytest.TempPathFactory, blocks: list[list[str]], in_memory: int
+) -> None:
+    """In the order in which they first come, however few fit into the memory; nothing is left in the draft's folder."""
+    texts = [text for block in blocks for text in block]
+    with Draft(tmp_path_factory.mktemp("data")) as draft:
+        passed = [text for block in unique(blocks, draft, in_memory) for text in block]
 
-    assert [text for text in texts if dedupe.is_new(text)] == list(dict.fromkeys(texts))
-    assert len(dedupe) == len(set(texts))
+        assert passed == list(dict.fromkeys(texts))
+        assert draft.tally.duplicates == len(texts) - len(passed)
+        assert sorted(path.name for path in draft.folder.iterdir()) == ["items", "items.offsets"]
 
 
 def test_what_is_not_published_leaves_nothing_behind(tmp_path: Path) -> None:
     """A draft whose reading fails, and one whose producer was killed, are gone; one that is being written is not."""
     with pytest.raises(InputError), Draft(tmp_path) as failed:
-        list(usable_urls([], None, failed))
+        urls_of([], None, failed)
     killed = tmp_path / "runs/.20260101-000000-abcdef"
     killed.mkdir()
 

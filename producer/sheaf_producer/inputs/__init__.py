@@ -1,0 +1,140 @@
+"""What a run's items are made of: lines, JSON lines, CSV, Parquet, numbers, or the paths of files; packed or not.
+
+Each kind yields lists of items, so that a million of them cost seconds, and holds few in memory. A line that cannot be
+used is told to `reject` with its number and the reason, and the next one is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+
+from sheaf.errors import InputError
+from sheaf_producer.inputs.csv_rows import read_csv
+from sheaf_producer.inputs.files import read_files
+from sheaf_producer.inputs.json_lines import read_json_lines
+from sheaf_producer.inputs.lines import read_lines
+from sheaf_producer.inputs.numbers import numbers_of
+from sheaf_producer.inputs.stream import Reject, blocks, check_inputs, shown_name
+
+__all__ = ["FORMATS", "Inputs"]
+
+#: What a file's items may be, by the names that `--input-format` takes.
+FORMATS = ("lines", "jsonl", "csv", "tsv", "parquet")
+_SUFFIXES = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+_PACKED = (".gz", ".zst")
+_PARQUET = b"PAR1"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs of one run, as they were named."""
+
+    names: Sequence[str]
+    #: One of FORMATS for all of them; None: told by each one's suffix, or its content.
+    format: str | None = None
+    #: The column of a CSV or Parquet file whose values are the items; None: whole rows.
+    column: str | None = None
+    #: The names are patterns, and the items are the paths of the files they match.
+    files: bool = False
+
+    def check(self) -> None:
+        """Raise InputError for what can be seen to be wrong before anything is read."""
+        if self.numbers is not None or self.files:
+            if self.column is not None or self.format is not None:
+                raise InputError("--column and --input-format are for files that are read, not for numbers or --files")
+            return
+        check_inputs(self.names)
+        kinds = {name: self._kind(name) for name in self.names}
+        if self.column is not None and not all(kind in ("csv", "tsv", "parquet") for kind in kinds.values()):
+            wrong = next(name for name, kind in kinds.items() if kind not in ("csv", "tsv", "parquet"))
+            raise InputError(f"{wrong} has no columns, so --column cannot be used; give --input-format csv if it has")
+        if len(passing := {self._passing(name) for name in self.names}) > 1:
+            raise InputError(
+                f"{', '.join(self.names)}: some hold lines, some hold JSON or rows, so the function would get now one, "
+                f"now the other ({' and '.join(sorted(passing))}); submit them one by one, or give --input-format"
+            )
+
+    @cached_property
+    def numbers(self) -> range | None:
+        """The numbers that are the items, if that is what was named. Raises InputError if they cannot be used."""
+        if self.files:
+            return None
+        found = [numbers for numbers in map(numbers_of, self.names) if numbers is not None]
+        if found and len(self.names) > 1:
+            raise InputError("a range of numbers is a run's only input; submit the others by themselves")
+        return found[0] if found else None
+
+    @property
+    def passing(self) -> str:
+        """How the function gets an item: as `text`, or what its `json` means."""
+        if self.files:
+            return "text"
+        return "json" if self.numbers is not None else self._passing(self.names[0])
+
+    def read(self, reject: Reject) -> Iterator[list[str]]:
+        """Yield the items, many at once. Raises InputError for an input that cannot be read to its end."""
+        if self.files:
+            return chain.from_iterable(read_files(pattern, reject) for pattern in self.names)
+        if self.numbers is not None:
+            return _numbers(self.numbers)
+        return chain.from_iterable(self._read(name, reject) for name in self.names)
+
+    def _read(self, name: str, reject: Reject) -> Iterator[list[str]]:
+        kind, source = self._kind(name), shown_name(name)
+        if kind == "parquet":
+            from sheaf_producer.inputs.parquet import read_parquet
+
+            return read_parquet(name, reject, column=self.column)
+        if kind == "jsonl":
+            return read_json_lines(source, blocks(name), reject)
+        if kind in ("csv", "tsv"):
+            delimiter = "," if kind == "csv" else "\t"
+            return read_csv(source, blocks(name), reject, column=self.column, delimiter=delimiter)
+        return read_lines(source, blocks(name), reject)
+
+    def _kind(self, name: str) -> str:
+        if self.format is not None:
+            return self.format
+        if name == "-":
+            return "lines"
+        stem = name.lower()
+        for packed in _PACKED:
+            stem = stem.removesuffix(packed)
+        if stem.endswith(".json"):
+            raise InputError(
+                f"{name} may be one JSON document or JSON lines; if it holds one value a line, give --input-format "
+                f"jsonl, else take it apart first: jq -c '.[]' {name} | sheaf map … - --input-format jsonl"
+            )
+        by_suffix = next((kind for suffix, kind in _SUFFIXES.items() if stem.endswith(suffix)), None)
+        return by_suffix or ("parquet" if _starts_with(name, _PARQUET) else "lines")
+
+    def _passing(self, name: str) -> str:
+        kind = self._kind(name)
+        if kind == "parquet" and self.column is not None:
+            from sheaf_producer.inputs.parquet import column_is_text
+
+            return "text" if column_is_text(name, self.column) else "json"
+        return "json" if kind == "jsonl" or (kind != "lines" and self.column is None) else "text"
+
+
+def _numbers(numbers: range, at_once: int = 16_384) -> Iterator[list[str]]:
+    for first in range(0, len(numbers), at_once):
+        yield list(map(str, numbers[first : first + at_once]))
+
+
+def _starts_with(name: str, magic: bytes) -> bool:
+    try:
+        with open(name, "rb") as stream:
+            return stream.read(len(magic)) == magic
+    except OSError:
+        return False  # reading it says what is wrong
