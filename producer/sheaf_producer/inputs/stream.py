@@ -84,7 +84,8 @@ def blocks(name: str) -> Iterator[bytes]:
 
 def _watched(name: str, raw: io.BufferedReader) -> Iterator[bytes]:
     watched = _Watched(name, raw)
-    unpacked, mark = _unpacked(name, raw), _BYTE_ORDER_MARK
+    kind, unpacked = _unpacked(name, raw)
+    mark = _BYTE_ORDER_MARK
     try:
         with unpacked as stream:
             while block := stream.read(BLOCK_BYTES):
@@ -93,7 +94,6 @@ def _watched(name: str, raw: io.BufferedReader) -> Iterator[bytes]:
                 mark = b""
     except (EOFError, zlib.error, gzip.BadGzipFile, zstd.ZstdError) as error:
         watched.check()
-        kind = "packed by zstd" if isinstance(unpacked, zstd.ZstdFile) else "gzipped"
         raise InputError(f"{name} is {kind}, but damaged or cut short ({error}); bring a whole copy") from error
     watched.check()
 
@@ -106,17 +106,17 @@ def _open(name: str) -> AbstractContextManager[io.BufferedReader]:
     return nullcontext(cast(io.BufferedReader, sys.stdin.buffer))
 
 
-def _unpacked(name: str, raw: io.BufferedReader) -> AbstractContextManager[IO[bytes]]:
+def _unpacked(name: str, raw: io.BufferedReader) -> tuple[str, AbstractContextManager[IO[bytes]]]:
     """Tell compression and foreign formats by content, not by name: what comes through a pipe has none."""
     start = raw.peek(8)
     for magic, what in _FOREIGN:
         if start.startswith(magic):
             raise InputError(f"{name} {what.replace('FILE', name)}")
     if start.startswith(_GZIP):
-        return cast(AbstractContextManager[IO[bytes]], gzip.open(raw, "rb"))
+        return "gzipped", cast(AbstractContextManager[IO[bytes]], gzip.open(raw, "rb"))
     if start.startswith(_ZSTD):
-        return cast(AbstractContextManager[IO[bytes]], zstd.open(raw, "rb"))
-    return nullcontext(raw)
+        return "packed by zstd", cast(AbstractContextManager[IO[bytes]], zstd.open(raw, "rb"))
+    return "as it is", nullcontext(raw)
 
 
 class _Watched:
