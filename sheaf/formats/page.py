@@ -15,14 +15,15 @@ class Exchange:
 
     #: The URL that was asked for, normalised, without fragment.
     url: str
-    #: The request's head as it was sent (over HTTP/2: what it says in HTTP/1.1 syntax), with its closing blank line.
+    #: The request's head as it was sent (over HTTP/2: what it says in HTTP/1.1 syntax), with its closing blank line;
+    #: empty where `decoded` is true: only archives keep it.
     request: bytes
     #: As WARC-Protocol names it: `http/1.0`, `http/1.1`, `h2`.
     protocol: str
     status: int
     reason: str
     #: The response's header lines as received, each with its line end; neither status line nor blank line.
-    head: list[bytes]
+    head: bytes
     #: Without transfer coding; without content coding too where `decoded` is true.
     body: bytes
     #: The address that answered.
@@ -38,16 +39,19 @@ class Exchange:
     @property
     def headers(self) -> list[tuple[str, str]]:
         """Name and value of every header line, in the order received; bytes outside ASCII read as Latin-1."""
-        return [parse_header(line) for line in self.head]
+        return [
+            (name.strip(), value.strip())
+            for name, _, value in [line.partition(":") for line in self.head.decode("latin-1").split("\n")[:-1]]
+        ]
 
     def header(self, name: str) -> str | None:
         """The value of the first header of that name, or None."""
-        wanted = name.lower().encode() + b":"
-        length = len(wanted)
-        for line in self.head:
-            if line[:length].lower() == wanted:
-                return line[length:].strip().decode("latin-1")
-        return None
+        wanted = f"\n{name.lower()}:".encode()
+        start = (b"\n" + self.head.lower()).find(wanted)
+        if start < 0:
+            return None
+        start += len(wanted) - 1
+        return self.head[start : self.head.find(b"\n", start)].strip().decode("latin-1")
 
 
 @dataclass(slots=True)
@@ -62,11 +66,6 @@ class Page:
     def final(self) -> Exchange:
         """The exchange that holds the page itself."""
         return self.exchanges[-1]
-
-
-def parse_header(line: bytes) -> tuple[str, str]:
-    name, _, value = line.partition(b":")
-    return name.strip().decode("latin-1"), value.strip().decode("latin-1")
 
 
 def utc_date(moment: float) -> str:

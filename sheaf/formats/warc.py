@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import struct
 import time
-from base64 import b32encode
 from http import HTTPStatus
 
 from isal import igzip_lib
@@ -17,8 +17,13 @@ from sheaf.formats.page import Exchange, Page, utc_date
 
 #: Level 1 of isal packs a core's 4,000 pages a second; level 6 of zlib 800, for 10 % less.
 _LEVEL = 1
+#: For the small records of requests: level 1 would save a page's hundredth part, for four times the time.
+_REQUEST_LEVEL = 0
 #: Answers that have no body, whatever their Content-Length says.
 _BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+_FORTY_BITS = struct.Struct(">IBIBIBIB").unpack
+#: Two digits of base 32 for every ten bits.
+_TEN = [high + low for high in "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567" for low in "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"]
 _PAYLOAD_CODINGS = (b"transfer-encoding", b"content-length")
 
 
@@ -41,7 +46,7 @@ class WarcFormat:
             "conformsTo: http://iipc.github.io/warc-specifications/specifications/warc-format/warc-1.1/\r\n"
         ).encode()
         fields = (
-            f"WARC/1.1\r\nWARC-Type: warcinfo\r\nWARC-Record-ID: {_record_id()}\r\n"
+            f"WARC/1.1\r\nWARC-Type: warcinfo\r\nWARC-Record-ID: {_record_id(os.urandom(16).hex())}\r\n"
             f"WARC-Date: {utc_date(time.time())}\r\nWARC-Filename: {_one_line(name)}\r\n"
             f"WARC-Block-Digest: {_digest(block)}\r\n"
             f"Content-Type: application/warc-fields\r\nContent-Length: {len(block)}\r\n\r\n"
@@ -58,22 +63,23 @@ class WarcFormat:
         )
 
     def _exchange(self, exchange: Exchange) -> tuple[bytes, bytes]:
-        response_id = _record_id()
+        random = os.urandom(32).hex()
+        request_id, response_id = _record_id(random[:32]), _record_id(random[32:])
         common = (
             f"WARC-Target-URI: {exchange.url}\r\nWARC-Date: {utc_date(exchange.started)}\r\n"
             f"WARC-IP-Address: {exchange.ip}\r\n"
         )
         if exchange.protocol == "h2":
             common += "WARC-Protocol: h2\r\n"
-        return self._request(exchange, common, response_id), self._response(exchange, common, response_id)
+        return self._request(exchange, common, request_id, response_id), self._response(exchange, common, response_id)
 
-    def _request(self, exchange: Exchange, common: str, response_id: str) -> bytes:
+    def _request(self, exchange: Exchange, common: str, request_id: str, response_id: str) -> bytes:
         fields = (
-            f"WARC/1.1\r\nWARC-Type: request\r\nWARC-Record-ID: {_record_id()}\r\n{common}"
+            f"WARC/1.1\r\nWARC-Type: request\r\nWARC-Record-ID: {request_id}\r\n{common}"
             f"WARC-Concurrent-To: {response_id}\r\nWARC-Block-Digest: {_digest(exchange.request)}\r\n"
             f"Content-Type: application/http; msgtype=request\r\nContent-Length: {len(exchange.request)}\r\n\r\n"
         ).encode()
-        return self._record(fields, exchange.request)
+        return self._record(fields, exchange.request, level=_REQUEST_LEVEL)
 
     def _response(self, exchange: Exchange, common: str, response_id: str) -> bytes:
         head = _head(exchange)
@@ -87,11 +93,11 @@ class WarcFormat:
         ).encode()
         return self._record(fields, head, body)
 
-    def _record(self, *parts: bytes) -> bytes:
+    def _record(self, *parts: bytes, level: int = _LEVEL) -> bytes:
         record = b"".join((*parts, b"\r\n\r\n"))
         if not self._compressed:
             return record
-        packed: bytes = igzip_lib.compress(record, _LEVEL, igzip_lib.COMP_GZIP)
+        packed: bytes = igzip_lib.compress(record, level, igzip_lib.COMP_GZIP)
         return packed
 
 
@@ -99,26 +105,25 @@ def _head(exchange: Exchange) -> bytes:
     """The response's head, so that it fits the stored body: status line, header lines, blank line."""
     version = "HTTP/1.0" if exchange.protocol == "http/1.0" else "HTTP/1.1"
     status_line = f"{version} {exchange.status} {exchange.reason}\r\n".encode("latin-1", "replace")
-    lines = exchange.head
-    lowered = b"\n" + b"".join(lines).lower()
+    head = exchange.head
+    lowered = b"\n" + head.lower()
     fits = b"\ncontent-length: %d\r" % len(exchange.body) in lowered or b"\ncontent-length:" not in lowered
-    if (b"\ntransfer-encoding:" in lowered or not fits) and exchange.status not in _BODILESS:
-        lines = _fitted(lines, len(exchange.body))
-    return b"".join((status_line, *lines, b"\r\n"))
+    if (not fits or b"\ntransfer-encoding:" in lowered) and exchange.status not in _BODILESS:
+        head = _fitted(head, len(exchange.body))
+    return b"%s%s\r\n" % (status_line, head)
 
 
-def _fitted(lines: list[bytes], size: int) -> list[bytes]:
+def _fitted(head: bytes, size: int) -> bytes:
     """Rename the headers that no longer describe the body, and add the Content-Length that does."""
     fitted = []
-    for line in lines:
+    for line in head.split(b"\n"):
         name = line.partition(b":")[0].strip().lower()
         fitted.append(b"X-Orig-" + line if name in _PAYLOAD_CODINGS else line)
-    return [*fitted, b"Content-Length: %d\r\n" % size]
+    return b"%sContent-Length: %d\r\n" % (b"\n".join(fitted), size)
 
 
-def _record_id() -> str:
-    random = os.urandom(16).hex()
-    # Version 4, variant 1: what uuid.uuid4() makes, in a fifth of the time.
+def _record_id(random: str) -> str:
+    """What uuid.uuid4() makes (version 4, variant 1), in a fifth of the time, of 16 random bytes in hex digits."""
     return f"<urn:uuid:{random[:8]}-{random[8:12]}-4{random[13:16]}-a{random[17:20]}-{random[20:]}>"
 
 
@@ -126,7 +131,20 @@ def _digest(*parts: bytes) -> str:
     total = hashlib.sha1(usedforsecurity=False)
     for part in parts:
         total.update(part)
-    return "sha1:" + b32encode(total.digest()).decode()
+    return "sha1:" + base32(total.digest())
+
+
+def base32(digest: bytes) -> str:
+    """Write 20 bytes as b32encode() does, in half the time: ten bits at a time, without a loop."""
+    tops_and_tails = _FORTY_BITS(digest)
+    first, second = tops_and_tails[0] << 8 | tops_and_tails[1], tops_and_tails[2] << 8 | tops_and_tails[3]
+    third, fourth = tops_and_tails[4] << 8 | tops_and_tails[5], tops_and_tails[6] << 8 | tops_and_tails[7]
+    return (
+        f"{_TEN[first >> 30]}{_TEN[first >> 20 & 1023]}{_TEN[first >> 10 & 1023]}{_TEN[first & 1023]}"
+        f"{_TEN[second >> 30]}{_TEN[second >> 20 & 1023]}{_TEN[second >> 10 & 1023]}{_TEN[second & 1023]}"
+        f"{_TEN[third >> 30]}{_TEN[third >> 20 & 1023]}{_TEN[third >> 10 & 1023]}{_TEN[third & 1023]}"
+        f"{_TEN[fourth >> 30]}{_TEN[fourth >> 20 & 1023]}{_TEN[fourth >> 10 & 1023]}{_TEN[fourth & 1023]}"
+    )
 
 
 def _one_line(text: str) -> str:

@@ -4,11 +4,14 @@ import time
 from email.utils import formatdate
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sheaf.batch import Item
 from sheaf.errors import TaskError
 from sheaf.formats import Exchange
 from sheaf.tasks import resolve
+from sheaf.tasks.load import head
 from sheaf.tasks.load.errors import Connect, HttpStatus, LoadError, Timeout
 from sheaf.tasks.load.failure import curl_failure, retry_after_s, status_failure, wait_s
 from sheaf.tasks.load.memory import FREE_BYTES, MemoryLimit
@@ -98,7 +101,7 @@ def test_a_libcurl_code_becomes_an_error(code: int, message: str, error: str, re
 
 def test_a_status_says_where_it_came_from() -> None:
     """The message holds the status, its usual reason if the server gave none, and both ends of a redirect."""
-    answer = Exchange("http://b/", b"", "h2", 503, "", [b"retry-after: 3\r\n"], b"", "", 0.0, 0.0)
+    answer = Exchange("http://b/", b"", "h2", 503, "", b"retry-after: 3\r\n", b"", "", 0.0, 0.0)
     failure = status_failure(answer, "http://a/")
     assert str(failure) == "503 Service Unavailable: http://b/, after redirects from http://a/"
     assert (failure.retry, failure.retry_after_s) == (True, 3)
@@ -128,7 +131,7 @@ def test_a_retried_visit_starts_at_the_beginning() -> None:
     """The second attempt forgets where the first one's redirects led."""
     visit = Visit.of(Item(0, "http://example.org/#x"))
     visit.begin_attempt(1.0)
-    moved = Exchange("http://example.org/", b"", "h2", 302, "", [b"location: /b\r\n"], b"x" * 100_000, "", 0.0, 0.0)
+    moved = Exchange("http://example.org/", b"", "h2", 302, "", b"location: /b\r\n", b"x" * 100_000, "", 0.0, 0.0)
     assert visit.add(moved, max_redirects=5)
     assert (visit.url, len(moved.body), moved.truncated) == ("http://example.org/b", 64 << 10, "length")
     visit.begin_attempt(2.0)
@@ -141,3 +144,24 @@ def test_the_longest_time_of_a_url_covers_all_its_attempts() -> None:
 
     assert options.longest_s > 3 * 10 + 2 * 60
     assert LoadOptions(attempts=4, deadline_s=10).longest_s > options.longest_s
+
+
+_PLAIN = (b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 103 Early\r\n", b"A: b\r\n", b"C: HTTP/1.1\r\n", b"Content-Length: 5\n")
+_ODD = (b" folded\r\n", b"\ttoo\r\n", b"\r\n", b"\n", b": \r\n", b"D:\r\r\n")
+LINES = st.lists(st.sampled_from(_PLAIN) | st.sampled_from(_ODD), max_size=8)
+
+
+@given(LINES, st.booleans())
+def test_a_usual_head_is_taken_whole_and_any_other_line_by_line(lines: list[bytes], usual: bool) -> None:
+    """Both ways find the same head: interim responses, trailers, folded lines and odd line ends included."""
+    if usual:
+        lines = [b"HTTP/1.1 200 OK\r\n", *(line for line in lines if line[:1].isalpha()), b"\r\n"]
+    slowly = head._last_head(lines)
+    assert head.final_head(lines) == ((slowly[0], b"".join(slowly[1:])) if slowly else None)
+
+
+def test_a_status_line_is_read() -> None:
+    """Protocol, number and reason; HTTP/2 gives no reason."""
+    assert head.status_of(b"HTTP/1.1 404 Not  Found\r\n") == ("http/1.1", 404, "Not  Found")
+    assert head.status_of(b"HTTP/2 200 \r\n") == ("h2", 200, "")
+    assert head.status_of(b"HTTP/1.0 200\r\n") == ("http/1.0", 200, "")

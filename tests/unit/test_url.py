@@ -1,9 +1,11 @@
 """Which lines are URLs, what they become, and what is said about the others."""
 
+import ada_url
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sheaf.tasks.load import url
 from sheaf.tasks.load.errors import InvalidUrl
 from sheaf.tasks.load.url import check_url, join_url, split_url
 
@@ -92,6 +94,65 @@ def test_any_text_is_a_url_or_is_refused(text: str) -> None:
         assert normal.isascii()
         assert "#" not in normal
         assert all(split_url(normal))
+
+
+#: Pieces that meet each other in every order: what normal forms are made of, and what must not pass for one.
+PIECES = (
+    *(
+        "http://",
+        "https://",
+        "a",
+        "b-c",
+        "-x",
+        "xn--fa",
+        "xn--fa-hia.de",
+        "example.org",
+        "A",
+        "\u00e9",
+        "\u0660",
+        "[",
+        "]",
+    ),
+    *(
+        "127.0.0.1",
+        "0177.1",
+        "256.1.1.1",
+        "1.2.3",
+        "0x7f",
+        "09",
+        "1e1",
+        "a.0",
+        "a.1.b",
+        ".",
+        "..",
+        ".a",
+        "a.",
+        "\\",
+        "\t",
+    ),
+    *(":80", ":443", ":8080", ":08", ":65535", ":65536", ":59999", "/", "//", "./", "../", "%2e", "%zz", "u:p@", "@"),
+    *("?", "#", "=", "&", "+", "~", "_", "-", "'", ";", ",", "*"),
+)
+
+
+@given(
+    st.lists(st.sampled_from(PIECES), max_size=9).map("".join),
+    st.sampled_from(["", "http://", "http://a/", "https://a.b:8080/c?"]),
+)
+def test_a_url_known_as_normal_at_a_glance_is_what_the_parser_makes_of_it(text: str, head: str) -> None:
+    """The short cut takes no URL that the parser would change or refuse."""
+    if url._is_normal(head + text):
+        assert ada_url.normalize_url(head + text) == head + text
+        assert "@" not in split_url(head + text)[0]
+        assert "#" not in text
+
+
+@pytest.mark.parametrize(
+    "text", ["http://a/", "https://www.example.org/b/c.html?d=e%20&f", "http://127.0.0.1:8000/page/1"]
+)
+def test_usual_urls_take_the_short_cut(text: str) -> None:
+    """Otherwise it would be of no use."""
+    assert url._is_normal(text)
 
 
 def test_a_redirect_is_followed_as_a_browser_does() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import ipaddress
 import re
 from collections.abc import Mapping
@@ -73,9 +74,12 @@ class LoadOptions:
 
     def accepts(self, status: int) -> bool:
         """Whether an answer of that status is a page."""
-        return self.accept == "any" or any(
-            wanted in (str(status), f"{status // 100}xx") for wanted in self.accept.split(",")
-        )
+        return _accepts(self.accept, status)
+
+
+@functools.lru_cache(maxsize=1024)
+def _accepts(accept: str, status: int) -> bool:
+    return accept == "any" or any(wanted in (str(status), f"{status // 100}xx") for wanted in accept.split(","))
 
 
 def _convert(name: str, value: Any, kind: type) -> Any:

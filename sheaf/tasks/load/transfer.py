@@ -11,6 +11,7 @@ import pycurl
 
 from sheaf.formats import Exchange
 from sheaf.tasks.load.address import AddressGate
+from sheaf.tasks.load.head import final_head, status_of
 from sheaf.tasks.load.memory import FREE_BYTES, MemoryLimit
 from sheaf.tasks.load.options import LoadOptions
 from sheaf.tasks.load.url import split_url
@@ -20,7 +21,6 @@ _BUFFER_BYTES = 64 << 10
 #: What a write callback returns to end the transfer.
 _STOP = -1
 _PAUSE: int = pycurl.WRITEFUNC_PAUSE
-_PROTOCOLS = {b"HTTP/1.0": "http/1.0", b"HTTP/1.1": "http/1.1", b"HTTP/2": "h2"}
 #: What libcurl can decode. Where bodies are kept as received, gzip alone: every reader of an archive knows it.
 _DECODED = "gzip, deflate, br" if pycurl.version_info()[4] & pycurl.VERSION_BROTLI else "gzip, deflate"
 _KEPT = "gzip"
@@ -70,19 +70,17 @@ class Transfer:
 
     def exchange(self) -> Exchange | None:
         """Return what came back, or None if it is no HTTP response at all."""
-        head = _last_head(self._lines)
+        head = final_head(self._lines)
         if head is None:
             return None
-        version, _, rest = head[0].partition(b" ")
-        status, _, reason = rest.strip().partition(b" ")
-        authority, target = split_url(self._url)
+        protocol, status, reason = status_of(head[0])
         return Exchange(
             url=self._url,
-            request=f"GET {target} HTTP/1.1\r\nHost: {authority}{self._request_tail}".encode("ascii"),
-            protocol=_PROTOCOLS.get(version, "http/1.1"),
-            status=int(status),
-            reason=reason.decode("latin-1"),
-            head=head[1:],
+            request=b"" if self._decodes else self._request(),
+            protocol=protocol,
+            status=status,
+            reason=reason,
+            head=head[1],
             body=b"".join(self._chunks),
             ip=self.easy.getinfo(pycurl.PRIMARY_IP),
             started=self._started,
@@ -90,6 +88,10 @@ class Transfer:
             decoded=self._decodes,
             truncated="length" if self.too_large else None,
         )
+
+    def _request(self) -> bytes:
+        authority, target = split_url(self._url)
+        return f"GET {target} HTTP/1.1\r\nHost: {authority}{self._request_tail}".encode("ascii")
 
     def resume(self) -> None:
         """Go on after a pause, if there is room by now."""
@@ -99,7 +101,7 @@ class Transfer:
     def release(self) -> bool:
         """Let go of the body and of the memory it was granted. Returns whether that made room for others."""
         self._chunks.clear()
-        return self._memory.release(self)
+        return self._granted_bytes > FREE_BYTES and self._memory.release(self)
 
     def _prepare(self, headers: list[str]) -> None:
         options = self._options
@@ -168,31 +170,3 @@ class _Loan:
 
     def __del__(self) -> None:
         self._opened.close()
-
-
-def _last_head(lines: list[bytes]) -> list[bytes] | None:
-    """Pick the final response's head: interim responses (1xx) stand before it, trailers after its blank line."""
-    start = None
-    for number, line in enumerate(lines):
-        if line.startswith(b"HTTP/"):
-            start = number
-    if start is None:
-        return None
-    head = lines[start:]
-    for number, line in enumerate(head):
-        if line in (b"\r\n", b"\n"):
-            return _unfolded(head[:number])
-    return _unfolded(head)
-
-
-def _unfolded(head: list[bytes]) -> list[bytes]:
-    """Join the lines of a header that was folded over several."""
-    if not any(line[:1] in b" \t" for line in head):
-        return head
-    unfolded: list[bytes] = []
-    for line in head:
-        if line[:1] in b" \t" and unfolded:
-            unfolded[-1] = unfolded[-1].rstrip() + b" " + line.lstrip()
-        else:
-            unfolded.append(line)
-    return unfolded

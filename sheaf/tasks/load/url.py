@@ -13,6 +13,15 @@ _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*):(?!\d+(?:[/?#]|$))")
 #: What people and programs put around a URL.
 _WRAPPING = "[](){}<>\"'`,;\u201c\u201d\u2018\u2019\u00ab\u00bb \t"
 _HREF = ("href",)
+_OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+#: Most URLs are in normal form already. This knows a part of those in a third of the parser's time: a plain host or
+#: IPv4 address, no default port, no segment that begins with a dot, nothing that would have to be encoded.
+_is_normal = re.compile(
+    rf"https?://(?:(?![^/]*xn--)(?:[a-z0-9-]+\.)*[a-z][a-z0-9-]*|{_OCTET}(?:\.{_OCTET}){{3}})"
+    r"(?::(?!(?:80|443)/)[1-9]\d{0,3}|:[1-5]\d{4})?"
+    r"/(?:[\w~-][\w.~-]*/)*(?:[\w~-][\w.~-]*)?(?:\?[\w.~=&+,:;@/%-]*)?",
+    re.ASCII,
+).fullmatch
 #: How much of a bad URL a message shows.
 _SHOWN = 200
 
@@ -24,6 +33,8 @@ def check_url(text: str, default_scheme: str | None = None) -> str:
     user name or password is refused, since URLs are written into the output, the index and messages.
     """
     text = text.strip()
+    if _is_normal(text):
+        return text
     try:
         href = ada_url.parse_url(text, _HREF)["href"]
     except ValueError:
@@ -53,9 +64,8 @@ def join_url(base: str, location: str) -> str:
 
 def split_url(href: str) -> tuple[str, str]:
     """Split a normal form into authority (host, and port if it is not the scheme's own) and request target."""
-    start = href.index("//") + 2
-    end = href.index("/", start)
-    return href[start:end], href[end:]
+    _, _, authority, target = href.split("/", 3)
+    return authority, "/" + target
 
 
 def _has_credentials(href: str) -> bool:
