@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from sheaf.errors import UsageError
@@ -34,7 +36,55 @@ class Failed(NamedTuple):
     attempts: int
 
 
+class Bundle(NamedTuple):
+    """Many items that succeeded, in few objects: their records one after the other, in the order of `indexes`.
+
+    `records` may lie in memory that is shared with the process that made it; it is valid for as long as the bundle is
+    kept, or whatever else holds its `loan`.
+    """
+
+    indexes: Sequence[int]
+    #: Bytes of each record.
+    lengths: Sequence[int]
+    records: bytes | memoryview
+    #: Gives the shared memory back when nobody has it any more; None: the records are a copy of our own.
+    loan: object = None
+
+    def split(self) -> list[Done]:
+        """The same as single results, each with a record of its own."""
+        ends = itertools.accumulate(self.lengths)
+        return [
+            Done(index, bytes(self.records[end - length : end]))
+            for index, length, end in zip(self.indexes, self.lengths, ends, strict=True)
+        ]
+
+
+#: What became of one item.
 Result = Done | Failed
+#: What became of one item or of several.
+Results = Sequence[Done | Failed | Bundle]
+
+
+def settled_count(results: Results) -> int:
+    """How many items these are."""
+    return sum(len(result.indexes) if isinstance(result, Bundle) else 1 for result in results)
+
+
+def record_bytes(results: Results) -> int:
+    """How many bytes their records have."""
+    return sum(
+        len(result.records) if isinstance(result, Bundle) else len(result.record) if isinstance(result, Done) else 0
+        for result in results
+    )
+
+
+def single_results(results: Results) -> Iterator[Result]:
+    """Every item's own result, bundles taken apart."""
+    for result in results:
+        if isinstance(result, Bundle):
+            yield from result.split()
+        else:
+            yield result
 
 
 class Batch(NamedTuple):

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Mapping
-from operator import itemgetter
 from typing import NamedTuple
 
 from isal import isal_zlib
 
 from sheaf.batch import Failed
-from sheaf.ranges import Range, pack, pack_ranges, to_masks, to_ranges, unpack, unpack_ranges
-from sheaf.settle import Part, RunRow
+from sheaf.ranges import pack, pack_ranges, to_masks, unpack, unpack_ranges
+from sheaf.settle import Part, Records, RunRow
 
 #: Characters of a failure's message that are kept.
 _MESSAGE_LIMIT = 10_000
-
-_index_of = itemgetter(0)
-_record_of = itemgetter(1)
 
 
 class Stamp(NamedTuple):
@@ -43,26 +38,21 @@ def _worker_id(connection: sqlite3.Connection, worker: str) -> int:
 
 def write_header(connection: sqlite3.Connection, header: bytes, stamp: Stamp) -> None:
     """Note that the output begins with these bytes, which are no item's."""
-    _insert_commit(connection, None, [], [], 0, [header], stamp)
+    _insert_commit(connection, None, Records(pieces=[header]), 0, stamp)
 
 
 def write(connection: sqlite3.Connection, part: Part, offset: int, stamp: Stamp) -> None:
     """Note that these items are settled, their records at `offset`."""
     run = part.run
     commit = None
-    done_batches: Mapping[int, int] = {}
-    if part.done:
-        indexes = list(map(_index_of, part.done))
-        ranges = to_ranges(indexes)
-        done_batches = to_masks(ranges, run.batch_size) if part.failed else part.masks
-        lengths = list(map(len, map(_record_of, part.done)))
-        commit = _insert_commit(connection, run.id, ranges, lengths, offset, part.pieces, stamp)
+    if part.done.lengths:
+        commit = _insert_commit(connection, run.id, part.done, offset, stamp)
     _insert_failures(connection, run, part.failed, stamp.at)
-    _write_batches(connection, part, commit, done_batches)
+    _write_batches(connection, part, commit)
     connection.execute(
         "UPDATE runs SET done = done + ?, failed = failed + ?, bytes = bytes + ?, complete_below = ?, last_commit = ? "
         "WHERE id = ?",
-        (len(part.done), len(part.failed), part.length, _complete_below(connection, part), stamp.at, run.id),
+        (len(part.done.lengths), len(part.failed), part.length, _complete_below(connection, part), stamp.at, run.id),
     )
     connection.execute(
         "INSERT INTO shares (run, worker, items, bytes, commits) VALUES (?, ?, ?, ?, 1) ON CONFLICT (run, worker) "
@@ -74,28 +64,27 @@ def write(connection: sqlite3.Connection, part: Part, offset: int, stamp: Stamp)
 def _insert_commit(
     connection: sqlite3.Connection,
     run: int | None,
-    ranges: list[Range],
-    lengths: list[int],
+    records: Records,
     offset: int,
-    pieces: list[bytes],
     stamp: Stamp,
 ) -> int:
     checksum = 0
-    for piece in pieces:
+    for piece in records.pieces:
         checksum = isal_zlib.crc32(piece, checksum)
+    ranges = records.ranges
     low, high = (ranges[0][0], ranges[-1][1] - 1) if ranges else (None, None)
     cursor = connection.execute(
         "INSERT INTO commits (run, items, low, high, ranges, lengths, offset, length, checksum, worker, token, at) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             run,
-            len(lengths),
+            len(records.lengths),
             low,
             high,
             pack_ranges(ranges),
-            pack(lengths),
+            pack(records.lengths),
             offset,
-            sum(map(len, pieces)),
+            sum(map(len, records.pieces)),
             checksum,
             *stamp,
         ),
@@ -120,9 +109,7 @@ def _plain(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def _write_batches(
-    connection: sqlite3.Connection, part: Part, commit: int | None, done_batches: Mapping[int, int]
-) -> None:
+def _write_batches(connection: sqlite3.Connection, part: Part, commit: int | None) -> None:
     rows = []
     alone = pack([commit]) if commit is not None else b""
     for number, mask in part.masks.items():
@@ -131,7 +118,7 @@ def _write_batches(
         settled = before.settled | mask
         left = count - settled.bit_count()
         commits = before.commits
-        if commit is not None and number in done_batches:
+        if commit is not None and number in part.done_masks:
             commits = pack([*unpack(commits), commit]) if commits else alone
         bitmap = settled.to_bytes((count + 7) // 8, "little") if left else None
         rows.append((part.run.id, number, left, bitmap, commits))

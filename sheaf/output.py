@@ -15,20 +15,21 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from sheaf import disk_errors, entries, lookup
-from sheaf.batch import Batch, Result
+from sheaf.batch import Batch, Results
 from sheaf.errors import IndexForeign, OutputPathError
 from sheaf.index import Index
 from sheaf.intent import START_BYTES, Intent
 from sheaf.lookup import Failure, Progress, WorkerShare
+from sheaf.ranges import Range
 from sheaf.run import sync_folder
 from sheaf.schema import read_state
-from sheaf.settle import Part, gather, plan
+from sheaf.settle import Buffer, Part, gather, plan
 from sheaf.turn import Turn, Turnstile
 
 __all__ = ["Failure", "Output", "Progress", "Receipt", "WorkerShare"]
@@ -38,8 +39,8 @@ __all__ = ["Failure", "Output", "Progress", "Receipt", "WorkerShare"]
 class Receipt:
     """What a commit did. Everything handed over is settled when it is returned, by this commit or before it."""
 
-    #: Per run the items that this commit put into the output, and those that it noted as failed.
-    committed: dict[str, list[int]] = field(default_factory=dict)
+    #: Per run the items that this commit put into the output (as ranges), and those that it noted as failed.
+    committed: dict[str, list[Range]] = field(default_factory=dict)
     failed: dict[str, list[int]] = field(default_factory=dict)
     #: Results that were dropped because their items were settled already.
     duplicates: int = 0
@@ -117,7 +118,7 @@ class Output:
                 f"has {items} in batches of {batch_size}; does one of them come from another data folder?"
             )
 
-    def commit(self, groups: Mapping[str, Sequence[Result]], *, worker: str, token: int) -> Receipt:
+    def commit(self, groups: Mapping[str, Results], *, worker: str, token: int) -> Receipt:
         """Settle these results, by run: all of them, durably and together, or none. Items settled before are dropped.
 
         Raises OutputUnwritable and FenceTimeout, after which the same call may be tried again, and the kinds of
@@ -133,7 +134,7 @@ class Output:
                 self._index.commit()
                 self._steps("commit")
         return Receipt(
-            committed={part.run.run: [result.index for result in part.done] for part in parts},
+            committed={part.run.run: part.done.ranges for part in parts},
             failed={part.run.run: [result.index for result in part.failed] for part in parts},
             duplicates=sum(part.duplicates for part in parts),
             length=length,
@@ -144,7 +145,9 @@ class Output:
         """Append the records, and write the rows that say so; all but the COMMIT. Returns the new L."""
         offset = turn.state.length
         header = turn.state.header if offset == 0 else b""
-        pieces = [header] * bool(header) + [piece for part in parts for piece in part.pieces]
+        pieces: list[Buffer] = [piece for part in parts for piece in part.done.pieces]
+        if header:
+            pieces.insert(0, header)
         length = offset + len(header) + sum(part.length for part in parts)
         if pieces:
             start = b"".join(piece[:START_BYTES] for piece in pieces[:2])[:START_BYTES]

@@ -6,16 +6,17 @@ item is done by single calls over a whole list.
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
+from operator import itemgetter, lt
 from typing import NamedTuple
 
-from sheaf.batch import Done, Failed, Result
+from sheaf.batch import Bundle, Done, Failed, Result, Results, single_results
 from sheaf.errors import IndexForeign
-from sheaf.ranges import to_masks, to_ranges
+from sheaf.ranges import Range, place_of, to_masks, to_ranges
 
 #: Records shorter than this on average are joined before they are written: copying is cheaper than a buffer each.
 _JOIN_BELOW = 4096
@@ -23,6 +24,7 @@ _JOIN_BELOW = 4096
 _JOIN_COUNT = 4096
 _index_of = itemgetter(0)
 _record_of = itemgetter(1)
+Buffer = bytes | memoryview
 
 
 class RunRow(NamedTuple):
@@ -48,11 +50,25 @@ class BatchRow(NamedTuple):
 
 
 @dataclass(slots=True)
+class Records:
+    """Records in the order of their items; the buffers hold them one after the other."""
+
+    ranges: list[Range] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    pieces: list[Buffer] = field(default_factory=list)
+
+    @property
+    def indexes(self) -> list[int]:
+        return [index for first, end in self.ranges for index in range(first, end)]
+
+
+@dataclass(slots=True)
 class Group:
     """One run's results as they were handed over: sorted by index, each index once, the first one of it."""
 
     run: str
-    results: list[Result]
+    done: Records
+    failed: list[Failed]
     duplicates: int
 
 
@@ -61,20 +77,20 @@ class Part:
     """What one run contributes to a commit."""
 
     run: RunRow
-    done: list[Done]
+    done: Records
     failed: list[Failed]
     #: Results dropped because their items were settled before.
     duplicates: int
-    #: The touched batches as they are before the commit, and the bits that it sets in each.
+    #: The touched batches as they are before the commit, and the bits that it sets in each: by records, and in all.
     batches: dict[int, BatchRow]
+    done_masks: dict[int, int]
     masks: dict[int, int]
-    #: The records in few buffers.
-    pieces: list[bytes] = field(default_factory=list)
+    #: Bytes of the records.
     length: int = 0
 
     @property
     def settled(self) -> int:
-        return len(self.done) + len(self.failed)
+        return len(self.done.lengths) + len(self.failed)
 
     @property
     def finishes(self) -> bool:
@@ -82,17 +98,66 @@ class Part:
         return self.run.done + self.run.failed + self.settled == self.run.items
 
 
-def gather(run: str, results: Sequence[Result]) -> Group:
+def gather(run: str, results: Results) -> Group:
     """Sort a run's results by index; of several for one item keep the first."""
-    ordered = sorted(results, key=_index_of)
-    indexes = set(map(_index_of, ordered))
-    duplicates = len(ordered) - len(indexes)
-    if duplicates:
-        first: dict[int, Result] = {}
-        for result in ordered:
-            first.setdefault(result[0], result)
-        ordered = list(first.values())
-    return Group(run, ordered, duplicates)
+    bundles = [result for result in results if isinstance(result, Bundle)]
+    failed = [result for result in results if isinstance(result, Failed)]
+    if len(bundles) + len(failed) == len(results):
+        records = _in_order(bundles)
+        if records is not None and _distinct(records, failed):
+            return Group(run, records, sorted(failed, key=_index_of), 0)
+    return _gather_singly(run, results)
+
+
+def _in_order(bundles: list[Bundle]) -> Records | None:
+    """Put bundles one behind the other; None unless each is ascending and none reaches into another's indexes."""
+    records = Records()
+    end = -1
+    for bundle in sorted((bundle for bundle in bundles if bundle.indexes), key=lambda bundle: bundle.indexes[0]):
+        indexes = bundle.indexes
+        if indexes[0] < end or not (isinstance(indexes, range) or all(map(lt, indexes, indexes[1:]))):
+            return None
+        end = indexes[-1] + 1
+        records.ranges += [(indexes[0], end)] if isinstance(indexes, range) else to_ranges(indexes)
+        records.lengths += bundle.lengths
+        if len(bundle.records):
+            records.pieces.append(bundle.records)
+    records.ranges = _joined(records.ranges)
+    return records
+
+
+def _joined(ranges: Iterable[Range]) -> list[Range]:
+    """The same indexes in as few ranges as possible."""
+    joined: list[Range] = []
+    for first, end in ranges:
+        if joined and joined[-1][1] == first:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((first, end))
+    return joined
+
+
+def _distinct(records: Records, failed: list[Failed]) -> bool:
+    indexes = {failure.index for failure in failed}
+    return len(indexes) == len(failed) and all(place_of(records.ranges, index) is None for index in indexes)
+
+
+def _gather_singly(run: str, results: Results) -> Group:
+    """The same, item by item, for whatever order and repetition they come in."""
+    ordered = sorted(single_results(results), key=_index_of)
+    first: dict[int, Result] = {}
+    for result in ordered:
+        first.setdefault(result[0], result)
+    done = [result for result in first.values() if isinstance(result, Done)]
+    failed = [result for result in first.values() if isinstance(result, Failed)]
+    return Group(run, _records_of(done), failed, len(ordered) - len(first))
+
+
+def _records_of(done: Sequence[tuple[int, Buffer]]) -> Records:
+    """`done`: index and record of each item, ascending."""
+    records = list(map(_record_of, done))
+    lengths = list(map(len, records))
+    return Records(to_ranges(list(map(_index_of, done))), lengths, _join(records, sum(lengths)))
 
 
 def find_run(connection: sqlite3.Connection, run: str) -> RunRow:
@@ -111,53 +176,65 @@ def find_run(connection: sqlite3.Connection, run: str) -> RunRow:
 def plan(connection: sqlite3.Connection, group: Group) -> Part:
     """Drop what is settled already, under the fence, and prepare the rest. Changes nothing."""
     run = find_run(connection, group.run)
-    results = group.results
-    if results and not 0 <= results[0][0] <= results[-1][0] < run.items:
-        raise ValueError(
-            f"results for items {results[0][0]} to {results[-1][0]}, but run {run.run} has {run.items} items"
-        )
-    masks = _masks_of(results, run)
-    batches = _read_batches(connection, run, masks)
-    taken = {number: mask & batches[number].settled for number, mask in masks.items()}
-    if any(taken.values()):
-        size = run.batch_size
-        results = [result for result in results if not taken[result[0] // size] >> result[0] % size & 1]
-        masks = _masks_of(results, run)
-    done, failed = _split(results)
-    part = Part(run, done, failed, group.duplicates + len(group.results) - len(results), batches, masks)
-    records = list(map(_record_of, done))
-    part.length = sum(map(len, records))
-    part.pieces = _join(records, part.length)
-    return part
+    done, failed = group.done, group.failed
+    _check_indexes(run, done, failed)
+    done_masks, failed_masks = _masks_of(run, done, failed)
+    batches = _read_batches(connection, run, {*done_masks, *failed_masks})
+    taken = {number: row.settled for number, row in batches.items()}
+    handed = len(done.lengths) + len(failed)
+    if any(taken[number] & mask for masks in (done_masks, failed_masks) for number, mask in masks.items()):
+        done, failed = _without(run, taken, done, failed)
+        done_masks, failed_masks = _masks_of(run, done, failed)
+    masks = {
+        number: done_masks.get(number, 0) | failed_masks.get(number, 0) for number in {**done_masks, **failed_masks}
+    }
+    dropped = handed - len(done.lengths) - len(failed)
+    return Part(run, done, failed, group.duplicates + dropped, batches, done_masks, masks, sum(done.lengths))
 
 
-def _masks_of(results: list[Result], run: RunRow) -> dict[int, int]:
-    return to_masks(to_ranges(list(map(_index_of, results))), run.batch_size)
+def _check_indexes(run: RunRow, done: Records, failed: list[Failed]) -> None:
+    edges = [edge for first, end in done.ranges for edge in (first, end - 1)] + [failure.index for failure in failed]
+    if edges and not 0 <= min(edges) <= max(edges) < run.items:
+        raise ValueError(f"results for items {min(edges)} to {max(edges)}, but run {run.run} has {run.items} items")
 
 
-def _read_batches(connection: sqlite3.Connection, run: RunRow, numbers: Mapping[int, int]) -> dict[int, BatchRow]:
+def _masks_of(run: RunRow, done: Records, failed: list[Failed]) -> tuple[dict[int, int], dict[int, int]]:
+    failed_ranges = to_ranges(list(map(_index_of, failed)))
+    return to_masks(done.ranges, run.batch_size), to_masks(failed_ranges, run.batch_size)
+
+
+def _without(
+    run: RunRow, taken: Mapping[int, int], done: Records, failed: list[Failed]
+) -> tuple[Records, list[Failed]]:
+    """Leave out the items whose bits are set."""
+
+    def is_open(index: int) -> bool:
+        number, offset = divmod(index, run.batch_size)
+        return not taken[number] >> offset & 1
+
+    whole = memoryview(b"".join(done.pieces))
+    ends = itertools.accumulate(done.lengths)
+    kept = [
+        (index, whole[end - length : end])
+        for index, length, end in zip(done.indexes, done.lengths, ends, strict=True)
+        if is_open(index)
+    ]
+    return _records_of(kept), [failure for failure in failed if is_open(failure.index)]
+
+
+def _read_batches(connection: sqlite3.Connection, run: RunRow, numbers: Iterable[int]) -> dict[int, BatchRow]:
+    batches = dict.fromkeys(numbers, BatchRow(0, b""))
     rows = connection.execute(
         "SELECT number, settled, commits FROM batches WHERE run = ? AND number IN (SELECT value FROM json_each(?))",
-        (run.id, json.dumps(list(numbers))),
+        (run.id, json.dumps(list(batches))),
     )
-    batches = dict.fromkeys(numbers, BatchRow(0, b""))
     for number, settled, commits in rows:
         full = (1 << run.batch_items(number)) - 1
         batches[number] = BatchRow(full if settled is None else int.from_bytes(settled, "little"), commits)
     return batches
 
 
-def _split(results: list[Result]) -> tuple[list[Done], list[Failed]]:
-    kinds = set(map(type, results))
-    if kinds <= {Done}:
-        return results, []  # type: ignore[return-value]  # all of them are Done, seen without a look at each
-    return (
-        [result for result in results if isinstance(result, Done)],
-        [result for result in results if isinstance(result, Failed)],
-    )
-
-
-def _join(records: list[bytes], length: int) -> list[bytes]:
+def _join(records: Sequence[Buffer], length: int) -> list[Buffer]:
     if length >= _JOIN_BELOW * len(records):
         return [record for record in records if record]
     joined = (b"".join(records[start : start + _JOIN_COUNT]) for start in range(0, len(records), _JOIN_COUNT))

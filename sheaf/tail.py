@@ -142,7 +142,7 @@ class OutputFile:
                 os.ftruncate(target, before)
             raise
 
-    def append(self, pieces: Sequence[bytes], step: Callable[[str], None]) -> None:
+    def append(self, pieces: Sequence[bytes | memoryview], step: Callable[[str], None]) -> None:
         """Write the pieces at L. After an error, or a crash, any part of them may stand there."""
         self._appending = sum(map(len, pieces))
         offset = self.length
@@ -158,14 +158,14 @@ class OutputFile:
     def sync(self) -> None:
         os.fdatasync(self._descriptor)
 
-    def edges_after(self, pieces: Sequence[bytes], state: State) -> tuple[int, int]:
+    def edges_after(self, pieces: Sequence[bytes | memoryview], state: State) -> tuple[int, int]:
         """Return the checksums of the file's head and tail as they are once these pieces are committed."""
         tail: list[bytes] = []
         missing = EDGE_BYTES
         for piece in reversed(pieces):
             if missing <= 0:
                 break
-            tail.insert(0, piece[-missing:])
+            tail.insert(0, bytes(piece[-missing:]))
             missing -= len(tail[0])
         joined = b"".join(tail)
         new_tail = (self._tail + joined)[-EDGE_BYTES:]
@@ -175,7 +175,7 @@ class OutputFile:
         for piece in pieces:
             if len(head) >= EDGE_BYTES:
                 break
-            head += piece[: EDGE_BYTES - len(head)]
+            head += bytes(piece[: EDGE_BYTES - len(head)])
         return int(isal_zlib.crc32(head)), int(isal_zlib.crc32(new_tail))
 
 
@@ -189,11 +189,11 @@ def checksum_of(source: BinaryIO, offset: int, length: int) -> tuple[int, int]:
     return checksum, left
 
 
-def _write_all(descriptor: int, pieces: Sequence[bytes], offset: int) -> int:
+def _write_all(descriptor: int, pieces: Sequence[bytes | memoryview], offset: int) -> int:
     """Write the pieces at that offset, all of them; return how many bytes that were."""
     total = sum(map(len, pieces))
     written = 0
-    rest: Sequence[bytes | memoryview] = pieces
+    rest = pieces
     while written < total:
         count = os.pwritev(descriptor, rest, offset + written)
         written += count

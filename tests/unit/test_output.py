@@ -31,7 +31,7 @@ def test_a_commit_appends_the_records_in_the_items_order_behind_the_header(outpu
     second = output.commit({RUN: done(0)}, worker="w", token=6)
 
     assert output.path.read_bytes() == b"HEADER\nrecord 1\nrecord 3\nrecord 0\n"
-    assert first.committed == {RUN: [1, 3]}
+    assert first.committed == {RUN: [(1, 2), (3, 4)]}
     assert second.length == output.path.stat().st_size
     output.commit({RUN: done(5)}, worker="late", token=2)
     assert output.highest_token() == 6
@@ -47,7 +47,7 @@ def test_an_item_is_settled_once_whoever_brings_it_again(output: Output) -> None
         token=1,
     )
 
-    assert (receipt.committed, receipt.failed, receipt.duplicates) == ({RUN: [5]}, {RUN: []}, 3)
+    assert (receipt.committed, receipt.failed, receipt.duplicates) == ({RUN: [(5, 6)]}, {RUN: []}, 3)
     assert output.path.read_bytes() == b"HEADER\nrecord 1\nfirst\n"
     assert [(failure.index, failure.error) for failure in output.failures(RUN)] == [(2, "Timeout")]
 
@@ -144,7 +144,7 @@ def test_a_result_of_no_item_of_the_run_commits_nothing(output: Output) -> None:
     with pytest.raises(ValueError, match="has 10 items"):
         output.commit({RUN: done(3, 10)}, worker="w", token=1)
 
-    assert output.commit({RUN: done(3)}, worker="w", token=1).committed == {RUN: [3]}
+    assert output.commit({RUN: done(3)}, worker="w", token=1).committed == {RUN: [(3, 4)]}
 
 
 def test_a_run_that_the_index_does_not_know_is_refused(output: Output) -> None:
