@@ -5,11 +5,11 @@ A task runs inside a pool child, so finding one imports no more than it needs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from sheaf.batch import Item, Result
+from sheaf.batch import Failed, Item, Result
 from sheaf.errors import TaskError
 from sheaf.formats import Format
 from sheaf.tasks.description import TaskDescription, describe
@@ -22,6 +22,12 @@ class Source(Protocol):
 
     def take(self, wait_s: float) -> Item | None:
         """Return the next item, or None if none comes within `wait_s` (0: do not wait)."""
+
+    def wait(self, wait_s: float) -> None:
+        """Wait until items have come, or nothing ever will, but no longer than `wait_s`."""
+
+    def do_all(self, step: Callable[[Item], bytes | Failed]) -> None:
+        """Apply `step` to every item that is here, one after the other; what it returns is the item's result."""
 
     @property
     def closed(self) -> bool:

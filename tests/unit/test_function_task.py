@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,9 +17,19 @@ from sheaf.tasks.faults import split
 class ListSource:
     def __init__(self, texts: list[str]) -> None:
         self._items = [Item(index, text) for index, text in enumerate(texts)]
+        self.results: list[Result] = []
 
     def take(self, wait_s: float) -> Item | None:
         return self._items.pop(0) if self._items else None
+
+    def wait(self, wait_s: float) -> None:
+        raise AssertionError("nothing to wait for")
+
+    def do_all(self, step: Callable[[Item], bytes | Failed]) -> None:
+        while self._items:
+            item = self._items.pop(0)
+            result = step(item)
+            self.results.append(Done(item.index, result) if isinstance(result, bytes) else result)
 
     @property
     def closed(self) -> bool:
@@ -38,7 +48,9 @@ def tasks_dir(tmp_path: Path) -> Iterator[Path]:
 
 def run(name: str, tasks_dir: Path, texts: list[str], **options: object) -> list[Result]:
     task = resolve(name, tasks_dir)
-    return [result for result in task.run(ListSource(texts), options, format_for("r.jsonl")) if result]
+    source = ListSource(texts)
+    given = [result for result in task.run(source, options, format_for("r.jsonl")) if result]
+    return source.results + given
 
 
 def values(results: list[Result]) -> list[object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sheaf.batch import Bundle, Done
 from sheaf.run import Manifest, Run
 from sheaf_worker.holdings import Held, Holdings
 
@@ -26,8 +27,12 @@ def holding(run: Run, *numbers: int) -> Holdings:
     holdings = Holdings()
     for number in numbers:
         batch = run.manifest.batch(number)
-        holdings.add(Held(batch, run, set(range(batch.first, batch.end))))
+        holdings.add(Held.of(batch, run, range(batch.first, batch.end)))
     return holdings
+
+
+def done(*indexes: int) -> list[Done]:
+    return [Done(index, b"") for index in indexes]
 
 
 def test_a_batch_is_let_go_of_with_its_last_item() -> None:
@@ -35,9 +40,9 @@ def test_a_batch_is_let_go_of_with_its_last_item() -> None:
     run = a_run()
     holdings = holding(run, 0, 1, 2)
 
-    assert holdings.settle(run, [9, 0, 5]) == []
-    assert holdings.settle(run, [8, 8, 9, 3]) == ["run-1_2"]
-    assert holdings.settle(run, [1, 2, 7]) == ["run-1_0"]
+    assert holdings.settle(run, done(9, 0, 5)) == []
+    assert holdings.settle(run, done(8, 8, 9, 3)) == ["run-1_2"]
+    assert holdings.settle(run, done(1, 2, 7)) == ["run-1_0"]
     assert holdings.ids() == ["run-1_1"]
 
 
@@ -46,7 +51,7 @@ def test_items_of_batches_that_are_not_held_are_passed_over() -> None:
     run = a_run()
     holdings = holding(run, 0)
 
-    assert holdings.settle(run, [4, 5, 6, 7]) == []
+    assert holdings.settle(run, done(4, 5, 6, 7)) == []
     assert holdings.has("run-1_0")
 
 
@@ -61,3 +66,12 @@ def test_dropping_a_run_leaves_the_others() -> None:
     assert holdings.run("run-2") is second
     assert holdings.drop_all() == ["run-2_0"]
     assert len(holdings) == 0
+
+
+def test_bundles_settle_as_their_items_do() -> None:
+    """Consecutive ones, and those with gaps."""
+    run = a_run()
+    holdings = holding(run, 0, 1, 2)
+
+    assert holdings.settle(run, [Bundle(range(1, 9), [0] * 8, b""), *done(9)]) == ["run-1_1", "run-1_2"]
+    assert holdings.settle(run, [Bundle([0, 5], [0, 0], b"")]) == ["run-1_0"]

@@ -7,7 +7,8 @@
     from the child   ("hello",)                                the process is up
                      ("ready", window)                         the task is imported
                      ("refused", error, message)               the task cannot be imported, or not with these options
-                     ("results", indexes, records, failures, busy_s)
+                     ("results", indexes, lengths, records, failures, busy_s)
+                                                               records: themselves, or where they lie in the arena
                      ("returned", indexes)                     the answer to a recall
                      ("broke", error, message, indexes)        an exception escaped the task with these items in hand
 
@@ -21,7 +22,7 @@ import marshal
 import os
 import struct
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
@@ -58,6 +59,25 @@ def encode(message: Message) -> bytes:
 def decode(frame: bytes | memoryview) -> Message:
     message: Message = marshal.loads(frame)  # noqa: S302 - from our own child; marshal builds plain values only
     return message
+
+
+def pack_indexes(indexes: Sequence[int]) -> tuple[int, ...]:
+    """Indexes for a message: if they are consecutive the first one and minus their number, else themselves."""
+    count = len(indexes)
+    if (
+        count > 2
+        and indexes[-1] - indexes[0] == count - 1
+        and tuple(indexes) == tuple(range(indexes[0], indexes[-1] + 1))
+    ):
+        return (indexes[0], -count)
+    return tuple(indexes)
+
+
+def unpack_indexes(packed: tuple[int, ...]) -> Sequence[int]:
+    """The reverse of pack_indexes()."""
+    if len(packed) == 2 and packed[1] < 0:
+        return range(packed[0], packed[0] - packed[1])
+    return packed
 
 
 def encode_program(program: Program) -> bytes:

@@ -16,11 +16,13 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 from sheaf.batch import Result
 from sheaf.errors import SheafError
 from sheaf.formats import format_for
 from sheaf.tasks import resolve
+from sheaf_worker.arena import ArenaWriter, Memory
 from sheaf_worker.child_pipe import Inbox, ItemSource, Outbox, start_helper
 from sheaf_worker.slots import SharedSlots, SlotWriter
 
@@ -34,11 +36,22 @@ _MESSAGE_CHARS = 2000
 _PAUSE_S = 0.1
 
 
-def main(connection: Connection, printed: Connection, shared: SharedSlots, tasks_dir: Path | None, parent: int) -> None:
+class Ends(NamedTuple):
+    """The child's ends of what joins it to its worker."""
+
+    connection: Connection
+    #: What takes the place of stdout and stderr.
+    printed: Connection
+    slots: SharedSlots
+    arena: Memory
+
+
+def main(ends: Ends, tasks_dir: Path | None, parent: int) -> None:
     """Serve one program after another until told to end, or until the worker is gone."""
-    _settle_in(parent, printed)
-    slots = SlotWriter(shared)
-    outbox = Outbox(connection)
+    _settle_in(parent, ends.printed)
+    connection = ends.connection
+    slots = SlotWriter(ends.slots)
+    outbox = Outbox(connection, ArenaWriter(ends.arena))
     inbox = Inbox(connection, outbox, slots)
     os.register_at_fork(after_in_child=lambda: _stand_apart(connection, inbox, outbox, slots))
     outbox.send("hello")

@@ -10,6 +10,7 @@ import os
 import select
 import threading
 import time
+from array import array
 from collections import deque
 from collections.abc import Callable
 from itertools import repeat
@@ -17,9 +18,10 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from sheaf.batch import Done, Failed, Item, Result
+from sheaf_worker.arena import ArenaWriter
 from sheaf_worker.blame import PIPE_LOST
-from sheaf_worker.channel import Message, decode, encode
-from sheaf_worker.slots import SlotWriter
+from sheaf_worker.channel import Message, decode, encode, pack_indexes, unpack_indexes
+from sheaf_worker.slots import LINE, SlotWriter
 
 #: Results are sent off when they weigh so much ...
 FLUSH_BYTES = 1 << 16
@@ -27,16 +29,19 @@ FLUSH_BYTES = 1 << 16
 FLUSH_S = 0.02
 #: What a result weighs besides its record.
 _RESULT_BYTES = 32
+#: Fewer bytes than this go through the pipe with the message that tells of them.
+_SHARED_FROM = 1 << 14
 
 
 class Outbox:
     """Gathers results. `add` belongs to the task's thread; `flush` and `send` to any."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, arena: ArenaWriter) -> None:
         self._connection = connection
+        self._arena = arena
         self._lock = threading.Lock()
         # One thread appends, whoever flushes takes from the left: no lock is needed around either.
-        self._done: deque[Done] = deque()
+        self._done: deque[tuple[int, bytes]] = deque()
         self._failed: deque[tuple[int, str, str, int]] = deque()
         self._bytes = 0
         self._flushed = time.monotonic()
@@ -61,6 +66,26 @@ class Outbox:
         if self._bytes >= FLUSH_BYTES:
             self.flush()
 
+    def do_all(self, items: deque[Item], step: Callable[[Item], bytes | Failed], cells: memoryview) -> None:
+        """Do items one after the other, until none is left: what `add` does for each, in few steps."""
+        pop, append, size = items.popleft, self._done.append, 0
+        while True:
+            try:
+                item = pop()
+            except IndexError:
+                return
+            index = item[0]
+            cells[LINE] = index + 1
+            record = step(item)
+            if type(record) is bytes:
+                append((index, record))
+                size += len(record) + _RESULT_BYTES
+                if size >= FLUSH_BYTES:
+                    self.flush()
+                    size = 0
+            else:
+                self.add(record)  # type: ignore[arg-type]  # it is no bytes; add() says what is wrong if it is no Failed
+
     def flush(self) -> None:
         with self._lock:
             done = [self._done.popleft() for _ in range(len(self._done))]
@@ -68,9 +93,18 @@ class Outbox:
             now = time.monotonic()
             busy_s = max(0.0, now - self._flushed - self.waited_s)
             self._bytes, self.waited_s, self._flushed = 0, 0.0, now
-            if done or failed:
-                indexes, records = zip(*done, strict=True) if done else ((), ())
-                self._send(("results", indexes, records, failed, busy_s))
+            if done:
+                self._send(("results", *self._packed(done), failed, busy_s))
+            elif failed:
+                self._send(("results", (), b"", b"", failed, busy_s))
+
+    def _packed(self, done: list[tuple[int, bytes]]) -> tuple[tuple[int, ...], bytes, int | bytes]:
+        """Indexes, lengths, and the records: where they lie in the arena, or themselves if that has no room."""
+        indexes, records = zip(*done, strict=True)
+        lengths = array("Q", map(len, records))
+        size = sum(lengths)
+        place = self._arena.put(records, size) if size >= _SHARED_FROM else None
+        return pack_indexes(indexes), lengths.tobytes(), b"".join(records) if place is None else place
 
     def flush_if_due(self) -> None:
         if (self._done or self._failed) and time.monotonic() - self._flushed >= FLUSH_S:
@@ -83,6 +117,7 @@ class Outbox:
     def detach(self) -> None:
         """In a forked copy: the lock may have been held by a thread that is not there, and the results are not its."""
         self._lock = threading.Lock()
+        self._arena.detach()
         self._done.clear()
         self._failed.clear()
 
@@ -126,18 +161,30 @@ class ItemSource:
         if self._closed:
             return None
         if wait_s > 0:
-            self._outbox.flush()
-            started = time.monotonic()
-            self._inbox.wait(wait_s, lambda: bool(self._items) or self._closed)
-            self._outbox.waited_s += time.monotonic() - started
-        self._inbox.read()
+            self.wait(wait_s)
+        else:
+            self._inbox.read()
         try:
             return self._items.popleft()
         except IndexError:
             return None
 
+    def wait(self, wait_s: float) -> None:
+        self._outbox.flush()
+        started = time.monotonic()
+        self._inbox.wait(wait_s, lambda: bool(self._items) or self._closed)
+        self._outbox.waited_s += time.monotonic() - started
+        self._inbox.read()
+
+    def do_all(self, step: Callable[[Item], bytes | Failed]) -> None:
+        if not self._items:
+            self._inbox.read()
+        if self._items:
+            self._outbox.do_all(self._items, step, self._slots.open_line())
+            self._slots.close_line()
+
     def extend(self, indexes: tuple[int, ...], texts: tuple[str, ...]) -> None:
-        self._items.extend(map(tuple.__new__, repeat(Item), zip(indexes, texts, strict=True)))
+        self._items.extend(map(tuple.__new__, repeat(Item), zip(unpack_indexes(indexes), texts, strict=True)))
 
     def give_back(self) -> list[int]:
         """Take out what is not begun; return its indexes in order."""

@@ -11,13 +11,13 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import redis
 
 from sheaf import keys
-from sheaf.batch import Done, Result
+from sheaf.batch import Bundle, Result, Results, record_bytes, settled_count
 from sheaf.errors import ClusterError, FenceTimeout, LockError, OutputRefused, OutputUnwritable
 from sheaf.feed import PROBLEM_S, mark_finished
 from sheaf.lock import FairLock
@@ -28,6 +28,9 @@ from sheaf.settings import Settings
 from sheaf_worker.holdings import Holdings
 
 logger = logging.getLogger(__name__)
+
+#: Results by run.
+Groups = dict[str, Results]
 
 #: Seconds between two tries of a commit that the disk or another process prevents.
 RETRY_S = 2.0
@@ -55,7 +58,7 @@ class Committer(threading.Thread):
         self._worker = worker
         self._label = label
         self._changed = threading.Condition()
-        self._pending: dict[str, list[Result]] = {}
+        self._pending: dict[str, list[Result | Bundle]] = {}
         self._runs: dict[str, Run] = {}
         self._oldest = 0.0
         self._idle = False
@@ -83,9 +86,9 @@ class Committer(threading.Thread):
         with self._changed:
             return bool(self._pending) or self._writing > 0
 
-    def add(self, run: Run, results: Sequence[Result]) -> None:
-        """Take over an item's record, or its failure."""
-        size = sum(len(result.record) for result in results if isinstance(result, Done))
+    def add(self, run: Run, results: Results) -> None:
+        """Take over records and failures."""
+        size = record_bytes(results)
         with self._changed:
             if not self._pending:
                 self._oldest = time.monotonic()
@@ -147,19 +150,20 @@ class Committer(threading.Thread):
                 else:
                     self._changed.wait()
 
-    def _take(self) -> dict[str, list[Result]]:
+    def _take(self) -> Groups:
         with self._changed:
-            groups, self._pending = self._pending, {}
+            groups: Groups = dict(self._pending)
+            self._pending = {}
             self._writing, self._gathered = max(1, self._gathered), 0
             return groups
 
-    def _by_output(self, groups: dict[str, list[Result]]) -> dict[str, list[str]]:
+    def _by_output(self, groups: Groups) -> dict[str, list[str]]:
         outputs: dict[str, list[str]] = {}
         for run in groups:
             outputs.setdefault(self._runs[run].manifest.output, []).append(run)
         return outputs
 
-    def _commit(self, name: str, groups: dict[str, list[Result]]) -> None:
+    def _commit(self, name: str, groups: Groups) -> None:
         """Try until the group is committed, is refused for good, or there is no time left."""
         while True:
             try:
@@ -174,7 +178,7 @@ class Committer(threading.Thread):
                 self._settle(groups, receipt)
                 return
 
-    def _commit_once(self, name: str, groups: dict[str, list[Result]]) -> Receipt:
+    def _commit_once(self, name: str, groups: Groups) -> Receipt:
         if name not in self._outputs:
             self._outputs[name] = Output(self._settings.data_dir / name, fence_wait_s=self._settings.lock_wait_s)
         output = self._outputs[name]
@@ -210,17 +214,15 @@ class Committer(threading.Thread):
                 # What was committed is committed; a lease that we cannot give back runs out by itself.
                 logger.warning("lock was not given back", extra={"action": "release", "why": str(error)})
 
-    def _settle(self, groups: dict[str, list[Result]], receipt: Receipt) -> None:
+    def _settle(self, groups: Groups, receipt: Receipt) -> None:
         if self.problem is not None:
             logger.info("commits again", extra={"action": "commit"})
             self._forget_problem(groups)
         finished: list[str] = []
         for run, results in groups.items():
-            finished += self._holdings.settle(self._runs[run], (result.index for result in results))
-            self.items += len(results)
-        self.bytes += sum(
-            len(result.record) for results in groups.values() for result in results if isinstance(result, Done)
-        )
+            finished += self._holdings.settle(self._runs[run], results)
+            self.items += settled_count(results)
+            self.bytes += record_bytes(results)
         for run in receipt.finished_runs:
             mark_finished(self._runs[run], self._outputs[self._runs[run].manifest.output])
             logger.info("run finished", extra={"action": "finish", "run": run})
@@ -238,7 +240,7 @@ class Committer(threading.Thread):
         else:
             self._unfinished_jobs = []
 
-    def _give_up(self, groups: dict[str, list[Result]], why: str) -> None:
+    def _give_up(self, groups: Groups, why: str) -> None:
         """The output is not what it should be: drop these records and their runs; the reconciler tries again later."""
         self._tell(groups, why, refused=True)
         self.problem = None
@@ -247,7 +249,7 @@ class Committer(threading.Thread):
         dropped = [batch for run in groups for batch in self._holdings.drop_run(run)]
         self._finish_jobs(dropped)
 
-    def _wait_to_retry(self, groups: dict[str, list[Result]], error: Exception) -> bool:
+    def _wait_to_retry(self, groups: Groups, error: Exception) -> bool:
         """Say why nothing goes on and wait; False if the worker must end without this group (others will redo it)."""
         self._tell(groups, str(error))
         with self._changed:
@@ -256,7 +258,7 @@ class Committer(threading.Thread):
         time.sleep(RETRY_S)
         return True
 
-    def _tell(self, groups: dict[str, list[Result]], why: str, *, refused: bool = False) -> None:
+    def _tell(self, groups: Groups, why: str, *, refused: bool = False) -> None:
         if why != self.problem:
             logger.error("commit is not possible now", extra={"action": "commit", "runs": list(groups), "why": why})
         self.problem = why
@@ -266,7 +268,7 @@ class Committer(threading.Thread):
         except ClusterError as error:
             logger.warning("the problem could not be shown in Redis", extra={"action": "problem", "why": str(error)})
 
-    def _forget_problem(self, groups: dict[str, list[Result]]) -> None:
+    def _forget_problem(self, groups: Groups) -> None:
         self.problem = None
         try:
             for run in groups:

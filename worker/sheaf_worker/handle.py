@@ -12,14 +12,16 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from itertools import repeat
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType
 
 from sheaf.batch import Item
 from sheaf_worker import child
-from sheaf_worker.channel import Channel, Program, encode, encode_program
+from sheaf_worker.arena import ArenaReader, Memory
+from sheaf_worker.channel import Channel, Program, encode, encode_program, pack_indexes
 from sheaf_worker.prints import Prints
-from sheaf_worker.slots import SlotReader, new_slots
+from sheaf_worker.slots import SharedSlots, SlotReader, new_slots
 
 #: A child gets so many seconds of work ahead: enough to never run dry, little enough to leave the rest to others.
 AHEAD_S = 0.05
@@ -43,7 +45,7 @@ class State(enum.Enum):
 class ChildHandle:
     """Start a child. Only for the thread that runs the pool: the kernel ends a child with the *thread* that made it."""
 
-    def __init__(self, number: int, tasks_dir: Path | None) -> None:
+    def __init__(self, number: int, tasks_dir: Path | None, ring_bytes: int) -> None:
         #: Which place in the pool it fills.
         self.number = number
         self.state = State.STARTING
@@ -72,12 +74,22 @@ class ChildHandle:
         self._bytes = 0
         self._target = 1
         self._adaptive = True
-        ours, theirs = _context.Pipe(duplex=True)
-        heard, printed = _context.Pipe(duplex=False)
         shared = new_slots()
         self.slots = SlotReader(shared)
+        self.arena, memory = ArenaReader.create(ring_bytes)
+        self.channel, printed = self._spawn(shared, memory, tasks_dir)
+        self.pid = self._process.pid or 0
+        self.prints = Prints(printed, self.pid)
+        #: Becomes readable when the process has ended, whatever its own children keep open.
+        self.sentinel = self._open_sentinel()
+
+    def _spawn(self, shared: SharedSlots, memory: Memory, tasks_dir: Path | None) -> tuple[Channel, Connection]:
+        """Start the process; return our ends of its pipes."""
+        ours, theirs = _context.Pipe(duplex=True)
+        heard, printed = _context.Pipe(duplex=False)
+        ends = child.Ends(theirs, printed, shared, memory)
         self._process = _context.Process(
-            target=child.main, args=(theirs, printed, shared, tasks_dir, os.getpid()), name=f"sheaf-child-{number}"
+            target=child.main, args=(ends, tasks_dir, os.getpid()), name=f"sheaf-child-{self.number}"
         )
         try:
             with _main_module_hidden():
@@ -89,11 +101,8 @@ class ChildHandle:
         finally:
             theirs.close()
             printed.close()
-        self.channel = Channel(ours)
-        self.pid = self._process.pid or 0
-        self.prints = Prints(heard, self.pid)
-        #: Becomes readable when the process has ended, whatever its own children keep open.
-        self.sentinel = self._open_sentinel()
+            memory.close_descriptor()
+        return Channel(ours), heard
 
     def _open_sentinel(self) -> int:
         try:
@@ -141,7 +150,7 @@ class ChildHandle:
             self.heard = time.monotonic()
         self.outstanding.update(zip(indexes, texts, strict=True))
         self._bytes += sum(map(len, texts))
-        self.channel.send(encode(("items", indexes, texts)))
+        self.channel.send(encode(("items", pack_indexes(indexes), texts)))
 
     def take(self, indexes: Sequence[int]) -> set[int]:
         """These are no longer with it. Returns those that it did not have."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
-from sheaf.batch import Batch, batch_id
+from sheaf.batch import Batch, Bundle, Results, batch_id
+from sheaf.ranges import Range, to_masks, to_ranges
 from sheaf.run import Run
 
 
@@ -16,8 +18,14 @@ class Held:
 
     batch: Batch
     run: Run
-    #: Indexes of the items that are neither in the output nor among the failures, as far as this worker knows.
-    open_items: set[int] = field(default_factory=set)
+    #: A bit for each item that is neither in the output nor among the failures, as far as this worker knows.
+    open_items: int
+
+    @classmethod
+    def of(cls, batch: Batch, run: Run, open_indexes: Sequence[int]) -> Self:
+        """`open_indexes`: ascending, each once."""
+        masks = to_masks(to_ranges(open_indexes), run.manifest.batch_size)
+        return cls(batch, run, masks.get(batch.number, 0))
 
 
 class Holdings:
@@ -50,20 +58,17 @@ class Holdings:
         with self._lock:
             return next((held.run for held in self._held.values() if held.batch.run == name), None)
 
-    def settle(self, run: Run, indexes: Iterable[int]) -> list[str]:
-        """Note that these items are settled; return the batches that are thereby finished, which are no longer held."""
+    def settle(self, run: Run, results: Results) -> list[str]:
+        """Note that these are settled; return the batches that are thereby finished, which are no longer held."""
         manifest = run.manifest
-        by_batch: dict[int, list[int]] = {}
-        for index in indexes:
-            by_batch.setdefault(manifest.batch_number(index), []).append(index)
         finished = []
         with self._lock:
-            for number, settled in by_batch.items():
+            for number, mask in _masks(results, manifest.batch_size).items():
                 name = batch_id(manifest.run, number)
                 held = self._held.get(name)
                 if held is None:
                     continue
-                held.open_items.difference_update(settled)
+                held.open_items &= ~mask
                 if not held.open_items:
                     del self._held[name]
                     finished.append(name)
@@ -83,3 +88,17 @@ class Holdings:
             dropped = list(self._held)
             self._held.clear()
         return dropped
+
+
+def _masks(results: Results, batch_size: int) -> dict[int, int]:
+    """Per batch a bit for each of its items that is among the results."""
+    ranges: list[Range] = []
+    singles: set[int] = set()
+    for result in results:
+        if isinstance(result, Bundle) and isinstance(result.indexes, range):
+            ranges.append((result.indexes.start, result.indexes.stop))
+        elif isinstance(result, Bundle):
+            singles.update(result.indexes)
+        else:
+            singles.add(result.index)
+    return to_masks([*ranges, *to_ranges(sorted(singles))], batch_size)

@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sheaf.batch import Item, Result
+from sheaf.batch import Item, Results
+from sheaf_worker.arena import ring_bytes
 from sheaf_worker.blame import explain_exit
 from sheaf_worker.channel import Program, encode_program
 from sheaf_worker.feeder import Feeder
@@ -139,7 +140,7 @@ class Pool:
         if not self._closed:
             os.eventfd_write(self._bell, 1)
 
-    def poll(self, timeout_s: float) -> list[tuple[str, list[Result]]]:
+    def poll(self, timeout_s: float) -> list[tuple[str, Results]]:
         """Do one turn of the event loop, waiting up to `timeout_s` for something to happen; return what is finished."""
         self._feed()
         for child in self._by_number.values():
@@ -181,7 +182,7 @@ class Pool:
     def _start_child(self, number: int) -> None:
         self._vacant.pop(number, None)
         try:
-            child = ChildHandle(number, self._tasks_dir)
+            child = ChildHandle(number, self._tasks_dir, ring_bytes(self._size))
         except OSError as error:
             logger.error("a pool process cannot be started", extra={"action": "spawn", "why": str(error)})
             self._vacate(number, failed=True)

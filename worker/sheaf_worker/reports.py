@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import repeat
 
-from sheaf.batch import Done, Failed, Item, Result
-from sheaf_worker.channel import Message, Program
+from sheaf.batch import Bundle, Failed, Item, Result, Results, single_results
+from sheaf_worker.channel import Message, Program, unpack_indexes
 from sheaf_worker.handle import ChildHandle, State
 from sheaf_worker.judge import Judge, Verdict
 from sheaf_worker.waiting import Suspect, Waiting
@@ -25,7 +25,7 @@ class Reports:
     def __init__(self, waiting: Waiting) -> None:
         self._waiting = waiting
         self.judge = Judge(waiting, self.add)
-        self._results: dict[str, list[Result]] = {}
+        self._results: dict[str, list[Result | Bundle]] = {}
         #: Seconds that an item of a run took lately.
         self._speeds: dict[str, float] = {}
         #: Deaths in a row while a child imported the run's task.
@@ -36,12 +36,12 @@ class Reports:
     def __bool__(self) -> bool:
         return bool(self._results)
 
-    def collect(self) -> list[tuple[str, list[Result]]]:
+    def collect(self) -> list[tuple[str, Results]]:
         """Hand over what has come since the last call."""
         results, self._results = self._results, {}
         return list(results.items())
 
-    def add(self, run: str, results: Iterable[Result]) -> None:
+    def add(self, run: str, results: Iterable[Result | Bundle]) -> None:
         gathered = self._results.setdefault(run, [])
         gathered.extend(results)
         if not gathered:
@@ -100,8 +100,9 @@ class Reports:
     def _take_results(
         self,
         child: ChildHandle,
-        indexes: Sequence[int],
-        records: Sequence[bytes],
+        packed: tuple[int, ...],
+        packed_lengths: bytes,
+        records: bytes | int,
         failures: Sequence[tuple[int, str, str, int]],
         busy_s: float,
     ) -> None:
@@ -109,15 +110,15 @@ class Reports:
         program = child.program
         if program is None:
             return
-        results: list[Result] = list(map(tuple.__new__, repeat(Done), zip(indexes, records, strict=True)))
-        finished = indexes
-        if failures:
-            results += [Failed(*failure) for failure in failures]
-            finished = [result.index for result in results]
+        indexes = unpack_indexes(packed)
+        results: list[Result | Bundle] = [Failed(*failure) for failure in failures]
+        if indexes:
+            results.append(_bundle(child, indexes, array("Q", packed_lengths).tolist(), records))
+        finished = [*indexes, *(failure[0] for failure in failures)] if failures else indexes
         unknown = child.take(finished)
         if unknown:
-            results = [result for result in results if result.index not in unknown]
-        count = len(results)
+            results = [result for result in single_results(results) if result.index not in unknown]
+        count = len(finished) - len(unknown)
         if count:
             child.done += count
             child.held = False
@@ -155,3 +156,11 @@ class Reports:
             self.refuse(child, verdict)
             # It would go on trying.
             child.kill("refused")
+
+
+def _bundle(child: ChildHandle, indexes: Sequence[int], lengths: list[int], records: bytes | int) -> Bundle:
+    if isinstance(records, bytes):
+        child.arena.sweep()
+        return Bundle(indexes, lengths, records)
+    view, loan = child.arena.lend(records, sum(lengths))
+    return Bundle(indexes, lengths, view, loan)

@@ -2,6 +2,9 @@
 
 A slot is two integers: the item's index + 1 (0: free), and when it was begun (monotonic, ns). One process writes, the
 other reads, no lock: each integer is written in one piece, and the moment before the index.
+
+The last slot is for items that are done one after the other, for which a look at the clock each would cost too much:
+its moment is that at which the first of them was begun, and the reader notes when it first sees an index.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from typing import Any
 
 #: Items that a child can have in hand at once; a task that asks for more is told that there are none now.
 SLOTS = 1024
+#: The slot of those that are done one after the other.
+LINE = SLOTS - 1
 
 SharedSlots = Any  # what RawArray returns; ctypes makes its types as it goes
 
@@ -27,7 +32,7 @@ class SlotWriter:
     def __init__(self, shared: SharedSlots) -> None:
         self._cells = memoryview(shared).cast("B").cast("q")
         #: Empty while the child has as many items in hand as it can have.
-        self.free = list(range(SLOTS - 1, -1, -1))
+        self.free = list(range(LINE - 1, -1, -1))
         self._used: dict[int, int] = {}
 
     def begin(self, index: int) -> None:
@@ -45,6 +50,14 @@ class SlotWriter:
         self.free.append(slot)
         return True
 
+    def open_line(self) -> memoryview:
+        """Begin a line of items: the caller writes each one's index + 1 into the cell LINE of what this returns."""
+        self._cells[SLOTS + LINE] = time.monotonic_ns()
+        return self._cells
+
+    def close_line(self) -> None:
+        self._cells[LINE] = 0
+
     def detach(self) -> None:
         """In a forked copy: what it begins and finishes is nobody's business."""
         self._cells = memoryview(bytearray(16 * SLOTS)).cast("q")
@@ -54,6 +67,9 @@ class SlotWriter:
         in_hand = list(self._used)
         for index in in_hand:
             self.finish(index)
+        if self._cells[LINE]:
+            in_hand.append(self._cells[LINE] - 1)
+            self.close_line()
         return in_hand
 
 
@@ -62,6 +78,8 @@ class SlotReader:
 
     def __init__(self, shared: SharedSlots) -> None:
         self._cells = memoryview(shared).cast("B").cast("q")
+        #: The index last seen in the line, and since when.
+        self._seen = (0, 0)
 
     def in_hand(self) -> dict[int, float]:
         """Return the index of each item in hand, and when (monotonic, seconds) it was begun."""
@@ -69,4 +87,7 @@ class SlotReader:
         indexes = cells[:SLOTS]
         if not any(indexes):
             return {}
+        if indexes[LINE] != self._seen[0]:
+            self._seen = (indexes[LINE], time.monotonic_ns())
+        cells[SLOTS + LINE] = max(cells[SLOTS + LINE], self._seen[1])
         return {index - 1: cells[SLOTS + slot] / 1e9 for slot, index in enumerate(indexes) if index}

@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import repeat
 from queue import SimpleQueue
 
-from sheaf.batch import Item, batch_id
+from sheaf.batch import Batch, Item, batch_id
 from sheaf.errors import ClusterError, OutputError, OutputRefused, RunNotFound
 from sheaf.feed import PROBLEM_S
 from sheaf.output import Output
@@ -114,6 +115,7 @@ class Taker(threading.Thread):
                 # Queued twice, and the first is still with us: the lease that was just renewed is the same one.
                 return
             open_items = [] if run.cancelled else self._output(run).remaining(name, batch)
+            items = _read(run, batch, open_items) if open_items else []
         except RunNotFound as error:
             self._refuse(
                 name, number, f"{error}; does this worker ({self._settings.data_dir}) share the producer's volume?"
@@ -128,9 +130,9 @@ class Taker(threading.Thread):
         if not open_items:
             self._queue.finish(self._worker, [batch.id])
             return
-        held = Held(batch, run, set(open_items))
+        held = Held.of(batch, run, open_items)
         self._holdings.add(held)
-        self.taken.put((held, [item for item in run.items(batch) if item.index in held.open_items]))
+        self.taken.put((held, items))
         self._wake()
 
     def _refuse(self, run: str, number: int, why: str, *, refused: bool = False) -> None:
@@ -149,6 +151,15 @@ class Taker(threading.Thread):
         if name not in self._outputs:
             self._outputs[name] = Output(self._settings.data_dir / name, fence_wait_s=self._settings.lock_wait_s)
         return self._outputs[name]
+
+
+def _read(run: Run, batch: Batch, open_items: Sequence[int]) -> list[Item]:
+    """Read the batch's open items."""
+    indexes, texts = run.read(batch)
+    items = list(map(tuple.__new__, repeat(Item), zip(indexes, texts, strict=True)))
+    if len(open_items) == batch.count:
+        return items
+    return [items[index - batch.first] for index in open_items]
 
 
 def low_water(items_per_s: float) -> int:

@@ -24,7 +24,7 @@ from typing import Any
 
 import redis
 
-from sheaf.batch import Result
+from sheaf.batch import Results, settled_count
 from sheaf.errors import ClusterError, SettingsError
 from sheaf.queue import BatchQueue
 from sheaf.settings import Settings
@@ -116,11 +116,11 @@ class Worker:
     def _problem(self) -> str | None:
         return self._committer.problem or self._taker.problem
 
-    def _pass_on(self, name: str, results: list[Result]) -> None:
+    def _pass_on(self, name: str, results: Results) -> None:
         """Commit these results, unless their run was let go of in the meantime (cancelled, refused)."""
         run = self._holdings.run(name)
         if run is not None:
-            self._rate.add(len(results))
+            self._rate.add(settled_count(results))
             self._committer.add(run, results)
 
     def _take_in(self) -> None:

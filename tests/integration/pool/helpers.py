@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sheaf.batch import Done, Failed, Item, Result
+from sheaf.batch import Done, Failed, Item, Result, single_results
 from sheaf_worker.pool import Pool, Program
 
 MakePool = Callable[..., Pool]
@@ -33,7 +33,7 @@ def turn_until(
         assert time.monotonic() < deadline, f"{results}, waiting {pool.waiting}, children {pool.children}"
         started = time.monotonic()
         for _, finished in pool.poll(0.1):
-            for result in finished:
+            for result in single_results(finished):
                 assert results is not None and result.index not in results, result
                 results[result.index] = result
         assert time.monotonic() - started < 2, "the pool was held up"
