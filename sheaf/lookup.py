@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sheaf.batch import Batch
@@ -65,7 +65,7 @@ class Place:
     length: int
 
 
-def remaining(index: Index, run: str, batch: Batch) -> list[int]:
+def remaining(index: Index, run: str, batch: Batch) -> Sequence[int]:
     """The batch's items that are neither done nor failed."""
     with index.reading() as connection:
         row = connection.execute(
@@ -73,7 +73,7 @@ def remaining(index: Index, run: str, batch: Batch) -> list[int]:
             (find_run(connection, run).id, batch.number),
         ).fetchone()
     if row is None:
-        return list(range(batch.first, batch.end))
+        return range(batch.first, batch.end)
     left, settled = row
     if left == 0:
         return []

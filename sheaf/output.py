@@ -15,7 +15,7 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -178,7 +178,7 @@ class Output:
         with self._turnstile.turn(_caller()):
             pass
 
-    def remaining(self, run: str, batch: Batch) -> list[int]:
+    def remaining(self, run: str, batch: Batch) -> Sequence[int]:
         """Return the indexes of the batch's items that are neither in the output nor among the failures."""
         return lookup.remaining(self._index, run, batch)
 

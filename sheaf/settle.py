@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter, lt
 from typing import NamedTuple
@@ -109,21 +109,44 @@ def gather(run: str, results: Results) -> Group:
     return _gather_singly(run, results)
 
 
+class _Stretch(NamedTuple):
+    """Records of consecutive items, which lie one behind the other."""
+
+    first: int
+    end: int
+    lengths: Sequence[int]
+    records: Buffer
+
+
 def _in_order(bundles: list[Bundle]) -> Records | None:
-    """Put bundles one behind the other; None unless each is ascending and none reaches into another's indexes."""
+    """Sort bundles by their items without a look at each item; None if an item comes twice."""
+    stretches = sorted((stretch for bundle in bundles for stretch in _stretches(bundle)), key=_index_of)
     records = Records()
-    end = -1
-    for bundle in sorted((bundle for bundle in bundles if bundle.indexes), key=lambda bundle: bundle.indexes[0]):
-        indexes = bundle.indexes
-        if indexes[0] < end or not (isinstance(indexes, range) or all(map(lt, indexes, indexes[1:]))):
+    position = -1
+    for first, end, lengths, _ in stretches:
+        if first < position:
             return None
-        end = indexes[-1] + 1
-        records.ranges += [(indexes[0], end)] if isinstance(indexes, range) else to_ranges(indexes)
-        records.lengths += bundle.lengths
-        if len(bundle.records):
-            records.pieces.append(bundle.records)
-    records.ranges = _joined(records.ranges)
+        position = end
+        records.lengths += lengths
+    records.ranges = _joined(stretch[:2] for stretch in stretches)
+    records.pieces = _join([stretch.records for stretch in stretches], sum(records.lengths))
     return records
+
+
+def _stretches(bundle: Bundle) -> Iterator[_Stretch]:
+    indexes, lengths = bundle.indexes, bundle.lengths
+    if isinstance(indexes, range):
+        yield _Stretch(indexes.start, indexes.stop, lengths, bundle.records)
+        return
+    records = memoryview(bundle.records)
+    ends = [0, *itertools.accumulate(lengths)]
+    # What comes in the order it was finished in is taken one by one.
+    ascending = all(map(lt, indexes, indexes[1:]))
+    position = 0
+    for first, end in to_ranges(indexes) if ascending else ((index, index + 1) for index in indexes):
+        behind = position + end - first
+        yield _Stretch(first, end, lengths[position:behind], records[ends[position] : ends[behind]])
+        position = behind
 
 
 def _joined(ranges: Iterable[Range]) -> list[Range]:

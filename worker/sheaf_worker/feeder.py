@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from sheaf_worker.handle import ChildHandle, State
-from sheaf_worker.waiting import Waiting
+from sheaf_worker.waiting import Lot, Waiting
 
 #: A child that was silent for so many seconds gives back what it has not begun, if another has nothing to do.
 _RECALL_S = 0.1
@@ -56,7 +56,7 @@ class Feeder:
             child.begin(program)
             return
         self._waiting.suspects.popleft()
-        child.give([item])
+        child.give(Lot([item.index], [item.text]))
         child.alone = True
 
     def _appoint(self, children: Iterable[ChildHandle]) -> None:

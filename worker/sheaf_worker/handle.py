@@ -16,12 +16,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType
 
-from sheaf.batch import Item
 from sheaf_worker import child
 from sheaf_worker.arena import ArenaReader, Memory
 from sheaf_worker.channel import Channel, Program, encode, encode_program, pack_indexes
 from sheaf_worker.prints import Prints
 from sheaf_worker.slots import SharedSlots, SlotReader, new_slots
+from sheaf_worker.waiting import Lot
 
 #: A child gets so many seconds of work ahead: enough to never run dry, little enough to leave the rest to others.
 AHEAD_S = 0.05
@@ -144,13 +144,13 @@ class ChildHandle:
         self._adaptive = window == 0
         self._target = window or (_ideal(speed_s) if speed_s else 1)
 
-    def give(self, items: Sequence[Item]) -> None:
-        indexes, texts = zip(*items, strict=True)
+    def give(self, lot: Lot) -> None:
+        indexes, texts = lot
         if not self.outstanding:
             self.heard = time.monotonic()
         self.outstanding.update(zip(indexes, texts, strict=True))
         self._bytes += sum(map(len, texts))
-        self.channel.send(encode(("items", pack_indexes(indexes), texts)))
+        self.channel.send(encode(("items", pack_indexes(indexes), tuple(texts))))
 
     def take(self, indexes: Sequence[int]) -> set[int]:
         """These are no longer with it. Returns those that it did not have."""

@@ -9,7 +9,7 @@ from sheaf.batch import Failed, Item
 from sheaf_worker.blame import PIPE_LOST_TEXT, Attempts, explain_exit
 from sheaf_worker.channel import Program
 from sheaf_worker.handle import ChildHandle
-from sheaf_worker.waiting import Suspect, Waiting
+from sheaf_worker.waiting import Lot, Suspect, Waiting
 
 #: Reasons to kill a child that are not its items' fault.
 TIMED_OUT, UNRESPONSIVE, BROKEN_PIPE = "timed out", "unresponsive", "broken pipe"
@@ -89,4 +89,4 @@ class Judge:
         if child.alone:
             self._waiting.suspects.extendleft(Suspect(program, item) for item in items)
         else:
-            self._waiting.add(program, items, front=True)
+            self._waiting.add(program, Lot.of(items), front=True)

@@ -26,10 +26,10 @@ from sheaf_worker.channel import Program, encode_program
 from sheaf_worker.feeder import Feeder
 from sheaf_worker.handle import ChildHandle, State
 from sheaf_worker.reports import Reports
-from sheaf_worker.waiting import Waiting
+from sheaf_worker.waiting import Lot, Waiting
 from sheaf_worker.watch import WATCH_S, Watch
 
-__all__ = ["ChildStatus", "Pool", "Program"]
+__all__ = ["ChildStatus", "Lot", "Pool", "Program"]
 
 logger = logging.getLogger(__name__)
 
@@ -113,14 +113,15 @@ class Pool:
         for number in range(self._size):
             self._start_child(number)
 
-    def add(self, program: Program, items: Sequence[Item]) -> None:
+    def add(self, program: Program, items: Lot | Sequence[Item]) -> None:
         """Take over items. Raises TaskError if the program's options are not plain values."""
         encode_program(program)
+        lot = items if isinstance(items, Lot) else Lot.of(items)
         refusal = self._reports.refusal(program.run)
         if refusal is None:
-            self._waiting.add(program, items)
+            self._waiting.add(program, lot)
         else:
-            self._reports.fail(program.run, [item.index for item in items], refusal)
+            self._reports.fail(program.run, lot.indexes, refusal)
 
     def forget(self, run: str) -> list[int]:
         """Drop what waits of a run; return the indexes. What children have of it still comes out of poll()."""

@@ -11,7 +11,7 @@ from sheaf.batch import Bundle, Failed, Item, Result, Results, single_results
 from sheaf_worker.channel import Message, Program, unpack_indexes
 from sheaf_worker.handle import ChildHandle, State
 from sheaf_worker.judge import Judge, Verdict
-from sheaf_worker.waiting import Suspect, Waiting
+from sheaf_worker.waiting import Lot, Suspect, Waiting
 
 #: Deaths in a row during the import of a run's task, or exceptions in a row without an item, until the run is refused.
 _BARREN_LIMIT = 3
@@ -140,7 +140,7 @@ class Reports:
             if child.alone:
                 self._waiting.suspects.extendleft(Suspect(child.program, item) for item in items)
             else:
-                self._waiting.add(child.program, items, front=True)
+                self._waiting.add(child.program, Lot.of(items), front=True)
             child.take(indexes)
 
     def _take_exception(self, child: ChildHandle, error: str, message: str, in_hand: Sequence[int]) -> None:

@@ -10,10 +10,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from itertools import repeat
 from queue import SimpleQueue
 
-from sheaf.batch import Batch, Item, batch_id
+from sheaf.batch import Batch, batch_id
 from sheaf.errors import ClusterError, OutputError, OutputRefused, RunNotFound
 from sheaf.feed import PROBLEM_S
 from sheaf.output import Output
@@ -21,6 +20,7 @@ from sheaf.queue import BatchQueue
 from sheaf.run import Run
 from sheaf.settings import Settings
 from sheaf_worker.holdings import Held, Holdings
+from sheaf_worker.waiting import Lot
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Taker(threading.Thread):
         self._stop_asked = threading.Event()
         self._outputs: dict[str, Output] = {}
         self._runs: dict[str, Run] = {}
-        self.taken: SimpleQueue[tuple[Held, list[Item]]] = SimpleQueue()
+        self.taken: SimpleQueue[tuple[Held, Lot]] = SimpleQueue()
         #: Why no batch can be taken now; None while all is well.
         self.problem: str | None = None
 
@@ -114,8 +114,7 @@ class Taker(threading.Thread):
             if self._holdings.has(batch.id):
                 # Queued twice, and the first is still with us: the lease that was just renewed is the same one.
                 return
-            open_items = [] if run.cancelled else self._output(run).remaining(name, batch)
-            items = _read(run, batch, open_items) if open_items else []
+            lot = _read(run, batch, () if run.cancelled else self._output(run).remaining(name, batch))
         except RunNotFound as error:
             self._refuse(
                 name, number, f"{error}; does this worker ({self._settings.data_dir}) share the producer's volume?"
@@ -127,12 +126,12 @@ class Taker(threading.Thread):
         except (OutputError, OSError) as error:
             self._refuse(name, number, str(error), refused=isinstance(error, OutputRefused))
             return
-        if not open_items:
+        if not lot.indexes:
             self._queue.finish(self._worker, [batch.id])
             return
-        held = Held.of(batch, run, open_items)
+        held = Held.of(batch, run, lot.indexes)
         self._holdings.add(held)
-        self.taken.put((held, items))
+        self.taken.put((held, lot))
         self._wake()
 
     def _refuse(self, run: str, number: int, why: str, *, refused: bool = False) -> None:
@@ -153,13 +152,14 @@ class Taker(threading.Thread):
         return self._outputs[name]
 
 
-def _read(run: Run, batch: Batch, open_items: Sequence[int]) -> list[Item]:
+def _read(run: Run, batch: Batch, open_items: Sequence[int]) -> Lot:
     """Read the batch's open items."""
+    if not open_items:
+        return Lot((), ())
     indexes, texts = run.read(batch)
-    items = list(map(tuple.__new__, repeat(Item), zip(indexes, texts, strict=True)))
     if len(open_items) == batch.count:
-        return items
-    return [items[index - batch.first] for index in open_items]
+        return Lot(indexes, texts)
+    return Lot(open_items, [texts[index - batch.first] for index in open_items])
 
 
 def low_water(items_per_s: float) -> int:

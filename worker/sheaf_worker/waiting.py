@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Container, Sequence
-from operator import attrgetter
-from typing import NamedTuple
+from collections.abc import Container, Iterable, Sequence
+from typing import NamedTuple, Self
 
 from sheaf.batch import Item
 from sheaf_worker.channel import Program
@@ -14,7 +13,31 @@ from sheaf_worker.channel import Program
 #: A run whose items have waited so long gets a child of its own, even if that child could go on with another run.
 PATIENCE_S = 1.0
 
-_text = attrgetter("text")
+
+class Lot(NamedTuple):
+    """Items, as two lists: making an object of each would cost more than all else that is done with it here."""
+
+    indexes: Sequence[int]
+    texts: Sequence[str]
+
+    @classmethod
+    def of(cls, items: Iterable[Item]) -> Self:
+        indexes, texts = [], []
+        for index, text in items:
+            indexes.append(index)
+            texts.append(text)
+        return cls(indexes, texts)
+
+    @property
+    def items(self) -> list[Item]:
+        return [Item(index, text) for index, text in zip(self.indexes, self.texts, strict=True)]
+
+    def cut(self, count: int) -> tuple[Self, Self]:
+        """The first `count` items, and the rest."""
+        return (
+            self._replace(indexes=self.indexes[:count], texts=self.texts[:count]),
+            self._replace(indexes=self.indexes[count:], texts=self.texts[count:]),
+        )
 
 
 class Suspect(NamedTuple):
@@ -25,11 +48,11 @@ class Suspect(NamedTuple):
 
 
 class _Line:
-    """One run's items, in bundles with the moment they came."""
+    """One run's items, in lots with the moment they came."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.bundles: deque[tuple[float, Sequence[Item]]] = deque()
+        self.lots: deque[tuple[float, Lot]] = deque()
         self.count = 0
 
 
@@ -51,15 +74,15 @@ class Waiting:
         line = self._lines.get(run)
         return line.count if line else 0
 
-    def add(self, program: Program, items: Sequence[Item], *, front: bool = False) -> None:
-        if not items:
+    def add(self, program: Program, lot: Lot, *, front: bool = False) -> None:
+        if not lot.indexes:
             return
         line = self._lines.setdefault(program.run, _Line(program))
-        line.count += len(items)
+        line.count += len(lot.indexes)
         if front:
-            line.bundles.appendleft((line.bundles[0][0] if line.bundles else time.monotonic(), items))
+            line.lots.appendleft((line.lots[0][0] if line.lots else time.monotonic(), lot))
         else:
-            line.bundles.append((time.monotonic(), items))
+            line.lots.append((time.monotonic(), lot))
 
     def choose(self, own: str | None, served: Container[str | None]) -> Program | None:
         """Say which run a child should serve next that serves `own` now; `served` are those that some child serves.
@@ -68,38 +91,45 @@ class Waiting:
         """
         if not self._lines:
             return None
-        oldest = min(self._lines.values(), key=lambda line: line.bundles[0][0])
+        oldest = min(self._lines.values(), key=lambda line: line.lots[0][0])
         mine = self._lines.get(own) if own is not None else None
         if mine is None:
             return oldest.program
-        waited_s = time.monotonic() - oldest.bundles[0][0]
+        waited_s = time.monotonic() - oldest.lots[0][0]
         if oldest.program.run not in served and waited_s > PATIENCE_S:
             return oldest.program
         return mine.program
 
-    def take(self, run: str, count: int, size: int) -> list[Item]:
+    def take(self, run: str, count: int, size: int) -> Lot:
         """Take the run's next items: at most `count`, and no more than `size` characters, but always one."""
         line = self._lines[run]
-        taken: list[Item] = []
-        while len(taken) < count and line.bundles:
-            since, items = line.bundles.popleft()
-            wanted = count - len(taken)
-            if len(items) > wanted:
-                line.bundles.appendleft((since, items[wanted:]))
-            taken += items[:wanted]
-        kept = _fitting(taken, size)
-        if kept < len(taken):
-            line.bundles.appendleft((time.monotonic(), taken[kept:]))
-            del taken[kept:]
-        line.count -= len(taken)
+        taken: list[Lot] = []
+        room = size
+        while count and line.lots:
+            since, lot = line.lots.popleft()
+            wanted, rest = lot.cut(count)
+            fitting = _fitting(wanted.texts, room, at_least=0 if taken else 1)
+            full = fitting < len(wanted.texts)
+            if full:
+                wanted, rest = lot.cut(fitting)
+            if rest.indexes:
+                line.lots.appendleft((since, rest))
+            if wanted.indexes:
+                taken.append(wanted)
+            if full:
+                break
+            count -= len(wanted.indexes)
+            room -= sum(map(len, wanted.texts))
+        whole = _together(taken)
+        line.count -= len(whole.indexes)
         if not line.count:
             del self._lines[run]
-        return taken
+        return whole
 
     def drop(self, run: str) -> list[Item]:
         """Take all items of a run, suspects too."""
         line = self._lines.pop(run, None)
-        dropped = [item for _, items in line.bundles for item in items] if line else []
+        dropped = [item for _, lot in line.lots for item in lot.items] if line else []
         dropped += [suspect.item for suspect in self.suspects if suspect.program.run == run]
         self.suspects = deque(suspect for suspect in self.suspects if suspect.program.run != run)
         return dropped
@@ -108,11 +138,17 @@ class Waiting:
         return set(self._lines) | {suspect.program.run for suspect in self.suspects}
 
 
-def _fitting(items: Sequence[Item], size: int) -> int:
-    """How many of the items, from the first on, are within `size`; at least one."""
-    total = sum(map(len, map(_text, items)))
-    kept = len(items)
-    while kept > 1 and total > size:
+def _together(lots: list[Lot]) -> Lot:
+    if len(lots) == 1:
+        return lots[0]
+    return Lot([index for lot in lots for index in lot.indexes], [text for lot in lots for text in lot.texts])
+
+
+def _fitting(texts: Sequence[str], size: int, at_least: int) -> int:
+    """How many of the texts, from the first on, are within `size`, or `at_least`."""
+    total = sum(map(len, texts))
+    kept = len(texts)
+    while kept > at_least and total > size:
         kept -= 1
-        total -= len(items[kept].text)
+        total -= len(texts[kept])
     return kept
