@@ -7,6 +7,7 @@ SheafError
 │   ├── OutputPathError     the output's path, folder or suffix cannot be used
 │   ├── RunNotFound         no run of that name
 │   └── TaskError           the task cannot be found, imported or called
+│       └── TaskChanged     its files are no longer those that the run was submitted with
 ├── ClusterError            Redis, or the cluster behind it, cannot serve now; nothing was lost
 │   ├── RedisUnavailable    not reachable, or still loading
 │   ├── RedisDenied         wrong password, or a right is missing
@@ -56,6 +57,10 @@ class RunNotFound(UsageError):
 
 class TaskError(UsageError):
     """Correct the task that the message names; no item was run."""
+
+
+class TaskChanged(TaskError):
+    """Put the task's file back, or have the run go on with what is there now; no item was run."""
 
 
 class ClusterError(SheafError):

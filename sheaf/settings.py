@@ -44,8 +44,10 @@ class Settings:
     child_items: int = 0
     #: Restart a pool's child that has grown beyond so many MiB when it is next idle, kill it at twice that; 0: never.
     child_memory_mb: int = 0
-    #: The folder with the users' own task modules; unset: built-in tasks only.
-    tasks_dir: Path | None = None
+    #: The folder with the users' own task modules.
+    tasks_dir: Path = Path("tasks")
+    #: Modules, parted by commas, whose public functions are tasks although they do not lie in that folder.
+    task_modules: str = ""
 
     #: A commit is written when so many MiB are gathered ...
     commit_mb: float = 8.0
@@ -87,6 +89,11 @@ class Settings:
             )
         if self.log_level not in ("debug", "info", "warning", "error"):
             raise SettingsError(f"SHEAF_LOG_LEVEL={self.log_level!r} is not one of debug, info, warning, error")
+
+    @property
+    def extra_modules(self) -> tuple[str, ...]:
+        """The names in `task_modules`."""
+        return tuple(name.strip() for name in self.task_modules.split(",") if name.strip())
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str] | None = None) -> Self:

@@ -15,6 +15,7 @@ from sheaf.output import Output, Progress
 from sheaf.roster import Roster, WorkerCard
 from sheaf.run import Run, list_runs
 from sheaf.settings import Settings
+from sheaf.tasks.versions import versions
 
 #: Runs that the overview lists.
 LISTED_RUNS = 10
@@ -66,6 +67,8 @@ def _detail(settings: Settings, run: Run) -> None:
     path = settings.data_dir / manifest.output
     click.echo(f"run      {manifest.run}, submitted {manifest.created}")
     click.echo(f"task     {manifest.task}" + "".join(f" {name}={value}" for name, value in manifest.options.items()))
+    for version in versions(run):
+        click.echo(f"version  {version.name} since {version.since}: {', '.join(version.files)}")
     click.echo(f"items    {manifest.items:,} in {count_text(manifest.batches, 'batch')}, from {manifest.source or '?'}")
     if manifest.rejected:
         click.echo(f"rejected {count_text(manifest.rejected, 'line')}, see {path_text(run.folder / 'rejected.jsonl')}")

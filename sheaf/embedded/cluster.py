@@ -16,7 +16,7 @@ from sheaf.embedded.state import ClusterState, Places, tail
 from sheaf.embedded.supervisor import PATIENCE_S, REDIS_START_S, Supervisor
 from sheaf.errors import ClusterError, UsageError
 from sheaf.roster import Roster
-from sheaf.settings import Settings
+from sheaf.settings import Settings, child_environment
 
 #: Seconds from the start of a worker to its first sign of life, on a slow and busy machine.
 WORKER_START_S = 60.0
@@ -37,7 +37,7 @@ def up(settings: Settings, workers: int) -> ClusterState:
         _notify(places)
     else:
         find_redis_server()
-        supervisor = _start_supervisor(places)
+        supervisor = _start_supervisor(settings, places)
     return _wait_until_serving(settings, places, workers, supervisor)
 
 
@@ -88,7 +88,7 @@ def down(settings: Settings) -> bool:
     return bool(found)
 
 
-def _start_supervisor(places: Places) -> subprocess.Popen[bytes]:
+def _start_supervisor(settings: Settings, places: Places) -> subprocess.Popen[bytes]:
     with open(places.log("supervisor"), "ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "sheaf.embedded", str(places.data_dir)],
@@ -96,6 +96,10 @@ def _start_supervisor(places: Places) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=log,
             cwd="/",
+            # Named in full, since the workers do not start where we are.
+            env=child_environment(
+                {"SHEAF_TASKS_DIR": str(settings.tasks_dir.absolute()), "SHEAF_TASKS_DIR_FILE": None}
+            ),
             # Its own session: it outlives this terminal, and Ctrl-C in it.
             start_new_session=True,
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from sheaf.batch import Failed, Item, Result
@@ -50,10 +51,13 @@ class Task(Protocol):
         """
 
 
-def resolve(name: str, tasks_dir: Path | None, modules: Sequence[str] = ()) -> Task:
+def resolve(
+    name: str, tasks_dir: Path | None, modules: Sequence[str] = (), files: Mapping[str, str] = MappingProxyType({})
+) -> Task:
     """Find a task by name: `load`, or `module:function` in a file under `tasks_dir`, or a registered library function.
 
-    `modules` are those of SHEAF_TASK_MODULES. Raises TaskError, which names file and line where there is one.
+    `modules` are those of SHEAF_TASK_MODULES, `files` the digests that the run has of the task's files.
+    Raises TaskError, which names file and line where there is one; TaskChanged if the files are others.
     """
     if name == "load":
         from sheaf.tasks.load.task import LoadTask
@@ -64,4 +68,4 @@ def resolve(name: str, tasks_dir: Path | None, modules: Sequence[str] = ()) -> T
     from sheaf.tasks.finder import find
     from sheaf.tasks.function import FunctionTask
 
-    return FunctionTask(find(name, tasks_dir, modules))
+    return FunctionTask(find(name, tasks_dir, modules, files))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -70,6 +69,8 @@ def describe(
 
 
 def _ask(name: str, question: str, within_s: float) -> dict[str, Any]:
+    import subprocess  # not for a pool's child, which imports this module, too
+
     # -P: what lies in the current folder is not what a worker would import.
     command = [sys.executable, "-P", "-m", "sheaf.tasks"]
     try:

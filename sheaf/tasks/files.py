@@ -62,6 +62,11 @@ def imported(folder: Path) -> dict[str, str]:
     return {path.removeprefix(prefix): digest for path, digest in sorted(_imported.items()) if path.startswith(prefix)}
 
 
+def others(folder: Path, wanted: Mapping[str, str]) -> list[str]:
+    """Return which files this process has imported in another version than is wanted."""
+    return [path for path, digest in imported(folder).items() if wanted.get(path, digest) != digest]
+
+
 def differing(folder: Path, files: Mapping[str, str]) -> list[str]:
     """Return which of these files are not on the disk as their digests say. Costs one `stat` each, as a rule."""
     return [path for path, digest in files.items() if _digest_on_disk(f"{folder}{os.sep}{path}") != digest]

@@ -6,13 +6,13 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, Literal
 
-from sheaf.errors import TaskError
+from sheaf.errors import TaskChanged, TaskError
 from sheaf.tasks import faults, files, home
 from sheaf.tasks.library import find_registered, is_registered
 from sheaf.tasks.spec import TaskSpec, place_of, spec_of
@@ -32,10 +32,13 @@ class Found:
     folder: Path | None
 
 
-def find(name: str, tasks_dir: Path | None, modules: Sequence[str] = ()) -> Found:
+def find(
+    name: str, tasks_dir: Path | None, modules: Sequence[str] = (), wanted: Mapping[str, str] = MappingProxyType({})
+) -> Found:
     """Import `module:function`: a file under `tasks_dir`, or a registered library function (`modules`: more of them).
 
-    Raises TaskError, which names file and line where there is one. Nothing else is ever imported.
+    Nothing else is ever imported. Raises TaskError, which names file and line where there is one; TaskChanged if a file
+    that was imported has not the digest that it has in `wanted`.
     """
     module_name, _, function_name = name.partition(":")
     if is_registered(module_name, modules):
@@ -48,7 +51,7 @@ def find(name: str, tasks_dir: Path | None, modules: Sequence[str] = ()) -> Foun
     path = _module_path(name, module_name, folder)
     # Before any of the user's code runs: a module may keep `os.chdir` under a name of its own.
     home.watch()
-    module = _import(name, module_name, path, folder)
+    module = _import(name, module_name, path, folder, wanted)
     function = getattr(module, function_name, None)
     if not callable(function):
         raise TaskError(f"{path} has no function {function_name!r}, which the task {name!r} names")
@@ -98,9 +101,19 @@ def _module_path(name: str, module_name: str, folder: Path) -> Path:
     raise TaskError(f"the task {name!r} needs the file {stem.with_suffix('.py')}, which does not exist")
 
 
-def _import(name: str, module_name: str, path: Path, folder: Path) -> ModuleType:
+def _import(name: str, module_name: str, path: Path, folder: Path, wanted: Mapping[str, str]) -> ModuleType:
     files.open_folder(folder)
-    files.forget_changed(folder)
+    if not wanted or files.others(folder, wanted):
+        # What a run was begun with, this process goes on with, whatever has become of the file.
+        files.forget_changed(folder)
+    module = _import_module(name, module_name, path, folder)
+    others = files.others(folder, wanted)
+    if others:
+        raise TaskChanged(f"{folder / others[0]} has changed since the run was submitted")
+    return module
+
+
+def _import_module(name: str, module_name: str, path: Path, folder: Path) -> ModuleType:
     try:
         spec = importlib.util.find_spec(module_name)
         if spec is None or spec.origin is None or Path(spec.origin).resolve() != path.resolve():

@@ -22,6 +22,11 @@ _USUAL_CAUSE = {
 #: The exit status of a child that finds its end of the pipe broken.
 PIPE_LOST = 113
 PIPE_LOST_TEXT = "process was ended: the code it ran closed, or wrote to, the pipe to its worker"
+#: The exit status of a child that has as many files open as a process may have.
+FILES_USED_UP = 114
+_FILES_USED_UP_TEXT = (
+    "process was ended: all the files that it may have open were open; does the task close what it opens?"
+)
 
 
 def explain_exit(exit_code: int | None) -> str:
@@ -30,6 +35,8 @@ def explain_exit(exit_code: int | None) -> str:
         return "process died"
     if exit_code == PIPE_LOST:
         return PIPE_LOST_TEXT
+    if exit_code == FILES_USED_UP:
+        return _FILES_USED_UP_TEXT
     if exit_code >= 0:
         return f"process ended in mid-work with exit status {exit_code} (the code it ran, or a library, called exit)"
     try:

@@ -1,6 +1,6 @@
 """What travels between a worker and a child of its pool, and the worker's end of the pipe, which never blocks.
 
-    to the child     ("program", run, task, options, output)   what the items that follow belong to
+    to the child     ("program", run, task, options, output, files)  what the items that follow belong to
                      ("items", indexes, texts)                 sent only while the child serves their run
                      ("recall",)                               give back what you have not begun
                      ("end",)                                  finish what you have begun, then exit
@@ -24,6 +24,7 @@ import struct
 from collections import deque
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sheaf.errors import TaskError
@@ -50,6 +51,10 @@ class Program(NamedTuple):
     timeout_s: float | None = None
     #: How often an item is tried whose process dies.
     attempts: int = 3
+    #: The task's files under the tasks folder, with their digests: items are done by this version or not at all.
+    files: Mapping[str, str] = MappingProxyType({})
+    #: MiB that a child may weigh while it works on these items; 0: no limit of the task's own.
+    memory_mb: int = 0
 
 
 def encode(message: Message) -> bytes:
@@ -83,7 +88,9 @@ def unpack_indexes(packed: tuple[int, ...]) -> Sequence[int]:
 def encode_program(program: Program) -> bytes:
     """Raises TaskError if the options are not plain values."""
     try:
-        return encode(("program", program.run, program.task, dict(program.options), program.output))
+        return encode(
+            ("program", program.run, program.task, dict(program.options), program.output, dict(program.files))
+        )
     except ValueError as error:
         raise TaskError(
             f"the options of run {program.run!r} hold something that is not JSON ({error}); "

@@ -11,8 +11,7 @@ import os
 import signal
 import sys
 import time
-import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
@@ -22,7 +21,9 @@ from sheaf.batch import Result
 from sheaf.errors import SheafError
 from sheaf.formats import format_for
 from sheaf.tasks import resolve
+from sheaf.tasks.faults import FilesUsedUp, explain
 from sheaf_worker.arena import ArenaWriter, Memory
+from sheaf_worker.blame import FILES_USED_UP
 from sheaf_worker.child_pipe import Inbox, ItemSource, Outbox, start_helper
 from sheaf_worker.slots import SharedSlots, SlotWriter
 
@@ -30,8 +31,6 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 #: Of all processes of a container, the kernel should take one of these when memory runs out: the pool can replace it.
 _OOM_SCORE = "500"
-#: How much of an exception's text is passed on.
-_MESSAGE_CHARS = 2000
 #: Before a task is tried again that failed without an item in hand: the worker may be about to give it up.
 _PAUSE_S = 0.1
 
@@ -46,7 +45,7 @@ class Ends(NamedTuple):
     arena: Memory
 
 
-def main(ends: Ends, tasks_dir: Path | None, parent: int) -> None:
+def main(ends: Ends, tasks_dir: Path | None, task_modules: Sequence[str], parent: int) -> None:
     """Serve one program after another until told to end, or until the worker is gone."""
     _settle_in(parent, ends.printed)
     connection = ends.connection
@@ -57,7 +56,7 @@ def main(ends: Ends, tasks_dir: Path | None, parent: int) -> None:
     outbox.send("hello")
     start_helper(inbox, outbox)
     while (source := inbox.next_source()) is not None:
-        _Service(source, outbox, slots).run(tasks_dir)
+        _Service(source, outbox, slots, tasks_dir, task_modules).run()
         outbox.flush()
 
 
@@ -104,15 +103,24 @@ def _heed_again() -> None:
 class _Service:
     """One program's time in this child."""
 
-    def __init__(self, source: ItemSource, outbox: Outbox, slots: SlotWriter) -> None:
+    def __init__(
+        self,
+        source: ItemSource,
+        outbox: Outbox,
+        slots: SlotWriter,
+        tasks_dir: Path | None,
+        task_modules: Sequence[str],
+    ) -> None:
         self._source = source
         self._outbox = outbox
         self._slots = slots
+        self._tasks_dir = tasks_dir
+        self._task_modules = task_modules
 
-    def run(self, tasks_dir: Path | None) -> None:
-        _, name, options, output = self._source.program
+    def run(self) -> None:
+        _, name, options, output, files = self._source.program
         try:
-            task = resolve(name, tasks_dir)
+            task = resolve(name, self._tasks_dir, self._task_modules, files)
             record_format = format_for(output)
             self._outbox.send("ready", int(task.window(options)))
             while not self._source.closed:
@@ -138,16 +146,13 @@ class _Service:
                 raise RuntimeError("the task ended although more items were to come")
         except SheafError:
             raise
+        except FilesUsedUp:
+            # What this process has begun is seen in its slots; what it has finished goes on its way.
+            self._outbox.flush()
+            os._exit(FILES_USED_UP)
         except BaseException as error:  # noqa: BLE001 - also SystemExit: whatever it is, the worker has to know
             in_hand = self._slots.clear()
             self._outbox.flush()
-            self._outbox.send("broke", type(error).__name__, _describe(error), in_hand)
+            self._outbox.send("broke", type(error).__name__, explain(error, self._tasks_dir), in_hand)
             if not in_hand:
                 time.sleep(_PAUSE_S)
-
-
-def _describe(error: BaseException) -> str:
-    """What was raised, and where."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}"[:_MESSAGE_CHARS] + where

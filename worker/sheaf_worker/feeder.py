@@ -37,7 +37,7 @@ class Feeder:
         program = self._waiting.choose(child.run, served)
         if program is None:
             return
-        if program.run != child.run:
+        if program != child.program:
             # Until it has finished what it has of its present run, it just gets nothing more of that.
             if child.free:
                 child.begin(program)
@@ -52,7 +52,7 @@ class Feeder:
         if not child.free or not self._waiting.suspects:
             return
         program, item = self._waiting.suspects[0]
-        if program.run != child.run:
+        if program != child.program:
             child.begin(program)
             return
         self._waiting.suspects.popleft()

@@ -45,7 +45,7 @@ class State(enum.Enum):
 class ChildHandle:
     """Start a child. Only for the thread that runs the pool: the kernel ends a child with the *thread* that made it."""
 
-    def __init__(self, number: int, tasks_dir: Path | None, ring_bytes: int) -> None:
+    def __init__(self, number: int, tasks_dir: Path | None, ring_bytes: int, task_modules: Sequence[str] = ()) -> None:
         #: Which place in the pool it fills.
         self.number = number
         self.state = State.STARTING
@@ -77,19 +77,23 @@ class ChildHandle:
         shared = new_slots()
         self.slots = SlotReader(shared)
         self.arena, memory = ArenaReader.create(ring_bytes)
-        self.channel, printed = self._spawn(shared, memory, tasks_dir)
+        self.channel, printed = self._spawn(shared, memory, tasks_dir, task_modules)
         self.pid = self._process.pid or 0
         self.prints = Prints(printed, self.pid)
         #: Becomes readable when the process has ended, whatever its own children keep open.
         self.sentinel = self._open_sentinel()
 
-    def _spawn(self, shared: SharedSlots, memory: Memory, tasks_dir: Path | None) -> tuple[Channel, Connection]:
+    def _spawn(
+        self, shared: SharedSlots, memory: Memory, tasks_dir: Path | None, task_modules: Sequence[str]
+    ) -> tuple[Channel, Connection]:
         """Start the process; return our ends of its pipes."""
         ours, theirs = _context.Pipe(duplex=True)
         heard, printed = _context.Pipe(duplex=False)
         ends = child.Ends(theirs, printed, shared, memory)
         self._process = _context.Process(
-            target=child.main, args=(ends, tasks_dir, os.getpid()), name=f"sheaf-child-{self.number}"
+            target=child.main,
+            args=(ends, tasks_dir, tuple(task_modules), os.getpid()),
+            name=f"sheaf-child-{self.number}",
         )
         try:
             with _main_module_hidden():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from sheaf.batch import Failed, Item
-from sheaf_worker.blame import PIPE_LOST_TEXT, Attempts, explain_exit
+from sheaf_worker.blame import FILES_USED_UP, PIPE_LOST_TEXT, Attempts, explain_exit
 from sheaf_worker.channel import Program
 from sheaf_worker.handle import ChildHandle
 from sheaf_worker.waiting import Lot, Suspect, Waiting
@@ -15,6 +15,8 @@ from sheaf_worker.waiting import Lot, Suspect, Waiting
 TIMED_OUT, UNRESPONSIVE, BROKEN_PIPE = "timed out", "unresponsive", "broken pipe"
 #: A reason that is: of what it has in hand, something fills its memory.
 TOO_LARGE = "too large"
+#: The same, by the task's own limit.
+OVER_TASK_LIMIT = "over its task's limit"
 _TOO_LARGE_TEXT = "process was killed: it took more than twice the memory that SHEAF_CHILD_MEMORY_MB allows"
 
 
@@ -42,10 +44,15 @@ class Judge:
             late = self._late(child, program, in_hand)
             self._put_back(child, program, except_for=late)
             self._time_out(program, late)
-        elif child.killed == UNRESPONSIVE:
+        elif child.killed == UNRESPONSIVE or (exit_code == FILES_USED_UP and child.done):
+            # In the second case items before these have left files open; in a fresh process they get what they need.
             self._put_back(child, program, except_for=())
         else:
-            known = {BROKEN_PIPE: PIPE_LOST_TEXT, TOO_LARGE: _TOO_LARGE_TEXT}
+            known = {
+                BROKEN_PIPE: PIPE_LOST_TEXT,
+                TOO_LARGE: _TOO_LARGE_TEXT,
+                OVER_TASK_LIMIT: f"process was killed: it took more than the {program.memory_mb} MiB of memory_mb",
+            }
             cause = known.get(child.killed or "") or explain_exit(exit_code)
             self.blame(child, list(in_hand), Verdict("ProcessDied", cause))
             self._put_back(child, program, except_for=in_hand)

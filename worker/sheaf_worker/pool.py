@@ -61,10 +61,17 @@ class Pool:
     """`size` children. Everything but wake() belongs to one thread, which has to live as long as the pool."""
 
     def __init__(
-        self, size: int, *, tasks_dir: Path | None = None, child_items: int = 0, child_memory_mb: int = 0
+        self,
+        size: int,
+        *,
+        tasks_dir: Path | None = None,
+        task_modules: Sequence[str] = (),
+        child_items: int = 0,
+        child_memory_mb: int = 0,
     ) -> None:
         self._size = size
         self._tasks_dir = tasks_dir
+        self._task_modules = task_modules
         self._selector = selectors.DefaultSelector()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._selector.register(self._bell, selectors.EVENT_READ)
@@ -75,6 +82,8 @@ class Pool:
         self._deaths: Counter[int] = Counter()
         self._waiting = Waiting()
         self._reports = Reports(self._waiting)
+        #: Runs whose task is not the one they were submitted with: forgotten here, for the worker to let go of.
+        self.changed = self._reports.changed
         self._feeder = Feeder(self._waiting, size, child_items)
         self._watch = Watch(child_memory_mb)
         self._paused = False
@@ -183,7 +192,7 @@ class Pool:
     def _start_child(self, number: int) -> None:
         self._vacant.pop(number, None)
         try:
-            child = ChildHandle(number, self._tasks_dir, ring_bytes(self._size))
+            child = ChildHandle(number, self._tasks_dir, ring_bytes(self._size), self._task_modules)
         except OSError as error:
             logger.error("a pool process cannot be started", extra={"action": "spawn", "why": str(error)})
             self._vacate(number, failed=True)

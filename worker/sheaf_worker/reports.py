@@ -6,8 +6,10 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from queue import SimpleQueue
 
 from sheaf.batch import Bundle, Failed, Item, Result, Results, single_results
+from sheaf.errors import TaskChanged
 from sheaf_worker.channel import Message, Program, unpack_indexes
 from sheaf_worker.handle import ChildHandle, State
 from sheaf_worker.judge import Judge, Verdict
@@ -32,6 +34,8 @@ class Reports:
         self._barren: Counter[str] = Counter()
         #: Runs whose task cannot be used: until when, and why.
         self._refused: dict[str, tuple[float, Verdict]] = {}
+        #: Runs whose task has changed since they were submitted.
+        self.changed: SimpleQueue[str] = SimpleQueue()
 
     def __bool__(self) -> bool:
         return bool(self._results)
@@ -68,6 +72,8 @@ class Reports:
                 child.ready(rest[0], self._speeds.get(child.program.run))
         elif kind == "hello" and child.state is State.STARTING:
             child.state = State.IDLE
+        elif kind == "refused" and rest[0] == TaskChanged.__name__:
+            self._give_up(child)
         elif kind == "refused":
             self.refuse(child, Verdict(*rest))
         elif kind == "broke":
@@ -79,6 +85,15 @@ class Reports:
             self._barren[child.program.run] += 1
             if self._barren[child.program.run] >= _BARREN_LIMIT:
                 self.refuse(child, Verdict("TaskError", f"{child.program.task!r} cannot be imported: {cause}"))
+
+    def _give_up(self, child: ChildHandle) -> None:
+        """The task is another one by now. No item fails for that: the worker lets go of the run's batches."""
+        if child.program is not None:
+            self._waiting.drop(child.program.run)
+            self.changed.put(child.program.run)
+            child.take(list(child.outstanding))
+            child.program = None
+            child.state = State.IDLE
 
     def refuse(self, child: ChildHandle, verdict: Verdict) -> None:
         """The run that the child serves cannot be: all its items fail, those that still come too (for a minute)."""

@@ -78,6 +78,9 @@ class Waiting:
         if not lot.indexes:
             return
         line = self._lines.setdefault(program.run, _Line(program))
+        if not front:
+            # A person may have told the run to go on with another version of its task.
+            line.program = program
         line.count += len(lot.indexes)
         if front:
             line.lots.appendleft((line.lots[0][0] if line.lots else time.monotonic(), lot))

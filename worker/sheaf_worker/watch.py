@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sheaf_worker.handle import ChildHandle, State
-from sheaf_worker.judge import BROKEN_PIPE, TIMED_OUT, TOO_LARGE, UNRESPONSIVE
+from sheaf_worker.judge import BROKEN_PIPE, OVER_TASK_LIMIT, TIMED_OUT, TOO_LARGE, UNRESPONSIVE
 
 #: Seconds between two looks.
 WATCH_S = 0.1
@@ -49,15 +49,22 @@ class Watch:
             self._look_at(child, now)
             if watch_items and child.state is State.READY and child.outstanding:
                 self._look_at_items(child, now)
-            if self._memory_bytes:
-                self._look_at_memory(child)
+            own_bytes = child.program.memory_mb << 20 if child.program else 0
+            if self._memory_bytes or own_bytes:
+                self._look_at_memory(child, own_bytes)
 
-    def _look_at_memory(self, child: ChildHandle) -> None:
+    def _look_at_memory(self, child: ChildHandle, own_bytes: int) -> None:
         size = child.rss_bytes()
         # One that has done nothing yet is as small as a child can be.
-        if size > self._memory_bytes and child.done:
+        if child.done and any(0 < limit < size for limit in (self._memory_bytes, own_bytes)):
             child.retiring = True
-        if size > max(_HARD_LIMIT * self._memory_bytes, _SMALLEST_BYTES) and child.slots.in_hand():
+        if 0 < own_bytes < size and child.slots.in_hand():
+            child.kill(OVER_TASK_LIMIT)
+        if (
+            self._memory_bytes
+            and size > max(_HARD_LIMIT * self._memory_bytes, _SMALLEST_BYTES)
+            and child.slots.in_hand()
+        ):
             child.kill(TOO_LARGE)
 
     def _look_at(self, child: ChildHandle, now: float) -> None:

@@ -28,6 +28,7 @@ from sheaf.batch import Results, settled_count
 from sheaf.errors import ClusterError, SettingsError
 from sheaf.queue import BatchQueue
 from sheaf.settings import Settings
+from sheaf.tasks.versions import files_in_force
 from sheaf_worker.committer import Committer
 from sheaf_worker.cores import usable_cores
 from sheaf_worker.holdings import Holdings
@@ -67,6 +68,7 @@ class Worker:
         self._pool = Pool(
             size,
             tasks_dir=settings.tasks_dir,
+            task_modules=settings.extra_modules,
             child_items=settings.child_items,
             child_memory_mb=settings.child_memory_mb,
         )
@@ -137,12 +139,14 @@ class Worker:
                 output=manifest.output,
                 timeout_s=manifest.item_timeout_s,
                 attempts=manifest.attempts,
+                files=files_in_force(held.run),
+                memory_mb=manifest.memory_mb,
             )
             self._pool.add(program, items)
 
     def _drop_runs(self) -> None:
-        """Take cancelled runs, and those whose output is refused, out of the pool."""
-        for source in (self._cancelled, self._committer.refused):
+        """Take cancelled runs, those whose output is refused, and those whose task has changed, out of the pool."""
+        for source in (self._cancelled, self._committer.refused, self._pool.changed):
             while not source.empty():
                 run = source.get()
                 self._pool.forget(run)

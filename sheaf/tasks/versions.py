@@ -1,0 +1,105 @@
+"""Which version of its task a run is made with: the digests of the task's files, and whether they still lie there.
+
+    runs/<id>/run.json        `files`: the version that the run was submitted with
+    runs/<id>/versions.jsonl  versions that it was told to go on with later, one a line; the last one is in force
+
+A run is never made by two versions unless a person says so: while the files are others, its batches stand still.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sheaf.errors import TaskChanged
+from sheaf.run import Run, sync_folder
+from sheaf.tasks import files
+
+_FILE = "versions.jsonl"
+#: Path of a `versions.jsonl` -> (its state, the version in force), so that a batch costs a `stat`.
+_known: dict[str, tuple[tuple[int, int], Mapping[str, str]]] = {}
+
+
+class Version(NamedTuple):
+    """One version that a run has used."""
+
+    #: The first digits of the digest over all files; equal for equal files.
+    name: str
+    files: Mapping[str, str]
+    #: When the run began to use it, ISO 8601 UTC.
+    since: str
+
+
+def version_name(digests: Mapping[str, str]) -> str:
+    """A short name for a version. Empty for a task without files of the user's."""
+    if not digests:
+        return ""
+    return hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest()[:12]
+
+
+def versions(run: Run) -> list[Version]:
+    """The versions that a run has used, in order; the last one is in force. None for a task without files."""
+    first = run.manifest.files
+    found = [Version(version_name(first), first, run.manifest.created)] if first else []
+    later = _lines(run.folder / _FILE)
+    return found + [Version(version_name(line["files"]), line["files"], line["since"]) for line in later]
+
+
+def files_in_force(run: Run) -> Mapping[str, str]:
+    """The files, with their digests, that the run's items are to be done with now. Cheap enough for each batch."""
+    path = run.folder / _FILE
+    try:
+        found = os.stat(path)  # noqa: PTH116  per batch: a Path would cost more than the call
+    except FileNotFoundError:
+        return run.manifest.files
+    state = (found.st_mtime_ns, found.st_size)
+    known = _known.get(str(path))
+    if known is None or known[0] != state:
+        lines = _lines(path)
+        known = (state, lines[-1]["files"] if lines else run.manifest.files)
+        _known[str(path)] = known
+    return known[1]
+
+
+def record_version(run: Run, digests: Mapping[str, str]) -> None:
+    """Have the run go on with this version (`TaskDescription.files`), if it does not yet; survives a power cut."""
+    if dict(files_in_force(run)) == dict(digests):
+        return
+    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    with open(run.folder / _FILE, "a") as target:
+        target.write(json.dumps({"since": since, "files": dict(digests)}) + "\n")
+        target.flush()
+        os.fsync(target.fileno())
+    sync_folder(run.folder)
+
+
+def check(run: Run, tasks_dir: Path) -> None:
+    """Raise TaskChanged if the task's files are not those of the version in force. Cheap enough for each batch."""
+    wanted = files_in_force(run)
+    if not wanted:
+        return
+    folder = tasks_dir.resolve()
+    differing = files.differing(folder, wanted)
+    if not differing:
+        return
+    path = folder / differing[0]
+    others = f" and {len(differing) - 1} more have changed" if len(differing) > 1 else ""
+    raise TaskChanged(
+        f"{path}{others or (' has changed' if path.exists() else ' is gone')} since run {run.manifest.run} was "
+        f"submitted (version {version_name(wanted)}), and one run is not made by two versions; put the file back as it "
+        f"was, or go on with what is there now: sheaf retry {run.manifest.run}, or cancel the run and submit it again"
+    )
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of the file; the end of one that a killed writer left behind is not one."""
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
