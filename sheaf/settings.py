@@ -26,7 +26,8 @@ class Settings:
     #: Redis's password. Prefer SHEAF_REDIS_PASSWORD_FILE.
     redis_password: str | None = None
 
-    #: Processes in a worker's pool; 0: as many as the cores this container may use (affinity and cgroup quota).
+    #: Processes in a worker's pool; 0: its part of the host's cores, no more than this container may use (affinity and
+    #: cgroup quota). The workers of a host share its cores, each taking its part again as others come and go.
     pool_size: int = 0
     #: Batches that a worker holds at once at most; 0: as many as half a second of its pool's work needs.
     batches_in_flight: int = 0
@@ -60,6 +61,8 @@ class Settings:
 
     #: The file a worker touches while it makes progress; unset: none.
     health_file: Path | None = None
+    #: What tells the host of this worker from others; unset: the kernel's boot id. Workers of one host share its cores.
+    host: str | None = None
     #: The name to show for this worker; unset: the container's or the host's name.
     label: str | None = None
     #: One of debug, info, warning, error.

@@ -16,7 +16,7 @@ class Feeder:
 
     def __init__(self, waiting: Waiting, size: int, child_items: int) -> None:
         self._waiting = waiting
-        self._size = size
+        self.size = size
         self._child_items = child_items
 
     def feed(self, children: Collection[ChildHandle]) -> None:
@@ -43,7 +43,7 @@ class Feeder:
                 child.begin(program)
                 served.add(program.run)
             return
-        share = -(-self._waiting.count(program.run) // self._size)
+        share = -(-self._waiting.count(program.run) // self.size)
         count = min(child.room, share, self._left(child))
         if count > 0:
             child.give(self._waiting.take(program.run, count, child.room_bytes))
@@ -61,7 +61,7 @@ class Feeder:
 
     def _appoint(self, children: Iterable[ChildHandle]) -> None:
         """Keep as many children for suspects as there are any, half of the pool at most."""
-        wanted = min(len(self._waiting.suspects), max(1, self._size // 2))
+        wanted = min(len(self._waiting.suspects), max(1, self.size // 2))
         solo = [child for child in children if child.solo]
         if not wanted:
             for child in solo:

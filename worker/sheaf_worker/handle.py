@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import repeat
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -40,6 +41,24 @@ class State(enum.Enum):
     PREPARING = "preparing"  # imports its task
     READY = "ready"  # takes items
     ENDING = "ending"  # was told to end
+
+
+@dataclass(frozen=True, slots=True)
+class ChildStatus:
+    """One child, for people."""
+
+    pid: int
+    #: The run it serves.
+    run: str | None
+    #: Items sent to it that have no result yet.
+    in_hand: int
+    #: Seconds for which it has had its oldest item in hand.
+    busy_s: float
+    rss_bytes: int
+    #: Results since its start.
+    done: int
+    #: How many processes in this place of the pool have died before it.
+    deaths: int
 
 
 class ChildHandle:
@@ -204,6 +223,18 @@ class ChildHandle:
         self.channel.close()
         self.prints.close()
         return exit_code
+
+    def status(self, now: float, deaths: int) -> ChildStatus:
+        in_hand = self.slots.in_hand()
+        return ChildStatus(
+            pid=self.pid,
+            run=self.run,
+            in_hand=len(self.outstanding),
+            busy_s=now - min(in_hand.values(), default=now),
+            rss_bytes=self.rss_bytes(),
+            done=self.done,
+            deaths=deaths,
+        )
 
     def rss_bytes(self) -> int:
         try:

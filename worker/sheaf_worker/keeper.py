@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from sheaf.errors import ClusterError
-from sheaf.queue import BatchQueue
+from sheaf.queue import BatchQueue, WorkerCard
 from sheaf.settings import Settings
 from sheaf_worker.holdings import Holdings
 
@@ -24,7 +24,10 @@ CALM_S = 0.5
 
 
 class Keeper(threading.Thread):
-    """One thread. `card` returns the fields to show; `last_turn` when (monotonic) the worker's loop last turned."""
+    """One thread. `card` returns the fields to show; `last_turn` when (monotonic) the worker's loop last turned.
+
+    `look` is shown the cards of all workers at each beat.
+    """
 
     def __init__(
         self,
@@ -34,6 +37,7 @@ class Keeper(threading.Thread):
         worker: str,
         card: Callable[[], dict[str, str]],
         last_turn: Callable[[], float],
+        look: Callable[[list[WorkerCard]], None] | None,
     ) -> None:
         super().__init__(name="keeper")
         self._settings = settings
@@ -42,6 +46,7 @@ class Keeper(threading.Thread):
         self._worker = worker
         self._card = card
         self._last_turn = last_turn
+        self._look = look
         self._stop_asked = False
         self._nudged = threading.Event()
 
@@ -73,6 +78,8 @@ class Keeper(threading.Thread):
         try:
             lost = self._queue.renew(self._worker, self._holdings.ids(), self._settings.batch_lease_s)
             self._queue.announce(self._worker, self._card(), ttl_s=max(CARD_S, self._settings.batch_lease_s * 2))
+            if self._look is not None:
+                self._look(self._queue.workers())
         except ClusterError as error:
             # The taker says so in the log; without Redis nobody else can take our batches either.
             logger.debug("no beat without Redis", extra={"action": "beat", "why": str(error)})

@@ -16,7 +16,6 @@ import selectors
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from sheaf.batch import Item, Results
@@ -24,7 +23,7 @@ from sheaf_worker.arena import ring_bytes
 from sheaf_worker.blame import explain_exit
 from sheaf_worker.channel import Program, encode_program
 from sheaf_worker.feeder import Feeder
-from sheaf_worker.handle import ChildHandle, State
+from sheaf_worker.handle import ChildHandle, ChildStatus, State
 from sheaf_worker.reports import Reports
 from sheaf_worker.waiting import Lot, Waiting
 from sheaf_worker.watch import WATCH_S, Watch
@@ -37,24 +36,6 @@ logger = logging.getLogger(__name__)
 _READS = 4
 #: Seconds before a child that cannot start is started again: at first, and at most.
 _BACK_OFF_S = (0.1, 5.0)
-
-
-@dataclass(frozen=True, slots=True)
-class ChildStatus:
-    """One child, for people."""
-
-    pid: int
-    #: The run it serves.
-    run: str | None
-    #: Items sent to it that have no result yet.
-    in_hand: int
-    #: Seconds for which it has had its oldest item in hand.
-    busy_s: float
-    rss_bytes: int
-    #: Results since its start.
-    done: int
-    #: How many processes in this place of the pool have died before it.
-    deaths: int
 
 
 class Pool:
@@ -103,7 +84,7 @@ class Pool:
     @property
     def children(self) -> list[ChildStatus]:
         now = time.monotonic()
-        return [self._status(child, now) for _, child in sorted(self._by_number.items())]
+        return [child.status(now, self._deaths[number]) for number, child in sorted(self._by_number.items())]
 
     @property
     def paused(self) -> bool:
@@ -115,6 +96,26 @@ class Pool:
         if value != self._paused:
             self._paused = value
             self._watch.forgive(time.monotonic())
+
+    @property
+    def size(self) -> int:
+        """How many children there should be."""
+        return self._size
+
+    def resize(self, size: int) -> None:
+        """Have so many children from now on. Those that are too many finish what they have in hand, and end."""
+        before, self._size = self._size, size
+        self._feeder.size = size
+        for number in range(before, size):
+            if number not in self._by_number:
+                self._vacant.setdefault(number, 0.0)
+        for number in [number for number in self._vacant if number >= size]:
+            del self._vacant[number]
+        for number, child in self._by_number.items():
+            if number >= size:
+                child.retiring = True
+                if len(child.outstanding) > 1:
+                    child.recall()
 
     def start(self) -> None:
         """Start the children. They end with the calling thread, however that ends."""
@@ -204,6 +205,8 @@ class Pool:
 
     def _vacate(self, number: int, *, failed: bool) -> None:
         self._failed_starts = self._failed_starts + 1 if failed else 0
+        if number >= self._size:
+            return  # there are to be fewer now
         first, most = _BACK_OFF_S
         delay_s = min(most, first * 2.0 ** min(self._failed_starts, 10)) if failed else 0.0
         self._vacant[number] = time.monotonic() + delay_s
@@ -286,15 +289,3 @@ class Pool:
     def _feed(self) -> None:
         if not self._stopped:
             self._feeder.feed(self._by_number.values())
-
-    def _status(self, child: ChildHandle, now: float) -> ChildStatus:
-        in_hand = child.slots.in_hand()
-        return ChildStatus(
-            pid=child.pid,
-            run=child.run,
-            in_hand=len(child.outstanding),
-            busy_s=now - min(in_hand.values(), default=now),
-            rss_bytes=child.rss_bytes(),
-            done=child.done,
-            deaths=self._deaths[child.number],
-        )

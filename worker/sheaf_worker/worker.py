@@ -26,7 +26,7 @@ import redis
 
 from sheaf.batch import Results, settled_count
 from sheaf.errors import ClusterError, SettingsError
-from sheaf.queue import BatchQueue
+from sheaf.queue import BatchQueue, WorkerCard
 from sheaf.settings import Settings
 from sheaf.tasks.versions import files_in_force
 from sheaf_worker.committer import Committer
@@ -35,6 +35,7 @@ from sheaf_worker.holdings import Holdings
 from sheaf_worker.keeper import Keeper
 from sheaf_worker.pool import Pool, Program
 from sheaf_worker.recovery import Recovery
+from sheaf_worker.share import host_name, share_among
 from sheaf_worker.taker import Rate, Taker, low_water
 
 logger = logging.getLogger(__name__)
@@ -64,9 +65,13 @@ class Worker:
         self._failed: str | None = None
         self._last_turn = time.monotonic()
         self._cancelled: SimpleQueue[str] = SimpleQueue()
-        size = settings.pool_size or usable_cores()
+        self._host = host_name(settings.host)
+        #: Cores that this worker may use; 0: the size of its pool is set, and it shares with nobody.
+        self._cores = 0 if settings.pool_size else usable_cores()
+        #: Processes that the pool should have, and live workers on this host, as of the last beat.
+        self._share, self._neighbours = settings.pool_size or self._cores, 1
         self._pool = Pool(
-            size,
+            self._share,
             tasks_dir=settings.tasks_dir,
             task_modules=settings.extra_modules,
             child_items=settings.child_items,
@@ -74,11 +79,18 @@ class Worker:
         )
         self._committer = Committer(settings, connection, self._queue, self._holdings, self.id, self.label)
         self._taker = Taker(settings, self._queue, self._holdings, self.id, self._wants_more, self._pool.wake)
-        self._keeper = Keeper(settings, self._queue, self._holdings, self.id, self._card, lambda: self._last_turn)
+        self._keeper = Keeper(
+            settings,
+            self._queue,
+            self._holdings,
+            self.id,
+            self._card,
+            lambda: self._last_turn,
+            self._look if self._cores else None,
+        )
         self._recovery = Recovery(
             settings, connection, self._queue, self._holdings, self.id, self.label, self._cancelled.put
         )
-        self._size = size
 
     def run(self) -> int:
         """Work until told to stop; return the exit status: 0, or 1 if a part of the worker broke."""
@@ -89,7 +101,7 @@ class Worker:
         for thread in (self._committer, self._keeper, self._taker, self._recovery):
             thread.start()
         logger.info(
-            "worker started", extra={"action": "start", "pool": self._size, "data": str(self._settings.data_dir)}
+            "worker started", extra={"action": "start", "pool": self._pool.size, "data": str(self._settings.data_dir)}
         )
         while not self._stop_asked and self._failed is None:
             self._turn()
@@ -104,9 +116,22 @@ class Worker:
             self._pass_on(run, results)
         self._take_in()
         self._drop_runs()
+        if self._share != self._pool.size:
+            self._resize()
         if self._pool.waiting == 0 and self._pool.in_hand == 0 and self._committer.busy:
             self._committer.flush()
         self._show_changes()
+
+    def _look(self, cards: list[WorkerCard]) -> None:
+        """Called by the keeper: who is there?"""
+        self._share, self._neighbours = share_among(cards, self.id, self._host, self._cores)
+
+    def _resize(self) -> None:
+        logger.info(
+            "pool takes its part of the host's cores",
+            extra={"action": "resize", "pool": self._share, "cores": self._cores, "workers": self._neighbours},
+        )
+        self._pool.resize(self._share)
 
     def _show_changes(self) -> None:
         """Others see at once that this worker has become idle, busy or blocked."""
@@ -200,7 +225,9 @@ class Worker:
             "label": self.label,
             "pid": str(os.getpid()),
             "beat_s": f"{self._settings.heartbeat_s:g}",
-            "pool": str(self._size),
+            "pool": str(self._pool.size),
+            "machine": self._host,
+            "cores": str(self._cores),
             "state": "stopping"
             if self._stop_asked
             else "blocked"
