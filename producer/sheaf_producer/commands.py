@@ -52,24 +52,12 @@ def load(settings: Settings, /, lists: tuple[str, ...], output: str, detach: boo
     sheaf load a.txt b.txt.gz -o news.jsonl --connections 64
     grep /article/ urls.txt | sheaf load - -o articles.html --detach
     """
+    from sheaf_producer.deliver import conclude
     from sheaf_producer.loading import Request, submit_load
-    from sheaf_producer.submit import Outcome
 
     options = {name: given[name] for name in _TASK_OPTIONS if given[name] not in _UNSET}
     request = Request(lists, output, options, given["default_scheme"], given["batch_size"], given["again"])
-    run, outcome, trouble = submit_load(settings, request)
-    if trouble is not None:
-        note = f"{trouble}. The run {run.manifest.run} is safe on the volume, and begins as soon as Redis takes it"
-        if detach:
-            raise type(trouble)(note)
-        click.echo(f"sheaf: {note}", err=True)
-    if detach:
-        click.echo(run.manifest.run)
-        click.echo(f"Watch it: sheaf watch {run.manifest.run}", err=True)
-        return
-    from sheaf_producer.watch import follow, summarize
-
-    (summarize if outcome is Outcome.FINISHED else follow)(settings, run)
+    conclude(settings, submit_load(settings, request), detach=detach)
 
 
 @click.command()

@@ -14,15 +14,17 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from sheaf.errors import OutputError, OutputPathError
 from sheaf.formats import format_for
+from sheaf.index import Index
 from sheaf.output import Output
 from sheaf.run import Manifest, Run, list_runs
+from sheaf.schema import read_state
 from sheaf_producer.draft import Draft, check_data_dir, submission_lock
 
 #: Batches per run that are aimed at: enough to share among workers, few enough to cost nothing.
@@ -62,14 +64,19 @@ class Wish:
     #: Seconds after which a pool gives up on one item, and how often one whose process died is tried.
     item_timeout_s: float | None = None
     attempts: int = 3
+    #: MiB that a child may weigh; 0: no limit.
+    memory_mb: int = 0
+    #: The digests of the task's own files, by their path in the tasks folder.
+    files: Mapping[str, str] = field(default_factory=dict)
     #: Submit even what has been submitted before.
     again: bool = False
 
 
-def check_output(data_dir: Path, output: str) -> None:
+def check_output(data_dir: Path, output: str, options: Mapping[str, Any]) -> None:
     """Raise what is wrong with the output's path, before anything is read or written.
 
-    OutputPathError for its folder, or for its suffix; OutputRefused if what lies there is not an output of ours.
+    OutputPathError for its folder, for its suffix, or for other columns than it has; OutputRefused if what lies there
+    is not an output of ours.
     """
     path = data_dir / output
     check_data_dir(data_dir)
@@ -79,7 +86,8 @@ def check_output(data_dir: Path, output: str) -> None:
         raise OutputPathError(f"this user cannot write to the folder {path.parent}, where the output would be")
     if os.path.lexists(path):
         # Opens what is there if it is ours, refuses it otherwise, and changes nothing in either case.
-        _create_output(data_dir, output).close()
+        _create_output(data_dir, output, options).close()
+        _check_header(path, format_for(output, options).header(path.name))
 
 
 def submit(data_dir: Path, wish: Wish, items: Callable[[Draft], Iterable[list[str]]]) -> tuple[Run, Outcome]:
@@ -126,6 +134,8 @@ def _publish(data_dir: Path, wish: Wish, draft: Draft, mark: str) -> Run:
         source=wish.source,
         item_timeout_s=wish.item_timeout_s,
         attempts=wish.attempts,
+        memory_mb=wish.memory_mb,
+        files=wish.files,
         rejected=draft.tally.rejected,
         duplicates=draft.tally.duplicates,
         numbers=draft.writer.numbers,
@@ -170,13 +180,28 @@ def _is_done(data_dir: Path, run: Run) -> bool:
 
 
 def _register(data_dir: Path, manifest: Manifest) -> None:
-    output = _create_output(data_dir, manifest.output)
+    output = _create_output(data_dir, manifest.output, manifest.options)
     try:
         output.register_run(manifest.run, manifest.items, manifest.batch_size)
     finally:
         output.close()
 
 
-def _create_output(data_dir: Path, output: str) -> Output:
+def _create_output(data_dir: Path, output: str, options: Mapping[str, Any]) -> Output:
     path = data_dir / output
-    return Output.create(path, header=format_for(output).header(path.name))
+    return Output.create(path, header=format_for(output, options).header(path.name))
+
+
+def _check_header(path: Path, wanted: bytes) -> None:
+    """A header is written once: a table's later rows have the columns of its first ones."""
+    index = Index(path, 0.0)
+    try:
+        with index.reading() as connection:
+            header = read_state(connection).header
+    finally:
+        index.drop()
+    if path.name.lower().endswith(".csv") and header != wanted:
+        raise OutputPathError(
+            f"{path} has the columns {header.decode().strip()}, but now they would be {wanted.decode().strip()}; "
+            "choose another output, or give --columns as before"
+        )

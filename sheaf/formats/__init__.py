@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from sheaf.batch import Item
 from sheaf.errors import OutputPathError
 from sheaf.formats.page import Exchange, Page
 
-__all__ = ["SUFFIXES", "Exchange", "Format", "Page", "format_for"]
+__all__ = ["SUFFIXES", "Exchange", "Format", "Page", "check_holds", "format_for"]
 
 #: The suffixes an output may have, the default first.
-SUFFIXES = (".warc.gz", ".warc", ".jsonl", ".jsonl.gz", ".html", ".txt")
+SUFFIXES = (".warc.gz", ".warc", ".jsonl", ".jsonl.gz", ".html", ".txt", ".csv")
+#: The suffixes of formats that hold one of the two only: loaded pages, or the values that functions return.
+_HOLD_ONLY = {".warc.gz": "pages", ".warc": "pages", ".html": "pages", ".csv": "values"}
 
 
 class Format(Protocol):
@@ -31,8 +34,24 @@ class Format(Protocol):
         """Encode what a function returned. Raises TaskError if the format cannot hold it."""
 
 
-def format_for(name: str) -> Format:
-    """Return the format that a file name's suffix asks for. Raises OutputPathError for any other suffix."""
+def check_holds(name: str, what: str) -> None:
+    """Raise OutputPathError if an output of that name cannot hold `pages`, or `values`; or is of no format at all."""
+    format_for(name)
+    held = next((held for suffix, held in _HOLD_ONLY.items() if name.lower().endswith(suffix)), what)
+    if held != what:
+        others = [suffix for suffix in SUFFIXES if _HOLD_ONLY.get(suffix, what) == what]
+        kinds = {"pages": "loaded pages", "values": "the values that functions return"}
+        raise OutputPathError(
+            f"{name} would hold {kinds[held]} only, and here {kinds[what]} are to be kept; end the output's name with "
+            f"one of {', '.join(others)}"
+        )
+
+
+def format_for(name: str, options: Mapping[str, Any] | None = None) -> Format:
+    """Return the format that a file name's suffix asks for, as the run's options want it.
+
+    Raises OutputPathError for any other suffix.
+    """
     suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), None)
     if suffix in (".warc.gz", ".warc"):
         from sheaf.formats.warc import WarcFormat
@@ -50,6 +69,10 @@ def format_for(name: str) -> Format:
         from sheaf.formats.text import TextFormat
 
         return TextFormat()
+    if suffix == ".csv":
+        from sheaf.formats.csv import CsvFormat
+
+        return CsvFormat((options or {}).get("columns"))
     raise OutputPathError(
         f"{name!r} has no suffix that names a record format; end the output's name with one of {', '.join(SUFFIXES)}"
     )

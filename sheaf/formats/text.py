@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 
 from sheaf.batch import Item
 from sheaf.errors import TaskError
 from sheaf.formats.charset import as_utf8, is_text
 from sheaf.formats.page import Page
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 class _CombinedFormat(ABC):
@@ -50,9 +53,28 @@ class HtmlFormat(_CombinedFormat):
 
 
 class TextFormat(_CombinedFormat):
-    """Pages under `# <index> <url>`."""
+    """Pages under `# <index> <url>`; values of a function one line each, with nothing around them."""
 
     suffix = ".txt"
+
+    def value(self, item: Item, value: object) -> bytes:
+        """One line: text and bytes as they are, everything else as JSON."""
+        if isinstance(value, bytes):
+            line = value
+        else:
+            try:
+                line = (value if isinstance(value, str) else _encode(value)).encode()
+            except (TypeError, ValueError, RecursionError) as error:
+                raise TaskError(
+                    f"item {item.index} gave a {type(value).__name__} that is no line of text: {error}; return text, "
+                    "bytes, numbers, or lists and dicts of these; or choose an output that ends with .jsonl"
+                ) from error
+        if b"\n" in line or b"\r" in line:
+            raise TaskError(
+                f"item {item.index} gave a text with a line break, and in a .txt output each value is one line; choose "
+                "an output that ends with .jsonl, or replace the line breaks"
+            )
+        return line + b"\n"
 
     def heading(self, title: str) -> bytes:
         return f"# {_one_line(title)}\n".encode()

@@ -144,10 +144,10 @@ def test_a_submission_that_fails_writes_nothing(tmp_path: Path) -> None:
 def test_an_output_that_cannot_be_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     """A missing folder; a file that is not ours, which stays as it is."""
     with pytest.raises(OutputPathError, match="mkdir -p"):
-        check_output(tmp_path, "news/pages.html")
+        check_output(tmp_path, "news/pages.html", {})
     (tmp_path / "pages.html").write_text("mine")
     with pytest.raises(IndexMissing):
-        check_output(tmp_path, "pages.html")
+        check_output(tmp_path, "pages.html", {})
     assert (tmp_path / "pages.html").read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["pages.html"]
 

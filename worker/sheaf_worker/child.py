@@ -121,7 +121,7 @@ class _Service:
         _, name, options, output, files = self._source.program
         try:
             task = resolve(name, self._tasks_dir, self._task_modules, files)
-            record_format = format_for(output)
+            record_format = format_for(output, options)
             self._outbox.send("ready", int(task.window(options)))
             while not self._source.closed:
                 self._pass_on(task.run(self._source, options, record_format))

@@ -6,10 +6,9 @@ used is told to `reject` with its number and the reason, and the next one is rea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 
 from sheaf.errors import InputError
 from sheaf_producer.inputs.csv_rows import read_csv
@@ -81,13 +80,13 @@ class Inputs:
             return "text"
         return "json" if self.numbers is not None else self._passing(self.names[0])
 
-    def read(self, reject: Reject) -> Iterator[list[str]]:
+    def read(self, reject: Reject) -> Generator[list[str], None, None]:
         """Yield the items, many at once. Raises InputError for an input that cannot be read to its end."""
-        if self.files:
-            return chain.from_iterable(read_files(pattern, reject) for pattern in self.names)
         if self.numbers is not None:
-            return _numbers(self.numbers)
-        return chain.from_iterable(self._read(name, reject) for name in self.names)
+            yield from _numbers(self.numbers)
+            return
+        for name in self.names:
+            yield from read_files(name, reject) if self.files else self._read(name, reject)
 
     def _read(self, name: str, reject: Reject) -> Iterator[list[str]]:
         kind, source = self._kind(name), shown_name(name)

@@ -1,0 +1,81 @@
+"""CSV: one row per item, under a first row that names the columns."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sheaf.batch import Item
+from sheaf.errors import OutputPathError, TaskError
+from sheaf.formats.page import Page
+
+#: The columns if none are chosen.
+COLUMNS = ("index", "item", "value")
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+class CsvFormat:
+    """The columns index, item and value; or chosen ones, which are keys of the objects that the function returns.
+
+    Of several runs in one output, all have the same columns: the first row is written once.
+    """
+
+    keeps_coding = False
+
+    def __init__(self, columns: Sequence[str] | None = None) -> None:
+        self._columns = tuple(columns or COLUMNS)
+        #: Whether values are objects that are spread over the columns.
+        self._spread = bool(columns)
+        self._text = io.StringIO()
+        self._writer = csv.writer(self._text, lineterminator="\n")
+        #: Some versions of the module leave a lone carriage return unquoted, which readers take for a line's end.
+        self._quoting = csv.writer(self._text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+
+    def header(self, name: str) -> bytes:  # noqa: ARG002
+        return self._row(self._columns)
+
+    def page(self, page: Page) -> bytes:  # noqa: ARG002
+        raise OutputPathError(
+            "a .csv output does not hold pages; choose .jsonl, .warc.gz, .html or .txt, and see `sheaf export`"
+        )
+
+    def value(self, item: Item, value: object) -> bytes:
+        try:
+            return self._row(self._fields(item, value))
+        except UnicodeEncodeError as error:
+            raise TaskError(
+                f"item {item.index} gave text with a lone surrogate, which has no UTF-8 form; choose an output that "
+                "ends with .jsonl"
+            ) from error
+        except (TypeError, ValueError, RecursionError) as error:
+            raise TaskError(
+                f"item {item.index} gave a {type(value).__name__} that CSV cannot hold: {error}; "
+                "return text, numbers, booleans, None, and lists and dicts of these"
+            ) from error
+
+    def _fields(self, item: Item, value: object) -> list[str]:
+        if not self._spread:
+            return [str(item.index), item.text, plain(value)]
+        if not isinstance(value, dict):
+            raise TypeError(f"the run's columns ({', '.join(self._columns)}) are keys of an object")
+        known = {"index": item.index, "item": item.text, **value}
+        return [plain(known.get(column)) for column in self._columns]
+
+    def _row(self, fields: Sequence[str]) -> bytes:
+        self._text.seek(0)
+        self._text.truncate()
+        (self._quoting if any("\r" in field for field in fields) else self._writer).writerow(fields)
+        return self._text.getvalue().encode()
+
+
+def plain(value: Any) -> str:
+    """A value as one field: text as it is, nothing for None, base64 for bytes, JSON for everything else."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else _encode(value)
