@@ -48,7 +48,7 @@ bench: $(VENV)/.dev benchmarks/.venv/.peers  ## Sheaf beside bare pipelines, int
 	@$(BIN)/python -m benchmarks $(BENCH_OPTIONS)
 	@benchmarks/.venv/bin/python -m benchmarks.report
 
-bench-peers: $(VENV)/.dev benchmarks/.venv/.peers  ## Sheaf beside Scrapy, RQ, Celery, Dask, ... (12 minutes; `ONLY=`, `QUICK=1`)
+bench-peers: $(VENV)/.dev benchmarks/.venv/.peers benchmarks/.venv-arq/.peers  ## Sheaf beside Scrapy, RQ, Celery, Dask, ... (12 minutes; `ONLY=`, `QUICK=1`)
 	@$(BIN)/python -m benchmarks --peers $(BENCH_OPTIONS)
 	@benchmarks/.venv/bin/python -m benchmarks.report
 
@@ -61,10 +61,15 @@ benchmarks/.venv/.peers: requirements/bench.txt
 	@benchmarks/.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	@touch $@
 
+benchmarks/.venv-arq/.peers: requirements/bench-arq.txt
+	@test -x benchmarks/.venv-arq/bin/python || $(PYTHON) -m venv benchmarks/.venv-arq
+	@benchmarks/.venv-arq/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/bench-arq.txt
+	@touch $@
+
 # --- packages ------------------------------------------------------------------------------------------------------------
 
 lock:  ## resolve requirements/*.in anew into hash-locked requirements/*.txt (needs `uv`)
-	for name in run build dev bench; do uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
+	for name in run build dev bench bench-arq; do uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-annotate --no-header requirements/$$name.in -o requirements/$$name.txt; done
 	uv pip compile -q --upgrade --python-version 3.12 --no-deps --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	    requirements/embedded.in -o requirements/embedded.txt

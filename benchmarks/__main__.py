@@ -22,8 +22,8 @@ from benchmarks.common import record
 from benchmarks.common.runner import Stage, take_turns
 
 #: Scenarios, in the page's order, and how often each contender takes its turn.
-BENCH = {"load": 5}
-PEERS: dict[str, int] = {}
+BENCH = {"load": 5, "map": 5}
+PEERS = {"load_peers": 3, "map_peers": 3, "submit_peers": 1}
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def measure(name: str, options: argparse.Namespace) -> bool:
     """Run one scenario and write its file; whether every contender did its work."""
-    scenario: ModuleType = importlib.import_module(f"benchmarks.scenarios.{name.replace('-', '_')}")
+    scenario: ModuleType = importlib.import_module(f"benchmarks.scenarios.{name}")
     repeats = options.repeats or (1 if options.quick else (BENCH | PEERS)[name])
     start, load = time.perf_counter(), os.getloadavg()[0]
     facts: dict[str, Any] = {}

@@ -23,6 +23,7 @@ SHEAF = Path(sys.executable).with_name("sheaf")
 class Commits:
     """What an output's index says about one run."""
 
+    run: str
     items: int
     commits: int
     #: Seconds from the run's submission to its last commit: no start of an interpreter in it, all of the rest.
@@ -93,6 +94,7 @@ class Cluster:
         span_s = last - rows[0][0]
         files = [index, index.with_name(index.name + "-wal")]
         return Commits(
+            run=name,
             items=items,
             commits=len(rows),
             run_s=last - submitted_at(name),

@@ -104,7 +104,7 @@ def _tell(row: Row) -> None:
         said = f"FAILED: {row.error}"
     else:
         last = row.repeats[-1]
-        said = f"{row.contender.items / last['wall_s']:,.0f} items/s" if "wall_s" in last else str(last)
+        said = "  ".join(f"{name}={value:,.4g}" for name, value in list(last.items())[:5])
     print(f"{time.strftime('%H:%M:%S')}  {row.contender.name}: {said}", file=sys.stderr, flush=True)
 
 
