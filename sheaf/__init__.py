@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sheaf.api import Cluster
+    from sheaf.errors import TaskFailed
     from sheaf.tasks.spec import task
 
 __version__ = "0.1.0"
-__all__ = ["task"]
+__all__ = ["Cluster", "TaskFailed", "task"]
 
 #: What `from sheaf import …` offers, and where it is: imported when asked for, so that `import sheaf` costs nothing.
-_PLACES = {"task": "sheaf.tasks.spec"}
+_PLACES = {"Cluster": "sheaf.api", "TaskFailed": "sheaf.errors", "task": "sheaf.tasks.spec"}
 
 
 def __getattr__(name: str) -> Any:

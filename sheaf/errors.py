@@ -13,6 +13,7 @@ SheafError
 │   ├── RedisDenied         wrong password, or a right is missing
 │   ├── RedisFull           `maxmemory` is reached
 │   └── RedisReadOnly       a replica, or a Redis that cannot write to its disk
+├── TaskFailed              an item that a program has sent off failed for good; has its error, message and item
 ├── RunCancelled            somebody stopped the run; what is done stays, and submitting the same again goes on
 ├── LockError
 │   ├── LockTimeout         somebody else kept the lock longer than we were ready to wait
@@ -29,6 +30,9 @@ SheafError
 
 A message says three things: what was found (with its name), why that is a problem, and what to do about it.
 """
+
+#: Characters of an item that the message of its failure shows.
+_SHOWN_CHARS = 200
 
 
 class SheafError(Exception):
@@ -81,6 +85,30 @@ class RedisFull(ClusterError):
 
 class RedisReadOnly(ClusterError):
     """Point SHEAF_REDIS_URL at the primary, or give Redis's disk room; reads still work."""
+
+
+class TaskFailed(SheafError):
+    """Look at `error`, `message` and `item`; correct the task or the item, and send it off again."""
+
+    def __init__(
+        self, *, task: str, error: str, message: str, item: object, attempts: int, traceback: str = ""
+    ) -> None:
+        shown = repr(item)
+        if len(shown) > _SHOWN_CHARS:
+            shown = f"{shown[:_SHOWN_CHARS]}…"
+        super().__init__(f"{message} — {task} was given {shown} ({attempts} attempt{'s' * (attempts != 1)})")
+        #: The name of the task, as `module:function`.
+        self.task = task
+        #: The class of what was raised, or of what went wrong, by its short name: ValueError, Timeout, …
+        self.error = error
+        #: What was raised, in one line, and where.
+        self.message = message
+        #: What the function was called with: its one argument, or [arguments, keywords].
+        self.item = item
+        #: How often it was tried.
+        self.attempts = attempts
+        #: The traceback in the worker, if there was an exception.
+        self.traceback = traceback
 
 
 class RunCancelled(SheafError):

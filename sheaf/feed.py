@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sheaf.batch import Batch, batch_id
-from sheaf.errors import OutputError, OutputRefused
+from sheaf.errors import OutputError, OutputRefused, RunNotFound
 from sheaf.output import Output
+from sheaf.outputs import Outputs
 from sheaf.queue import BatchQueue, Snapshot
 from sheaf.run import Run, is_finished, list_runs
+from sheaf.sessions import list_segments
 
 logger = logging.getLogger(__name__)
 
@@ -31,15 +33,18 @@ class Feeder:
         self._queue = queue
         #: Batches that may stand on the queue.
         self._room = room
-        self._outputs: dict[str, Output] = {}
+        self._outputs = Outputs(data_dir)
 
     def feed(self) -> int:
         """Look at every unfinished run, oldest first; return how many batches were put on the queue."""
         put = 0
-        for name in list_runs(self._data_dir):
+        for name in (*list_runs(self._data_dir), *list_segments(self._data_dir)):
             # Asked anew each time: a repair may have reopened a run that was finished.
             if not is_finished(self._data_dir, name):
-                run = Run.open(self._data_dir, name)
+                try:
+                    run = Run.open(self._data_dir, name)
+                except RunNotFound:
+                    continue  # a program has just removed its session, or a person the run
                 if not run.cancelled:
                     put += self.feed_run(run)
         return put
@@ -64,7 +69,7 @@ class Feeder:
 
     def _missing(self, run: Run, snapshot: Snapshot, room: int) -> Iterator[Batch]:
         manifest = run.manifest
-        output = self._output(manifest.output)
+        output = self._outputs.get(manifest.output)
         # A copied or restored volume may hold runs that this index has never heard of.
         output.register_run(manifest.run, manifest.items, manifest.batch_size)
         progress = output.progress(manifest.run)
@@ -81,14 +86,8 @@ class Feeder:
                 if room == 0:
                     return
 
-    def _output(self, name: str) -> Output:
-        if name not in self._outputs:
-            self._outputs[name] = Output(self._data_dir / name)
-        return self._outputs[name]
-
     def close(self) -> None:
-        for output in self._outputs.values():
-            output.close()
+        self._outputs.close()
 
 
 def mark_finished(run: Run, output: Output) -> None:

@@ -39,8 +39,10 @@ class Index:
     Use it from one thread at a time; it may be created in another.
     """
 
-    def __init__(self, output: Path, wait_s: float) -> None:
+    def __init__(self, output: Path, wait_s: float, *, durable: bool = True) -> None:
         self.output = output
+        #: Whether a commit has to survive a power cut, and not only the death of whoever made it.
+        self.durable = durable
         self.path = output.with_name(f"{output.name}.index")
         self.note = IntentNote(output.with_name(f"{output.name}.intent"))
         self._wait_s = wait_s
@@ -128,23 +130,25 @@ class Index:
 
     def _open(self) -> sqlite3.Connection:
         with self.translated():
-            return sqlite3.connect(
+            connection = sqlite3.connect(
                 f"file:{quote(str(self.path))}?mode=rw",
                 uri=True,
                 timeout=_BUSY_S,
                 isolation_level=None,
                 check_same_thread=False,
             )
+            connection.execute(f"PRAGMA synchronous = {'FULL' if self.durable else 'OFF'}")
+        return connection
 
     def _open_checked(self) -> sqlite3.Connection:
         connection = self._open()
         try:
             with self.translated():
-                connection.execute("PRAGMA synchronous = FULL")
                 self._check_ours(connection)
                 if self._suspect:
                     self._rewrite_log(connection)
-            self._sync_log()
+            if self.durable:
+                self._sync_log()
         except BaseException:
             connection.close()
             raise

@@ -31,6 +31,9 @@ CLAIMED_PREFIX = "sheaf:claimed:"
 #: pub/sub channel: something was put on the queue; idle workers listen so that they need not poll.
 BELL = "sheaf:bell"
 
+#: pub/sub channel, one per session of a program: the runs of that session that were just committed to, by their names.
+COMMITTED_PREFIX = "sheaf:committed:"
+
 #: hash, one per live worker: label, pid, pool, state, batches, items, …; expires two minutes after the last beat.
 WORKER_PREFIX = "sheaf:worker:"
 #: set of worker ids that may be alive; those whose hash has expired are dropped when read.

@@ -6,10 +6,10 @@ import os
 from pathlib import Path, PurePosixPath
 
 from sheaf.errors import OutputPathError, RunNotFound
-from sheaf.run import Run, list_runs
+from sheaf.run import SESSIONS, Run, list_runs
 
 #: Folders inside the data folder that are ours.
-_OURS = ("runs", ".sheaf")
+_OURS = ("runs", SESSIONS, ".sheaf")
 
 
 def locate_output(data_dir: Path, text: str) -> str:

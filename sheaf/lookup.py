@@ -65,6 +65,16 @@ class Place:
     length: int
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one commit holds of a run: the records of these items, one after the other."""
+
+    commit: int
+    indexes: list[int]
+    offset: int
+    length: int
+
+
 def remaining(index: Index, run: str, batch: Batch) -> Sequence[int]:
     """The batch's items that are neither done nor failed."""
     with index.reading() as connection:
@@ -186,6 +196,19 @@ def places(index: Index, run: str) -> Iterator[Place]:
         for item, length in zip(items, unpack(lengths), strict=True):
             yield Place(item, offset, length)
             offset += length
+
+
+def pieces(index: Index, run: str, after: int) -> list[Piece]:
+    """What was committed of the run since the commit `after` (0: ever), a piece of the file for each commit."""
+    with index.reading() as connection:
+        rows = connection.execute(
+            "SELECT id, ranges, offset, length FROM commits WHERE run = ? AND id > ? ORDER BY id LIMIT ?",
+            (find_run(connection, run).id, after, PAGE_ROWS),
+        ).fetchall()
+    return [
+        Piece(commit, [item for first, end in unpack_ranges(ranges) for item in range(first, end)], offset, length)
+        for commit, ranges, offset, length in rows
+    ]
 
 
 def read_record(index: Index, place: Place) -> bytes:

@@ -57,11 +57,17 @@ class Output:
     """
 
     def __init__(
-        self, path: Path, *, fence_wait_s: float = 30.0, steps: Callable[[str], None] = lambda _: None
+        self,
+        path: Path,
+        *,
+        fence_wait_s: float = 30.0,
+        durable: bool = True,
+        steps: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """`durable` False: what is committed survives the death of every process, but not a power cut."""
         self.path = path
         self._steps = steps
-        self._index = Index(path, fence_wait_s)
+        self._index = Index(path, fence_wait_s, durable=durable)
         self._turnstile = Turnstile(self._index, steps)
 
     @classmethod
@@ -71,6 +77,7 @@ class Output:
         *,
         header: bytes = b"",
         fence_wait_s: float = 30.0,
+        durable: bool = True,
         steps: Callable[[str], None] = lambda _: None,
     ) -> Self:
         """Create the output with its index, or check the one that is there. Safe to do twice, or at once by several.
@@ -79,14 +86,15 @@ class Output:
         there, IndexMissing for a file that is not ours, and whatever commit() would raise.
         """
         _check_place(path)
-        output = cls(path, fence_wait_s=fence_wait_s, steps=steps)
+        output = cls(path, fence_wait_s=fence_wait_s, durable=durable, steps=steps)
         try:
             # The index first: a file without an index is taken for a stranger's.
             output._index.create(header)
             steps("index")
             with output._turnstile.turn(_caller()) as turn:
                 output._adopt(turn)
-            sync_folder(path.parent)
+            if durable:
+                sync_folder(path.parent)
         except OSError as error:
             output.close()
             raise disk_errors.unwritable(path, error) from error
@@ -155,7 +163,8 @@ class Output:
             self._steps("note")
             turn.file.append(pieces, self._steps)
         # Without records too: a torn tail that was cut must not come back with the power, when nobody looks any more.
-        turn.file.sync()
+        if self._index.durable:
+            turn.file.sync()
         self._steps("sync")
         stamp = entries.stamp_now(turn.connection, worker, token)
         if header:
@@ -209,6 +218,14 @@ class Output:
     def records(self, run: str) -> Iterator[tuple[int, bytes]]:
         """Yield (index, record) of all items in the output, in the file's order."""
         return lookup.read_records(self._index, lookup.places(self._index, run))
+
+    def pieces(self, run: str, after: int = 0) -> list[lookup.Piece]:
+        """Return what was committed of the run since the commit `after`, by commit: for whoever reads in bulk."""
+        return lookup.pieces(self._index, run, after)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return bytes of the output that the index says are there."""
+        return lookup.read_record(self._index, lookup.Place(0, offset, length))
 
     def highest_token(self) -> int:
         """Return the highest token of any commit: where a lock that Redis forgot has to go on from."""

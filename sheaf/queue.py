@@ -34,6 +34,7 @@ from sheaf.connection import redis_errors
 from sheaf.errors import UsageError
 from sheaf.roster import Problem, Roster, WorkerCard, rq_time
 from sheaf.scripts import Script
+from sheaf.sessions import session_of
 
 __all__ = ["BatchQueue", "Claims", "Problem", "Snapshot", "WorkerCard", "run_batch"]
 
@@ -114,6 +115,25 @@ class BatchQueue(Roster):
                 pipe.execute()
             put += len(chunk)
         return put
+
+    def withdraw(self, batches: Iterable[Batch]) -> None:
+        """Take batches off the queue that nobody has claimed yet. For whoever has put them there."""
+        with redis_errors(), self._connection.pipeline(transaction=False) as pipe:
+            for batch in batches:
+                pipe.lrem(keys.RQ_QUEUE, 0, batch.id)
+                pipe.delete(keys.RQ_JOB_PREFIX + batch.id)
+            pipe.execute()
+
+    def tell_committed(self, runs: Iterable[str]) -> None:
+        """Tell the programs that wait for results of these runs that there are some; other runs are passed over."""
+        told: dict[str, list[str]] = {}
+        for run in runs:
+            session = session_of(run)
+            if session is not None:
+                told.setdefault(session, []).append(run)
+        with redis_errors():
+            for session, names in told.items():
+                self._connection.publish(keys.COMMITTED_PREFIX + session, " ".join(names))
 
     def length(self) -> int:
         """How many batches are queued."""

@@ -35,6 +35,9 @@ MANIFEST_VERSION = 1
 #: One offset is kept per so many items: 0.5 bytes an item, and at most 15 lines to skip.
 OFFSET_STRIDE = 16
 _OFFSET = struct.Struct("<Q")
+#: Programs' runs lie in this folder of the data folder, by session; their names begin with the session's.
+SESSIONS = "sessions"
+SESSION_PREFIX = "session-"
 #: Items that are read at once when all are.
 _READ_ITEMS = 16_384
 
@@ -99,7 +102,7 @@ class Run:
     @classmethod
     def open(cls, data_dir: Path, run: str) -> Self:
         """Raises RunNotFound if there is no such run, or a newer Sheaf wrote it."""
-        folder = data_dir / "runs" / run
+        folder = run_folder(data_dir, run)
         try:
             values = json.loads((folder / "run.json").read_text())
         except FileNotFoundError as error:
@@ -186,8 +189,16 @@ class Run:
             yield from self.items(Batch(self.manifest.run, 0, first, count))
 
 
+def run_folder(data_dir: Path, run: str) -> Path:
+    """Where a run lies: in `runs/`, or with its session if it is a segment of one (`sheaf/sessions.py`)."""
+    if run.startswith(SESSION_PREFIX):
+        session, _, number = run.rpartition("-")
+        return data_dir / SESSIONS / session / "runs" / number
+    return data_dir / "runs" / run
+
+
 def list_runs(data_dir: Path) -> list[str]:
-    """The names of all whole runs, oldest first."""
+    """The names of all whole runs that people have submitted, oldest first."""
     folder = data_dir / "runs"
     if not folder.is_dir():
         return []
@@ -196,16 +207,17 @@ def list_runs(data_dir: Path) -> list[str]:
 
 def is_finished(data_dir: Path, run: str) -> bool:
     """Like `Run.finished`, without opening the run."""
-    return (data_dir / "runs" / run / "finished").exists()
+    return (run_folder(data_dir, run) / "finished").exists()
 
 
 class RunWriter:
     """Write a run's items one by one, then publish it in one step. A writer that dies leaves nothing that is found."""
 
-    def __init__(self, data_dir: Path, run: str) -> None:
-        self._runs = data_dir / "runs"
-        self._run = run
-        self.folder = self._runs / f".{run}"
+    def __init__(self, data_dir: Path, run: str, *, durable: bool = True) -> None:
+        """`durable` False: nothing is synced, for a run that is of no use to anybody after a power cut."""
+        self._final = run_folder(data_dir, run)
+        self._durable = durable
+        self.folder = self._final.with_name(f".{self._final.name}")
         self.folder.mkdir(parents=True)
         self._lines = open(self.folder / "items", "wb")  # noqa: SIM115  closed by publish() or discard()
         self._offsets = open(self.folder / "items.offsets", "wb")  # noqa: SIM115
@@ -246,23 +258,26 @@ class RunWriter:
         return self._digest.hexdigest()
 
     def publish(self, manifest: Manifest) -> Run:
-        """Make the run visible; when this returns, it survives a power cut."""
+        """Make the run visible; when this returns, it survives a power cut (unless it is not to be durable)."""
         for stream in (self._lines, self._offsets):
             stream.flush()
-            os.fsync(stream.fileno())
+            if self._durable:
+                os.fsync(stream.fileno())
             stream.close()
         if manifest.numbers is not None:
             for name in ("items", "items.offsets"):
                 (self.folder / name).unlink()
         with open(self.folder / "run.json", "w") as target:
             json.dump(dataclasses.asdict(manifest), target, indent=1, default=dict)
-            target.flush()
-            os.fsync(target.fileno())
-        sync_folder(self.folder)
-        final = self._runs / self._run
-        self.folder.rename(final)
-        sync_folder(self._runs)
-        return Run(final, manifest)
+            if self._durable:
+                target.flush()
+                os.fsync(target.fileno())
+        if self._durable:
+            sync_folder(self.folder)
+        self.folder.rename(self._final)
+        if self._durable:
+            sync_folder(self._final.parent)
+        return Run(self._final, manifest)
 
     def discard(self) -> None:
         self._lines.close()

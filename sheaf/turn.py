@@ -100,7 +100,7 @@ class Turnstile:
         file = OutputFile.open(self._index.output, state)
         try:
             file.check(state)
-            if self._synced != self._index.generation or file.identity != state.identity:
+            if self._index.durable and (self._synced != self._index.generation or file.identity != state.identity):
                 file.sync()
                 self._synced = self._index.generation
         except BaseException:

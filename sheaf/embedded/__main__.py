@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,13 +17,21 @@ from sheaf.settings import Settings
 
 def main() -> int:
     os.umask(0o002)
-    settings = dataclasses.replace(Settings.from_env(), data_dir=Path(sys.argv[1]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--ends-with", type=int, metavar="PID", help="end when that process does")
+    parser.add_argument("--temporary", action="store_true", help="remove the data folder in the end")
+    asked = parser.parse_args()
+    settings = dataclasses.replace(Settings.from_env(), data_dir=asked.data)
     logs.configure(settings.log_level, role="supervisor")
     try:
-        return supervise(settings)
+        status = supervise(settings, asked.ends_with)
     except SheafError as error:
         sys.stderr.write(f"{error}\n")
-        return 1
+        status = 1
+    if asked.temporary:
+        shutil.rmtree(asked.data, ignore_errors=True)
+    return status
 
 
 if __name__ == "__main__":

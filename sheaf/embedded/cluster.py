@@ -26,9 +26,10 @@ RESTARTS = 3
 ALREADY_SERVED = 3
 
 
-def up(settings: Settings, workers: int) -> ClusterState:
+def up(settings: Settings, workers: int, *, ends_with_us: bool = False, temporary: bool = False) -> ClusterState:
     """Start the cluster, or give the running one another number of workers; return when all of them serve.
 
+    `ends_with_us`: it ends when this process does, however that ends; `temporary`: its data folder goes with it then.
     Raises ClusterError with the end of the log if they do not.
     """
     places = prepare(settings, workers)
@@ -37,7 +38,7 @@ def up(settings: Settings, workers: int) -> ClusterState:
         _notify(places)
     else:
         find_redis_server()
-        supervisor = _start_supervisor(settings, places)
+        supervisor = _start_supervisor(settings, places, ends_with_us=ends_with_us, temporary=temporary)
     return _wait_until_serving(settings, places, workers, supervisor)
 
 
@@ -54,15 +55,15 @@ def prepare(settings: Settings, workers: int) -> Places:
     return places
 
 
-def supervise(settings: Settings) -> int:
-    """Be the supervisor until told to stop."""
+def supervise(settings: Settings, ends_with: int | None = None) -> int:
+    """Be the supervisor until told to stop, or until the process `ends_with` is gone."""
     places = Places(settings.data_dir.resolve())
     lock = places.lock()
     if lock is None:
         sys.stderr.write(f"a cluster already serves {places.data_dir}\n")
         return ALREADY_SERVED
     try:
-        Supervisor(settings, places).run()
+        Supervisor(settings, places, ends_with).run()
     finally:
         os.close(lock)
     return 0
@@ -88,10 +89,13 @@ def down(settings: Settings) -> bool:
     return bool(found)
 
 
-def _start_supervisor(settings: Settings, places: Places) -> subprocess.Popen[bytes]:
+def _start_supervisor(
+    settings: Settings, places: Places, *, ends_with_us: bool, temporary: bool
+) -> subprocess.Popen[bytes]:
+    ends = ["--ends-with", str(os.getpid())] if ends_with_us else []
     with open(places.log("supervisor"), "ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "sheaf.embedded", str(places.data_dir)],
+            [sys.executable, "-m", "sheaf.embedded", str(places.data_dir), *ends, *["--temporary"] * temporary],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

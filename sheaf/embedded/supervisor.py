@@ -38,10 +38,12 @@ _FOLDER_PATH_LIMIT = 90
 class Supervisor:
     """Runs until SIGTERM or SIGINT. SIGHUP makes it look at the wanted number of workers at once."""
 
-    def __init__(self, settings: Settings, places: Places) -> None:
+    def __init__(self, settings: Settings, places: Places, ends_with: int | None = None) -> None:
+        """`ends_with`: the pid of a process whose end is ours too."""
         self._settings = settings
         self._places = places
         self._stop_asked = False
+        self._ends_with = None if ends_with is None else _open_process(ends_with)
         self._socket_folder = _private_folder()
         socket = self._socket_folder / "redis.sock"
         self._url = f"unix://{socket}"
@@ -54,13 +56,17 @@ class Supervisor:
     def run(self) -> None:
         """Start everything, keep it alive, end it when told to. The caller holds the supervisor's lock."""
         wake = _wake_on_signals(self._on_signal)
+        watched = [] if self._ends_with is None else [self._ends_with]
         try:
             self._stop_leftovers()
             self._start_redis()
             while not self._stop_asked:
                 self._look()
-                if select.select([wake], [], [], self._nap_s())[0]:
+                awake = select.select([wake, *watched], [], [], self._nap_s())[0]
+                if wake in awake:
                     os.read(wake, 4096)
+                # Whoever has started us is gone.
+                self._stop_asked |= self._ends_with in awake
         finally:
             self._end()
 
@@ -181,6 +187,16 @@ def _wake_on_signals(handler: Callable[[int, FrameType | None], None]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, handler)
     return reading
+
+
+def _open_process(pid: int) -> int:
+    """A descriptor that becomes readable when the process ends; one that is gone has ended."""
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        reading, writing = os.pipe()
+        os.close(writing)
+        return reading
 
 
 def _private_folder() -> Path:

@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import redis
@@ -22,6 +22,7 @@ from sheaf.errors import ClusterError, FenceTimeout, LockError, OutputRefused, O
 from sheaf.feed import PROBLEM_S, mark_finished
 from sheaf.lock import FairLock
 from sheaf.output import Output, Receipt
+from sheaf.outputs import Outputs
 from sheaf.queue import BatchQueue
 from sheaf.run import Run
 from sheaf.settings import Settings
@@ -65,7 +66,7 @@ class Committer(threading.Thread):
         self._deadline: float | None = None
         self._gathered = 0
         self._writing = 0
-        self._outputs: dict[str, Output] = {}
+        self._outputs = Outputs(settings.data_dir, settings.lock_wait_s)
         self._unfinished_jobs: list[str] = []
         #: Runs whose output was refused; the worker takes them out of its pool.
         self.refused: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -127,8 +128,7 @@ class Committer(threading.Thread):
             with self._changed:
                 self._writing = 0
         self._finish_jobs([])
-        for output_object in self._outputs.values():
-            output_object.close()
+        self._outputs.close()
 
     def _wait_until_due(self) -> bool:
         """Wait until a group should be written (True), or all is written and the thread should end (False)."""
@@ -179,9 +179,7 @@ class Committer(threading.Thread):
                 return
 
     def _commit_once(self, name: str, groups: Groups) -> Receipt:
-        if name not in self._outputs:
-            self._outputs[name] = Output(self._settings.data_dir / name, fence_wait_s=self._settings.lock_wait_s)
-        output = self._outputs[name]
+        output = self._outputs.get(name)
         with self._turn(name, output) as token:
             return output.commit(groups, worker=self._worker, token=token)
 
@@ -224,9 +222,25 @@ class Committer(threading.Thread):
             self.items += settled_count(results)
             self.bytes += record_bytes(results)
         for run in receipt.finished_runs:
-            mark_finished(self._runs[run], self._outputs[self._runs[run].manifest.output])
+            mark_finished(self._runs[run], self._outputs.get(self._runs[run].manifest.output))
             logger.info("run finished", extra={"action": "finish", "run": run})
+        self._tell_programs(groups)
         self._finish_jobs(finished)
+        self._forget_runs(receipt.finished_runs)
+
+    def _forget_runs(self, runs: Iterable[str]) -> None:
+        with self._changed:
+            for run in runs:
+                # What came a second time meanwhile still needs it.
+                if run not in self._pending:
+                    self._runs.pop(run, None)
+
+    def _tell_programs(self, runs: Iterable[str]) -> None:
+        """Wake the programs that wait for these runs' results; one that misses it looks by itself soon."""
+        try:
+            self._queue.tell_committed(runs)
+        except ClusterError as error:
+            logger.warning("programs look for their results by themselves", extra={"action": "tell", "why": str(error)})
 
     def _finish_jobs(self, batches: list[str]) -> None:
         """The batches are durable: only now may their jobs finish. What Redis does not take now it gets next time."""

@@ -82,6 +82,11 @@ class Pool:
         return sum(len(child.outstanding) for child in list(self._by_number.values()))
 
     @property
+    def idle(self) -> int:
+        """Children that have nothing to do, those that are about to be started included."""
+        return self._size - sum(bool(child.outstanding) for child in list(self._by_number.values()))
+
+    @property
     def children(self) -> list[ChildStatus]:
         now = time.monotonic()
         return [child.status(now, self._deaths[number]) for number, child in sorted(self._by_number.items())]

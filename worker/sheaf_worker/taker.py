@@ -16,6 +16,7 @@ from sheaf.batch import Batch, batch_id
 from sheaf.errors import ClusterError, OutputError, OutputRefused, RunNotFound, TaskChanged
 from sheaf.feed import PROBLEM_S
 from sheaf.output import Output
+from sheaf.outputs import Outputs
 from sheaf.queue import BatchQueue
 from sheaf.run import Run
 from sheaf.settings import Settings
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 CLAIM_LIMIT = 4
 #: Batches held at once when the setting leaves it to us; a bound for leases to renew, not a target.
 HELD_LIMIT = 256
+#: Runs that are remembered; a program's are many and short.
+KNOWN_RUNS = 64
 #: Seconds of waiting for the queue's bell before it is looked at all the same (a bell may be lost).
 BELL_S = 1.0
 #: Seconds for which a worker that has never found a run on its volume takes nothing after it did not find one.
@@ -59,7 +62,7 @@ class Taker(threading.Thread):
         #: Tells the worker that something was taken.
         self._wake = wake
         self._stop_asked = threading.Event()
-        self._outputs: dict[str, Output] = {}
+        self._outputs = Outputs(settings.data_dir, settings.lock_wait_s)
         self._runs: dict[str, Run] = {}
         self.taken: SimpleQueue[tuple[Held, Lot]] = SimpleQueue()
         #: Why no batch can be taken now; None while all is well.
@@ -87,8 +90,7 @@ class Taker(threading.Thread):
                     logger.info("Redis is back", extra={"action": "claim"})
                 self.problem = None
                 patience = RECONNECT_S[0]
-        for output in self._outputs.values():
-            output.close()
+        self._outputs.close()
 
     def _turn(self) -> None:
         limit = min(CLAIM_LIMIT, (self._settings.batches_in_flight or HELD_LIMIT) - len(self._holdings))
@@ -148,13 +150,12 @@ class Taker(threading.Thread):
     def _run(self, name: str) -> Run:
         if name not in self._runs:
             self._runs[name] = Run.open(self._settings.data_dir, name)
+            if len(self._runs) > KNOWN_RUNS:
+                del self._runs[next(iter(self._runs))]
         return self._runs[name]
 
     def _output(self, run: Run) -> Output:
-        name = run.manifest.output
-        if name not in self._outputs:
-            self._outputs[name] = Output(self._settings.data_dir / name, fence_wait_s=self._settings.lock_wait_s)
-        return self._outputs[name]
+        return self._outputs.get(run.manifest.output)
 
 
 def _read(run: Run, batch: Batch, open_items: Sequence[int]) -> Lot:
@@ -169,7 +170,7 @@ def _read(run: Run, batch: Batch, open_items: Sequence[int]) -> Lot:
 
 def low_water(items_per_s: float) -> int:
     """How many items should wait for the pool: half a second's work; no more, so that other workers get theirs."""
-    return max(1, int(items_per_s * 0.5))
+    return int(items_per_s * 0.5)
 
 
 class Rate:
@@ -178,10 +179,15 @@ class Rate:
     def __init__(self) -> None:
         self.per_s = 0.0
         self._count = 0
-        self._since = time.monotonic()
+        self._since = self._last = time.monotonic()
+
+    def now(self, processes: int) -> float:
+        """The rate as it can be at most, since nothing has come for a while: each process may be at a long item."""
+        return min(self.per_s, processes / max(1e-6, time.monotonic() - self._last))
 
     def add(self, count: int) -> None:
         self._count += count
+        self._last = time.monotonic()
         elapsed = time.monotonic() - self._since
         if elapsed >= 0.2:
             self.per_s += (self._count / elapsed - self.per_s) * 0.5

@@ -187,7 +187,11 @@ class Worker:
 
     def _wants_more(self) -> bool:
         """Asked by the taker: is there less waiting than the pool will use up soon?"""
-        return self._taker.taken.empty() and not self._pool.paused and self._pool.waiting < low_water(self._rate.per_s)
+        if not self._taker.taken.empty() or self._pool.paused:
+            return False
+        waiting = self._pool.waiting
+        # Behind a long item nothing should wait that another worker could do now.
+        return waiting < self._pool.idle or waiting < low_water(self._rate.now(self._size))
 
     def _end(self) -> int:
         """Drain: finish what is in hand, commit it, hand back the rest; all within the grace period."""

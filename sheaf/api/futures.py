@@ -1,0 +1,61 @@
+"""Single calls, each with its future: the stream behind `submit`. Those that come close together travel together."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from sheaf.api.pace import LARGEST_BYTES, Pace
+from sheaf.api.results import Chunk, Segment
+from sheaf.api.stream import Work, failures_of
+from sheaf.errors import TaskFailed
+
+#: What a failed call's future raises.
+Translate = Callable[[TaskFailed], BaseException]
+
+
+class FutureStream:
+    """`add` and `cancel_all` are for any thread, `take` for the one that sends, `deliver` for the one that receives."""
+
+    def __init__(self, work: Work, wake: Callable[[], None]) -> None:
+        self.work = work
+        self.pace = Pace(work.concurrency)
+        self.sent = 0
+        self.held = 0
+        self._wake = wake
+        self._pending: deque[tuple[str, Future[Any], Translate]] = deque()
+        #: The futures of what was taken and has no result yet, by their place.
+        self._futures: dict[int, tuple[Future[Any], Translate]] = {}
+
+    @property
+    def waiting(self) -> int:
+        return len(self._pending)
+
+    def add(self, line: str, future: Future[Any], translate: Translate) -> None:
+        self._pending.append((line, future, translate))
+        self._wake()
+
+    def take(self) -> list[str]:
+        lines: list[str] = []
+        size = 0
+        while self._pending and len(lines) < self.pace.size and size < LARGEST_BYTES:
+            line, future, translate = self._pending.popleft()
+            if future.set_running_or_notify_cancel():
+                self._futures[self.sent + len(lines)] = (future, translate)
+                lines.append(line)
+                size += len(line)
+        return lines
+
+    def deliver(self, segment: Segment, chunks: list[Chunk]) -> None:
+        for chunk in chunks:
+            for index, failed in failures_of(segment, chunk.failures):
+                future, translate = self._futures.pop(segment.first + index)
+                future.set_exception(translate(failed))
+            for index, value in chunk.values():
+                self._futures.pop(segment.first + index)[0].set_result(value)
+
+    def fail(self, error: Exception, first: int) -> None:
+        for place in [place for place in self._futures if place >= first]:
+            self._futures.pop(place)[0].set_exception(error)

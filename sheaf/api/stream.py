@@ -1,0 +1,73 @@
+"""A stream of calls of one function: what waits to be sent off, what is out, what has come back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sheaf.api.calls import decode_item
+from sheaf.api.pace import Pace
+from sheaf.api.results import Chunk, Segment
+from sheaf.batch import Batch
+from sheaf.errors import TaskFailed
+from sheaf.lookup import Failure
+from sheaf.tasks import TaskDescription, faults
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Work:
+    """What a stream asks of the workers: goes into each segment's manifest."""
+
+    task: str
+    #: Whether a line holds `[arguments, keywords]`, and not one item.
+    is_call: bool
+    options: Mapping[str, Any]
+    description: TaskDescription
+    #: Items that one process of a pool works on at once.
+    concurrency: int
+
+
+class Stream(Protocol):
+    """What the session's threads need of a stream."""
+
+    work: Work
+    pace: Pace
+    #: Items that were sent off so far: the place of the next segment's first item.
+    sent: int
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait to be sent off."""
+
+    @property
+    def held(self) -> int:
+        """How many segments have come back whole whose results nobody has taken yet."""
+
+    def take(self) -> list[str]:
+        """Take the lines of the next segment; none if there is nothing to send."""
+
+    def deliver(self, segment: Segment, chunks: list[Chunk]) -> None:
+        """Take over results."""
+
+    def fail(self, error: Exception, first: int) -> None:
+        """The items from this place on that were taken, but have no results, can never come back."""
+
+
+def failures_of(segment: Segment, failures: list[Failure]) -> list[tuple[int, TaskFailed]]:
+    """What takes the places of failed items. The items are read from the run again, so that none need be kept."""
+    work = segment.stream.work
+    found = []
+    for failure in failures:
+        (item,) = segment.run.items(Batch(segment.name, 0, failure.index, 1))
+        fault = faults.split(failure.message)
+        failed = TaskFailed(
+            task=work.task,
+            error=failure.error,
+            message=f"{fault.summary} ({fault.place})" if fault.place else fault.summary,
+            item=decode_item(item.text, is_call=work.is_call),
+            attempts=failure.attempts,
+            traceback=fault.traceback,
+        )
+        found.append((failure.index, failed))
+    return found

@@ -1,0 +1,50 @@
+"""What a session no longer needs on the volume, until there is time to remove it."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import deque
+
+from sheaf.api.results import Part, Segment
+
+#: Folders removed at once, so that nobody waits long.
+_AT_ONCE = 200
+#: Seconds for which the folder of a segment that was given up stays, so that workers find that it was cancelled.
+_CANCELLED_S = 15.0
+
+
+class Trash:
+    """For one thread. `keep`: nothing is removed."""
+
+    def __init__(self) -> None:
+        self.keep = False
+        self._segments: deque[Segment] = deque()
+        self._unfinished: deque[tuple[float, Segment]] = deque()
+        self._parts: list[Part] = []
+
+    def add(self, segment: Segment, *, unfinished: bool) -> None:
+        if unfinished:
+            self._unfinished.append((time.monotonic() + _CANCELLED_S, segment))
+        else:
+            self._segments.append(segment)
+        part = segment.part
+        if part.last and not part.open and part not in self._parts:
+            self._parts.append(part)
+
+    def sweep(self, now: float) -> None:
+        """Remove some of what is there."""
+        while self._unfinished and self._unfinished[0][0] <= now:
+            self._segments.append(self._unfinished.popleft()[1])
+        for _ in range(min(_AT_ONCE, len(self._segments))):
+            segment = self._segments.popleft()
+            if not self.keep:
+                shutil.rmtree(segment.run.folder, ignore_errors=True)
+        if not self._segments:
+            while self._parts:
+                self._parts.pop().remove(keep=self.keep)
+
+    def empty(self) -> None:
+        """The session ends, and its folder goes as a whole."""
+        for part in self._parts:
+            part.close()

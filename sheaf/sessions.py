@@ -1,0 +1,112 @@
+"""The sessions of programs on the volume: where `sheaf.api` keeps the runs it cuts a program's calls into.
+
+sessions/<session>/owner          locked for as long as the program lives: what a killed one left is swept away
+sessions/<session>/runs/<number>  a segment: an ordinary run, whose name is `<session>-<number>`
+sessions/<session>/results-1.jsonl, …  the session's outputs, one after another, with their indexes
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from sheaf.run import SESSION_PREFIX, SESSIONS
+
+#: What containers of one group share has to be writable for the group, whatever the umask of the program is.
+_FOLDER_MODE, _FILE_MODE = 0o775, 0o664
+_OWNER = "owner"
+
+
+def session_of(run: str) -> str | None:
+    """The session that a run belongs to; None for a run that a person has submitted."""
+    return run.rpartition("-")[0] if run.startswith(SESSION_PREFIX) else None
+
+
+def list_segments(data_dir: Path) -> list[str]:
+    """The names of all whole runs of all sessions, each session's oldest first."""
+    segments = []
+    for session in _names(data_dir / SESSIONS):
+        numbers = [int(name) for name in _names(data_dir / SESSIONS / session / "runs")]
+        segments += [f"{session}-{number}" for number in sorted(numbers)]
+    return segments
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith(".") and entry.is_dir())
+    except FileNotFoundError:
+        return []
+
+
+def create_session(data_dir: Path, name: str) -> tuple[Path, int]:
+    """Make a session's folder, and sweep away those of programs that were killed.
+
+    Returns the folder, and the descriptor that keeps it from being swept: close it when the session ends.
+    """
+    folder = data_dir / SESSIONS / name
+    with _turn(data_dir):
+        _sweep(data_dir)
+        for path in (folder, folder / "runs"):
+            path.mkdir()
+            path.chmod(_FOLDER_MODE)
+        owner = _lock(folder / _OWNER)
+    if owner is None:
+        raise FileExistsError(f"{folder} belongs to another session")
+    return folder, owner
+
+
+def remove_session(folder: Path) -> None:
+    """Remove a session's folder with all that is in it; what workers still do for it, they do for nothing."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def keep_session(folder: Path) -> None:
+    """Keep the folder of a session that has ended, for a person to look at: nobody sweeps it away."""
+    (folder / _OWNER).unlink(missing_ok=True)
+
+
+def share(path: Path) -> None:
+    """Let the group write to a file that we have made."""
+    with contextlib.suppress(FileNotFoundError):
+        path.chmod(_FILE_MODE)
+
+
+@contextlib.contextmanager
+def _turn(data_dir: Path) -> Iterator[None]:
+    """One program at a time makes sessions and sweeps."""
+    folder = data_dir / SESSIONS
+    if not folder.exists():
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            folder.chmod(_FOLDER_MODE)
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(data_dir: Path) -> None:
+    for session in _names(data_dir / SESSIONS):
+        folder = data_dir / SESSIONS / session
+        if (folder / _OWNER).exists():
+            owner = _lock(folder / _OWNER)
+            if owner is not None:
+                remove_session(folder)
+                os.close(owner)
+
+
+def _lock(path: Path) -> int | None:
+    """Lock a file until the descriptor is closed or this process ends; None if somebody else has it locked."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
