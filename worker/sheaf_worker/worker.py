@@ -191,7 +191,7 @@ class Worker:
             return False
         waiting = self._pool.waiting
         # Behind a long item nothing should wait that another worker could do now.
-        return waiting < self._pool.idle or waiting < low_water(self._rate.now(self._size))
+        return waiting < self._pool.idle or waiting < low_water(self._rate.now(self._pool.size))
 
     def _end(self) -> int:
         """Drain: finish what is in hand, commit it, hand back the rest; all within the grace period."""
