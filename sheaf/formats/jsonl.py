@@ -48,6 +48,8 @@ class JsonLinesFormat:
         # Put together by hand: for a small value that is seven times as fast as the encoder, and writes the same.
         if kind is int:
             line = f'{{"index":{index},"item":{_quote(text)},"value":{value}}}\n'
+        elif kind is bytes:
+            line = f'{{"index":{index},"item":{_quote(text)},"value_base64":"{base64.b64encode(value).decode()}"}}\n'  # type: ignore[arg-type]
         else:
             written = _quote(value) if kind is str else self._encoded(item, value)  # type: ignore[arg-type]
             line = f'{{"index":{index},"item":{_quote(text)},"value":{written}}}\n'

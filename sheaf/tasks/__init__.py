@@ -30,6 +30,9 @@ class Source(Protocol):
     def do_all(self, step: Callable[[Item], bytes | Failed]) -> None:
         """Apply `step` to every item that is here, one after the other; what it returns is the item's result."""
 
+    def postpone(self, index: int, wait_s: float) -> None:
+        """Have the time of an item that was taken begin in `wait_s` seconds: it waits for its next try."""
+
     @property
     def closed(self) -> bool:
         """True once nothing will ever come again: end when your hands are empty."""

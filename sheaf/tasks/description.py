@@ -108,8 +108,6 @@ def answer(question: str) -> str:
     folder = None if asked["folder"] is None else Path(asked["folder"])
     found = find(asked["name"], folder, asked["modules"])
     way = check_way(asked["options"])
-    if way == "call" and found.kind == "stream":
-        raise TaskError(f"{asked['name']!r} takes a stream of items, so it cannot be called with arguments of its own")
     check_signature(found, way)
     spec = found.spec.with_options(asked["options"])
     format_for(f"results{spec.output}")

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from sheaf.batch import Failed, Item
+from sheaf.errors import SheafError
 
 #: How much of an exception's text stands in the first line.
 _TEXT_CHARS = 2000
@@ -37,7 +38,9 @@ def failed(item: Item, error: BaseException, folder: Path | None, attempts: int 
     """The item's failure. Raises FilesUsedUp if that is what is behind it: then the item may not be to blame."""
     if _used_up_files(error):
         raise FilesUsedUp(f"{describe(error, folder)}: this process has all the files open that it may have") from error
-    return Failed(item.index, type(error).__name__, explain(error, folder), attempts)
+    # An error of ours says all there is to say; where in our code it was raised helps nobody.
+    message = str(error) if isinstance(error, SheafError) else explain(error, folder)
+    return Failed(item.index, type(error).__name__, message, attempts)
 
 
 def describe(error: BaseException, folder: Path | None) -> str:

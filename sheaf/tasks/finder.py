@@ -62,6 +62,10 @@ def find(
 
 def check_signature(found: Found, way: str) -> None:
     """Raise TaskError that names file and line if the function cannot be called with an item (and its setup's gift)."""
+    if way == "call" and found.kind == "stream":
+        raise TaskError(
+            f"{place_of(found.function)}: {found.name!r} takes a stream of items; it cannot be called with arguments"
+        )
     if way == "call":
         return  # each item brings its own arguments
     try:

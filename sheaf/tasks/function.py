@@ -14,10 +14,12 @@ from typing import Any
 from sheaf.batch import Result
 from sheaf.formats import Format
 from sheaf.tasks import Source
-from sheaf.tasks.calls import build_call
+from sheaf.tasks.calls import build_call, parser
 from sheaf.tasks.description import check_way
 from sheaf.tasks.finder import Found, check_signature
+from sheaf.tasks.patience import Patience
 from sheaf.tasks.plain import run_plain
+from sheaf.tasks.setup import opened
 
 
 class FunctionTask:
@@ -28,8 +30,34 @@ class FunctionTask:
 
     def window(self, options: Mapping[str, Any]) -> int:
         check_signature(self._found, check_way(options))
-        return 0
+        spec = self._found.spec.with_options(options)
+        opened(self._found)
+        if self._found.kind != "function":
+            return 2 * spec.concurrency
+        if Patience.of(spec).attempts == 1:
+            return 0
+        from sheaf.tasks.patient import WINDOW
+
+        return WINDOW
 
     def run(self, source: Source, options: Mapping[str, Any], format: Format) -> Iterator[Result | None]:
-        call = build_call(self._found.function, check_way(options), ())
-        return run_plain(call, self._found.folder, source, format)
+        found, way, extra = self._found, check_way(options), opened(self._found)
+        spec = found.spec.with_options(options)
+        if found.kind == "stream":
+            return _stream(found, way, extra, source, format)
+        call = build_call(found.function, way, extra)
+        if found.kind == "async":
+            from sheaf.tasks.asynchronous import AsyncLoop
+
+            return AsyncLoop(call, found.folder, spec, source, format).run()
+        if Patience.of(spec).attempts == 1:
+            return run_plain(call, found.folder, source, format)
+        from sheaf.tasks.patient import PatientLoop
+
+        return PatientLoop(call, found.folder, Patience.of(spec), format).run(source)
+
+
+def _stream(found: Found, way: str, extra: tuple[Any, ...], source: Source, format: Format) -> Iterator[Result | None]:
+    from sheaf.tasks.stream import StreamLoop
+
+    return StreamLoop(found, extra, parser(way), format).run(source)

@@ -185,7 +185,13 @@ def test_a_value_is_a_json_line(value: object) -> None:
     assert line.count(b"\n") == 1
 
 
-@pytest.mark.parametrize("value", [float("nan"), b"bytes", object(), {1, 2}, [float("inf")]])
+def test_bytes_are_kept_in_base64() -> None:
+    """Under a name of their own, so that nobody takes them for text."""
+    line = format_for("p.jsonl").value(Item(3, "three"), b"\xff\x00")
+    assert json.loads(line) == {"index": 3, "item": "three", "value_base64": "/wA="}
+
+
+@pytest.mark.parametrize("value", [float("nan"), [b"bytes"], object(), {1, 2}, [float("inf")]])
 def test_a_value_that_json_cannot_hold_is_refused(value: object) -> None:
     """The error names the item and the type."""
     with pytest.raises(TaskError, match=f"item 3 gave a {type(value).__name__} that JSON cannot hold"):

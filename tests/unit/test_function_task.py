@@ -1,60 +1,14 @@
 """The user's own functions: how they are found, called, and how their faults are reported."""
 
-import json
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from sheaf.batch import Done, Failed, Item, Result
+from sheaf.batch import Failed
 from sheaf.errors import TaskError
-from sheaf.formats import format_for
 from sheaf.tasks import resolve
 from sheaf.tasks.faults import split
-
-
-class ListSource:
-    def __init__(self, texts: list[str]) -> None:
-        self._items = [Item(index, text) for index, text in enumerate(texts)]
-        self.results: list[Result] = []
-
-    def take(self, wait_s: float) -> Item | None:
-        return self._items.pop(0) if self._items else None
-
-    def wait(self, wait_s: float) -> None:
-        raise AssertionError("nothing to wait for")
-
-    def do_all(self, step: Callable[[Item], bytes | Failed]) -> None:
-        while self._items:
-            item = self._items.pop(0)
-            result = step(item)
-            self.results.append(Done(item.index, result) if isinstance(result, bytes) else result)
-
-    @property
-    def closed(self) -> bool:
-        return not self._items
-
-
-@pytest.fixture
-def tasks_dir(tmp_path: Path) -> Iterator[Path]:
-    """A tasks folder; what is imported from it is forgotten afterwards."""
-    path, modules = list(sys.path), set(sys.modules)
-    yield tmp_path
-    sys.path[:] = path
-    for name in set(sys.modules) - modules:
-        del sys.modules[name]
-
-
-def run(name: str, tasks_dir: Path, texts: list[str], **options: object) -> list[Result]:
-    task = resolve(name, tasks_dir)
-    source = ListSource(texts)
-    given = [result for result in task.run(source, options, format_for("r.jsonl")) if result]
-    return source.results + given
-
-
-def values(results: list[Result]) -> list[object]:
-    return [json.loads(result.record)["value"] if isinstance(result, Done) else result.error for result in results]
+from tests.functions import run, values
 
 
 def test_a_function_is_called_once_per_item(tasks_dir: Path) -> None:

@@ -114,7 +114,7 @@ class _Service:
         self._source = source
         self._outbox = outbox
         self._slots = slots
-        self._tasks_dir = tasks_dir
+        self._tasks_dir = None if tasks_dir is None else tasks_dir.resolve()
         self._task_modules = task_modules
 
     def run(self) -> None:

@@ -176,6 +176,9 @@ class ItemSource:
         self._outbox.waited_s += time.monotonic() - started
         self._inbox.read()
 
+    def postpone(self, index: int, wait_s: float) -> None:
+        self._slots.postpone(index, wait_s)
+
     def do_all(self, step: Callable[[Item], bytes | Failed]) -> None:
         if not self._items:
             self._inbox.read()

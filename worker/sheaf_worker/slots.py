@@ -41,6 +41,10 @@ class SlotWriter:
         self._cells[SLOTS + slot] = time.monotonic_ns()
         self._cells[slot] = index + 1
 
+    def postpone(self, index: int, wait_s: float) -> None:
+        """Let the item's time begin in so many seconds."""
+        self._cells[SLOTS + self._used[index]] = time.monotonic_ns() + int(wait_s * 1e9)
+
     def finish(self, index: int) -> bool:
         """Free the item's slot; False if the item is not in hand."""
         slot = self._used.pop(index, None)
