@@ -64,6 +64,9 @@ class _Items:
     def wait(self, wait_s: float) -> None:
         """There is nothing to wait for: everything is here from the start."""
 
+    def postpone(self, index: int, wait_s: float) -> None:
+        """No item has a time limit here."""
+
     def do_all(self, step: Callable[[Item], bytes | Failed]) -> None:
         while self._left:
             item = self._left.popleft()

@@ -115,9 +115,12 @@ def batch_size_for(items: int, *, pages: bool) -> int:
 
 
 def fingerprint(wish: Wish, digest: str) -> str:
-    """Return a text that is equal for two wishes of the same task, options (but for tuning), output and items."""
+    """Return a text that is equal for two wishes of the same task, options (but for tuning), output and items.
+
+    The same task is the same text: after a change of its files, the same command is another wish.
+    """
     options = {name: value for name, value in wish.options.items() if name not in wish.tuning}
-    parts = [wish.task, options, wish.output, digest]
+    parts = [wish.task, options, wish.output, digest, *([dict(wish.files)] if wish.files else [])]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
