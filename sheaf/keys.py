@@ -34,6 +34,17 @@ BELL = "sheaf:bell"
 #: pub/sub channel, one per session of a program: the runs of that session that were just committed to, by their names.
 COMMITTED_PREFIX = "sheaf:committed:"
 
+#: Objects that programs and tasks share, by name; they live until they are deleted, or Redis is emptied.
+#: string: a counter's number. hash: a dict's keys and values, as JSON. list: a queue's values, as JSON.
+COUNTER_PREFIX = "sheaf:counter:"
+DICT_PREFIX = "sheaf:dict:"
+QUEUE_PREFIX = "sheaf:queue:"
+#: lists of at most 100 calls: something was put, something was taken; live for seconds.
+QUEUE_WAKE_SUFFIX = ":wake"
+QUEUE_ROOM_SUFFIX = ":room"
+#: string, one per thread that shares objects: its last request and answer, for a lost reply; lives a minute.
+CLIENT_PREFIX = "sheaf:client:"
+
 #: hash, one per live worker: label, pid, pool, state, batches, items, …; expires two minutes after the last beat.
 WORKER_PREFIX = "sheaf:worker:"
 #: set of worker ids that may be alive; those whose hash has expired are dropped when read.
@@ -55,6 +66,11 @@ LOCK_WAKE_SUFFIX = ":wake:"
 
 #: The reconciler's and the feeding producer's lock: one at a time looks for batches to put back.
 RECONCILER_LOCK = "reconciler"
+
+
+def shared_lock(name: str) -> str:
+    """The name of a lock that programs share, apart from those of outputs."""
+    return f"shared:{name}"
 
 
 def output_lock(path: str) -> str:

@@ -12,15 +12,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+import redis
+
 from sheaf.api.calls import Call, Function, call_of, encode_call, encode_items
 from sheaf.api.executor import ClusterExecutor
 from sheaf.api.futures import FutureStream, Translate
 from sheaf.api.items import ItemStream, Results
 from sheaf.api.session import Session
+from sheaf.api.shared import Counter, SharedDict
+from sheaf.api.shared_lock import SharedLock
+from sheaf.api.shared_queue import SharedQueue
 from sheaf.api.stream import Work
 from sheaf.api.works import Works
+from sheaf.connection import connect
 from sheaf.errors import ClusterError, TaskFailed
 from sheaf.settings import Settings
+
+_CLOSED = "this cluster object was closed; make another"
 
 
 class Cluster:
@@ -38,6 +46,7 @@ class Cluster:
         self._works = Works(found.tasks_dir, found.extra_modules)
         self._lock = threading.Lock()
         self._session: Session | None = None
+        self._connection: redis.Redis | None = None
         self._futures: dict[Work, FutureStream] = {}
         self._stop: Callable[[], None] | None = None
         self._closed = False
@@ -155,12 +164,38 @@ class Cluster:
                 session.add(stream)
         return stream
 
+    # --- what programs and tasks share ---
+
+    def lock(self, name: str, lease_s: float = 10.0) -> SharedLock:
+        """A fair lock by name, for programs and tasks: `with cluster.lock("log") as lease`."""
+        return SharedLock(self._redis(), name, lease_s, self._settings.label)
+
+    def counter(self, name: str) -> Counter:
+        """A number that many may change at once: `cluster.counter("pages").add(1)`."""
+        return Counter(self._redis(), name)
+
+    def dict(self, name: str) -> SharedDict:
+        """A dict of JSON values by name."""
+        return SharedDict(self._redis(), name)
+
+    def queue(self, name: str, maxsize: int = 0) -> SharedQueue:
+        """A queue of JSON values by name, with the methods of `queue.Queue`."""
+        return SharedQueue(self._redis(), name, maxsize)
+
+    def _redis(self) -> redis.Redis:
+        with self._lock:
+            if self._closed:
+                raise ClusterError(_CLOSED)
+            if self._connection is None:
+                self._connection = connect(self._settings)
+            return self._connection
+
     # --- its life ---
 
     def _started(self) -> Session:
         with self._lock:
             if self._closed:
-                raise ClusterError("this cluster object was closed; make another")
+                raise ClusterError(_CLOSED)
             if self._session is None:
                 self._session = Session(self._settings, keep=self._keep)
             return self._session
@@ -174,6 +209,8 @@ class Cluster:
         atexit.unregister(self.close)
         if self._session is not None:
             self._session.close()
+        if self._connection is not None:
+            self._connection.close()
         if self._stop is not None:
             self._stop()
 

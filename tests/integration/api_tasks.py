@@ -36,3 +36,10 @@ def wait_for(path: str) -> str:
 
 def as_bytes(text: str) -> bytes:
     return text.encode()
+
+
+def count_up(number: int) -> int:
+    from sheaf import Cluster
+
+    with Cluster() as cluster:
+        return cluster.counter("ups").add()

@@ -1,0 +1,89 @@
+"""A queue that programs and tasks share through Redis, with the methods of `queue.Queue`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import time
+from typing import Any
+
+import redis
+
+from sheaf import keys
+from sheaf.api.shared import Requests, encode
+from sheaf.connection import redis_errors
+
+#: Seconds that a waiter sleeps at most before it looks by itself.
+LOOK_S = 1.0
+
+
+class SharedQueue:
+    """First in, first out, JSON values; each is given to one taker, once. A taker that dies takes its value along."""
+
+    def __init__(self, connection: redis.Redis, name: str, maxsize: int = 0) -> None:
+        self.name = name
+        #: How many values it holds at most, as this side sees it; 0: any number.
+        self.maxsize = maxsize
+        self._connection = connection
+        key = keys.QUEUE_PREFIX + name
+        self._keys = [key, key + keys.QUEUE_WAKE_SUFFIX, key + keys.QUEUE_ROOM_SUFFIX]
+        self._step = Requests(connection, "shared_queue")
+
+    def put(self, value: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Raises queue.Full if there is no room in time."""
+        text = encode(value)
+        if self._try(["put", text, self.maxsize], self._keys[2], block, timeout) is None:
+            raise queue.Full
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Raises queue.Empty if nothing comes in time."""
+        answer = self._try(["get"], self._keys[1], block, timeout)
+        if answer is None:
+            raise queue.Empty
+        return json.loads(answer)
+
+    def put_nowait(self, value: Any) -> None:
+        self.put(value, block=False)
+
+    def get_nowait(self) -> Any:
+        return self.get(block=False)
+
+    def qsize(self) -> int:
+        with redis_errors():
+            length: Any = self._connection.llen(self._keys[0])
+        return int(length)
+
+    def empty(self) -> bool:
+        return self.qsize() == 0
+
+    def full(self) -> bool:
+        return 0 < self.maxsize <= self.qsize()
+
+    def delete(self) -> None:
+        """Leave nothing of it in Redis."""
+        with redis_errors():
+            self._connection.delete(*self._keys)
+
+    def _try(self, step: list[str | int], call: str, block: bool, timeout: float | None) -> str | None:
+        """Do the step, or wait until it can be done; None: it could not be in time."""
+        if timeout is not None and timeout < 0:
+            raise ValueError("'timeout' must be a non-negative number")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            answer = self._step(self._keys, step)
+            if answer.startswith("+"):
+                return answer[1:]
+            left_s = LOOK_S if deadline is None else deadline - time.monotonic()
+            if not block or left_s <= 0:
+                return None
+            self._sleep(call, min(left_s, LOOK_S))
+
+    def _sleep(self, call: str, at_most_s: float) -> None:
+        """Sleep until somebody calls. A broken connection only ends the sleep: the next step shows what is wrong."""
+        broken = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
+        with redis_errors(), contextlib.suppress(*broken):
+            self._connection.blpop([call], timeout=max(at_most_s, 0.01))
+
+    def __repr__(self) -> str:
+        return f"<shared queue {self.name!r}>"

@@ -1,0 +1,179 @@
+"""Locks, counters, dicts and queues that programs share, also when replies of Redis are lost."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sheaf import Cluster
+from sheaf.errors import InputError, LockLost, RedisUnavailable
+from sheaf.settings import Settings
+from tests.integration.bench import Bench
+from tests.support import ForeignServer, RedisServer, ReplyLosingProxy
+
+TASKS = Path(__file__).parent
+
+
+@pytest.fixture
+def cluster(redis_server: RedisServer | ForeignServer) -> Iterator[Cluster]:
+    with Cluster(Settings(redis_url=redis_server.url)) as made:
+        yield made
+
+
+@pytest.fixture
+def shaky(losing_proxy: ReplyLosingProxy) -> Iterator[Cluster]:
+    """A way to the same Redis on which replies get lost."""
+    with Cluster(Settings(redis_url=losing_proxy.url)) as made:
+        yield made
+
+
+def in_threads(count: int, work: Callable[[], Any]) -> None:
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+
+def test_a_counter_loses_no_increment(cluster: Cluster) -> None:
+    """However many add at once."""
+    counter = cluster.counter("pages")
+
+    in_threads(8, lambda: [counter.add(2) for _ in range(50)])
+
+    assert counter.get() == 800
+    assert counter.add(-1) == 799
+    counter.set(2**60)
+    assert counter.add(1) == 2**60 + 1
+    counter.delete()
+    assert counter.get() == 0
+
+
+def test_a_change_whose_reply_is_lost_is_made_once(
+    cluster: Cluster, shaky: Cluster, losing_proxy: ReplyLosingProxy
+) -> None:
+    """The command is sent again, and does nothing twice: count, put, take, remove."""
+    cluster.dict("d").update({"a": 1})
+    steps: list[tuple[Callable[[], Any], Any]] = [
+        (lambda: shaky.counter("c").add(5), 5),
+        (lambda: shaky.queue("q").put("one"), None),
+        (lambda: shaky.dict("d").pop("a"), 1),
+        (lambda: shaky.dict("d").setdefault("b", [2]), [2]),
+    ]
+    for step, expected in steps:
+        losing_proxy.lose("EVALSHA")
+        assert step() == expected
+    cluster.queue("q").put("two")
+    losing_proxy.lose("EVALSHA")
+
+    assert shaky.queue("q").get() == "one"
+    assert losing_proxy.lost == 5
+    assert cluster.counter("c").get() == 5
+    assert [cluster.queue("q").get(), cluster.queue("q").empty()] == ["two", True]
+    assert cluster.dict("d").copy() == {"b": [2]}
+
+
+def test_a_dict_is_a_mapping_of_json_values(cluster: Cluster) -> None:
+    """Keys are texts and whole numbers, and stay apart."""
+    shared = cluster.dict("sites")
+    shared["a"] = {"n": [1, None, "é"]}
+    shared[1] = "one"
+    shared["1"] = "text"
+
+    assert dict(shared) == shared.copy() == {"a": {"n": [1, None, "é"]}, 1: "one", "1": "text"}
+    assert (len(shared), 1 in shared, 2 in shared, shared.get("b", 7)) == (3, True, False, 7)
+    assert shared.setdefault("a", 0) == {"n": [1, None, "é"]}
+    del shared[1]
+    with pytest.raises(KeyError):
+        del shared[1]
+    with pytest.raises(KeyError):
+        shared.pop("b")
+    assert shared.pop("b", None) is None
+    with pytest.raises(InputError, match="keys are texts or whole numbers"):
+        shared[(1, 2)] = 3  # type: ignore[index]
+    with pytest.raises(InputError, match="cannot be shared"):
+        shared["x"] = {1, 2}
+    shared.clear()
+    assert not shared
+
+
+def test_a_queue_gives_each_value_to_one_taker_in_order(cluster: Cluster) -> None:
+    """Takers sleep until something comes; a full queue holds up whoever puts."""
+    work, done = cluster.queue("work", maxsize=5), cluster.queue("done")
+
+    def take() -> None:
+        while (number := work.get(timeout=30)) is not None:
+            done.put(number)
+
+    takers = threading.Thread(target=in_threads, args=(3, take))
+    takers.start()
+    for number in range(60):
+        work.put(number, timeout=30)
+    for _ in range(3):
+        work.put(None, timeout=30)
+    takers.join(60)
+
+    assert sorted(done.get_nowait() for _ in range(60)) == list(range(60))
+    assert work.empty()
+    with pytest.raises(queue.Empty):
+        done.get(timeout=0.05)
+    in_threads(1, lambda: [work.put_nowait(number) for number in range(5)])
+    with pytest.raises(queue.Full):
+        work.put_nowait(5)
+    with pytest.raises(queue.Full):
+        work.put(5, timeout=0.05)
+    assert (work.full(), work.qsize(), work.get()) == (True, 5, 0)
+
+
+def test_a_lock_lets_one_in_at_a_time(cluster: Cluster) -> None:
+    """Read, think, write: no increment is lost under it. Its token grows."""
+    numbers, lock, tokens = cluster.dict("numbers"), cluster.lock("numbers"), []
+    numbers["n"] = 0
+
+    def add() -> None:
+        for _ in range(10):
+            with lock as lease:
+                tokens.append(lease.token)
+                count = numbers["n"]
+                time.sleep(0.001)
+                numbers["n"] = count + 1
+
+    in_threads(4, add)
+
+    assert numbers["n"] == 40
+    assert tokens == sorted(set(tokens))
+    assert lock.acquire()
+    with pytest.raises(RuntimeError, match="holds the lock"):
+        lock.acquire()
+    assert not cluster.lock("numbers").acquire(timeout=0.05)
+    lock.release()
+    with pytest.raises(RuntimeError, match="is not held"):
+        lock.release()
+
+
+def test_a_lock_that_was_lost_says_so(cluster: Cluster, redis_server: RedisServer | ForeignServer) -> None:
+    """Redis was emptied while it was held: the block's work may not have been alone."""
+    with pytest.raises(LockLost, match="others may have held it"), cluster.lock("l"), redis_server.client() as client:
+        client.flushall()
+
+
+def test_without_redis_it_says_so(tmp_path: Path) -> None:
+    with pytest.raises(RedisUnavailable, match="not reachable"):
+        Cluster(Settings(redis_url=f"unix://{tmp_path}/none.sock")).counter("c").add(1)
+
+
+def test_tasks_share_with_the_program_that_called_them(bench: Bench) -> None:
+    """A worker's processes reach the cluster by its own settings: nothing has to be handed to them."""
+    for _ in range(2):
+        bench.worker(SHEAF_TASKS_DIR=str(TASKS))
+    settings = Settings.from_env(bench.person.environment | {"SHEAF_TASKS_DIR": str(TASKS)})
+
+    with Cluster(settings, data=bench.person.data) as cluster:
+        assert sorted(cluster.map("api_tasks:count_up", range(40))) == list(range(1, 41))
+        assert cluster.counter("ups").get() == 40
