@@ -50,7 +50,7 @@ def test_options_are_taken_as_json_has_them() -> None:
     options = LoadOptions.from_mapping({"deadline_s": 5, "allow_net": "10.0.0.0/8", "accept": " 2XX, 404 "})
     assert (options.deadline_s, options.allow_net, options.attempts) == (5.0, ("10.0.0.0/8",), 3)
     assert [options.accepts(status) for status in (200, 299, 404, 403, 301)] == [True, True, True, False, False]
-    assert resolve("load", None).window({"connections": 5}) == 10
+    assert resolve("load", None).window({"connections": 5}) == 15
 
 
 def test_retry_after_is_a_number_or_a_date_and_has_a_limit() -> None:

@@ -38,8 +38,8 @@ _SLACK_S = 60.0
 class LoadOptions:
     """The options of the `load` task and their defaults."""
 
-    #: URLs that one child loads at the same time.
-    connections: int = 32
+    #: URLs that one child loads at the same time; 0, the default: what turns out to pay (see `connections.py`).
+    connections: int = 0
     #: Seconds until a page, with all its redirects, must be whole. Each attempt has as long.
     deadline_s: float = 30.0
     #: Seconds until a connection must stand.

@@ -7,6 +7,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Any
 
 import pycurl
@@ -15,6 +16,7 @@ from sheaf.batch import Done, Failed, Item, Result
 from sheaf.formats import Format, Page
 from sheaf.tasks import Source
 from sheaf.tasks.load.address import AddressGate
+from sheaf.tasks.load.connections import MOST_UNASKED, Choice, Connections
 from sheaf.tasks.load.errors import AddressRefused, Dns, LoadError, Protocol, Timeout, TooLarge
 from sheaf.tasks.load.failure import curl_failure, status_failure, wait_s
 from sheaf.tasks.load.memory import MemoryLimit
@@ -22,6 +24,8 @@ from sheaf.tasks.load.options import LoadOptions
 from sheaf.tasks.load.transfer import Transfer
 from sheaf.tasks.load.visit import Visit
 
+#: What a server answers that is asked too much.
+_OVERLOADED = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 #: How long an idle child waits for an item before it takes another turn.
 _IDLE_S = 1.0
 #: While connections are free, new items are looked for this often.
@@ -35,11 +39,20 @@ _BREATH_S = 0.001
 class LoadTask:
     """Loads each item's URL; its record is the page in the output's format."""
 
+    def __init__(self) -> None:
+        self._loader: _Loader | None = None
+
+    @property
+    def choices(self) -> list[Choice]:
+        """What the last run decided by itself so far."""
+        return [self._loader.connections.choice] if self._loader else []
+
     def window(self, options: Mapping[str, Any]) -> int:
-        return 2 * LoadOptions.from_mapping(options).connections
+        # New ones are sent when half of these are gone: there should then still be some that wait.
+        return 3 * (LoadOptions.from_mapping(options).connections or MOST_UNASKED)
 
     def run(self, source: Source, options: Mapping[str, Any], format: Format) -> Iterator[Result | None]:
-        loader = _Loader(LoadOptions.from_mapping(options), format)
+        loader = self._loader = _Loader(LoadOptions.from_mapping(options), format)
         try:
             yield from loader.run(source)
         finally:
@@ -53,12 +66,11 @@ class _Loader:
         self._options = options
         self._format = format
         self._memory = MemoryLimit()
-        gate = AddressGate(options.allow_net)
+        self._gate = AddressGate(options.allow_net)
+        self.connections = Connections(options.connections, time.monotonic())
         self._multi = pycurl.CurlMulti()
-        self._multi.setopt(pycurl.M_MAXCONNECTS, options.connections)
-        self._free = [
-            Transfer(options, gate, self._memory, keeps_coding=format.keeps_coding) for _ in range(options.connections)
-        ]
+        self._multi.setopt(pycurl.M_MAXCONNECTS, self.connections.most)
+        self._free: list[Transfer] = []
         self._active: dict[Any, tuple[Transfer, Visit]] = {}
         self._waiting: list[tuple[float, int, Visit]] = []
         self._counter = itertools.count()
@@ -100,13 +112,16 @@ class _Loader:
 
     def _fill(self, source: Source) -> None:
         """Give every free connection something to do: first what is due again, then new items."""
-        while self._free:
+        while len(self._active) < self.connections.limit:
             if self._waiting and self._waiting[0][0] <= time.monotonic():
                 self._begin(heapq.heappop(self._waiting)[2])
                 continue
             item = source.take(0)
             if item is None:
+                self.connections.ran_dry(time.monotonic())
                 return
+            if self.connections.dry:
+                self.connections.supplied(time.monotonic())
             self._accept(item)
 
     def _accept(self, item: Item) -> None:
@@ -117,12 +132,16 @@ class _Loader:
 
     def _begin(self, visit: Visit) -> None:
         visit.begin_attempt(time.monotonic() + self._options.deadline_s)
-        self._ask(self._free.pop(), visit)
+        self._ask(visit)
 
-    def _ask(self, transfer: Transfer, visit: Visit) -> None:
+    def _ask(self, visit: Visit) -> None:
+        transfer = self._free.pop() if self._free else self._new_transfer()
         transfer.start(visit.url)
         self._active[transfer.easy] = (transfer, visit)
         self._multi.add_handle(transfer.easy)
+
+    def _new_transfer(self) -> Transfer:
+        return Transfer(self._options, self._gate, self._memory, keeps_coding=self._format.keeps_coding)
 
     def _collect(self) -> None:
         """Take every transfer that libcurl has ended."""
@@ -138,6 +157,7 @@ class _Loader:
     def _end(self, easy: Any, error: tuple[int, str] | None) -> None:
         transfer, visit = self._active.pop(easy)
         self._multi.remove_handle(easy)
+        self.connections.ended()
         redirected = False
         try:
             redirected = self._settle(transfer, visit, error)
@@ -145,7 +165,7 @@ class _Loader:
             self._fail(visit, failure)
         self._let_go(transfer)
         if redirected:
-            self._ask(self._free.pop(), visit)
+            self._ask(visit)
 
     def _settle(self, transfer: Transfer, visit: Visit, error: tuple[int, str] | None) -> bool:
         """Make the item's result of what came back, or return True if that is a redirect. Raises LoadError."""
@@ -158,6 +178,8 @@ class _Loader:
             raise Protocol(f"{visit.url}: the server sent no HTTP response")
         if visit.add(exchange, self._options.max_redirects):
             return True
+        if exchange.status in _OVERLOADED:
+            self.connections.overloaded(time.monotonic())
         if not self._options.accepts(exchange.status):
             raise status_failure(exchange, visit.start_url)
         self._results.append(Done(visit.item.index, self._format.page(Page(visit.item, visit.exchanges))))
@@ -202,6 +224,7 @@ class _Loader:
         if now < self._next_tick:
             return
         self._next_tick = now + _TICK_S
+        self.connections.look(now)
         for transfer, visit in list(self._active.values()):
             if transfer.paused:
                 visit.deadline += _TICK_S
@@ -212,14 +235,17 @@ class _Loader:
                 self._let_go(transfer)
 
     def _wait_for_network(self, source: Source) -> None:
-        limit_s = _LOOK_S if self._free and not source.closed else _TICK_S
+        limit_s = _LOOK_S if self.connections.dry and not source.closed else _TICK_S
         wanted_ms = self._multi.timeout()
         if wanted_ms == 0:
             return
         if wanted_ms > 0:
             limit_s = min(limit_s, wanted_ms / 1000)
         begun = time.monotonic()
-        if self._multi.select(limit_s) == 0 and time.monotonic() - begun < _BREATH_S:
+        ready = self._multi.select(limit_s)
+        waited_s = time.monotonic() - begun
+        self.connections.waited(waited_s)
+        if ready == 0 and waited_s < _BREATH_S:
             time.sleep(_BREATH_S)
 
     def _wait_for_item(self, source: Source) -> bool:
