@@ -32,7 +32,7 @@ _COMMANDS = {
     "repair": "sheaf.commands.repair:repair",
 }
 #: The order of the list of commands: as one meets them.
-_ORDER = ("up", "load", "map", "watch", "status", "failures", "verify", "get", "repair", "cancel", "down")
+_ORDER = ("up", "load", "map", "watch", "status", "failures", "retry", "verify", "get", "repair", "cancel", "down")
 
 
 class Commands(click.Group):

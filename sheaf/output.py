@@ -15,12 +15,12 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from sheaf import disk_errors, entries, lookup
+from sheaf import disk_errors, entries, lookup, reopen
 from sheaf.batch import Batch, Results
 from sheaf.errors import IndexForeign, OutputPathError
 from sheaf.index import Index
@@ -186,6 +186,15 @@ class Output:
         """Leave nothing beyond L. The next commit would do it too; this is for when there will be none."""
         with self._turnstile.turn(_caller()):
             pass
+
+    def reopen_failures(self, run: str, errors: Collection[str] = (), items: Collection[int] = ()) -> int:
+        """Have failed items done again: those of these classes and numbers, or all; return how many. All or none."""
+        with self._turnstile.turn(_caller()) as turn:
+            reopened = reopen.reopen_failures(turn.connection, run, errors, items)
+            self._steps("entries")
+            self._index.commit()
+            self._steps("commit")
+        return reopened
 
     def remaining(self, run: str, batch: Batch) -> Sequence[int]:
         """Return the indexes of the batch's items that are neither in the output nor among the failures."""

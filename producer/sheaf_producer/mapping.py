@@ -51,6 +51,8 @@ class Request:
     choice: Choice = Choice()
     batch_size: int | None = None
     again: bool = False
+    #: Submit nothing that has not been submitted before.
+    only_known: bool = False
 
 
 def described(settings: Settings, request: Request) -> tuple[TaskDescription, dict[str, Any]]:
@@ -88,6 +90,7 @@ def submit_map(settings: Settings, request: Request) -> Delivery:
         memory_mb=description.memory_mb,
         files=description.files,
         again=request.again,
+        only_known=request.only_known,
     )
     delivery = deliver(settings, wish, lambda draft: chosen_items(request.inputs, request.choice, draft), "item")
     tell_other_options(delivery.run, options, lambda kept: SimpleNamespace(**dict.fromkeys(options), **kept))

@@ -16,8 +16,9 @@ from sheaf.queue import BatchQueue
 from sheaf.run import Run
 from sheaf.settings import Settings
 
-#: Seconds to wait for somebody else who is feeding the queue. A look takes them less than that, and finds our run too.
-PATIENCE_S = 2.0
+#: Seconds to wait for somebody else who is feeding the queue. After that both do: a batch may then be queued twice,
+#: which does no harm, and is better than a run that does not begin.
+PATIENCE_S = 0.3
 
 
 def check_cluster(settings: Settings, connection: redis.Redis) -> None:
@@ -44,10 +45,11 @@ def start(settings: Settings, connection: redis.Redis, run: Run) -> int:
     queue = BatchQueue(connection)
     feeder = Feeder(settings.data_dir, queue, settings.queue_batches)
     try:
-        with lock.acquire(PATIENCE_S) as lease, lease.keep():
+        try:
+            with lock.acquire(PATIENCE_S) as lease, lease.keep():
+                return feeder.feed_run(run)
+        except LockTimeout:
             return feeder.feed_run(run)
-    except LockTimeout:
-        return 0
     finally:
         feeder.close()
         queue.close()

@@ -19,7 +19,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from sheaf.errors import OutputError, OutputPathError
+from sheaf.errors import OutputError, OutputPathError, UsageError
 from sheaf.formats import format_for
 from sheaf.index import Index
 from sheaf.output import Output
@@ -70,6 +70,8 @@ class Wish:
     files: Mapping[str, str] = field(default_factory=dict)
     #: Submit even what has been submitted before.
     again: bool = False
+    #: Submit nothing that has not been submitted before.
+    only_known: bool = False
 
 
 def check_output(data_dir: Path, output: str, options: Mapping[str, Any]) -> None:
@@ -106,6 +108,11 @@ def submit(data_dir: Path, wish: Wish, items: Callable[[Draft], Iterable[list[st
             twin = None if wish.again else _find_twin(data_dir, mark)
             if twin is not None:
                 return _take_up(data_dir, twin)
+            if wish.only_known:
+                raise UsageError(
+                    f"no run has the same items, task and options and goes into {wish.output}, so there is nothing of "
+                    "it that failed; submit it without --only-failed"
+                )
             return _publish(data_dir, wish, draft, mark), Outcome.NEW
 
 
@@ -155,6 +162,15 @@ def _take_up(data_dir: Path, run: Run) -> tuple[Run, Outcome]:
     _register(data_dir, run.manifest)
     run.resume()
     return run, Outcome.RESUMED
+
+
+def has_failed(data_dir: Path, run: Run) -> bool:
+    """Whether any item of the run is among the failures."""
+    output = Output(data_dir / run.manifest.output)
+    try:
+        return output.progress(run.manifest.run).failed > 0
+    finally:
+        output.close()
 
 
 def _find_twin(data_dir: Path, mark: str) -> Run | None:

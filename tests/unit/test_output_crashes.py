@@ -96,6 +96,38 @@ class CommitProtocol(RuleBasedStateMachine):
             return True
         return False
 
+    def expect_reopened(self, run: str, errors: tuple[str, ...]) -> int:
+        """Let the model reopen; return how many items that were."""
+        failed = [
+            key
+            for key, result in self.outcomes.items()
+            if key[0] == run and isinstance(result, Failed) and (not errors or result.error in errors)
+        ]
+        for key in failed:
+            del self.outcomes[key]
+        return len(failed)
+
+    @rule(
+        run=st.sampled_from(sorted(RUNS)),
+        errors=st.sampled_from([(), ("Error",), ("Other",)]),
+        writer=st.integers(0, 1),
+    )
+    def reopen_failures(self, run: str, errors: tuple[str, ...], writer: int) -> None:
+        reopened = self.writers[writer].reopen_failures(run, errors)
+        self.absorb_stray()
+        assert reopened == self.expect_reopened(run, errors)
+
+    @rule(run=st.sampled_from(sorted(RUNS)), writer=st.integers(0, 1), step=st.sampled_from(["entries", "commit"]))
+    def crash_in_reopening(self, run: str, writer: int, step: str) -> None:
+        """Before the COMMIT nothing is reopened; after it everything is."""
+        self.crash = (step, 0)
+        with pytest.raises(Crash):
+            self.writers[writer].reopen_failures(run)
+        self.crash = None
+        self.absorb_stray()
+        if step == "commit":
+            self.expect_reopened(run, ())
+
     def absorb_stray(self) -> None:
         """The next turn at the output moves a stranger's bytes aside."""
         self.stray += self.pending_stray
