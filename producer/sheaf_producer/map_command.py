@@ -105,6 +105,7 @@ def map_(settings: Settings, /, task: str, inputs: tuple[str, ...], **given: Any
         given["batch_size"],
         given["again"],
         given["only_failed"],
+        given["retry"] or given["only_failed"],
     )
     if given["dry_run"]:
         _dry_run(settings, request)
@@ -115,12 +116,10 @@ def map_(settings: Settings, /, task: str, inputs: tuple[str, ...], **given: Any
 def _run(settings: Settings, request: Request, given: dict[str, Any]) -> None:
     from sheaf_producer.deliver import conclude
     from sheaf_producer.mapping import submit_map
-    from sheaf_producer.submit import has_failed
+    from sheaf_producer.retry import has_open_ends, retry
 
     delivery = submit_map(settings, request)
-    if (given["retry"] or given["only_failed"]) and has_failed(settings.data_dir, delivery.run):
-        from sheaf_producer.retry import retry
-
+    if request.any_version and has_open_ends(settings, delivery):
         delivery = retry(settings, delivery.run)
     conclude(settings, delivery, detach=given["detach"])
 

@@ -53,6 +53,8 @@ class Request:
     again: bool = False
     #: Submit nothing that has not been submitted before.
     only_known: bool = False
+    #: Take up a run of an earlier version of the task, too.
+    any_version: bool = False
 
 
 def described(settings: Settings, request: Request) -> tuple[TaskDescription, dict[str, Any]]:
@@ -91,6 +93,7 @@ def submit_map(settings: Settings, request: Request) -> Delivery:
         files=description.files,
         again=request.again,
         only_known=request.only_known,
+        any_version=request.any_version,
     )
     delivery = deliver(settings, wish, lambda draft: chosen_items(request.inputs, request.choice, draft), "item")
     tell_other_options(delivery.run, options, lambda kept: SimpleNamespace(**dict.fromkeys(options), **kept))

@@ -36,8 +36,8 @@ def retry(settings: Settings, run: Run, errors: Collection[str] = (), items: Col
     manifest = run.manifest
     if run.cancelled:
         raise UsageError(f"run {manifest.run} was cancelled; to go on with it, submit the same again, then retry")
-    files = describe(manifest.task, settings.tasks_dir, manifest.options, modules=settings.extra_modules).files
-    changed = dict(files) != dict(files_in_force(run))
+    files = _files_now(settings, run)
+    changed = files != dict(files_in_force(run))
     output = Output(settings.data_dir / manifest.output)
     try:
         if not changed or errors or items:
@@ -57,6 +57,24 @@ def retry(settings: Settings, run: Run, errors: Collection[str] = (), items: Col
     finally:
         output.close()
     return Delivery(run, Outcome.RESUMED)
+
+
+def has_open_ends(settings: Settings, delivery: Delivery) -> bool:
+    """Whether the run was there before and has failed items, or stands still as its task has changed since."""
+    run = delivery.run
+    if delivery.outcome is Outcome.NEW:
+        return False
+    output = Output(settings.data_dir / run.manifest.output)
+    try:
+        progress = output.progress(run.manifest.run)
+    finally:
+        output.close()
+    return progress.failed > 0 or (not progress.finished and _files_now(settings, run) != dict(files_in_force(run)))
+
+
+def _files_now(settings: Settings, run: Run) -> dict[str, str]:
+    manifest = run.manifest
+    return dict(describe(manifest.task, settings.tasks_dir, manifest.options, modules=settings.extra_modules).files)
 
 
 def _reopen(run: Run, output: Output, errors: Collection[str], items: Collection[int]) -> int:

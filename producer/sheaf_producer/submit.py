@@ -25,6 +25,7 @@ from sheaf.index import Index
 from sheaf.output import Output
 from sheaf.run import Manifest, Run, list_runs
 from sheaf.schema import read_state
+from sheaf.tasks.versions import version_name
 from sheaf_producer.draft import Draft, check_data_dir, submission_lock
 
 #: Batches per run that are aimed at: enough to share among workers, few enough to cost nothing.
@@ -72,6 +73,8 @@ class Wish:
     again: bool = False
     #: Submit nothing that has not been submitted before.
     only_known: bool = False
+    #: Take up a run of an earlier version of the task, too.
+    any_version: bool = False
 
 
 def check_output(data_dir: Path, output: str, options: Mapping[str, Any]) -> None:
@@ -105,7 +108,7 @@ def submit(data_dir: Path, wish: Wish, items: Callable[[Draft], Iterable[list[st
         draft.settle()
         mark = fingerprint(wish, draft.writer.digest)
         with submission_lock(data_dir):
-            twin = None if wish.again else _find_twin(data_dir, mark)
+            twin = None if wish.again else _find_twin(data_dir, mark, any_version=wish.any_version)
             if twin is not None:
                 return _take_up(data_dir, twin)
             if wish.only_known:
@@ -124,11 +127,13 @@ def batch_size_for(items: int, *, pages: bool) -> int:
 def fingerprint(wish: Wish, digest: str) -> str:
     """Return a text that is equal for two wishes of the same task, options (but for tuning), output and items.
 
-    The same task is the same text: after a change of its files, the same command is another wish.
+    The same task is the same text: after a change of its files, which stand behind the dot, the same command is another
+    wish.
     """
     options = {name: value for name, value in wish.options.items() if name not in wish.tuning}
-    parts = [wish.task, options, wish.output, digest, *([dict(wish.files)] if wish.files else [])]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    parts = [wish.task, options, wish.output, digest]
+    version = f".{version_name(wish.files)}" if wish.files else ""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest() + version
 
 
 def _publish(data_dir: Path, wish: Wish, draft: Draft, mark: str) -> Run:
@@ -164,20 +169,12 @@ def _take_up(data_dir: Path, run: Run) -> tuple[Run, Outcome]:
     return run, Outcome.RESUMED
 
 
-def has_failed(data_dir: Path, run: Run) -> bool:
-    """Whether any item of the run is among the failures."""
-    output = Output(data_dir / run.manifest.output)
-    try:
-        return output.progress(run.manifest.run).failed > 0
-    finally:
-        output.close()
-
-
-def _find_twin(data_dir: Path, mark: str) -> Run | None:
+def _find_twin(data_dir: Path, mark: str, *, any_version: bool) -> Run | None:
     """Return the newest run with that fingerprint whose output still knows of it."""
     for name in reversed(list_runs(data_dir)):
         run = Run.open(data_dir, name)
-        if run.manifest.fingerprint == mark and (not run.finished or _is_done(data_dir, run)):
+        same = [each.partition(".")[0] if any_version else each for each in (run.manifest.fingerprint, mark)]
+        if same[0] == same[1] and (not run.finished or _is_done(data_dir, run)):
             return run
     return None
 

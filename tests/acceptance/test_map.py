@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sheaf_producer.inputs.stream import zstd
-from tests.console import Console
+from tests.console import Console, wait_until
 
 SHOP = """
 def square(number):
@@ -169,12 +168,8 @@ def test_failed_items_are_reopened_while_the_run_goes_on(cluster: Console, tasks
         "import time\ndef take(n):\n    time.sleep(0.02)\n    if n % 7 == 0: raise ValueError(n)\n    return n\n"
     )
     run = cluster.run("map", "slow:take", "range(400)", "-o", "slow.jsonl", "--batch-size", "50", "-d").stdout.strip()
-    deadline = time.monotonic() + 60
-    while not (failed := cluster.run("failures", run, "--items").stdout.split()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert failed
-
     for _ in range(3):
+        wait_until(lambda: cluster.run("failures", run, "--items").stdout, 60, "some item has failed")
         cluster.run("retry", run, "--detach")
     cluster.run("watch", run)
 
