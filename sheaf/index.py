@@ -52,6 +52,8 @@ class Index:
         self._suspect = False
         #: Counts connections, so that others notice a new one.
         self.generation = 0
+        #: Seconds that begin() has waited for the fence, all told.
+        self.waited_s = 0.0
 
     def create(self, header: bytes) -> None:
         """Create the index unless it is there. A crash in between leaves an empty file, which this takes up again."""
@@ -223,8 +225,11 @@ class Index:
                 fields = {"action": "wait", "output": str(self.output), "waited_s": round(now - started)}
                 logger.warning("waits for the output's fence", extra={**fields, "blocked_by": holder.describe()})
 
-        with self.translated():
-            self._patiently(connection, "BEGIN IMMEDIATE", notice)
+        try:
+            with self.translated():
+                self._patiently(connection, "BEGIN IMMEDIATE", notice)
+        finally:
+            self.waited_s += time.monotonic() - started
         return connection
 
     @property

@@ -241,6 +241,11 @@ class Output:
         with self._index.reading() as connection:
             return read_state(connection).token
 
+    @property
+    def waited_s(self) -> float:
+        """Seconds for which this object has waited for the fence, all told."""
+        return self._index.waited_s
+
     def close(self) -> None:
         self._index.drop()
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,32 @@ def test_a_worker_told_to_stop_hands_back_what_it_has_not_begun(bench: Bench) ->
     bench.worker()
     bench.wait_until_done(run)
     bench.assert_exactly_once(run)
+
+
+def test_a_card_tells_where_the_time_of_commits_goes(bench: Bench) -> None:
+    """While the fence is in another's hands the wait for it grows, and not the time of writing."""
+    bench.worker()
+    run = bench.submit(120)
+    bench.wait_until_done(run, more_than=2)
+    index = sqlite3.connect(bench.person.data / f"{run.manifest.output}.index", isolation_level=None)
+    index.execute("BEGIN IMMEDIATE")
+    held = time.monotonic()
+    time.sleep(2.0)
+    index.execute("ROLLBACK")
+    held = time.monotonic() - held
+    index.close()
+    bench.wait_until_done(run)
+
+    def card() -> dict[str, float]:
+        with bench.server.client() as client:
+            (found,) = BatchQueue(client).workers()
+        return {name: float(found.fields[name]) for name in ("commits", "lock_s", "fence_s", "write_s", "items")}
+
+    wait_until(lambda: card()["items"] == 120, 20, "the card is up to date")
+    assert card()["commits"] >= 2
+    assert held / 4 < card()["fence_s"] < held + 10
+    assert card()["lock_s"] > 0
+    assert card()["write_s"] > 0
 
 
 def test_a_killed_workers_batches_are_run_by_others(bench: Bench) -> None:

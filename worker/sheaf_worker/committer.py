@@ -27,6 +27,7 @@ from sheaf.queue import BatchQueue
 from sheaf.run import Run
 from sheaf.settings import Settings
 from sheaf_worker.holdings import Holdings
+from sheaf_worker.times import CommitTimes
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class Committer(threading.Thread):
         self.refused: queue.SimpleQueue[str] = queue.SimpleQueue()
         #: Why the last try did not succeed; None while all is well.
         self.problem: str | None = None
+        self.times = CommitTimes()
         #: Items settled and bytes written since the start, for the worker's card.
         self.items = 0
         self.bytes = 0
@@ -180,8 +182,16 @@ class Committer(threading.Thread):
 
     def _commit_once(self, name: str, groups: Groups) -> Receipt:
         output = self._outputs.get(name)
+        began = time.monotonic()
         with self._turn(name, output) as token:
-            return output.commit(groups, worker=self._worker, token=token)
+            locked, fence_s = time.monotonic(), output.waited_s
+            try:
+                receipt = output.commit(groups, worker=self._worker, token=token)
+            finally:
+                fence_s = output.waited_s - fence_s
+                self.times.add(locked - began, fence_s, time.monotonic() - locked - fence_s)
+        self.times.commits += 1
+        return receipt
 
     @contextmanager
     def _turn(self, name: str, output: Output) -> Iterator[int]:

@@ -210,7 +210,9 @@ class Worker:
         self._hand_back()
         self._keeper.stop()
         self._queue.close()
-        logger.info("worker stopped", extra={"action": "stop", "items": self._committer.items})
+        logger.info(
+            "worker stopped", extra={"action": "stop", "items": self._committer.items, **self._committer.times.fields()}
+        )
         return 0 if self._failed is None else 1
 
     def _hand_back(self) -> None:
@@ -245,6 +247,7 @@ class Worker:
             "bytes": str(self._committer.bytes),
             "rate": f"{self._rate.per_s:.1f}",
             "problem": problem or "",
+            **self._committer.times.fields(),
         }
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:

@@ -1,0 +1,25 @@
+"""Where a worker's commits spend their time: shown on its card and in its last line of log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class CommitTimes:
+    """Where the committer's time has gone since the start, in seconds."""
+
+    commits: int = 0
+    #: Waiting for the lock in Redis, waiting for the fence, and having both: appending, syncing, noting.
+    lock_s: float = 0.0
+    fence_s: float = 0.0
+    write_s: float = 0.0
+
+    def add(self, lock_s: float, fence_s: float, write_s: float) -> None:
+        self.lock_s += lock_s
+        self.fence_s += fence_s
+        self.write_s += write_s
+
+    def fields(self) -> dict[str, str]:
+        """As text, for a card."""
+        return {name: f"{getattr(self, name):.6g}" for name in self.__slots__}
