@@ -32,6 +32,8 @@ CLAIM_LIMIT = 4
 HELD_LIMIT = 256
 #: Runs that are remembered; a program's are many and short.
 KNOWN_RUNS = 64
+#: Seconds between two looks while nothing is wanted, while what was taken is on its way, while all is held that may be.
+IDLE_S, BREATH_S, HELD_S = 0.25, 0.001, 0.01
 #: Seconds of waiting for the queue's bell before it is looked at all the same (a bell may be lost).
 BELL_S = 1.0
 #: Seconds for which a worker that has never found a run on its volume takes nothing after it did not find one.
@@ -49,7 +51,6 @@ class Taker(threading.Thread):
         queue: BatchQueue,
         holdings: Holdings,
         worker: str,
-        wants: Callable[[], bool],
         wake: Callable[[], None],
     ) -> None:
         super().__init__(name="taker")
@@ -57,8 +58,9 @@ class Taker(threading.Thread):
         self._queue = queue
         self._holdings = holdings
         self._worker = worker
-        #: Whether the pool could do with more.
-        self._wants = wants
+        #: Items that the pool could do with, and items per batch as of the last one.
+        self._wanted, self._batch_items = 0, 1
+        self._hungry = threading.Event()
         #: Tells the worker that something was taken.
         self._wake = wake
         self._stop_asked = threading.Event()
@@ -68,9 +70,18 @@ class Taker(threading.Thread):
         #: Why no batch can be taken now; None while all is well.
         self.problem: str | None = None
 
+    def want(self, count: int) -> None:
+        """Called by the worker at each turn: how many more items its pool could do with."""
+        self._wanted = count
+        if count > 0:
+            self._hungry.set()
+        else:
+            self._hungry.clear()
+
     def stop(self) -> None:
         """Take nothing more; returns when the thread has ended."""
         self._stop_asked.set()
+        self._hungry.set()
         self._queue.interrupt()
         self.join()
 
@@ -93,9 +104,13 @@ class Taker(threading.Thread):
         self._outputs.close()
 
     def _turn(self) -> None:
-        limit = min(CLAIM_LIMIT, (self._settings.batches_in_flight or HELD_LIMIT) - len(self._holdings))
-        if limit <= 0 or not self._wants():
-            self._stop_asked.wait(0.01)
+        if not self.taken.empty() or not self._hungry.wait(IDLE_S):
+            # What was taken last is not yet with the pool, so it is not known whether that wants still more.
+            self._stop_asked.wait(BREATH_S)
+            return
+        limit = min(self._batches_wanted(), (self._settings.batches_in_flight or HELD_LIMIT) - len(self._holdings))
+        if limit <= 0:
+            self._stop_asked.wait(HELD_S)
             return
         claims = self._queue.claim(self._worker, limit, self._settings.batch_lease_s)
         if claims.foreign:
@@ -106,6 +121,10 @@ class Taker(threading.Thread):
             self._queue.wait(BELL_S)
         for run, number, _ in claims.batches:
             self._take(run, number)
+
+    def _batches_wanted(self) -> int:
+        """Batches to claim at once: no more than the pool will use up soon, so that other workers get theirs."""
+        return min(CLAIM_LIMIT, -(-self._wanted // self._batch_items))
 
     def _take(self, name: str, number: int) -> None:
         """Read a claimed batch's open items and pass them on, or let go of it if there is nothing to do."""
@@ -138,6 +157,7 @@ class Taker(threading.Thread):
             return
         held = Held.of(batch, run, lot.indexes)
         self._holdings.add(held)
+        self._batch_items = len(lot.indexes)
         self.taken.put((held, lot))
         self._wake()
 
@@ -166,11 +186,6 @@ def _read(run: Run, batch: Batch, open_items: Sequence[int]) -> Lot:
     if len(open_items) == batch.count:
         return Lot(indexes, texts)
     return Lot(open_items, [texts[index - batch.first] for index in open_items])
-
-
-def low_water(items_per_s: float) -> int:
-    """How many items should wait for the pool: half a second's work; no more, so that other workers get theirs."""
-    return int(items_per_s * 0.5)
 
 
 class Rate:

@@ -36,10 +36,12 @@ from sheaf_worker.keeper import Keeper
 from sheaf_worker.pool import Pool, Program
 from sheaf_worker.recovery import Recovery
 from sheaf_worker.share import host_name, share_among
-from sheaf_worker.taker import Rate, Taker, low_water
+from sheaf_worker.taker import Rate, Taker
 
 logger = logging.getLogger(__name__)
 
+#: Seconds of work that should wait for the pool.
+AHEAD_S = 0.5
 #: Seconds that one turn of the loop waits at most when nothing happens.
 TURN_S = 0.25
 
@@ -78,7 +80,7 @@ class Worker:
             child_memory_mb=settings.child_memory_mb,
         )
         self._committer = Committer(settings, connection, self._queue, self._holdings, self.id, self.label)
-        self._taker = Taker(settings, self._queue, self._holdings, self.id, self._wants_more, self._pool.wake)
+        self._taker = Taker(settings, self._queue, self._holdings, self.id, self._pool.wake)
         self._keeper = Keeper(
             settings,
             self._queue,
@@ -118,6 +120,7 @@ class Worker:
         self._drop_runs()
         if self._share != self._pool.size:
             self._resize()
+        self._taker.want(self._wanted())
         if self._pool.waiting == 0 and self._pool.in_hand == 0 and self._committer.busy:
             self._committer.flush()
         self._show_changes()
@@ -185,13 +188,14 @@ class Worker:
         except ClusterError as error:
             logger.warning("leases run out by themselves", extra={"action": "drop", "why": str(error)})
 
-    def _wants_more(self) -> bool:
-        """Asked by the taker: is there less waiting than the pool will use up soon?"""
-        if not self._taker.taken.empty() or self._pool.paused:
-            return False
-        waiting = self._pool.waiting
-        # Behind a long item nothing should wait that another worker could do now.
-        return waiting < self._pool.idle or waiting < low_water(self._rate.now(self._pool.size))
+    def _wanted(self) -> int:
+        """How many items the pool could do with: half a second's work, or one for each process that has nothing to do.
+
+        No more, so that others get theirs: no item should wait here while another worker has nothing to do.
+        """
+        if self._pool.paused:
+            return 0
+        return max(int(self._rate.now(self._pool.size) * AHEAD_S), self._pool.idle) - self._pool.waiting
 
     def _end(self) -> int:
         """Drain: finish what is in hand, commit it, hand back the rest; all within the grace period."""
