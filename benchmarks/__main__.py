@@ -22,7 +22,7 @@ from benchmarks.common import record
 from benchmarks.common.runner import Stage, take_turns
 
 #: Scenarios, in the page's order, and how often each contender takes its turn.
-BENCH = {"load": 5, "map": 5}
+BENCH = {"load": 5, "map": 5, "tasks": 2, "scaling": 3, "scale": 2}
 PEERS = {"load_peers": 3, "map_peers": 3, "submit_peers": 1}
 
 
@@ -41,6 +41,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--peers", action="store_true", help="the scenarios with peers")
     parser.add_argument("--only", action="append", choices=[*BENCH, *PEERS], help="this scenario; may be repeated")
     parser.add_argument("--quick", action="store_true", help="few items, one turn; nothing to quote")
+    parser.add_argument("--huge", action="store_true", help="runs that take many minutes as well (scale)")
     parser.add_argument("--repeats", type=int, help="turns per contender")
     parser.add_argument("--work", type=Path, default=record.ROOT / "benchmarks", help="a folder on the disk to measure")
     return parser.parse_args()
@@ -54,7 +55,7 @@ def measure(name: str, options: argparse.Namespace) -> bool:
     facts: dict[str, Any] = {}
     print(f"{name}: {scenario.TITLE}", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix=".work-", dir=options.work) as work:
-        stage = Stage(Path(work), options.quick, facts)
+        stage = Stage(Path(work), options.quick, options.huge, facts)
         with scenario.contenders(stage) as contenders:
             rows = take_turns(contenders, repeats)
     facts |= {

@@ -98,7 +98,7 @@ def table(columns: tuple[Column, ...], result: dict[str, Any]) -> str:
     ratios = result.get("ratios", {})
     rates = {row["name"]: row["median"] for row in result["rows"]}
     shown = [column for column in columns if any(column.name in median for median in rates.values())]
-    heads = ["", *(column.title for column in shown), *(["of its bare pipeline"] if ratios else [])]
+    heads = ["", *(column.title for column in shown), *(["of the bare one"] if ratios else [])]
     lines = [line(heads), line(["---"] * len(heads))]
     for row in result["rows"]:
         note = f" ({row['note']})" if row["note"] else ""

@@ -14,8 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from benchmarks.common.command import Ran, cpu_seconds, rss_mb, run, tree
+from benchmarks.common.command import CommandFailed, Ran, cpu_seconds, rss_mb, run, tree
 
+ROOT = Path(__file__).parents[2]
 SHEAF = Path(sys.executable).with_name("sheaf")
 
 
@@ -28,6 +29,8 @@ class Commits:
     commits: int
     #: Seconds from the run's submission to its last commit: no start of an interpreter in it, all of the rest.
     run_s: float
+    #: Seconds from the submission to the first commit.
+    first_s: float
     #: Items per second between the first and the last commit; 0 with fewer than three commits.
     steady_per_s: float
     index_bytes: int
@@ -56,6 +59,10 @@ class Cluster:
     def sheaf(self, *arguments: str | Path, longest_s: float = 300) -> Ran:
         return run([SHEAF, *arguments], environment=self.environment, cwd=self.data.parent, longest_s=longest_s)
 
+    def python(self, script: str, *arguments: str) -> Ran:
+        """Run a program of the benchmarks' that uses Sheaf's interface for programs on this cluster."""
+        return run([sys.executable, ROOT / script, *arguments], environment=self.environment, cwd=self.data.parent)
+
     def cpu_s(self) -> float:
         """CPU seconds of Redis, the workers and their pools so far."""
         return cpu_seconds(tree(self._state["supervisor"][0]))
@@ -82,24 +89,29 @@ class Cluster:
         state: dict[str, object] = json.loads((self.data / ".sheaf/cluster.json").read_text())
         return state
 
-    def commits(self, output: str) -> Commits:
-        """Read what happened to the output's only run."""
+    def commits(self, output: str, expected: int) -> Commits:
+        """Read what happened to the output's only run. Raises CommandFailed if not so many items are in it."""
         index = index_of(self.data / output)
         with closing(sqlite3.connect(f"file:{index}?mode=ro", uri=True)) as connection:
             run_id, name, items = connection.execute("SELECT id, run, done FROM runs").fetchone()
             rows = connection.execute(
                 "SELECT at, items FROM commits WHERE run = ? ORDER BY at, id", (run_id,)
             ).fetchall()
+            pages, page_bytes = (
+                connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")
+            )
+        if items != expected:
+            raise CommandFailed(f"{output} holds {items:,} of {expected:,} items: not a result to compare with")
         last, later = rows[-1][0], sum(count for _, count in rows[1:])
         span_s = last - rows[0][0]
-        files = [index, index.with_name(index.name + "-wal")]
         return Commits(
             run=name,
             items=items,
             commits=len(rows),
             run_s=last - submitted_at(name),
+            first_s=rows[0][0] - submitted_at(name),
             steady_per_s=later / span_s if len(rows) > 2 and span_s > 0 else 0.0,
-            index_bytes=sum(path.stat().st_size for path in files if path.exists()),
+            index_bytes=pages * page_bytes,
             output_bytes=(self.data / output).stat().st_size,
         )
 

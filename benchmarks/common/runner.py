@@ -22,6 +22,8 @@ class Stage:
     work: Path
     #: Small numbers of items: to see that it runs, not to quote.
     quick: bool
+    #: Runs that take many minutes as well.
+    huge: bool
     #: What the result's file should say besides (which web server it was, say).
     facts: dict[str, Any]
 

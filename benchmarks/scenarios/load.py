@@ -101,7 +101,7 @@ def sheaf_load(site: Site, cluster: Cluster, urls: Path, suffix: str, count: int
         done = cluster.sheaf("load", urls, "-o", output, "--allow-net", "127.0.0.0/8", "--again")
         if f"Done: {count:,} pages" not in done.stdout + done.stderr or "failed" in done.stdout:
             raise CommandFailed(f"sheaf load did not load every page:\n{done.stdout}{done.stderr}")
-        found = cluster.commits(output)
+        found = cluster.commits(output, count)
         cluster.remove(output)
         measured = numbers(count, done.wall_s, done.cpu_s + cluster.cpu_s() - cpu_s, site.cpu_s() - site_s)
         return measured | {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,7 +20,8 @@ ABOUT = """`square(n)` for {items:,} integers. Sheaf: `sheaf map bench_tasks:squ
 batch size chosen by Sheaf; each result is a line with its index, on disk, indexed, exactly once. The file in order
 is compared with the expected one byte by byte. The pools hold numbers in memory, gone with the process; `imap` then
 writes one JSON file without syncing it. Counted from submission to the last result (Sheaf: to the end of the command),
-without the start of an interpreter, which "whole command" includes."""
+without the start of an interpreter, which "whole command" includes. The last column is Sheaf's share of `imap`:
+items/s / by CPU seconds."""
 COLUMNS = (
     Column("per_s", "items/s", "{:,.0f}"),
     Column("whole_per_s", "items/s, whole command", "{:,.0f}"),
@@ -32,6 +34,7 @@ POOLS = (
     Peer("multiprocessing.Pool(2).map", "pools_peer.py", "pool-map", 1_000_000),
     Peer("ProcessPoolExecutor(2).map, chunks of 1,000", "pools_peer.py", "executor", 1_000_000),
 )
+CALL = "sheaf, list(cluster.map(square, range(N))), 2 workers x 1 process"
 #: Workers, and the processes of each one's pool.
 SHAPES = ((1, 2), (2, 1))
 TASKS = ROOT / "benchmarks/tasks"
@@ -55,7 +58,7 @@ def sheaf_name(workers: int, pool: int) -> str:
 
 @contextmanager
 def sheaf_clusters(stage: Stage) -> Iterator[list[Contender]]:
-    """A cluster of each shape, waiting for work, as a contender."""
+    """A cluster of each shape, waiting for work, as a contender; and calls from a program."""
     count = stage.items(1_000_000, 50_000)
     with ExitStack() as stack:
         found = []
@@ -63,6 +66,7 @@ def sheaf_clusters(stage: Stage) -> Iterator[list[Contender]]:
             settings = {"SHEAF_POOL_SIZE": str(pool), "SHEAF_TASKS_DIR": str(TASKS)}
             cluster = stack.enter_context(Cluster(stage.work / f"data-{workers}", workers=workers, **settings))
             found.append(sheaf_map(cluster, sheaf_name(workers, pool), count))
+        found.append(sheaf_call(cluster, count))
         yield found
 
 
@@ -72,7 +76,7 @@ def sheaf_map(cluster: Cluster, name: str, count: int) -> Contender:
         cpu_s = cluster.cpu_s()
         done = cluster.sheaf("map", "bench_tasks:square", f"range({count})", "-o", output, "--again")
         ended, cpu_s = time.time(), done.cpu_s + cluster.cpu_s() - cpu_s
-        found = cluster.commits(output)
+        found = cluster.commits(output, count)
         check_squares(cluster.data / output, count)
         cluster.remove(output)
         return {
@@ -88,6 +92,17 @@ def sheaf_map(cluster: Cluster, name: str, count: int) -> Contender:
     return Contender(name, turn, "sheaf", count)
 
 
+def sheaf_call(cluster: Cluster, count: int) -> Contender:
+    """`cluster.map` of the interface for programs: every result comes back to the caller, in order."""
+
+    def turn(_: int) -> Measured:
+        done = cluster.python("benchmarks/api_calls.py", "map", str(count))
+        run_s = json.loads(done.stdout)["run_s"]
+        return {"wall_s": done.wall_s, "per_s": count / run_s, "whole_per_s": count / done.wall_s}
+
+    return Contender(CALL, turn, "sheaf", count)
+
+
 def check_squares(path: Path, count: int) -> None:
     """The file, put in the items' order, is the expected one, byte by byte."""
     lines: list[bytes] = [b""] * count
@@ -101,6 +116,6 @@ def check_squares(path: Path, count: int) -> None:
     expected = hashlib.sha256()
     for first in range(0, count, 10_000):
         numbers = range(first, min(first + 10_000, count))
-        expected.update(b"".join(b'{"index":%d,"item":%d,"value":%d}\n' % (n, n, n * n) for n in numbers))
+        expected.update(b"".join(b'{"index":%d,"item":"%d","value":%d}\n' % (n, n, n * n) for n in numbers))
     if found != expected.hexdigest():
         raise CommandFailed(f"{path.name} in order is not the expected file; it begins with {lines[0]!r}")

@@ -51,4 +51,4 @@ def contenders(stage: Stage) -> Iterator[list[Contender]]:
             for peer in PEERS
             if peer.there
         ]
-        yield [*sheaf[:1], *peers]
+        yield [*sheaf, *peers]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks.common.peers import Peer, redis_server, singles
-from benchmarks.common.runner import Column, Contender, Stage
+from benchmarks.common.cluster import Cluster
+from benchmarks.common.peers import Peer, percentiles, redis_server, singles
+from benchmarks.common.runner import Column, Contender, Measured, Stage
+from benchmarks.scenarios.map import TASKS
 
 TITLE = "A single call on an idle cluster"
 ABOUT = """One call after another, each timed from its submission to its result in the caller's hands; the workers are
@@ -17,6 +20,7 @@ COLUMNS = (
     Column("p99_ms", "p99 ms", "{:.1f}"),
     Column("worst_ms", "worst ms", "{:.1f}"),
 )
+OURS = "sheaf, cluster.submit(...).result(), 2 workers x 1 process"
 PEERS = (
     Peer("RQ x1, a fork per job", "rq_peer.py", "fork", 100),
     Peer("RQ SimpleWorker x2", "rq_peer.py", "simple", 300),
@@ -33,5 +37,15 @@ PEERS = (
 @contextmanager
 def contenders(stage: Stage) -> Iterator[list[Contender]]:
     versions: dict[str, str] = stage.facts.setdefault("peer_versions", {})
-    with redis_server(stage.work / "redis") as url:
-        yield [singles(peer, url, stage.items(peer.items, 30), versions) for peer in PEERS]
+    settings = {"SHEAF_POOL_SIZE": "1", "SHEAF_TASKS_DIR": str(TASKS)}
+    with redis_server(stage.work / "redis") as url, Cluster(stage.work / "data", workers=2, **settings) as cluster:
+        ours = sheaf_submit(cluster, stage.items(500, 30))
+        yield [ours, *(singles(peer, url, stage.items(peer.items, 30), versions) for peer in PEERS)]
+
+
+def sheaf_submit(cluster: Cluster, count: int) -> Contender:
+    def turn(_: int) -> Measured:
+        done = cluster.python("benchmarks/api_calls.py", "singles", str(count))
+        return percentiles(json.loads(done.stdout)["times_ms"])
+
+    return Contender(OURS, turn, "sheaf", count)
