@@ -58,7 +58,7 @@ class JsonLinesFormat:
         except UnicodeEncodeError:
             # A lone surrogate has no UTF-8 form; as an escape it comes through.
             encoded = (_encode_ascii(json.loads(line)) + "\n").encode()
-        return self._packed(encoded)
+        return self._packed(encoded) if self._compressed else encoded
 
     def _encoded(self, item: Item, value: object) -> str:
         try:

@@ -10,6 +10,8 @@ from sheaf.errors import InputError
 
 Call = Callable[[str], Any]
 
+_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # there in every version, and used by json itself
+
 
 def parser(way: str) -> Call:
     """What turns an item's line into the value that the function gets. Raises InputError for a line it cannot read."""
@@ -21,7 +23,9 @@ def build_call(function: Callable[..., Any], way: str, extra: tuple[Any, ...]) -
     if way == "call":
         return lambda text: _call(function, extra, *_arguments(text))
     if way == "json":
-        return lambda text: function(_read_json(text), *extra)
+        if extra:
+            return lambda text: function(_read_json(text), *extra)
+        return lambda text: function(_read_json(text))
     return (lambda text: function(text, *extra)) if extra else function
 
 
@@ -30,6 +34,13 @@ def _call(function: Callable[..., Any], extra: tuple[Any, ...], arguments: list[
 
 
 def _read_json(text: str) -> Any:
+    try:
+        # What json.loads() does in the end, in a fifth of its time; whatever is unusual is left to that.
+        value, end = _scan(text, 0)
+        if end == len(text):
+            return value
+    except (StopIteration, ValueError):
+        pass  # below comes the same, with words
     try:
         return json.loads(text)
     except ValueError as error:
