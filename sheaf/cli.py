@@ -28,11 +28,26 @@ _COMMANDS = {
     "failures": "sheaf.commands.failures:failures",
     "verify": "sheaf.commands.verify:verify",
     "get": "sheaf.commands.get:get",
+    "export": "sheaf.commands.export:export",
     "torture": "sheaf.commands.torture:torture",
     "repair": "sheaf.commands.repair:repair",
 }
 #: The order of the list of commands: as one meets them.
-_ORDER = ("up", "load", "map", "watch", "status", "failures", "retry", "verify", "get", "repair", "cancel", "down")
+_ORDER = (
+    "up",
+    "load",
+    "map",
+    "watch",
+    "status",
+    "failures",
+    "retry",
+    "verify",
+    "get",
+    "export",
+    "repair",
+    "cancel",
+    "down",
+)
 
 
 class Commands(click.Group):

@@ -106,6 +106,7 @@ def map_(settings: Settings, /, task: str, inputs: tuple[str, ...], **given: Any
         given["again"],
         given["only_failed"],
         given["retry"] or given["only_failed"],
+        given["ordered"],
     )
     if given["dry_run"]:
         _dry_run(settings, request)
@@ -118,10 +119,14 @@ def _run(settings: Settings, request: Request, given: dict[str, Any]) -> None:
     from sheaf_producer.mapping import submit_map
     from sheaf_producer.retry import has_open_ends, retry
 
-    delivery = submit_map(settings, request)
+    delivery, copy = submit_map(settings, request)
     if request.any_version and has_open_ends(settings, delivery):
         delivery = retry(settings, delivery.run)
     conclude(settings, delivery, detach=given["detach"])
+    if copy is not None and given["detach"]:
+        click.echo(f"When it is finished: {copy.command(delivery.run)}", err=True)
+    elif copy is not None:
+        copy.make(settings, delivery.run)
 
 
 def _dry_run(settings: Settings, request: Request) -> None:
@@ -146,6 +151,8 @@ def _dry_run(settings: Settings, request: Request) -> None:
     if not texts:
         raise InputError(f"{inputs.names[0]} holds no item; there is nothing to try")
     output = request.output or output_name(request.task, description.output)
+    if output.endswith(".parquet"):
+        output += ".jsonl"  # which it is worked on as
     check_holds(output, "values")
     wanted = min(ITEMS, request.choice.limit or ITEMS)
     click.echo(dry_run(settings, request.task, options, output, texts[:wanted]), nl=False)

@@ -15,6 +15,7 @@ from sheaf.locate import locate_output
 from sheaf.settings import Settings
 from sheaf.tasks import TaskDescription, describe
 from sheaf.tasks.spec import OVERRIDES
+from sheaf_producer.copies import Copy, plan_copy
 from sheaf_producer.dedupe import unique
 from sheaf_producer.deliver import Delivery, deliver, source_text, tell_other_options, told
 from sheaf_producer.draft import Draft
@@ -55,6 +56,8 @@ class Request:
     only_known: bool = False
     #: Take up a run of an earlier version of the task, too.
     any_version: bool = False
+    #: Make a copy in the input's order at the end.
+    ordered: bool = False
 
 
 def described(settings: Settings, request: Request) -> tuple[TaskDescription, dict[str, Any]]:
@@ -72,13 +75,18 @@ def output_name(task: str, suffix: str = ".jsonl") -> str:
     return f"{task.rpartition(':')[2]}{suffix}"
 
 
-def submit_map(settings: Settings, request: Request) -> Delivery:
-    """Check everything, write the run, put its first batches on the queue.
+def submit_map(settings: Settings, request: Request) -> tuple[Delivery, Copy | None]:
+    """Check everything, write the run, put its first batches on the queue; return also what to make of it at the end.
 
     Raises before anything is written if something is wrong with the request, the output or the cluster.
     """
     description, options = described(settings, request)
-    inside = locate_output(settings.data_dir, request.output or output_name(request.task, description.output))
+    output = request.output or output_name(request.task, description.output)
+    columns = options.get("columns")
+    output, copy = plan_copy(settings, output, ordered=request.ordered, columns=columns)
+    if copy is not None and copy.path.endswith(".parquet"):
+        options.pop("columns", None)
+    inside = locate_output(settings.data_dir, output)
     check_holds(inside, "values")
     wish = Wish(
         task=request.task,
@@ -97,7 +105,7 @@ def submit_map(settings: Settings, request: Request) -> Delivery:
     )
     delivery = deliver(settings, wish, lambda draft: chosen_items(request.inputs, request.choice, draft), "item")
     tell_other_options(delivery.run, options, lambda kept: SimpleNamespace(**dict.fromkeys(options), **kept))
-    return delivery
+    return delivery, copy
 
 
 def chosen_items(inputs: Inputs, choice: Choice, draft: Draft) -> Iterator[list[str]]:

@@ -36,7 +36,7 @@ class CsvFormat:
         self._quoting = csv.writer(self._text, lineterminator="\n", quoting=csv.QUOTE_ALL)
 
     def header(self, name: str) -> bytes:  # noqa: ARG002
-        return self._row(self._columns)
+        return self.row(self._columns)
 
     def page(self, page: Page) -> bytes:  # noqa: ARG002
         raise OutputPathError(
@@ -45,7 +45,7 @@ class CsvFormat:
 
     def value(self, item: Item, value: object) -> bytes:
         try:
-            return self._row(self._fields(item, value))
+            return self.row(self._fields(item, value))
         except UnicodeEncodeError as error:
             raise TaskError(
                 f"item {item.index} gave text with a lone surrogate, which has no UTF-8 form; choose an output that "
@@ -65,7 +65,8 @@ class CsvFormat:
         known = {"index": item.index, "item": item.text, **value}
         return [plain(known.get(column)) for column in self._columns]
 
-    def _row(self, fields: Sequence[str]) -> bytes:
+    def row(self, fields: Sequence[str]) -> bytes:
+        """Encode one row."""
         self._text.seek(0)
         self._text.truncate()
         (self._quoting if any("\r" in field for field in fields) else self._writer).writerow(fields)

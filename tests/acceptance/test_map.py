@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 
 from sheaf_producer.inputs.stream import zstd
@@ -111,6 +112,27 @@ def test_tables_and_lines_are_written(cluster: Console) -> None:
     assert "has the columns item,town,letters" in complaint
 
 
+def test_a_finished_output_is_put_in_order_and_into_other_formats(cluster: Console) -> None:
+    """At the end of a map, or later by `sheaf export`; a Parquet output is worked on as JSON lines."""
+    cluster.run("map", "shop:square", "range(3000)", "-o", "many.jsonl", "--batch-size", "7", "--ordered")
+    cluster.run("map", "shop:square", "range(3000)", "-o", "table.parquet", "--ordered")
+    told = cluster.run("map", "shop:square", "range(10)", "-o", "later.parquet", "--ordered", "--detach").stderr
+    cluster.run("watch", "last")
+    cluster.run(*told.rpartition("When it is finished: sheaf ")[2].split())
+    cluster.run("export", "many.jsonl", "many.csv", "--ordered")
+    cluster.run("export", "many.jsonl", "./here.txt")
+
+    expected = "".join(f'{{"index":{n},"item":"{n}","value":{n * n}}}\n' for n in range(3000))
+    assert (cluster.data / "many.ordered.jsonl").read_text() == expected
+    assert pyarrow.parquet.read_table(cluster.data / "table.parquet")["value"].to_pylist() == [
+        n * n for n in range(3000)
+    ]
+    assert pyarrow.parquet.read_table(cluster.data / "later.parquet").num_rows == 10
+    assert (cluster.data / "many.csv").read_text().splitlines()[1:3] == ["0,0,0", "1,1,1"]
+    assert len((cluster.folder / "here.txt").read_text().splitlines()) == 3000
+    assert "--force" in cluster.refused("export", "many.jsonl", "many.csv")
+
+
 def test_a_part_of_a_list_is_taken(cluster: Console) -> None:
     """The first ones, a sample that is the same each time, each text once."""
     numbers = "".join(f"{number}\n" for number in range(1000))
@@ -196,6 +218,7 @@ def test_failed_items_are_reopened_while_the_run_goes_on(cluster: Console, tasks
         (["map", "shop:square", "range(3)", "--sample", "200%"], "", "is no part of a whole"),
         (["map", "shop:square", "range(9)", "-o", "new.jsonl", "--only-failed"], "", "submit it without --only-failed"),
         (["load", "-", "-o", "pages.csv"], "http://example.org", "would hold the values that functions return only"),
+        (["export", "nothing.jsonl", "x.csv"], "", "there is no output"),
         (["retry", "nothing"], "", "no run 'nothing'"),
     ],
 )

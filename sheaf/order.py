@@ -1,0 +1,112 @@
+"""Read a run's records in bulk, in the file's order or in the items': those that lie one after the other at once."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import accumulate
+from typing import NamedTuple
+
+from sheaf.index import Index
+from sheaf.lookup import PAGE_ROWS, Place, read_records
+from sheaf.ranges import Range, unpack, unpack_ranges
+from sheaf.settle import find_run
+
+#: Commits whose records' places are kept at once while the items' order is followed.
+_KEPT_COMMITS = 16
+
+
+class Stretch(NamedTuple):
+    """Records of consecutive items, one after the other in the output."""
+
+    first: int
+    offset: int
+    lengths: Sequence[int]
+
+
+class _Commit(NamedTuple):
+    """Where one commit's records lie."""
+
+    ranges: list[Range]
+    offset: int
+    lengths: list[int]
+    #: Before each record, how many bytes of the commit come before it.
+    starts: array[int]
+
+
+def stretches(index: Index, run: str, *, ordered: bool) -> Iterator[Stretch]:
+    """Yield all of the run's records. Memory does not grow with the run."""
+    load = lru_cache(maxsize=_KEPT_COMMITS)(lambda number: _load(index, number))
+    if ordered:
+        for first, end, commits in _batches(index, run):
+            found = [stretch for commit in commits for stretch in _within(load(commit), first, end)]
+            yield from sorted(found)
+        return
+    for commit in _commits(index, run):
+        yield from _within(_load(index, commit), 0, None)
+
+
+def read_stretches(index: Index, wanted: Iterator[Stretch]) -> Iterator[tuple[Stretch, bytes]]:
+    """Read the records' bytes. Raises OutputMissing, OutputShortened."""
+    held: list[Stretch] = []
+
+    def places() -> Iterator[Place]:
+        for stretch in wanted:
+            held.append(stretch)
+            yield Place(stretch.first, stretch.offset, sum(stretch.lengths))
+
+    for _, data in read_records(index, places()):
+        yield held.pop(), data
+
+
+def _commits(index: Index, run: str) -> Iterator[int]:
+    after = 0
+    while True:
+        with index.reading() as connection:
+            found = connection.execute(
+                "SELECT id FROM commits WHERE run = ? AND id > ? ORDER BY id LIMIT ?",
+                (find_run(connection, run).id, after, PAGE_ROWS),
+            ).fetchall()
+        if not found:
+            return
+        yield from (number for (number,) in found)
+        after = found[-1][0]
+
+
+def _batches(index: Index, run: str) -> Iterator[tuple[int, int, list[int]]]:
+    """Each batch's first item, the one after its last, and the commits that hold its records."""
+    after = -1
+    while True:
+        with index.reading() as connection:
+            row = find_run(connection, run)
+            found = connection.execute(
+                "SELECT number, commits FROM batches WHERE run = ? AND number > ? ORDER BY number LIMIT ?",
+                (row.id, after, PAGE_ROWS),
+            ).fetchall()
+        if not found:
+            return
+        for number, commits in found:
+            first = number * row.batch_size
+            yield first, first + row.batch_size, unpack(commits)
+        after = found[-1][0]
+
+
+def _load(index: Index, number: int) -> _Commit:
+    with index.reading() as connection:
+        ranges, lengths, offset = connection.execute(
+            "SELECT ranges, lengths, offset FROM commits WHERE id = ?", (number,)
+        ).fetchone()
+    sizes = unpack(lengths)
+    return _Commit(unpack_ranges(ranges), offset, sizes, array("Q", accumulate(sizes, initial=0)))
+
+
+def _within(commit: _Commit, first: int, end: int | None) -> Iterator[Stretch]:
+    """The commit's records of the items from `first` to before `end`."""
+    place = 0
+    for low, high in commit.ranges:
+        begin, stop = max(low, first), high if end is None else min(high, end)
+        if begin < stop:
+            at = place + begin - low
+            yield Stretch(begin, commit.offset + commit.starts[at], commit.lengths[at : at + stop - begin])
+        place += high - low
