@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from json.encoder import encode_basestring as _quote
 from typing import Any
 
 import orjson
+import xxhash
 from isal import igzip_lib
 
 from sheaf.batch import Item
@@ -97,7 +97,7 @@ def _page_fields(page: Page) -> dict[str, Any]:
         "protocol": final.protocol,
         "redirects": [{"url": hop.url, "status": hop.status} for hop in page.exchanges[:-1]],
         "bytes": len(final.body),
-        "sha256": hashlib.sha256(final.body, usedforsecurity=False).hexdigest(),
+        "xxh128": xxhash.xxh3_128_hexdigest(final.body),
         "truncated": final.truncated,
     }
     if is_text(content_type, final.body):

@@ -32,6 +32,8 @@ class WarcFormat:
 
     The transfer coding is removed, and its header renamed to X-Orig-Transfer-Encoding: the standard's payload digest
     leaves it out, and readers that trust the header would fail on a body without it.
+
+    Compressed, a record has no block digest: its gzip member's CRC guards the same bytes, and more (decision 11).
     """
 
     keeps_coding = True
@@ -76,7 +78,7 @@ class WarcFormat:
     def _request(self, exchange: Exchange, common: str, request_id: str, response_id: str) -> bytes:
         fields = (
             f"WARC/1.1\r\nWARC-Type: request\r\nWARC-Record-ID: {request_id}\r\n{common}"
-            f"WARC-Concurrent-To: {response_id}\r\nWARC-Block-Digest: {_digest(exchange.request)}\r\n"
+            f"WARC-Concurrent-To: {response_id}\r\n{self._block_digest(exchange.request)}"
             f"Content-Type: application/http; msgtype=request\r\nContent-Length: {len(exchange.request)}\r\n\r\n"
         ).encode()
         return self._record(fields, exchange.request, level=_REQUEST_LEVEL)
@@ -87,11 +89,13 @@ class WarcFormat:
         truncated = f"WARC-Truncated: {exchange.truncated}\r\n" if exchange.truncated else ""
         fields = (
             f"WARC/1.1\r\nWARC-Type: response\r\nWARC-Record-ID: {response_id}\r\n{common}{truncated}"
-            f"WARC-Block-Digest: {_digest(head, body)}\r\n"
-            f"WARC-Payload-Digest: {_digest(body)}\r\n"
+            f"{self._block_digest(head, body)}WARC-Payload-Digest: {_digest(body)}\r\n"
             f"Content-Type: application/http; msgtype=response\r\nContent-Length: {len(head) + len(body)}\r\n\r\n"
         ).encode()
         return self._record(fields, head, body)
+
+    def _block_digest(self, *parts: bytes) -> str:
+        return "" if self._compressed else f"WARC-Block-Digest: {_digest(*parts)}\r\n"
 
     def _record(self, *parts: bytes, level: int = _LEVEL) -> bytes:
         record = b"".join((*parts, b"\r\n\r\n"))

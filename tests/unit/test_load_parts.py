@@ -2,6 +2,7 @@
 
 import time
 from email.utils import formatdate
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from sheaf.errors import TaskError
 from sheaf.formats import Exchange
 from sheaf.tasks import resolve
 from sheaf.tasks.load import head
+from sheaf.tasks.load.allocator import keep_freed_memory
 from sheaf.tasks.load.errors import Connect, HttpStatus, LoadError, Timeout
 from sheaf.tasks.load.failure import curl_failure, retry_after_s, status_failure, wait_s
 from sheaf.tasks.load.memory import FREE_BYTES, MemoryLimit
@@ -165,3 +167,12 @@ def test_a_status_line_is_read() -> None:
     assert head.status_of(b"HTTP/1.1 404 Not  Found\r\n") == ("http/1.1", 404, "Not  Found")
     assert head.status_of(b"HTTP/2 200 \r\n") == ("h2", 200, "")
     assert head.status_of(b"HTTP/1.0 200\r\n") == ("http/1.0", 200, "")
+
+
+def test_freed_memory_is_kept_where_the_c_library_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    """glibc is told three sizes; another library has no such call, and nothing happens."""
+    told: dict[int, int] = {}
+    for library in (SimpleNamespace(mallopt=told.__setitem__), SimpleNamespace()):
+        monkeypatch.setattr("sheaf.tasks.load.allocator.ctypes.CDLL", lambda _name, library=library: library)
+        keep_freed_memory.__wrapped__()
+    assert told == {-1: 16 * MIB, -2: MIB, -3: MIB}

@@ -16,6 +16,7 @@ from sheaf.batch import Done, Failed, Item, Result
 from sheaf.formats import Format, Page
 from sheaf.tasks import Source
 from sheaf.tasks.load.address import AddressGate
+from sheaf.tasks.load.allocator import keep_freed_memory
 from sheaf.tasks.load.connections import MOST_UNASKED, Choice, Connections
 from sheaf.tasks.load.errors import AddressRefused, Dns, LoadError, Protocol, Timeout, TooLarge
 from sheaf.tasks.load.failure import curl_failure, status_failure, wait_s
@@ -52,6 +53,7 @@ class LoadTask:
         return 3 * (LoadOptions.from_mapping(options).connections or MOST_UNASKED)
 
     def run(self, source: Source, options: Mapping[str, Any], format: Format) -> Iterator[Result | None]:
+        keep_freed_memory()
         loader = self._loader = _Loader(LoadOptions.from_mapping(options), format)
         try:
             yield from loader.run(source)
