@@ -41,6 +41,8 @@ class Settings:
     queue_batches: int = 2000
     #: Seconds a worker takes at most to finish what it has in hand when it is told to stop; the rest is handed back.
     grace_s: float = 20.0
+    #: Seconds of work that a worker takes ahead of its pool; more evens out hiccups, less leaves more to other workers.
+    ahead_s: float = 0.5
     #: Restart a pool's child after so many items; 0: never.
     child_items: int = 0
     #: Restart a pool's child that has grown beyond so many MiB when it is next idle, kill it at twice that; 0: never.
@@ -75,6 +77,7 @@ class Settings:
             "reconcile_s",
             "commit_s",
             "commit_mb",
+            "ahead_s",
             "lock_lease_s",
             "lock_wait_s",
         ):

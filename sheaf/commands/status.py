@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from sheaf import keys
+from sheaf.commands.explain import show_choices
 from sheaf.connection import connect
 from sheaf.errors import ClusterError, OutputError
 from sheaf.fence import blocker
@@ -23,20 +24,24 @@ LISTED_RUNS = 10
 
 @click.command(short_help="Show the workers and the runs.")
 @click.argument("run", required=False)
+@click.option("--explain", is_flag=True, help="Say what the workers have chosen by themselves, and why.")
 @click.pass_obj
-def status(settings: Settings, run: str | None) -> None:
+def status(settings: Settings, run: str | None, explain: bool) -> None:
     """Show the workers and the newest runs, or one run with each worker's share.
 
     RUN is a run's name, the beginning or end of it, or `last`.
 
     \b
     sheaf status
-    sheaf status last
+    sheaf status last --explain
     """
-    if run is None:
+    found = None if run is None else locate_run(settings.data_dir, run)
+    if found is None:
         _overview(settings)
     else:
-        _detail(settings, locate_run(settings.data_dir, run))
+        _detail(settings, found)
+    if explain:
+        show_choices(settings, found)
 
 
 def _overview(settings: Settings) -> None:

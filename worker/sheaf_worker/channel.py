@@ -9,6 +9,7 @@
                      ("refused", error, message)               the task cannot be imported, or not with these options
                      ("results", indexes, lengths, records, failures, busy_s)
                                                                records: themselves, or where they lie in the arena
+                     ("choices", [(name, value, why)])         what the task has decided by itself
                      ("returned", indexes)                     the answer to a recall
                      ("broke", error, message, indexes)        an exception escaped the task with these items in hand
 

@@ -33,6 +33,8 @@ _libc = ctypes.CDLL(None)
 _OOM_SCORE = "500"
 #: Before a task is tried again that failed without an item in hand: the worker may be about to give it up.
 _PAUSE_S = 0.1
+#: Seconds between two looks at what the task has decided.
+_TELL_S = 1.0
 
 
 class Ends(NamedTuple):
@@ -100,6 +102,26 @@ def _heed_again() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+class Choices:
+    """Tells the worker, now and then, what the task has decided by itself. Most tasks decide nothing."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        #: A task with an attribute `choices`, a list of objects with name, value and why.
+        self.task: object = None
+        self._outbox = outbox
+        self._told: list[tuple[str, str, str]] = []
+        self._due = 0.0
+
+    def tell_if_due(self) -> None:
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + _TELL_S
+            choices = [(choice.name, str(choice.value), choice.why) for choice in getattr(self.task, "choices", ())]
+            if choices != self._told:
+                self._told = choices
+                self._outbox.send("choices", choices)
+
+
 class _Service:
     """One program's time in this child."""
 
@@ -116,11 +138,13 @@ class _Service:
         self._slots = slots
         self._tasks_dir = None if tasks_dir is None else tasks_dir.resolve()
         self._task_modules = task_modules
+        self._choices = Choices(outbox)
 
     def run(self) -> None:
         _, name, options, output, files = self._source.program
         try:
             task = resolve(name, self._tasks_dir, self._task_modules, files)
+            self._choices.task = task
             record_format = format_for(output, options)
             self._outbox.send("ready", int(task.window(options)))
             while not self._source.closed:
@@ -138,6 +162,7 @@ class _Service:
             for result in results:
                 if result is None:
                     self._outbox.flush_if_due()
+                    self._choices.tell_if_due()
                 else:
                     # In this order: an item whose result cannot be taken is still in hand, and gets the blame.
                     add(result)

@@ -190,7 +190,7 @@ class Committer(threading.Thread):
             finally:
                 fence_s = output.waited_s - fence_s
                 self.times.add(locked - began, fence_s, time.monotonic() - locked - fence_s)
-        self.times.commits += 1
+        self.times.count(groups.values())
         return receipt
 
     @contextmanager

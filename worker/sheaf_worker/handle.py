@@ -93,6 +93,9 @@ class ChildHandle:
         self._bytes = 0
         self._target = 1
         self._adaptive = True
+        self._speed_s = 0.0
+        #: What its task has chosen by itself: name, value, reason.
+        self.told: list[tuple[str, str, str]] = []
         shared = new_slots()
         self.slots = SlotReader(shared)
         self.arena, memory = ArenaReader.create(ring_bytes)
@@ -191,7 +194,20 @@ class ChildHandle:
         speed_s = busy_s / count
         if self._adaptive:
             self._target = min(_ideal(speed_s), self._target * _GROWTH)
+            self._speed_s = speed_s
         return speed_s
+
+    def choices(self) -> list[tuple[str, str, str]]:
+        """How many items it is sent ahead and why, and what its task has told."""
+        if self.program is None or self.state is not State.READY:
+            return []
+        if self._adaptive:
+            why = (
+                f"{AHEAD_S:g} s of work at {self._speed_s * 1e6:,.0f} µs an item" if self._speed_s else "to begin with"
+            )
+        else:
+            why = f"as the task {self.program.task} wants it"
+        return [("items ahead of a process", f"{self._target:,}", why), *self.told]
 
     def recall(self) -> None:
         """Ask for what it has not begun. It answers at once, even in mid-item, unless native code holds it up."""

@@ -87,6 +87,11 @@ class Pool:
         return self._size - sum(bool(child.outstanding) for child in list(self._by_number.values()))
 
     @property
+    def choices(self) -> list[tuple[str, str, str]]:
+        """What was chosen for each child, and by the task in it: name, value, reason."""
+        return [choice for child in list(self._by_number.values()) for choice in child.choices()]
+
+    @property
     def children(self) -> list[ChildStatus]:
         now = time.monotonic()
         return [child.status(now, self._deaths[number]) for number, child in sorted(self._by_number.items())]

@@ -74,6 +74,8 @@ class Reports:
             child.state = State.IDLE
         elif kind == "refused" and rest[0] == TaskChanged.__name__:
             self._give_up(child)
+        elif kind == "choices":
+            child.told = [(str(name), str(value), str(why)) for name, value, why in rest[0]]
         elif kind == "refused":
             self.refuse(child, Verdict(*rest))
         elif kind == "broke":

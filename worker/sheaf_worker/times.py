@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from sheaf.batch import Results, record_bytes
 
 
 @dataclass(slots=True)
@@ -10,6 +13,7 @@ class CommitTimes:
     """Where the committer's time has gone since the start, in seconds."""
 
     commits: int = 0
+    bytes: int = 0
     #: Waiting for the lock in Redis, waiting for the fence, and having both: appending, syncing, noting.
     lock_s: float = 0.0
     fence_s: float = 0.0
@@ -19,6 +23,11 @@ class CommitTimes:
         self.lock_s += lock_s
         self.fence_s += fence_s
         self.write_s += write_s
+
+    def count(self, groups: Iterable[Results]) -> None:
+        """One more commit has succeeded."""
+        self.commits += 1
+        self.bytes += sum(map(record_bytes, groups))
 
     def fields(self) -> dict[str, str]:
         """As text, for a card."""

@@ -31,6 +31,7 @@ from sheaf.settings import Settings
 from sheaf.tasks.versions import files_in_force
 from sheaf_worker.committer import Committer
 from sheaf_worker.cores import usable_cores
+from sheaf_worker.explain import explain
 from sheaf_worker.holdings import Holdings
 from sheaf_worker.keeper import Keeper
 from sheaf_worker.pool import Pool, Program
@@ -40,8 +41,6 @@ from sheaf_worker.taker import Rate, Taker
 
 logger = logging.getLogger(__name__)
 
-#: Seconds of work that should wait for the pool.
-AHEAD_S = 0.5
 #: Seconds that one turn of the loop waits at most when nothing happens.
 TURN_S = 0.25
 
@@ -189,13 +188,13 @@ class Worker:
             logger.warning("leases run out by themselves", extra={"action": "drop", "why": str(error)})
 
     def _wanted(self) -> int:
-        """How many items the pool could do with: half a second's work, or one for each process that has nothing to do.
+        """How many items the pool could do with: `ahead_s` of work, or one for each process that has nothing to do.
 
         No more, so that others get theirs: no item should wait here while another worker has nothing to do.
         """
         if self._pool.paused:
             return 0
-        return max(int(self._rate.now(self._pool.size) * AHEAD_S), self._pool.idle) - self._pool.waiting
+        return max(int(self._rate.now(self._pool.size) * self._settings.ahead_s), self._pool.idle) - self._pool.waiting
 
     def _end(self) -> int:
         """Drain: finish what is in hand, commit it, hand back the rest; all within the grace period."""
@@ -251,6 +250,9 @@ class Worker:
             "bytes": str(self._committer.bytes),
             "rate": f"{self._rate.per_s:.1f}",
             "problem": problem or "",
+            "explain": explain(
+                self._settings, self._pool, self._cores, self._neighbours, self._rate.per_s, self._committer.times
+            ),
             **self._committer.times.fields(),
         }
 

@@ -1,0 +1,60 @@
+"""What a worker has chosen by itself, and why: on its card, for `sheaf status --explain`."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+from sheaf.human import bytes_text
+from sheaf.settings import Settings
+from sheaf_worker.pool import Pool
+from sheaf_worker.times import CommitTimes
+
+
+class Choice(NamedTuple):
+    """One decision."""
+
+    name: str
+    value: str
+    why: str
+
+
+def explain(settings: Settings, pool: Pool, cores: int, neighbours: int, rate: float, times: CommitTimes) -> str:
+    """Return a worker's choices as JSON: a list of name, value and reason."""
+    choices = [_pool_size(pool, cores, neighbours)]
+    # Children at the same task choose much the same; one of them speaks for all.
+    choices += {name: Choice(name, value, why) for name, value, why in reversed(pool.choices)}.values()
+    if rate:
+        choices.append(
+            Choice(
+                "items ahead of the pool",
+                f"{int(rate * settings.ahead_s):,}",
+                f"{settings.ahead_s:g} s of work at {rate:,.0f} items/s; the rest is left to other workers",
+            )
+        )
+    if times.commits:
+        choices.append(_commit_size(settings, times))
+    return json.dumps(choices)
+
+
+def _pool_size(pool: Pool, cores: int, neighbours: int) -> Choice:
+    if not cores:
+        return Choice("processes", str(pool.size), "SHEAF_POOL_SIZE says so")
+    others = f"shared by {neighbours} workers of this host" if neighbours > 1 else "and no other worker on this host"
+    return Choice("processes", str(pool.size), f"{cores} usable cores, {others}")
+
+
+def _commit_size(settings: Settings, times: CommitTimes) -> Choice:
+    """A commit takes whatever has come while the one before it was written: it grows by itself with the load."""
+    spent_s = times.lock_s + times.fence_s + times.write_s
+    return Choice(
+        "commit",
+        bytes_text(times.bytes // times.commits),
+        f"what comes in {settings.commit_s:g} s, {settings.commit_mb:g} MiB, or during the commit before it; "
+        f"{spent_s / times.commits * 1000:.1f} ms each on average, {_share(times.lock_s + times.fence_s, spent_s)} of "
+        "it waiting for others",
+    )
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.0f} %" if whole else "0 %"
