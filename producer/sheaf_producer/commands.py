@@ -34,6 +34,7 @@ _UNSET = (None, ())
 @click.option("--allow-net", multiple=True, metavar="CIDR", help="Load from this private network too; may be repeated.")
 @click.option("--user-agent", metavar="TEXT", help="How to introduce ourselves to servers.")
 @click.option("--batch-size", type=click.IntRange(1, 100_000), metavar="N", help="URLs per batch [by their number].")
+@click.option("--explain", is_flag=True, help="Say at the end what was chosen for you, and why.")
 @click.pass_obj
 def load(settings: Settings, /, lists: tuple[str, ...], output: str, detach: bool, **given: Any) -> None:
     """Load every URL of the lists into one file, each exactly once.
@@ -57,7 +58,7 @@ def load(settings: Settings, /, lists: tuple[str, ...], output: str, detach: boo
 
     options = {name: given[name] for name in _TASK_OPTIONS if given[name] not in _UNSET}
     request = Request(lists, output, options, given["default_scheme"], given["batch_size"], given["again"])
-    conclude(settings, submit_load(settings, request), detach=detach)
+    conclude(settings, submit_load(settings, request), detach=detach, explain=given["explain"])
 
 
 @click.command()

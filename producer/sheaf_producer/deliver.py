@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from sheaf.commands.explain import show_choices
 from sheaf.connection import connect
 from sheaf.errors import ClusterError
 from sheaf.human import count_text, path_text
@@ -60,8 +61,8 @@ def deliver(settings: Settings, wish: Wish, items: Callable[[Draft], Iterable[li
     return Delivery(run, outcome)
 
 
-def conclude(settings: Settings, delivery: Delivery, *, detach: bool) -> None:
-    """Follow the run to its end; or say its name and return, if told to detach."""
+def conclude(settings: Settings, delivery: Delivery, *, detach: bool, explain: bool = False) -> None:
+    """Follow the run to its end; or say its name and return, if told to detach. `explain`: say what was chosen, too."""
     run, trouble = delivery.run, delivery.trouble
     if trouble is not None:
         note = f"{trouble}. The run {run.manifest.run} is safe on the volume, and begins as soon as Redis takes it"
@@ -75,6 +76,8 @@ def conclude(settings: Settings, delivery: Delivery, *, detach: bool) -> None:
     from sheaf_producer.watch import follow, summarize
 
     (summarize if delivery.outcome is Outcome.FINISHED else follow)(settings, run)
+    if explain:
+        show_choices(settings, run)
 
 
 def told(pieces: Iterator[T], size: Callable[[T], int]) -> Iterator[T]:

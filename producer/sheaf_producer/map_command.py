@@ -59,6 +59,7 @@ class _Share(click.ParamType):  # type: ignore[type-arg]  # generic in newer ver
 @click.option("--attempts", type=click.IntRange(1), metavar="N", help="How often an item is tried [the task's].")
 @click.option("--concurrency", type=click.IntRange(1), metavar="N", help="Of an async function: items in flight.")
 @click.option("--batch-size", type=click.IntRange(1, 1_000_000), metavar="N", help="Items per batch [by their number].")
+@click.option("--explain", is_flag=True, help="Say at the end what was chosen for you, and why.")
 @click.pass_obj
 def map_(settings: Settings, /, task: str, inputs: tuple[str, ...], **given: Any) -> None:
     """Apply a function to every item of the inputs; each result goes into one file, exactly once.
@@ -122,7 +123,7 @@ def _run(settings: Settings, request: Request, given: dict[str, Any]) -> None:
     delivery, copy = submit_map(settings, request)
     if request.any_version and has_open_ends(settings, delivery):
         delivery = retry(settings, delivery.run)
-    conclude(settings, delivery, detach=given["detach"])
+    conclude(settings, delivery, detach=given["detach"], explain=given["explain"])
     if copy is not None and given["detach"]:
         click.echo(f"When it is finished: {copy.command(delivery.run)}", err=True)
     elif copy is not None:

@@ -37,6 +37,27 @@ def test_a_list_becomes_one_file_that_others_can_read(cluster: Console, site: Si
     assert record.startswith("WARC/1.1\r\n")
 
 
+def test_what_was_chosen_can_be_asked_for(cluster: Console, site: Site) -> None:
+    """--explain names batches, processes, how far they work ahead, connections, commits; each with its reason."""
+    name = cluster.list_file("explained.txt", *site.pages(60, first=9000, latency=50))
+
+    loaded = cluster.run("load", name, "-o", "explained.txt", "--connections", "3", "--explain", *ALLOWED).stdout
+
+    assert "items per batch: 1 (60 batches; " in loaded
+    assert "Chosen by worker-1:" in loaded
+    parts = (
+        "processes: 1 (SHEAF_POOL_SIZE says so)",
+        "items ahead of a process: 9 (as the task load wants it)",
+        "connections: 3 (as asked for)",
+        "commit: ",
+    )
+    wait_until(
+        lambda: all(part in cluster.run("status", "last", "--explain").stdout for part in parts),
+        30,
+        "the workers' cards say all of it",
+    )
+
+
 def test_the_same_again_is_not_loaded_again(cluster: Console, site: Site) -> None:
     """Until `--again` says so, or the output was removed."""
     given = "\n".join(site.pages(20, first=1000))
