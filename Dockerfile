@@ -10,6 +10,13 @@ COPY requirements/run.txt requirements/build.txt requirements/
 RUN --mount=type=cache,target=/root/.cache/pip \
     /opt/build/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements/build.txt \
  && /opt/build/bin/pip --python /opt/sheaf/bin/python install -q --disable-pip-version-check --require-hashes -r requirements/run.txt
+# What the user's own tasks need, if anything: without hashes, but never another version of what is installed already.
+COPY requirements/extra.txt requirements/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    if grep -q '^[^#[:space:]]' requirements/extra.txt; then \
+      sed -nE 's/^([A-Za-z0-9._-]+==[^ ;]+).*/\1/p' requirements/run.txt > /tmp/locked.txt \
+   && /opt/build/bin/pip --python /opt/sheaf/bin/python install -q --disable-pip-version-check -r requirements/extra.txt -c /tmp/locked.txt; \
+    fi
 COPY pyproject.toml README.md LICENSE ./
 COPY sheaf sheaf
 COPY worker worker

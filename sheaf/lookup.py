@@ -176,7 +176,9 @@ def find_record(index: Index, run: str, item: int) -> Place:
             "SELECT error, message FROM failures WHERE run = ? AND item = ?", (row.id, item)
         ).fetchone()
     if failure:
-        raise UsageError(f"item {item} of run {run} failed, so it has no record: {failure[0]}: {failure[1]}")
+        error, message = failure
+        reason = message.partition("\n")[0].removeprefix(f"{error}: ")
+        raise UsageError(f"item {item} of run {run} failed, so it has no record: {error}: {reason}")
     raise UsageError(f"item {item} of run {run} is not done yet, so it has no record; `sheaf watch {run}` follows it")
 
 

@@ -125,4 +125,4 @@ def answer(question: str) -> str:
 
 def pool_timeout_s(timeout_s: float | None, kind: str) -> float | None:
     """When the pool ends a child: an async item is first given the chance to end itself, alone."""
-    return timeout_s if timeout_s is None or kind != "async" else timeout_s + max(5.0, timeout_s / 10)
+    return timeout_s if timeout_s is None or kind != "async" else timeout_s + max(2.0, timeout_s / 10)

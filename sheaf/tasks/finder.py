@@ -125,8 +125,10 @@ def _import_module(name: str, module_name: str, path: Path, folder: Path) -> Mod
                 f"{path}, the file of {name!r}, has the name of a module that Python already has; rename it"
             )
         return importlib.import_module(module_name)
-    except TaskError:
-        raise
+    except TaskError as error:
+        if str(folder) in str(error):
+            raise
+        raise TaskError(f"{name!r} cannot be imported: {faults.describe(error, folder)}") from error
     except SyntaxError as error:
         raise TaskError(f"{name!r} cannot be imported: {error.filename}:{error.lineno}: {error.msg}") from error
     except (Exception, SystemExit) as error:

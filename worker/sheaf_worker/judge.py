@@ -43,7 +43,12 @@ class Judge:
         if child.killed == TIMED_OUT:
             late = self._late(child, program, in_hand)
             self._put_back(child, program, except_for=late)
-            self._time_out(program, late)
+            if sum(begun <= child.killed_at for begun in in_hand.values()) > 1:
+                # One item that never lets go of the process makes all beside it late.
+                items = [Item(index, child.outstanding[index]) for index in late]
+                self._waiting.suspects.extend(Suspect(program, item) for item in items)
+            else:
+                self._time_out(program, late)
         elif child.killed == UNRESPONSIVE or (exit_code == FILES_USED_UP and child.done):
             # In the second case items before these have left files open; in a fresh process they get what they need.
             self._put_back(child, program, except_for=())

@@ -1,0 +1,109 @@
+"""Tasks that behave badly, each in its own way; tests/integration/test_task_faults.py copies this file."""
+
+import asyncio
+import os
+import resource
+import sys
+import threading
+import time
+from pathlib import Path
+
+from sheaf import task
+
+left_open = []
+
+
+def act(text):
+    """`what:argument` says what to do; anything else is given back."""
+    what, _, argument = text.partition(":")
+    return ACTIONS.get(what, lambda _: text)(argument)
+
+
+def leak(count):
+    """Leave so many files open; say how many files this process may have open."""
+    left_open.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(int(count)))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def walk(folder):
+    os.chdir(folder)
+    return str(Path.cwd())
+
+
+def start_thread(_):
+    threading.Thread(target=time.sleep, args=(1000,)).start()
+    return threading.active_count() > 1
+
+
+def grow(megabytes):
+    hoard = [b"x" * (1 << 20) for _ in range(int(megabytes))]
+    time.sleep(20)
+    return len(hoard)
+
+
+ACTIONS = {
+    "leak": leak,
+    "walk": walk,
+    "where": lambda _: str(Path.cwd()),
+    "thread": start_thread,
+    "print": lambda text: print("printed", text),
+    "exit": lambda code: sys.exit(int(code)),
+    "set": lambda _: {1, 2},
+    "nan": lambda _: [float("nan")],
+    "bytes": lambda _: b"\xff\x00",
+    "surrogate": lambda _: "a\ud800b",
+    "raise": lambda text: 1 + int(text),
+    "length": len,
+}
+
+
+@task(memory_mb=150, attempts=2)
+def fill(text):
+    return grow(500) if text == "grow" else text
+
+
+@task(concurrency=20, attempts=3, backoff_s=0.05, timeout_s=1)
+async def fetch(text):
+    if text == "block":
+        time.sleep(1000)
+    await asyncio.sleep(0.1)
+    if text == "raise":
+        raise ConnectionError("no answer")
+    return [text, os.getpid()]
+
+
+def open_log():
+    """Say in a file when this child begins and ends."""
+    path = Path(os.environ["OPEN_LOG"])
+    with path.open("a") as log:
+        log.write("open\n")
+    yield path
+    with path.open("a") as log:
+        log.write("close\n")
+
+
+@task(stream=True, setup=open_log)
+def double(items, log):
+    held = []
+    for item in items:
+        held.append(item)
+        if len(held) > 5:
+            yield answer(held.pop(0))
+    while held:
+        yield answer(held.pop(0))
+
+
+def answer(item):
+    if item == "bad":
+        raise ValueError("bad")
+    return item * 2
+
+
+@task(attempts=2, backoff_s=0.3, timeout_s=1.5)
+def patient(text):
+    if text == "hang":
+        time.sleep(1000)
+    if text == "slow":
+        time.sleep(0.8)
+        raise ValueError("slow")
+    return text
