@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import threading
 from collections.abc import Callable
+from concurrent import futures
 from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Any
 
@@ -45,9 +46,8 @@ class ClusterExecutor(Executor):
             for future in pending:
                 future.cancel()
         if wait:
-            for future in pending:
-                if not future.cancelled():
-                    future.exception()
+            # One that was cancelled is nobody's work any more, though not every waiter may have been told yet.
+            futures.wait([future for future in pending if not future.cancelled()])
 
     def _forget(self, future: Future[Any]) -> None:
         with self._lock:

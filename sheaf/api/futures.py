@@ -34,6 +34,9 @@ class FutureStream:
         return len(self._pending)
 
     def add(self, line: str, future: Future[Any], translate: Translate) -> None:
+        if not self._pending and not self._futures:
+            # Nothing is before it, so it is sent off at once: too late to cancel it.
+            future.set_running_or_notify_cancel()
         self._pending.append((line, future, translate))
         self._wake()
 
@@ -42,7 +45,7 @@ class FutureStream:
         size = 0
         while self._pending and len(lines) < self.pace.size and size < LARGEST_BYTES:
             line, future, translate = self._pending.popleft()
-            if future.set_running_or_notify_cancel():
+            if future.running() or future.set_running_or_notify_cancel():
                 self._futures[self.sent + len(lines)] = (future, translate)
                 lines.append(line)
                 size += len(line)

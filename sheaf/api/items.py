@@ -228,6 +228,11 @@ def _fitting(lines: list[str]) -> int:
     return len(lines)
 
 
+def _give_up(stream: ItemStream, cancel: Callable[[ItemStream], None]) -> None:
+    stream.close()
+    cancel(stream)
+
+
 class Results(Iterator[Any]):
     """What `Cluster.map` returns: the results, one after the other, as they come or in the items' order.
 
@@ -238,14 +243,14 @@ class Results(Iterator[Any]):
         self._stream = stream
         self._raising = raising
         self._ready: deque[Any] = deque()
-        self._finalizer = weakref.finalize(self, cancel, stream)
+        self._finalizer = weakref.finalize(self, _give_up, stream, cancel)
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Any:
         if not self._ready:
-            self._ready.extend(self._stream.results())
+            self._ready = deque(self.take_ready())
             if not self._ready:
                 self.close()
                 raise StopIteration
@@ -257,8 +262,9 @@ class Results(Iterator[Any]):
     def take_ready(self) -> list[Any]:
         """Wait for results and take all that are there; none: there are no more."""
         found, self._ready = list(self._ready), deque()
-        return found or self._stream.results()
+        return found or (self._stream.results() if self._finalizer.alive else [])
 
     def close(self) -> None:
         """Send off nothing more, and drop what is still on its way."""
+        self._ready.clear()
         self._finalizer()

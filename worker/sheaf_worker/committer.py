@@ -25,6 +25,7 @@ from sheaf.output import Output, Receipt
 from sheaf.outputs import Outputs
 from sheaf.queue import BatchQueue
 from sheaf.run import Run
+from sheaf.sessions import session_of
 from sheaf.settings import Settings
 from sheaf_worker.holdings import Holdings
 from sheaf_worker.times import CommitTimes
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 #: Results by run.
 Groups = dict[str, Results]
 
+#: Seconds that a record waits which a program waits for; its commit is not synced, so it costs little.
+PROGRAM_S = 0.01
 #: Seconds between two tries of a commit that the disk or another process prevents.
 RETRY_S = 2.0
 #: Seconds that a commit which is being written when time is up gets to come to its end.
@@ -63,6 +66,8 @@ class Committer(threading.Thread):
         self._pending: dict[str, list[Result | Bundle]] = {}
         self._runs: dict[str, Run] = {}
         self._oldest = 0.0
+        #: Seconds that what is pending may wait for more.
+        self._patience_s = settings.commit_s
         self._idle = False
         self._deadline: float | None = None
         self._gathered = 0
@@ -94,7 +99,9 @@ class Committer(threading.Thread):
         size = record_bytes(results)
         with self._changed:
             if not self._pending:
-                self._oldest = time.monotonic()
+                self._oldest, self._patience_s = time.monotonic(), self._settings.commit_s
+            if session_of(run.manifest.run):
+                self._patience_s = min(self._patience_s, PROGRAM_S)
             self._runs[run.manifest.run] = run
             self._pending.setdefault(run.manifest.run, []).extend(results)
             self._gathered += size
@@ -143,10 +150,10 @@ class Committer(threading.Thread):
                         closing
                         or self._idle
                         or self._gathered >= self._settings.commit_mb * 2**20
-                        or waited >= self._settings.commit_s
+                        or waited >= self._patience_s
                     ):
                         return True
-                    self._changed.wait(self._settings.commit_s - waited)
+                    self._changed.wait(self._patience_s - waited)
                 elif closing:
                     return False
                 else:

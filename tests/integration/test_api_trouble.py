@@ -1,0 +1,116 @@
+"""The Python interface while things are killed: every result once all the same."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sheaf import Cluster
+from sheaf.api.local import PREFIX
+from sheaf.settings import Settings
+from tests.console import processes_of, wait_until
+from tests.integration.bench import Bench
+
+TASKS = Path(__file__).parent
+ITEMS = 600
+
+
+@pytest.fixture
+def cluster(bench: Bench) -> Iterator[Cluster]:
+    """Two workers with short leases, and a way to them."""
+    for _ in range(2):
+        bench.worker(SHEAF_TASKS_DIR=str(TASKS))
+    settings = Settings.from_env(bench.person.environment | {"SHEAF_TASKS_DIR": str(TASKS)})
+    with Cluster(settings, data=bench.person.data) as made:
+        yield made
+
+
+def test_a_worker_that_is_killed_costs_no_result(bench: Bench, cluster: Cluster) -> None:
+    """kill -9 while map is iterated: every result once, in order; one of two goes on alone until another comes."""
+    results = cluster.map("api_tasks:nap", range(ITEMS))
+    taken = list(itertools.islice(results, 50))
+    bench.workers[0].kill()
+    taken += itertools.islice(results, 200)
+    bench.workers[1].kill()
+    bench.worker(SHEAF_TASKS_DIR=str(TASKS))
+
+    taken += results
+
+    assert taken == list(range(ITEMS))
+
+
+def test_redis_that_forgets_everything_costs_no_result(bench: Bench, cluster: Cluster) -> None:
+    """FLUSHALL in the middle: the volume knows what is out."""
+    results = cluster.map("api_tasks:nap", range(ITEMS))
+    taken = list(itertools.islice(results, 50))
+    with bench.server.client() as client:
+        client.flushall()
+
+    taken += results
+
+    assert taken == list(range(ITEMS))
+
+
+def test_redis_that_dies_and_comes_back_costs_no_result(bench: Bench, cluster: Cluster) -> None:
+    """Without it the program looks for its results by itself; what it cannot queue, the workers find later."""
+    results = cluster.map("api_tasks:nap", range(ITEMS))
+    taken = list(itertools.islice(results, 50))
+    bench.server.kill()
+    taken += itertools.islice(results, 2)
+    bench.server.start()
+
+    taken += results
+
+    assert taken == list(range(ITEMS))
+
+
+def test_results_that_nobody_wants_are_not_made(bench: Bench, cluster: Cluster) -> None:
+    """A map that is left off in the middle does not keep the workers from what comes next."""
+    results = cluster.map("api_tasks:nap", itertools.count())
+    assert list(itertools.islice(results, 3)) == [0, 1, 2]
+    results.close()
+
+    assert cluster.submit(pow, 2, 3).result(60) == 8
+    assert list(results) == []
+
+
+SCRIPT = """
+import sys, time
+from sheaf import Cluster
+cluster = Cluster.local(workers=1)
+print(cluster.settings.data_dir, cluster.submit(pow, 2, 3).result(), flush=True)
+if sys.argv[1] == "wait":
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("death", ["end", "kill"])
+def test_a_local_cluster_ends_with_its_program(tmp_path: Path, death: str) -> None:
+    """Whether it closes the cluster, forgets to, or is killed: no process and no folder is left."""
+    script = tmp_path / "program.py"
+    script.write_text(SCRIPT)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SHEAF_")}
+
+    with subprocess.Popen(
+        [sys.executable, script, "wait" if death == "kill" else ""],
+        env=environment | {"TMPDIR": tempfile.gettempdir()},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as program:
+        assert program.stdout is not None
+        folder, value = program.stdout.readline().split()
+        if death == "kill":
+            assert processes_of(Path(folder))
+            program.send_signal(signal.SIGKILL)
+
+    assert value == "8"
+    assert Path(folder).name.startswith(PREFIX)
+    wait_until(lambda: not processes_of(Path(folder)) and not Path(folder).exists(), 60, "nothing of it is left")
