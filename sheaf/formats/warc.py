@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import struct
 import time
+import zlib
 from http import HTTPStatus
 
 from isal import igzip_lib
@@ -19,6 +21,13 @@ from sheaf.formats.page import Exchange, Page, utc_date
 _LEVEL = 1
 #: For the small records of requests: level 1 would save a page's hundredth part, for four times the time.
 _REQUEST_LEVEL = 0
+#: For what is packed already: a gzip member that holds the bytes as they are. A quarter of the time, and hardly larger.
+_STORED = -1
+_GZIP = 16 + zlib.MAX_WBITS
+_PACKED_TYPE = re.compile(
+    rb"\ncontent-type:\s*(?:image/(?:jpe?g|png|gif|webp|avif|hei[cf]|jxl)|audio/(?!x?-?wav)|video/|font/woff"
+    rb"|application/(?:zip|gzip|x-gzip|x-bzip2?|x-xz|zstd|x-7z-compressed|vnd\.rar|vnd\.openxml|epub|java-archive))"
+)
 #: Answers that have no body, whatever their Content-Length says.
 _BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 _FORTY_BITS = struct.Struct(">IBIBIBIB").unpack
@@ -84,7 +93,8 @@ class WarcFormat:
         return self._record(fields, exchange.request, level=_REQUEST_LEVEL)
 
     def _response(self, exchange: Exchange, common: str, response_id: str) -> bytes:
-        head = _head(exchange)
+        lowered = b"\n" + exchange.head.lower()
+        head = _head(exchange, lowered)
         body = exchange.body
         truncated = f"WARC-Truncated: {exchange.truncated}\r\n" if exchange.truncated else ""
         fields = (
@@ -92,7 +102,7 @@ class WarcFormat:
             f"{self._block_digest(head, body)}WARC-Payload-Digest: {_digest(body)}\r\n"
             f"Content-Type: application/http; msgtype=response\r\nContent-Length: {len(head) + len(body)}\r\n\r\n"
         ).encode()
-        return self._record(fields, head, body)
+        return self._record(fields, head, body, level=_STORED if _is_packed(lowered) else _LEVEL)
 
     def _block_digest(self, *parts: bytes) -> str:
         return "" if self._compressed else f"WARC-Block-Digest: {_digest(*parts)}\r\n"
@@ -101,20 +111,26 @@ class WarcFormat:
         record = b"".join((*parts, b"\r\n\r\n"))
         if not self._compressed:
             return record
+        if level == _STORED:
+            return zlib.compress(record, 0, wbits=_GZIP)
         packed: bytes = igzip_lib.compress(record, level, igzip_lib.COMP_GZIP)
         return packed
 
 
-def _head(exchange: Exchange) -> bytes:
+def _head(exchange: Exchange, lowered: bytes) -> bytes:
     """The response's head, so that it fits the stored body: status line, header lines, blank line."""
     version = "HTTP/1.0" if exchange.protocol == "http/1.0" else "HTTP/1.1"
     status_line = f"{version} {exchange.status} {exchange.reason}\r\n".encode("latin-1", "replace")
     head = exchange.head
-    lowered = b"\n" + head.lower()
     fits = b"\ncontent-length: %d\r" % len(exchange.body) in lowered or b"\ncontent-length:" not in lowered
     if (not fits or b"\ntransfer-encoding:" in lowered) and exchange.status not in _BODILESS:
         head = _fitted(head, len(exchange.body))
     return b"%s%s\r\n" % (status_line, head)
+
+
+def _is_packed(lowered: bytes) -> bool:
+    """Whether the header lines say that the body is packed already."""
+    return b"\ncontent-encoding:" in lowered or _PACKED_TYPE.search(lowered) is not None
 
 
 def _fitted(head: bytes, size: int) -> bytes:

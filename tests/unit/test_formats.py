@@ -99,6 +99,25 @@ def test_every_warc_record_is_a_gzip_member_of_its_own() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("head", "as_it_is"),
+    [
+        (b"Content-Encoding: gzip\r\n", True),
+        (b"content-type: image/jpeg\r\n", True),
+        (b"Content-Type: VIDEO/mp4\r\n", True),
+        (b"Content-Type: image/svg+xml\r\n", False),
+        (b"Content-Type: text/html\r\nX-Content-Encoding: gzip\r\n", False),
+        (b"", False),
+    ],
+)
+def test_a_body_that_is_packed_already_is_not_packed_again(head: bytes, as_it_is: bool) -> None:
+    """Its gzip member holds the bytes as they came; any reader of gzip and WARC gets the record out."""
+    body = bytes(range(256)) * 600
+    packed = format_for("p.warc.gz").page(page(exchange(head=[head], body=body)))
+    assert (body[:5_000] in packed) is as_it_is
+    assert warc_records(packed)[1][1] == b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + body
+
+
 @given(st.binary(min_size=20, max_size=20))
 def test_a_digest_is_written_in_base_32(digest: bytes) -> None:
     """The fast way writes what Python's own does."""
