@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sheaf.batch import Failed, Item, Result
-from sheaf.errors import InputError
+from sheaf.errors import InputError, SheafError
 from sheaf.formats import Format
 from sheaf.tasks import Source
 from sheaf.tasks.calls import Call
@@ -92,7 +92,7 @@ class StreamLoop:
         """Call the generator function again and again. What it raises escapes: nobody knows which item did it."""
         while not source.closed:
             items = Items(source, self._parse)
-            for answer in self._function(items, *self._extra):
+            for answer in self._answers(items):
                 yield self._settle(items, answer)
                 yield from self._unreadable(items)
             yield from self._unreadable(items)
@@ -104,6 +104,13 @@ class StreamLoop:
             if not items.taken and not source.closed:
                 raise RuntimeError(f"{self._place}: the generator ended without taking an item")
             yield None
+
+    def _answers(self, items: Items) -> Iterator[Any]:
+        try:
+            yield from self._function(items, *self._extra)
+        except SheafError as error:
+            # As our own it would refuse the whole run; it is the user's (from `cluster.lock`, say).
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
     def _unreadable(self, items: Items) -> Iterator[Result]:
         while items.unreadable:

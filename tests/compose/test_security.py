@@ -70,10 +70,10 @@ def test_containers_run_without_rights(stack: Stack, service: str) -> None:
 
 
 def test_the_producer_runs_without_rights(stack: Stack) -> None:
-    """The same for the container that a person starts by hand; the lists are read-only in it."""
+    """The same for the container that a person starts by hand; lists and tasks are read-only in it."""
     printed = stack.producer_python(
         "import os; print(os.getuid(), os.getgid()); print(open('/proc/self/status').read())\n"
-        "for path in ('/probe', '/lists/probe'):\n"
+        "for path in ('/probe', '/lists/probe', '/tasks/probe'):\n"
         "    try: open(path, 'w')\n"
         "    except OSError as error: print(path, error.strerror)"
     )
@@ -82,6 +82,13 @@ def test_the_producer_runs_without_rights(stack: Stack) -> None:
     assert "CapEff:\t0000000000000000" in printed
     assert "/probe Read-only file system" in printed
     assert "/lists/probe Read-only file system" in printed
+    assert "/tasks/probe Read-only file system" in printed
+
+
+def test_no_worker_can_change_the_tasks(stack: Stack) -> None:
+    """What one worker's item could write there, all others would run."""
+    tried = stack.compose("exec", "-T", "worker", "touch", "/tasks/probe", check=False)
+    assert "Read-only file system" in tried.stderr
 
 
 def test_redis_cannot_be_reached_from_outside_its_network(stack: Stack) -> None:

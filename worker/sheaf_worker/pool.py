@@ -51,7 +51,8 @@ class Pool:
         child_memory_mb: int = 0,
     ) -> None:
         self._size = size
-        self._tasks_dir = tasks_dir
+        # Where the worker stands now, wherever a child may stand when it looks.
+        self._tasks_dir = tasks_dir and tasks_dir.absolute()
         self._task_modules = task_modules
         self._selector = selectors.DefaultSelector()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
