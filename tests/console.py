@@ -116,7 +116,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         port_file = folder / "site.port"
         self._process = subprocess.Popen([sys.executable, SITE, "--port", "0", "--port-file", port_file])
-        wait_until(lambda: port_file.exists() and port_file.read_text() != "", 20, "the site serves")
+        wait_until(lambda: port_file.exists() and port_file.read_text() != "", 60, "the site serves")
         self.url = f"http://127.0.0.1:{int(port_file.read_text())}"
 
     def pages(self, count: int, *, first: int = 0, **options: object) -> list[str]:
@@ -125,7 +125,7 @@ class Site:
 
     def close(self) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(60)
 
 
 def wait_until(condition: Callable[[], Any], within_s: float, what: str) -> None:

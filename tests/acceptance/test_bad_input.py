@@ -25,7 +25,7 @@ def redis_alone(tmp_path_factory: pytest.TempPathFactory, redis_program: Path) -
         cwd=folder,
         stdout=subprocess.DEVNULL,
     )
-    wait_until((folder / "redis.sock").exists, 20, "Redis listens")
+    wait_until((folder / "redis.sock").exists, 60, "Redis listens")
     yield f"unix://{folder}/redis.sock"
     server.terminate()
     server.wait(20)

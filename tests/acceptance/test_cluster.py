@@ -113,7 +113,7 @@ def test_a_redis_that_cannot_read_what_it_kept_starts_empty(own: Console) -> Non
 def test_in_the_foreground_ctrl_c_ends_it_in_order(own: Console) -> None:
     """For those who want to see it go."""
     process = own.start("up", "--foreground", "--workers", "1")
-    wait_until(lambda: (own.data / ".sheaf/cluster.json").exists() and len(own.pids()) == 2, 30, "it is up")
+    wait_until(lambda: (own.data / ".sheaf/cluster.json").exists() and len(own.pids()) == 2, 60, "it is up")
 
     process.send_signal(signal.SIGINT)
 

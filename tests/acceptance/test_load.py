@@ -118,8 +118,8 @@ def test_ctrl_c_stops_watching_and_not_the_run(cluster: Console, site: Site) -> 
     name = cluster.list_file("long.txt", *site.pages(60, first=4000, latency=500))
     before = len(cluster.runs())
     watching = cluster.start("load", name, "-o", "long.warc", "--connections", "8", *ALLOWED)
-    wait_until(lambda: len(cluster.runs()) > before and (cluster.data / "long.warc").exists(), 30, "the run began")
-    wait_until(lambda: (cluster.data / "long.warc").stat().st_size > 0, 30, "something is loaded")
+    wait_until(lambda: len(cluster.runs()) > before and (cluster.data / "long.warc").exists(), 60, "the run began")
+    wait_until(lambda: (cluster.data / "long.warc").stat().st_size > 0, 60, "something is loaded")
 
     _, said = interrupt(watching)
 
@@ -135,7 +135,7 @@ def test_a_cancelled_run_stops_and_the_same_command_takes_it_up(cluster: Console
     load = ("load", name, "-o", "cancelled.jsonl", "--connections", "4", "--batch-size", "10", *ALLOWED)
     watching = cluster.start(*load)
     output = cluster.data / "cancelled.jsonl"
-    wait_until(lambda: output.exists() and output.stat().st_size > 0, 30, "something is loaded")
+    wait_until(lambda: output.exists() and output.stat().st_size > 0, 60, "something is loaded")
 
     cluster.run("cancel", "last")
 
@@ -156,7 +156,7 @@ def test_the_producer_may_be_killed_at_any_time(cluster: Console, site: Site) ->
     name = cluster.list_file("killed.txt", *site.pages(40, first=6000, latency=300))
     before = cluster.runs()
     watching = cluster.start("load", name, "-o", "killed.txt", "--connections", "8", *ALLOWED)
-    wait_until(lambda: [run for run in cluster.runs() if run not in before and run[0] != "."], 30, "the run began")
+    wait_until(lambda: [run for run in cluster.runs() if run not in before and run[0] != "."], 60, "the run began")
     watching.kill()
     watching.communicate()
 
@@ -166,7 +166,7 @@ def test_the_producer_may_be_killed_at_any_time(cluster: Console, site: Site) ->
     reading = subprocess.Popen(
         [*watching.args[:1], "load", "-", *ALLOWED], cwd=cluster.folder, env=cluster.environment, stdin=subprocess.PIPE
     )
-    wait_until(lambda: len(cluster.runs()) > len(runs), 30, "the draft is there")
+    wait_until(lambda: len(cluster.runs()) > len(runs), 60, "the draft is there")
     reading.kill()
     reading.communicate()
     cluster.run("load", name, "-o", "killed.txt", "--connections", "8", *ALLOWED)

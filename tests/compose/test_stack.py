@@ -19,10 +19,10 @@ from tests.compose.stack import WORKERS, Stack, docker, log_of, wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
-#: Seconds after a kill within which everything is in the output.
-RECOVERY_S = 30
-#: SHEAF_GRACE_S: a worker that is told to stop needs no longer.
-GRACE_S = 20
+#: Seconds after a kill within which everything is in the output, on a machine that is busy with other things.
+RECOVERY_S = 90
+#: What the engine gives a worker that is told to stop (`stop_grace_period`); the command itself takes a while, too.
+GRACE_S = 60
 #: A worker's line in `sheaf status last`: its container's name (then what tells its boots apart), and its items.
 SHARE = re.compile(r"^  ([0-9a-f]{12})-[0-9a-f]{8} +([0-9,]+) items?  ", re.MULTILINE)
 
@@ -113,7 +113,7 @@ def assert_recovers(stack: Stack, producer: subprocess.Popen[str], killed: float
 
 
 def test_a_killed_worker_costs_nothing(stack: Stack, tmp_path: Path) -> None:
-    """kill -9 of a worker's main process, from the host, in mid-run: each page once within 30 s; it comes back."""
+    """kill -9 of a worker's main process, from the host, in mid-run: each page once; it comes back."""
     producer = start_load(stack, "killed-worker", 2000)
     victim = stack.containers("worker")[0]
 
@@ -186,7 +186,7 @@ def test_workers_that_are_stopped_end_in_peace_and_go_on_later(stack: Stack, tmp
     assert took_s < GRACE_S
     assert not re.search(r"^  [0-9a-f]{12}  (idle|busy|stopping|blocked) ", status, re.MULTILINE), status
     assert still_running
-    output, _ = producer.communicate(timeout=60)
+    output, _ = producer.communicate(timeout=120)
     assert producer.returncode == 0, output
     assert_each_page_once(stack, "stopped.warc.gz", 2000, tmp_path)
     wait_until(lambda: healthy(stack) == WORKERS, 60, "the workers are well")

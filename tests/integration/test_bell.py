@@ -24,12 +24,12 @@ def test_the_bell_wakes_who_waits(queue: BatchQueue, connection: redis.Redis) ->
 
     for ring in (lambda: queue.put(batches(1)), lambda: queue.hand_back("worker-2", ids(0))):
         with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(queue.wait, 10)
-            time.sleep(0.1)
+            waiting = pool.submit(queue.wait, 60)
+            time.sleep(0.1)  # so that it is asleep; if it is not yet, the bell counts all the same
             started = time.monotonic()
             ring()
             assert waiting.result() is True
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 30
         queue.claim("worker-2", 1, lease_s=15)
 
 
@@ -50,12 +50,12 @@ def test_waiting_is_interrupted_by_another_thread(queue: BatchQueue) -> None:
     timer.start()
     started = time.monotonic()
 
-    assert queue.wait(10) is False
-    assert time.monotonic() - started < 1
+    assert queue.wait(60) is False
+    assert time.monotonic() - started < 30
     timer.join()
     queue.interrupt()
-    assert queue.wait(10) is False
-    assert time.monotonic() - started < 1
+    assert queue.wait(60) is False
+    assert time.monotonic() - started < 30
     queue.put(batches(1))
     assert queue.wait(10) is True, "an interruption counts once"
 

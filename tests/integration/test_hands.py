@@ -109,7 +109,7 @@ def test_an_output_that_was_moved_and_brought_back_goes_on_by_itself(bench: Benc
     path.rename(bench.person.folder / "elsewhere")
     with bench.server.client() as client:
         queue = BatchQueue(client)
-        wait_until(lambda: queue.problem(run.manifest.run) is not None, 20, "the problem is shown")
+        wait_until(lambda: queue.problem(run.manifest.run) is not None, 60, "the problem is shown")
     size = (bench.person.folder / "elsewhere").stat().st_size
 
     assert not path.exists()
@@ -165,10 +165,10 @@ def test_two_stacks_on_one_volume(bench: Bench) -> None:
         bench.wait_until_done(run)
 
         bench.assert_exactly_once(run)
-        wait_until(lambda: Run.open(bench.person.data, run.manifest.run).finished, 10, "the run is finished")
+        wait_until(lambda: Run.open(bench.person.data, run.manifest.run).finished, 60, "the run is finished")
         for worker in workers:
             worker.send_signal(signal.SIGTERM)
-            assert worker.wait(timeout=15) == 0
+            assert worker.wait(timeout=60) == 0
         for log in logs:
             last = json.loads(log.read_text().splitlines()[-1])
             assert (last["message"], last["items"] > 0) == ("worker stopped", True), last

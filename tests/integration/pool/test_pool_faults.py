@@ -171,7 +171,7 @@ def test_a_task_that_cannot_be_used_fails_its_items(
     assert {result.error for result in failed} == {"TaskError"}
     assert words in failed[0].message
     pool.add(bad, items("late"))
-    assert failure(gather(pool, 1, within_s=1)[0]).error == "TaskError"
+    assert failure(gather(pool, 1)[0]).error == "TaskError"
     pool.add(ACT, items("a"))
     assert value(gather(pool, 1)[0]) == "a"
 
