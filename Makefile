@@ -13,7 +13,7 @@ QUICK   ?=
 BENCH_OPTIONS = $(addprefix --only ,$(ONLY)) $(if $(QUICK),--quick)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo load bench bench-peers chaos lock lint unit test format up fetch-output stack-demo down
+.PHONY: help demo load bench bench-peers chaos chaos-containers lock lint unit test format up fetch-output stack-demo down
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -59,6 +59,11 @@ bench-peers: $(VENV)/.dev benchmarks/.venv/.peers benchmarks/.venv-arq/.peers  #
 chaos: $(VENV)/.dev  ## kill everything, SEEDS times, and write what came of it to docs/proof.md (15 minutes)
 	@$(BIN)/sheaf torture --seeds $(SEEDS) --jobs $(JOBS) --folder .chaos/runs --results .chaos/results.jsonl \
 	    --report docs/proof.md
+
+chaos-containers: $(VENV)/.dev  ## four containers, one of them paused for 60 s while it holds the fence; into docs/proof.md
+	@mkdir -p .chaos
+	@$(BIN)/python -m tests.compose.paused --results .chaos/results.jsonl
+	@$(BIN)/sheaf torture --seeds 0 --results .chaos/results.jsonl --report docs/proof.md
 
 benchmarks/.venv/.peers: requirements/bench.txt
 	@test -x benchmarks/.venv/bin/python || $(PYTHON) -m venv benchmarks/.venv

@@ -230,6 +230,9 @@ class Index:
                 self._patiently(connection, "BEGIN IMMEDIATE", notice)
         finally:
             self.waited_s += time.monotonic() - started
+        if noticed > started:
+            fields = {"action": "wait", "output": str(self.output), "waited_s": round(time.monotonic() - started, 1)}
+            logger.warning("has the output's fence after a long wait", extra=fields)
         return connection
 
     @property

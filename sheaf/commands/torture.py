@@ -16,6 +16,7 @@ from sheaf.human import count_text, seconds_text
 from sheaf.torture.plan import LEASES, WEIGHTS
 
 if TYPE_CHECKING:
+    from sheaf.torture.tiny import TinyOutcome
     from sheaf.torture.trial import Outcome
 
 #: Minutes within which a sabotage must be found.
@@ -24,13 +25,18 @@ SABOTAGE_MINUTES = 5.0
 
 @click.command(short_help="Kill everything, many times, and check that nothing is lost.")
 @click.option("--seed", type=int, metavar="N", help="Run this seed only.")
-@click.option("--seeds", type=click.IntRange(1), default=10, show_default=True, metavar="N", help="How many seeds.")
+@click.option(
+    "--seeds", type=click.IntRange(0), default=10, show_default=True, metavar="N", help="How many; 0: only --report."
+)
 @click.option("--first", type=int, metavar="N", help="The first seed [1, or the one after the last in --results].")
 @click.option("--minutes", type=float, metavar="M", help="Begin no run after so many minutes.")
 @click.option("--jobs", "-j", type=click.IntRange(1, 64), default=1, show_default=True, help="Runs at once.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where the runs' folders are made [a temporary one].")
 @click.option(
-    "--results", type=click.Path(path_type=Path), help="Add each run's outcome to this file, one JSON a line."
+    "--results",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Add each run's outcome to this file, one JSON a line; a report is about this and further ones.",
 )
 @click.option(
     "--report", type=click.Path(path_type=Path), help="Write a page about everything in --results (.md, .json)."
@@ -40,8 +46,12 @@ SABOTAGE_MINUTES = 5.0
     "--leases", type=click.Choice(list(LEASES)), default="quick", help="Short ones, or the product's defaults."
 )
 @click.option("--sabotage", type=click.Choice(["fence", "truncate", "ack-before-sync"]), help="Take a safeguard away.")
+@click.option("--tiny", type=click.IntRange(1), metavar="N", help="Instead: one run of N tiny items, see --kill-every.")
+@click.option(
+    "--kill-every", "kill_every_s", type=float, default=5.0, show_default=True, metavar="S", help="For --tiny, seconds."
+)
 @click.option("--keep", is_flag=True, help="Keep every run's folder, not only those where something is wrong.")
-def torture(seed: int | None, seeds: int, report: Path | None, **given: Any) -> None:
+def torture(seed: int | None, seeds: int, report: Path | None, results: tuple[Path, ...], **given: Any) -> None:
     """Run many small runs, kill and stop and flush everything meanwhile, and check each output from outside.
 
     Everything happens in a scratch folder, with a Redis and workers of its own; nothing of yours is touched. Exit
@@ -53,18 +63,22 @@ def torture(seed: int | None, seeds: int, report: Path | None, **given: Any) -> 
     sheaf torture --seeds 200 --jobs 2 --folder /srv/data
     sheaf torture --seed 17
     sheaf torture --sabotage fence
+    sheaf torture --tiny 1000000 --leases product
     """
-    results = given["results"]
-    if report is not None and results is None:
+    if report is not None and not results:
         raise click.UsageError("--report needs --results, the file whose runs it is about.")
-    wanted = [seed] if seed is not None else _seeds(seeds, results, given)
+    noted = results[0] if results else None
     folder = given["folder"] or Path(tempfile.mkdtemp(prefix="sheaf-torture-runs-"))
     folder.mkdir(parents=True, exist_ok=True)
-    status = _run(folder.resolve(), iter(wanted), results, given)
+    if given["tiny"] is not None:
+        status = _run_tiny(folder.resolve(), noted, given)
+    else:
+        wanted = [seed] if seed is not None else _seeds(seeds, noted, given)
+        status = _run(folder.resolve(), iter(wanted), noted, given) if seeds else 0
     if report is not None:
         from sheaf.torture.report import read_results, write_report
 
-        write_report(read_results(results), report)
+        write_report([result for path in results for result in read_results(path)], report)
         click.echo(f"Report: {report}")
     raise SystemExit(status)
 
@@ -76,7 +90,8 @@ def _seeds(number: int, results: Path | None, given: dict[str, Any]) -> Iterator
     if given["sabotage"]:
         return count(given["first"] or 1)
     noted = [] if results is None else read_results(results)
-    done = [result["seed"] for result in noted if not result["sabotage"] and result["leases"] == given["leases"]]
+    seeds = [result for result in noted if "seed" in result]
+    done = [result["seed"] for result in seeds if not result["sabotage"] and result["leases"] == given["leases"]]
     first = given["first"] or max(done, default=0) + 1
     return iter(range(first, first + number))
 
@@ -112,7 +127,24 @@ def _run(folder: Path, seeds: Iterator[int], results: Path | None, given: dict[s
     return int(not found if sabotage else bool(wrong))
 
 
-def _note(outcome: Outcome, results: Path | None) -> None:
+def _run_tiny(folder: Path, results: Path | None, given: dict[str, Any]) -> int:
+    """Run one run of tiny items and print what came of it; return the exit status."""
+    from sheaf.torture.campaign import run_tiny
+
+    outcome = run_tiny(folder, given["tiny"], given["kill_every_s"], given["leases"], given["keep"], tell=click.echo)
+    _note(outcome, results)
+    click.echo(
+        f"{count_text(outcome.items, 'item')}, {count_text(outcome.kills, 'kill')} in {seconds_text(outcome.seconds)}: "
+        f"{outcome.lost} lost, {outcome.doubled} doubled, {outcome.torn} torn."
+    )
+    for problem in (*outcome.problems, *(f"a worker ended by itself: {ending}" for ending in outcome.unexpected_exits)):
+        click.echo(f"    {problem}")
+    if outcome.folder:
+        click.echo(f"    kept: {outcome.folder}")
+    return int(not outcome.ok)
+
+
+def _note(outcome: Outcome | TinyOutcome, results: Path | None) -> None:
     if results is not None:
         results.parent.mkdir(parents=True, exist_ok=True)
         with open(results, "a") as file:

@@ -9,7 +9,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +18,7 @@ from pathlib import Path
 from sheaf.errors import SheafError
 from sheaf.torture.cluster import end_with_parent, start_process
 from sheaf.torture.plan import LEASES, make_plan
+from sheaf.torture.tiny import TinyOutcome, TinyRun
 from sheaf.torture.trial import Outcome, Trial, stop_process
 
 _WORKER = ("sheaf_worker",)
@@ -45,12 +46,29 @@ def run_seed(order: Order, seed: int) -> Outcome:
     plan = make_plan(seed, LEASES[order.leases], order.only)
     worker = (_SABOTAGED_WORKER, order.sabotage) if order.sabotage else _WORKER
     outcome = Trial(plan, folder, order.site_url, worker).run()
-    outcome.sabotage, outcome.campaign, outcome.code = order.sabotage, order.campaign, code
+    outcome.sabotage, outcome.campaign, outcome.code, outcome.at = order.sabotage, order.campaign, code, _now()
     (folder / "outcome.json").write_text(outcome.as_json() + "\n")
     if outcome.ok and not outcome.unexpected_exits and not order.keep:
         shutil.rmtree(folder)
         outcome.folder = ""
     return outcome
+
+
+def run_tiny(
+    folder: Path, items: int, kill_every_s: float, leases: str, keep: bool, tell: Callable[[str], None]
+) -> TinyOutcome:
+    """Run one run of tiny items. Its folder stays if anything is wrong, or if asked for."""
+    code = code_digest()
+    outcome = TinyRun(folder / f"tiny-{items}", items, kill_every_s, LEASES[leases]).run(tell)
+    outcome.code, outcome.at = code, _now()
+    if outcome.ok and not outcome.unexpected_exits and not keep:
+        shutil.rmtree(outcome.folder)
+        outcome.folder = ""
+    return outcome
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime())
 
 
 def run_seeds(order: Order, seeds: Iterable[int], jobs: int, until: float) -> Generator[Outcome, None, None]:

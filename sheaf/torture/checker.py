@@ -65,6 +65,38 @@ def check(output: Path, expected: Mapping[str, bytes]) -> Verdict:
     return verdict
 
 
+def check_values(output: Path, count: int, value_of: Callable[[int], object]) -> Verdict:
+    """Read JSON lines of a function's values, line by line: each of `count` items once, with its own value."""
+    verdict = Verdict()
+    seen = bytearray(count)
+    try:
+        with open(output, "rb") as lines:
+            for number, line in enumerate(lines):
+                verdict.pages += 1
+                index = _index_of(line, count, value_of)
+                if index is None:
+                    verdict.torn.append(f"line {number} is not the whole record of an item: {line[:80]!r}")
+                elif seen[index]:
+                    verdict.doubled.append(f"item {index}")
+                else:
+                    seen[index] = 1
+    except FileNotFoundError:
+        verdict.torn.append("there is no output")
+    verdict.lost = [f"item {index}" for index in range(count) if not seen[index]]
+    return verdict
+
+
+def _index_of(line: bytes, count: int, value_of: Callable[[int], object]) -> int | None:
+    """Return the item that the line is the record of; None if it is not a whole and right one."""
+    try:
+        record = json.loads(line)
+        index, value = record["index"], record["value"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    whole = line.endswith(b"\n") and isinstance(index, int) and 0 <= index < count
+    return index if whole and value == value_of(index) else None
+
+
 def _readers() -> dict[str, Callable[[Path], Iterator[Found]]]:
     return {
         ".jsonl.gz": lambda path: _read_json(_members(path.read_bytes())),

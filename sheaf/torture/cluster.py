@@ -13,13 +13,14 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import redis
 
 from sheaf.connection import connect
 from sheaf.embedded.redis_server import find_redis_server, redis_command
 from sheaf.settings import Settings, child_environment
-from sheaf.torture.plan import Plan
+from sheaf.torture.plan import Leases
 
 #: Seconds until something dead is started again, as a supervisor would.
 RESTART_S = 0.15
@@ -64,6 +65,9 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
         #: When (monotonic) it may be started again.
         self.down_until = 0.0
+        #: How often it was started, and when (monotonic) it first answered after the last time.
+        self.starts = 0
+        self.started_at = 0.0
         self.client = connect(Settings(redis_url=self.url), timeout_s=2.0)
 
     @property
@@ -76,6 +80,8 @@ class RedisServer:
         while True:
             try:
                 self.client.ping()
+                self.starts += 1
+                self.started_at = time.monotonic()
                 return
             except redis.exceptions.RedisError:
                 if time.monotonic() > deadline or self._process.poll() is not None:
@@ -129,16 +135,27 @@ class Slot:
     start_at: float | None = None
 
 
-class Cluster:
-    """Redis, the workers and the producer of one trial. Whatever dies is started again by `supervise()`."""
+class Shape(Protocol):
+    """How many there are. Fields that are called as a setting are that setting's value."""
 
-    def __init__(self, folder: Path, plan: Plan, worker_module: Sequence[str]) -> None:
+    @property
+    def workers(self) -> int: ...
+    @property
+    def pool(self) -> int: ...
+    @property
+    def leases(self) -> Leases: ...
+
+
+class Cluster:
+    """Redis, the workers and the producers of one trial. Whatever dies is started again by `supervise()`."""
+
+    def __init__(self, folder: Path, shape: Shape, worker_module: Sequence[str]) -> None:
         self.folder = folder
         self.data = folder / "data"
         self.data.mkdir(parents=True)
-        self._plan = plan
+        self._workers = shape.workers
         self._worker_module = worker_module
-        self._environment = _environment(plan, self.data)
+        self._environment = _environment(shape, self.data)
         self.redis = RedisServer(folder, self._environment)
         self._environment["SHEAF_REDIS_URL"] = self.redis.url
         self.slots: list[Slot] = []
@@ -148,7 +165,7 @@ class Cluster:
 
     def start(self) -> None:
         self.redis.start()
-        for number in range(self._plan.workers):
+        for number in range(self._workers):
             label = f"w{number}x1"
             self.slots.append(Slot(number, self._start_worker(label), label))
 
@@ -157,12 +174,9 @@ class Cluster:
         environment = {**self._environment, "SHEAF_LABEL": label}
         return start_process(command, self.folder, environment, self.folder / f"worker-{label}.log")
 
-    def submit(self, *, watch: bool) -> subprocess.Popen[bytes]:
-        """Run the producer's command; the same each time."""
-        command = [sys.executable, "-c", "from sheaf.cli import main; main()", "load", "urls.txt"]
-        command += ["-o", f"pages{self._plan.suffix}", "--allow-net", "127.0.0.0/8"]
-        command += ["--connections", str(self._plan.connections), "--batch-size", str(self._plan.batch_size)]
-        command += [] if watch else ["--detach"]
+    def produce(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a command of `sheaf`, as a person would."""
+        command = [sys.executable, "-c", "from sheaf.cli import main; main()", *arguments]
         process = start_process(command, self.folder, self._environment, self.folder / "producer.log")
         self.producers.append(process)
         return process
@@ -214,15 +228,15 @@ class Cluster:
         self.redis.close()
 
 
-def _environment(plan: Plan, data: Path) -> dict[str, str]:
-    """This process's environment, with every setting of ours replaced by the plan's."""
+def _environment(shape: Shape, data: Path) -> dict[str, str]:
+    """This process's environment, with every setting of ours replaced by the shape's."""
     changes: dict[str, str | None] = {}
     for field in dataclasses.fields(Settings):
         variable = f"SHEAF_{field.name.upper()}"
-        value = getattr(plan.leases, field.name, getattr(plan, field.name, None))
+        value = getattr(shape.leases, field.name, getattr(shape, field.name, None))
         changes[variable] = None if value is None else str(value)
         changes[f"{variable}_FILE"] = None
     changes["SHEAF_DATA_DIR"] = str(data)
-    changes["SHEAF_POOL_SIZE"] = str(plan.pool)
+    changes["SHEAF_POOL_SIZE"] = str(shape.pool)
     changes["SHEAF_GRACE_S"] = "5"
     return child_environment(changes)

@@ -29,6 +29,7 @@ class Stage(Protocol):
     draw: random.Random
     output: Path
 
+    def submit(self, *, watch: bool) -> object: ...
     def later(self, wait_s: float, action: Callable[[], object]) -> None: ...
     def note_kill(self, slot: Slot) -> None: ...
     def released(self) -> bool: ...
@@ -153,7 +154,7 @@ def lease_removed(stage: Stage, _length_s: float) -> bool:
 
 
 def submit_twice(stage: Stage, _length_s: float) -> bool:
-    stage.cluster.submit(watch=False)
+    stage.submit(watch=False)
     return True
 
 

@@ -1,18 +1,16 @@
-"""The results of many trials as one table: counts by class of faults, and the longest times. Made by the tool only."""
+"""The results of many trials as one page, and the same numbers as JSON beside it. Made by the tool only."""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-import time
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from sheaf.torture.plan import WEIGHTS
+from sheaf.torture.summary import Result, read_results, summarize
+
+__all__ = ["MEANINGS", "read_results", "summarize", "write_report"]
 
 #: What each class of faults does, for the table.
 MEANINGS = {
@@ -39,119 +37,118 @@ MEANINGS = {
     "lease-removed": "all leases are removed, by hand",
     "submit-twice": "the same run is submitted again in mid-run",
 }
-#: Faults that kill one worker.
-_KILLS = ("kill-worker", "kill-fence-holder", "kill-lock-holder")
+#: What stands in a table of which nothing was measured.
+_EMPTY = "| none was run |"
 
 
-def read_results(path: Path) -> list[dict[str, Any]]:
-    """Every outcome that was ever noted in the file; a line cut short by a crash is passed over."""
-    results = []
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            results.append(json.loads(line))
-        except ValueError:
-            continue
-    return results
-
-
-def summarize(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Add up; runs with a sabotaged worker, and those with other leases, are counted apart."""
-    plain = [result for result in results if not result["sabotage"]]
-    quick = [result for result in plain if result["leases"] == "quick"]
-    product = [result for result in plain if result["leases"] == "product"]
-    return {
-        "written": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        "machine": f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}",
-        "code": sorted({result["code"] for result in plain}),
-        "runs": len(plain),
-        "pages": sum(result["pages"] for result in plain),
-        "lost": sum(result["lost"] for result in plain),
-        "doubled": sum(result["doubled"] for result in plain),
-        "torn": sum(result["torn"] for result in plain),
-        "given_up": sum(result["failed"] for result in plain),
-        "stalled": sum(result["stalled"] for result in plain),
-        "not_ok": [result["seed"] for result in plain if not result["ok"]],
-        "workers_that_ended_by_themselves": sum(len(result["unexpected_exits"]) for result in plain),
-        "fetched_again": sum(result["fetched_again"] for result in plain),
-        "formats": dict(sorted(Counter(result["suffix"] for result in plain).items())),
-        "faults": {name: _fault(plain, name) for name in WEIGHTS},
-        "quick_leases": _times(quick),
-        "product_leases": _times(product),
-        "sabotage": [_sabotage(results, kind) for kind in sorted({result["sabotage"] for result in results} - {""})],
-    }
-
-
-def _fault(results: Sequence[dict[str, Any]], name: str) -> dict[str, int]:
-    counts = [result["faults"].get(name, 0) for result in results]
-    return {"injected": sum(counts), "runs": sum(count > 0 for count in counts)}
-
-
-def _times(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    reruns = [seconds for result in results for seconds in result["reruns_s"]]
-    kills = sum(result["faults"].get(name, 0) for result in results for name in _KILLS)
-    return {
-        "runs": len(results),
-        "kills": kills,
-        "reruns_seen": len(reruns),
-        "longest_rerun_s": max(reruns, default=None),
-        "longest_stall_s": max((result["stall_s"] for result in results), default=None),
-    }
-
-
-def _sabotage(results: Sequence[dict[str, Any]], kind: str) -> dict[str, Any]:
-    """Each search ends with its first find, so there are as many searches as finds, but for one that found nothing."""
-    own = [result for result in results if result["sabotage"] == kind]
-    found = [result for result in own if result["found_after_s"] is not None]
-    seen_as = {name for result in found for name in ("lost", "doubled", "torn", "stalled") if result[name]}
-    return {
-        "kind": kind,
-        "runs": len(own),
-        "searches": len({result["campaign"] for result in own}),
-        "found": len(found),
-        "longest_search_s": max((result["found_after_s"] for result in found), default=None),
-        "seen_as": sorted(seen_as),
-        "seeds": [result["seed"] for result in found],
-    }
-
-
-def write_report(results: Sequence[dict[str, Any]], path: Path) -> None:
+def write_report(results: Sequence[Result], path: Path) -> None:
     """Write the Markdown page, and the same numbers as JSON beside it."""
     summary = summarize(results)
     numbers = path.with_suffix(".json")
     numbers.write_text(json.dumps(summary, indent=1) + "\n")
     template = (resources.files("sheaf.torture") / "proof.template.md").read_text()
     page = template.format(
-        **{**summary, "code": ", ".join(f"`{name}`" for name in summary["code"]) or "none"},
+        **summary,
         json_name=numbers.name,
         wrong=", ".join(map(str, summary["not_ok"])) or "none",
         format_counts=", ".join(f"{count:,} `{suffix}`" for suffix, count in summary["formats"].items()) or "none",
         ended_by_themselves=summary["workers_that_ended_by_themselves"],
-        fault_rows="\n".join(_fault_row(name, counts) for name, counts in summary["faults"].items()),
-        time_rows="\n".join(
-            [_time_row("short", summary["quick_leases"]), _time_row("default", summary["product_leases"])]
-        ),
-        sabotage_rows="\n".join(_sabotage_row(each) for each in summary["sabotage"]),
+        state_rows=_rows(_state_row(state) for state in summary["states"]),
+        fault_rows=_rows(_fault_row(name, counts) for name, counts in summary["faults"].items()),
+        time_rows=_rows(_time_row(*row) for row in _by_leases(summary, "{}_leases")),
+        return_rows=_rows(_return_rows(summary["returns"])),
+        tiny_rows=_rows(_tiny_row(each) for each in summary["tiny"]),
+        pause_text="\n".join(_pause(each) for each in summary["pauses"]) or "None was run.",
+        sabotage_rows=_rows(_sabotage_row(each) for each in summary["sabotage"]),
+        long_test_rows=_rows(_long_test_row(each) for each in summary["long_tests"]),
     )
     path.write_text(page)
 
 
+def _rows(rows: Iterable[str]) -> str:
+    return "\n".join(rows) or _EMPTY
+
+
+def _by_leases(summary: dict[str, Any], name: str) -> list[tuple[str, Any]]:
+    return [("short", summary[name.format("quick")]), ("default", summary[name.format("product")])]
+
+
+def _row(*cells: object) -> str:
+    return "| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in cells) + " |"
+
+
+def _state_row(state: dict[str, Any]) -> str:
+    when = f"{state['from']} to {state['to']}" if state["from"] else ""
+    wrong = ", ".join(map(str, state["not_ok"])) or "none"
+    counts = [state[name] for name in ("runs", "faults", "pages", "lost", "doubled", "torn", "stalled")]
+    return _row(f"`{state['code']}`", when, *counts, wrong)
+
+
 def _fault_row(name: str, counts: dict[str, int]) -> str:
-    return f"| `{name}` | {MEANINGS[name]} | {counts['injected']:,} | {counts['runs']:,} |"
+    return _row(f"`{name}`", MEANINGS[name], counts["injected"], counts["runs"])
 
 
 def _time_row(title: str, times: dict[str, Any]) -> str:
-    return (
-        f"| {title} | {times['runs']:,} | {times['kills']:,} | {times['reruns_seen']:,} "
-        f"| {_seconds(times['longest_rerun_s'])} | {_seconds(times['longest_stall_s'])} |"
+    longest = [_seconds(times["longest_rerun_s"]), _seconds(times["longest_stall_s"])]
+    return _row(title, times["runs"], times["kills"], times["reruns_seen"], *longest)
+
+
+def _return_rows(returns: dict[str, dict[str, Any]]) -> Iterable[str]:
+    for title, found in (("short", returns["quick"]), ("default", returns["product"])):
+        for fault, times in found.items():
+            yield _row(title, f"`{fault}`", times["seen"], _seconds(times["longest_s"]))
+
+
+def _tiny_row(each: dict[str, Any]) -> str:
+    leases = "short" if each["leases"] == "quick" else "default"
+    given = [each["items"], each["workers"], leases, f"{each['kill_every_s']:g} s"]
+    came = [each["kills"], _seconds(each["seconds"]), "yes" if each["finished"] else "**no**"]
+    wrong = [f"**{each[name]}**" for name in ("lost", "doubled", "torn")]
+    reruns = [each["reruns_seen"], _seconds(each["longest_rerun_s"])]
+    return _row(each["at"], f"`{each['code']}`", *given, *came, *wrong, *reruns)
+
+
+def _pause(each: dict[str, Any]) -> str:
+    """One paused container: what went through before, meanwhile and afterwards, and who was said to be in the way."""
+    rows = [
+        f"| {part['name']} | {part['seconds']:.1f} s | {part['pages']:,} | {part['pages_per_s']:,.0f} "
+        f"| {part['bytes'] / 1e6:,.1f} MB |"
+        for part in each["parts"]
+    ]
+    said = [f"    {said['where']}: {said['text']}" for said in each["said"]]
+    return "\n".join(
+        [
+            f"{each['at']} UTC, code `{each['code']}`: {each['workers']} containers, {each['pages']:,} pages into "
+            f"`{each['output']}`; `docker pause` for {each['pause_s']:.0f} s of `{each['paused']}` while it "
+            "held the fence.",
+            "",
+            "| | time | pages committed | pages/s | output |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+            f"Longest wait for the lock in Redis: {_seconds(each['lock_wait_s'])}; for the fence, as the logs tell it: "
+            f"{_seconds(each['fence_wait_s'])}; first commit after the end of the pause: "
+            f"{_seconds(each['resumed_after_s'])}. In the end: {each['lost']} lost, {each['doubled']} doubled, "
+            f"{each['torn']} torn. Who is in the way, in the words of Sheaf:",
+            "",
+            *said,
+            "",
+        ]
     )
 
 
 def _sabotage_row(each: dict[str, Any]) -> str:
-    return (
-        f"| `{each['kind']}` | {each['searches']} | {each['found']} | {_seconds(each['longest_search_s'])} "
-        f"| {', '.join(each['seen_as'])} |"
+    codes = ", ".join(f"`{code}`" for code in each["codes"])
+    searches = [each["searches"], each["found"], _seconds(each["longest_search_s"])]
+    return _row(f"`{each['kind']}`", *searches, ", ".join(each["seen_as"]), codes)
+
+
+def _long_test_row(each: dict[str, Any]) -> str:
+    counts = ", ".join(f"{value:,} {name}" for name, value in each["counts"].items())
+    return _row(
+        f"`{each['test']}`", each["at"], f"`{each['code']}`", counts, _seconds(each["seconds"]), each["problems"]
     )
 
 
 def _seconds(value: float | None) -> str:
-    return "not seen" if value is None else f"{value:.1f} s"
+    return "not seen" if value is None else f"{value:,.1f} s"

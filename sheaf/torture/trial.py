@@ -10,6 +10,7 @@ import random
 import shutil
 import signal
 import sqlite3
+import subprocess
 import time
 import urllib.request
 from collections import Counter
@@ -21,7 +22,7 @@ from typing import Any
 from sheaf.torture.checker import Verdict, check
 from sheaf.torture.cluster import Cluster, Slot
 from sheaf.torture.faults import strike
-from sheaf.torture.observe import Reruns, Stalls
+from sheaf.torture.observe import Reruns, Returns, Stalls
 from sheaf.torture.pages import page, page_url
 from sheaf.torture.plan import AT_SUBMISSION, Plan, Strike
 
@@ -57,6 +58,8 @@ class Outcome:
     seconds: float = 0.0
     stall_s: float = 0.0
     reruns_s: list[float] = field(default_factory=list)
+    #: (fault, seconds): how soon a batch was claimed after Redis was back from it.
+    returns_s: list[tuple[str, float]] = field(default_factory=list)
     #: Pages that were fetched more than once: the price of the faults.
     fetched_again: int = 0
     problems: list[str] = field(default_factory=list)
@@ -66,8 +69,9 @@ class Outcome:
     found_after_s: float | None = None
     #: Which call of the tool this was part of.
     campaign: str = ""
-    #: Which state of the source code ran.
+    #: Which state of the source code ran, and when it ended (UTC).
     code: str = ""
+    at: str = ""
 
     def as_json(self) -> str:
         return json.dumps(asdict(self))
@@ -90,6 +94,7 @@ class Trial:
         (folder / "urls.txt").write_text("".join(f"{url}\n" for url in self._expected))
         self._stalls = Stalls(self.output)
         self._reruns = Reruns(self.cluster.redis.client)
+        self._returns = Returns(self.cluster.redis)
         self._later: list[tuple[float, int, Callable[[], object]]] = []
         self._numbers = itertools.count()
         self._struck: Counter[str] = Counter()
@@ -118,24 +123,27 @@ class Trial:
 
     def released(self) -> bool:
         """Whether the run is finished, so that it cannot be disturbed any more."""
-        runs = self._runs()
-        return bool(runs) and all((run / "finished").exists() for run in runs)
+        return was_finished(self.cluster.data)
 
-    def _runs(self) -> list[Path]:
-        return [path for path in (self.cluster.data / "runs").glob("*") if not path.name.startswith(".")]
+    def submit(self, *, watch: bool) -> subprocess.Popen[bytes]:
+        """Run the producer's command; the same each time."""
+        plan = self.plan
+        command = ["load", "urls.txt", "-o", f"pages{plan.suffix}", "--allow-net", "127.0.0.0/8"]
+        command += ["--connections", str(plan.connections), "--batch-size", str(plan.batch_size)]
+        return self.cluster.produce(*command, *(() if watch else ("--detach",)))
 
     def _submit(self) -> None:
         """Start the producer; if it is killed in mid-submission, do what a person does: the same again."""
         watch = any(each.name == "kill-watcher" for each in self._strikes)
         for each in self._strikes:
             if each.name in AT_SUBMISSION:
-                producer = self.cluster.submit(watch=True)
+                producer = self.submit(watch=True)
                 time.sleep(each.length_s)
                 if producer.poll() is None:
                     producer.kill()
                     self._struck[each.name] += 1
         self._strikes = [each for each in self._strikes if each.name not in AT_SUBMISSION]
-        self.cluster.submit(watch=watch)
+        self.submit(watch=watch)
 
     def _drive(self, deadline: float) -> bool:
         """Strike, repair and look until the run is finished (True), or the time is over."""
@@ -149,9 +157,10 @@ class Trial:
             self.cluster.supervise(now)
             self._stalls.look(now)
             self._reruns.look(now)
-            if not self._runs() and now > next_submission:
+            self._returns.look(now)
+            if not runs_in(self.cluster.data) and now > next_submission:
                 # Its producer was killed, or found no Redis: a person would try again.
-                self.cluster.submit(watch=False)
+                self.submit(watch=False)
                 next_submission = now + 5.0
             time.sleep(TURN_S)
         return True
@@ -171,6 +180,7 @@ class Trial:
     def _strike(self, due: Strike) -> None:
         if strike(self, due.name, due.length_s):
             self._struck[due.name] += 1
+            self._returns.note(due.name)
 
     def _end(self) -> None:
         """Wake all sleepers, give them time to do harm, and end everything."""
@@ -183,11 +193,11 @@ class Trial:
 
     def _judge(self, finished: bool, seconds: float) -> Outcome:
         verdict = check(self.output, self._expected)
-        failures = self._failures()
+        failures = failures_of(self.output)
         problems = [*self._problems(verdict, finished), *failures][: 4 * LISTED]
         return Outcome(
             seed=self.plan.seed,
-            ok=verdict.ok and finished and not failures and len(self._runs()) == 1,
+            ok=verdict.ok and finished and not failures and len(runs_in(self.cluster.data)) == 1,
             leases=self.plan.leases.name,
             suffix=self.plan.suffix,
             pages=self.plan.pages,
@@ -200,6 +210,7 @@ class Trial:
             seconds=round(seconds, 2),
             stall_s=round(self._stalls.longest_s, 2),
             reruns_s=self._reruns.seconds,
+            returns_s=self._returns.seconds,
             fetched_again=self._fetched_again(),
             problems=problems,
             unexpected_exits=self.cluster.unexpected_exits,
@@ -208,26 +219,37 @@ class Trial:
 
     def _problems(self, verdict: Verdict, finished: bool) -> list[str]:
         problems = [] if finished else [f"not finished after {self.plan.leases.deadline_s:.0f} s"]
-        if len(self._runs()) != 1:
-            problems.append(f"{len(self._runs())} runs came of one submission")
+        if len(runs_in(self.cluster.data)) != 1:
+            problems.append(f"{len(runs_in(self.cluster.data))} runs came of one submission")
         problems += [f"lost: {url}" for url in verdict.lost[:LISTED]]
         problems += [f"doubled: {url}" for url in verdict.doubled[:LISTED]]
         return problems + [f"torn: {what}" for what in verdict.torn[:LISTED]]
-
-    def _failures(self) -> list[str]:
-        """Read with plain SQLite what the index says was given up."""
-        path = self.output.with_name(f"{self.output.name}.index")
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-            try:
-                rows = connection.execute("SELECT item, error, message, attempts FROM failures").fetchall()
-            except sqlite3.Error as error:
-                return [f"the index cannot be read: {error}"]
-        return [f"item {item} failed after {attempts}: {error}: {message}" for item, error, message, attempts in rows]
 
     def _fetched_again(self) -> int:
         with urllib.request.urlopen(f"{self._site_url}/counts/{self.plan.site}", timeout=20) as answer:  # noqa: S310
             counts: dict[str, Any] = json.load(answer)
         return sum(int(count) - 1 for count in counts.values())
+
+
+def runs_in(data: Path) -> list[Path]:
+    return [path for path in (data / "runs").glob("*") if not path.name.startswith(".")]
+
+
+def was_finished(data: Path) -> bool:
+    """Whether there is a run, and every one is finished."""
+    runs = runs_in(data)
+    return bool(runs) and all((run / "finished").exists() for run in runs)
+
+
+def failures_of(output: Path) -> list[str]:
+    """Read with plain SQLite what the index says was given up."""
+    path = output.with_name(f"{output.name}.index")
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            rows = connection.execute("SELECT item, error, message, attempts FROM failures").fetchall()
+    except sqlite3.Error as error:
+        return [f"the index cannot be read: {error}"]
+    return [f"item {item} failed after {attempts}: {error}: {message}" for item, error, message, attempts in rows]
 
 
 def stop_process(process: Any) -> None:

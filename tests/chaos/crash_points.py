@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 from sheaf import settle
 from sheaf.tail import OutputFile
+from tests.chaos.proof import FULL
 from tests.chaos.scenes import NAME, SCENES, STRANGER, Snapshot, bystander, check, recover
 from tests.chaos.tracer import Call, run, trace
 
@@ -117,7 +117,7 @@ def crash_everywhere(folder: Path, scene: str, *, every_call: bool) -> dict[str,
 
 def main(scene: str, folder: Path, mutation: str = "") -> None:
     MUTATIONS[mutation]()
-    print(json.dumps(crash_everywhere(folder, scene, every_call=os.environ.get("SHEAF_PROOF") == "full")))
+    print(json.dumps(crash_everywhere(folder, scene, every_call=FULL)))
 
 
 if __name__ == "__main__":

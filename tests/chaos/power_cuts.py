@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.disk import Disk, Event
+from tests.chaos.proof import FULL
 from tests.chaos.scenes import NAME, Snapshot, check, commit, create, recover
 from tests.chaos.tracer import trace
 
@@ -29,7 +30,7 @@ DROPPED: dict[str, Callable[[str, int, int], bool]] = {
     "on take-over": lambda file, process, nth: process == 2 and nth == 0 and file in (NAME, f"{NAME}.index-wal"),
 }
 #: Images tried per cut where there are too many for all.
-SAMPLE = 60 if os.environ.get("SHEAF_PROOF") == "full" else 5
+SAMPLE = 60 if FULL else 5
 
 
 def life(folder: Path, _chance: random.Random) -> Iterator[list[Event]]:

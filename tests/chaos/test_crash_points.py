@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.crash_points import SCENES
+from tests.chaos.proof import note
 from tests.chaos.tracer import NAMES
 
 ROOT = Path(__file__).parents[2]
@@ -48,8 +50,11 @@ def test_a_kill_before_any_system_call_loses_and_doubles_nothing(folder: Path, s
     The scenes: creating an output; its first commit, which writes the header; a later one; one that takes over from a
     writer that was killed in mid-append; one that finds a stranger's bytes; commits that end with closing the index.
     """
+    began = time.monotonic()
     found = crash_everywhere(folder, scene)
 
+    tried = {"system calls": found["calls"], "kills": found["kills"]}
+    note(f"tests/chaos/test_crash_points.py, {scene}", tried, len(found["problems"]), began)
     assert found["problems"] == []
     assert found["kills"] >= 80, found
 

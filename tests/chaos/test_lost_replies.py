@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from sheaf.embedded import find_redis_server
 from sheaf.errors import RedisUnavailable
 from sheaf.output import Output
 from sheaf.run import list_runs
+from tests.chaos.proof import FULL, note
 from tests.chaos.replies import CountingProxy
 from tests.console import Console, Site, wait_until
 from tests.support import RedisServer
@@ -24,7 +26,6 @@ PAGES = 12
 #: Replies that are lost by their place in the run, besides one of each name; all of them where SHEAF_PROOF=full.
 SAMPLE = 4
 SEED = 20260101
-FULL = os.environ.get("SHEAF_PROOF") == "full"
 QUICK = {
     "SHEAF_BATCH_LEASE_S": "2",
     "SHEAF_HEARTBEAT_S": "0.5",
@@ -67,7 +68,7 @@ class Cluster:
         if producer.returncode != 0:
             # A person who is told that Redis is away runs the same command again.
             self.person.run(*command)
-        wait_until(lambda: self._settled(name) >= PAGES, 30, f"{name} holds {PAGES} pages")
+        wait_until(lambda: self._settled(name) >= PAGES, 60, f"{name} holds {PAGES} pages")
         lines = [json.loads(line) for line in (self.person.data / name).read_text().splitlines()]
         indexes = sorted(line["index"] for line in lines)
         urls = {line["url"] for line in lines}
@@ -122,6 +123,7 @@ def test_any_one_reply_may_be_lost(cluster: Cluster, side: str) -> None:
     """The reply to one request of each name, and to some (or all) by their place: each page is there exactly once, the
     workers go on, and a producer that was told of an error makes no second run when it is run again."""
     # Given a run of which nothing is lost, in which the requests are counted,
+    began = time.monotonic()
     proxy = cluster.workers_proxy if side == "workers" else cluster.producer_proxy
     proxy.lose_when(lambda *_: False)
     assert cluster.run() == []
@@ -134,6 +136,8 @@ def test_any_one_reply_may_be_lost(cluster: Cluster, side: str) -> None:
     by_place = [lambda _, number, place=place: number == place for place in chosen]
     lost = lose_each(cluster, proxy, [*by_name, *by_place])
 
+    tried = {"requests of a run": requests, "runs, each with one reply lost": len(lost)}
+    note(f"tests/chaos/test_lost_replies.py, {side}", tried, problems=0, began=began)
     print(f"{side}: {requests} requests of {len(names)} names; lost: {lost}")
     assert len([name for name in lost if name]) >= 0.5 * len(lost)
     assert set(lost) >= (

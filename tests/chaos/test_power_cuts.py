@@ -5,11 +5,13 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.chaos.proof import note
 from tests.chaos.tracer import NAMES
 
 ROOT = Path(__file__).parents[2]
@@ -41,9 +43,12 @@ def test_what_was_acknowledged_survives_a_power_cut(scene: str, images: int) -> 
     The scenes: an output from its creation to its closing; a writer that goes on where another was killed, at each of
     that one's calls.
     """
+    began = time.monotonic()
     found = cut_everywhere(scene)
 
-    print(found["recordings"], "recordings,", found["cuts"], "cuts,", found["images"], "disks")
+    tried = {"recordings": found["recordings"], "cuts": found["cuts"], "disks": found["images"]}
+    note(f"tests/chaos/test_power_cuts.py, {scene}", tried, len(found["problems"]), began)
+    print(tried)
     assert found["problems"] == []
     assert found["images"] >= images
 

@@ -64,6 +64,16 @@ class Stack:
     def producer_python(self, code: str) -> str:
         return self.compose("run", "--rm", "-T", "--entrypoint", "python", "producer", "-c", code).stdout
 
+    def start_python(self, code: str, *arguments: str) -> subprocess.Popen[str]:
+        """Run Python in a producer container; what it prints comes line by line."""
+        return subprocess.Popen(
+            self._command("run", "--rm", "-T", "--entrypoint", "python", "producer", "-uc", code, *arguments),
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
     def denials(self) -> list[str]:
         """What Redis has denied to our programs (they name their connections) since it started."""
         password = self.compose("run", "--rm", "-T", "--no-deps", "creds", "cat", "/creds/admin").stdout.strip()
@@ -93,16 +103,21 @@ class Stack:
         return found
 
     def kill_process(self, host_pid: int) -> None:
-        """kill -9 from the host: from a container in the host's process namespace, which needs no rights of ours."""
-        docker("run", "--rm", "--pid", "host", "--user", "0", f"sheaf:{self.name}", "sh", "-c", f"kill -9 {host_pid}")
+        """kill -9 from the host."""
+        self.as_root_of_host("sh", "-c", f"kill -9 {host_pid}")
+
+    def as_root_of_host(self, *command: str) -> str:
+        """Run a command among the host's processes, and beside our volume: from a container, without rights of ours."""
+        options = ["--pid", "host", "--user", "0", "--volume", f"{self.name}_data:/data:ro"]
+        return docker("run", "--rm", *options, f"sheaf:{self.name}", *command)
 
     def fetch(self, name: str, folder: Path) -> Path:
         """Bring an output to the host, as `make fetch-output` does."""
         self.compose("cp", f"worker:/data/{name}", str(folder / name))
         return folder / name
 
-    def start(self) -> None:
-        self.compose("--profile", "site", "up", "-d", "--wait", "--build", "--scale", f"worker={WORKERS}")
+    def start(self, workers: int = WORKERS) -> None:
+        self.compose("--profile", "site", "up", "-d", "--wait", "--build", "--scale", f"worker={workers}")
 
     def remove(self) -> None:
         self.compose("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "5")
@@ -118,9 +133,9 @@ def docker(*arguments: str) -> str:
     return _docker(*arguments).stdout
 
 
-def log_of(container: str) -> str:
-    """All that a container has printed: its log, which goes to standard error, included."""
-    done = _docker("logs", container)
+def log_of(container: str, since: float = 0.0) -> str:
+    """What a container has printed since then: its log, which goes to standard error, included."""
+    done = _docker("logs", *(("--since", f"{since:.3f}") if since else ()), container)
     return done.stdout + done.stderr
 
 

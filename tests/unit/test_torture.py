@@ -8,16 +8,18 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from sheaf.torture.checker import check
+from sheaf.torture.checker import check, check_values
 from sheaf.torture.faults import FAULTS
 from sheaf.torture.pages import page, page_url
 from sheaf.torture.plan import AT_MOST, AT_SUBMISSION, LEASES, SUFFIXES, WEIGHTS, make_plan
 from sheaf.torture.report import MEANINGS, read_results, summarize, write_report
 from sheaf.torture.sabotage import SABOTAGE
+from sheaf.torture.tiny import TinyOutcome
 
 EXPECTED = {page_url("http://127.0.0.1:1", "site", number, 0): page("site", number) for number in range(4)}
 
@@ -113,6 +115,44 @@ def test_a_missing_output_is_noticed(tmp_path: Path) -> None:
     assert len(verdict.lost) == 4
 
 
+def values(count: int) -> list[bytes]:
+    return [
+        json.dumps({"index": index, "item": str(index), "value": index**2}).encode() + b"\n" for index in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("damage", "lost", "doubled", "torn"),
+    [
+        (lambda lines: lines[::-1], 0, 0, 0),
+        (lambda lines: lines[1:], 1, 0, 0),
+        (lambda lines: [*lines, lines[3]], 0, 1, 0),
+        (lambda lines: [*lines[:-1], lines[-1][:-1]], 1, 0, 1),
+        (lambda lines: [lines[0][:9], *lines[1:]], 2, 0, 1),
+        (lambda lines: [lines[0].replace(b'"value": 0', b'"value": 1'), *lines[1:]], 1, 0, 1),
+        (lambda lines: [*lines, b'{"index": 9, "value": 81}\n'], 0, 0, 1),
+        (lambda lines: [*lines, b'{"index": "1", "value": 1}\n', b"[]\n"], 0, 0, 2),
+    ],
+)
+def test_values_are_judged_line_by_line(
+    tmp_path: Path, damage: Callable[[list[bytes]], list[bytes]], lost: int, doubled: int, torn: int
+) -> None:
+    """A function's values: in any order; one lost, doubled, without its end, cut into the next, wrong, or nobody's."""
+    path = tmp_path / "values.jsonl"
+    path.write_bytes(b"".join(damage(values(5))))
+
+    verdict = check_values(path, 5, lambda index: index**2)
+
+    assert (len(verdict.lost), len(verdict.doubled), len(verdict.torn)) == (lost, doubled, torn), verdict
+
+
+def test_without_an_output_all_values_are_lost(tmp_path: Path) -> None:
+    """No file: said, and everything is lost."""
+    verdict = check_values(tmp_path / "values.jsonl", 3, lambda index: index)
+
+    assert (len(verdict.lost), verdict.torn) == (3, ["there is no output"])
+
+
 def test_every_class_of_faults_is_drawn_explained_and_made() -> None:
     """Within two hundred seeds each class comes up, never more often than allowed."""
     plans = [make_plan(seed, LEASES["quick"]) for seed in range(200)]
@@ -149,6 +189,43 @@ def test_the_report_adds_up(tmp_path: Path) -> None:
     assert "| `fence` | 1 | 1 | 12.0 s | lost |" in text
     assert "Seeds that were not right: 2." in text
     assert json.loads((tmp_path / "proof.json").read_text()) == summary
+
+
+def test_the_report_tells_states_of_the_code_apart(tmp_path: Path) -> None:
+    """A state of the code has a row of its own, with what ran then and what was wrong; the newest state comes last."""
+    before = [outcome(1, code="old", at="2026-01-01 10:00"), outcome(2, code="old", ok=False, doubled=1)]
+    after = [outcome(3, code="new", at="2026-01-02 10:00", returns_s=[["redis-flush", 0.5], ["redis-flush", 2.5]])]
+
+    write_report([*before, *after], tmp_path / "proof.md")
+
+    text = (tmp_path / "proof.md").read_text()
+    assert "| `old` | 2026-01-01 10:00 to 2026-01-01 10:00 | 2 | 4 | 120 | 0 | 1 | 0 | 0 | 2 |" in text
+    assert "| `new` | 2026-01-02 10:00 to 2026-01-02 10:00 | 1 | 2 | 60 | 0 | 0 | 0 | 0 | none |" in text
+    assert "| short | `redis-flush` | 2 | 2.5 s |" in text
+    assert text.count("| none was run |") == 3
+    assert text.index("`old`") < text.index("`new`")
+
+
+def test_the_report_shows_runs_that_have_no_seed(tmp_path: Path) -> None:
+    """Tiny items, a paused container, the long form of a test (of which only the last one counts)."""
+    tiny = asdict(
+        TinyOutcome(1_000_000, 3, 5.0, "product", finished=True, kills=7, seconds=31.5, reruns_s=[15.25, 3.5])
+    )
+    part = {"name": "paused", "seconds": 60.0, "pages": 0, "pages_per_s": 0.0, "bytes": 0}
+    pause = {"kind": "pause", "at": "2026-01-01 10:00", "code": "abc", "workers": 4, "pages": 5000, "output": "p.warc"}
+    pause |= {"pause_s": 60, "paused": "w1", "parts": [part], "lock_wait_s": 0.5, "fence_wait_s": 61.0, "lost": 0}
+    pause |= {"doubled": 0, "torn": 0, "resumed_after_s": 1.5, "said": [{"where": "status", "text": "blocked  w1"}]}
+    test = {"kind": "long-test", "test": "tests/chaos/x.py", "at": "", "code": "", "seconds": 9.0, "problems": 0}
+
+    write_report(
+        [tiny, pause, test | {"counts": {"kills": 1}}, test | {"counts": {"kills": 2500}}], tmp_path / "proof.md"
+    )
+
+    text = (tmp_path / "proof.md").read_text()
+    assert "| 1,000,000 | 3 | default | 5 s | 7 | 31.5 s | yes | **0** | **0** | **0** | 2 | 15.2 s |" in text
+    assert "| paused | 60.0 s | 0 | 0 | 0.0 MB |" in text
+    assert "    status: blocked  w1" in text
+    assert "| `tests/chaos/x.py` |  | `` | 2,500 kills | 9.0 s | 0 |" in text
 
 
 @pytest.mark.parametrize("kind", SABOTAGE)

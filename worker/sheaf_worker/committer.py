@@ -39,6 +39,8 @@ Groups = dict[str, Results]
 PROGRAM_S = 0.01
 #: Seconds between two tries of a commit that the disk or another process prevents.
 RETRY_S = 2.0
+#: Seconds of waiting for the lock that are worth a line in the log.
+NOTICE_S = 1.0
 #: Seconds that a commit which is being written when time is up gets to come to its end.
 LATE_S = 2.0
 
@@ -210,6 +212,7 @@ class Committer(threading.Thread):
             label=self._label,
             lease_s=self._settings.lock_lease_s,
         )
+        asked = time.monotonic()
         try:
             lease = lock.acquire(self._settings.lock_wait_s, floor=output.highest_token())
         except ClusterError as error:
@@ -219,6 +222,10 @@ class Committer(threading.Thread):
             )
             yield output.highest_token()
             return
+        waited_s = time.monotonic() - asked
+        if waited_s >= NOTICE_S:
+            fields = {"action": "wait", "output": name, "waited_s": round(waited_s, 1)}
+            logger.info("has the output's lock after a long wait", extra=fields)
         try:
             with lease.keep():
                 yield lease.token
