@@ -158,7 +158,8 @@ def test_two_stacks_on_one_volume(bench: Bench) -> None:
     other = RedisServer(find_redis_server())
     other.start()
     try:
-        run = bench.submit(100)
+        # Ten seconds for one of them: the other begins meanwhile.
+        run = bench.submit(200)
         logs = [bench.person.folder / name for name in ("one.log", "other.log")]
         workers = [bench.worker(log=logs[0]), bench.worker(log=logs[1], SHEAF_REDIS_URL=other.url)]
 

@@ -83,6 +83,17 @@ def test_every_guarantee_names_the_tests_that_hold_it() -> None:
         assert set(named) <= tests, f"no such test: {set(named) - tests}"
 
 
+def test_every_bad_case_names_the_tests_that_hold_it() -> None:
+    """Each row of `when-things-go-wrong.md` ends with the files in which it is tried."""
+    lines = (ROOT / "docs/when-things-go-wrong.md").read_text().splitlines()
+    rows = [line for line in lines if line.startswith("| ") and not line.endswith("| held by |")]
+
+    without = [row for row in rows if not re.search(r"\| (`tests/[\w/]+\.py`(, )?)+ \|$", row)]
+
+    assert len(rows) >= 30
+    assert without == []
+
+
 def test_the_six_steps_say_where_they_sit() -> None:
     """The first line of each file of the flow names its step, so that a reader can go from producer to file."""
     steps = re.findall(r"^\| (\d) \w+ \| `([\w/.]+)` \|", (ROOT / "docs/architecture.md").read_text(), flags=re.M)

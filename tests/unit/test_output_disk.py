@@ -2,15 +2,20 @@
 
 import errno
 import os
+import resource
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from sheaf import disk_errors
 from sheaf import index as index_module
 from sheaf.batch import Done, Failed
 from sheaf.errors import (
     FenceTimeout,
+    IndexForeign,
+    OutputError,
     OutputUnwritable,
 )
 from sheaf.output import Output
@@ -182,6 +187,46 @@ def test_a_full_disk_under_the_index_commits_nothing(output: Output) -> None:
     output.close()
     assert output.commit(many, worker="w", token=1).committed[RUN] == [(1, 100)]
     assert_sound(output, 100)
+
+
+def test_a_write_error_under_the_index_commits_nothing(output: Output) -> None:
+    """The kernel refuses SQLite's write to its log (EFBIG here; SQLite says "disk I/O error" to that as to EIO): no
+    item is settled; when the disk is well the same commit succeeds, and what the first try appended is cut."""
+    log = output.path.with_name("pages.txt.index-wal")
+    was, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    assert output.path.stat().st_size + 100 < log.stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (log.stat().st_size, hard))
+    try:
+        with pytest.raises(OutputUnwritable, match=r"index cannot be written: disk I/O error"):
+            commit(output, 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (was, hard))
+    assert output.progress(RUN).done == 1
+
+    commit(output, 1)
+
+    assert output.path.read_bytes() == b"HEADER\nrecord 0\nrecord 1\n"
+    assert_sound(output, 2)
+
+
+@pytest.mark.parametrize(
+    ("code", "ours"),
+    [
+        *((code, OutputUnwritable) for code in (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_WRITE)),
+        *((code, OutputUnwritable) for code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)),
+        *((code, FenceTimeout) for code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_SNAPSHOT, sqlite3.SQLITE_LOCKED)),
+        *((code, IndexForeign) for code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT)),
+    ],
+)
+def test_what_sqlite_says_is_said_as_our_error(code: int, ours: type[OutputError]) -> None:
+    """A disk that fails is tried again, a fence that is held is waited for, an index that is damaged is refused."""
+    error = sqlite3.OperationalError("what SQLite says")
+    error.sqlite_errorcode = code
+
+    translated = disk_errors.translate(error, Path("pages.txt.index"), "busy")
+
+    assert type(translated) is ours
+    assert str(translated) == "busy" or "what SQLite says" in str(translated)
 
 
 def test_after_a_commit_whose_fate_is_unknown_the_next_one_finds_out(

@@ -77,6 +77,7 @@ ACTIONS = {
     "leave": lambda code: sys.exit(int(code)),
     "segfault": lambda _: ctypes.string_at(0),
     "raise": lambda text: 1 / 0,
+    "oom-score": lambda _: int(Path("/proc/self/oom_score_adj").read_text()),
     "pid": lambda _: os.getpid(),
     "big": lambda size: "x" * int(size),
     "length": len,

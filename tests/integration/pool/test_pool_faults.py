@@ -38,6 +38,15 @@ def test_an_item_that_kills_its_process_fails_alone(make_pool: MakePool, poison:
     assert sum(child.deaths for child in pool.children) == 2
 
 
+def test_when_memory_runs_out_the_kernel_takes_a_process_of_the_pool(make_pool: MakePool) -> None:
+    """Not the worker, whose death would cost all of its batches: its children ask to be taken first."""
+    pool = make_pool(1)
+    pool.add(ACT, items("oom-score"))
+    own = int(Path("/proc/self/oom_score_adj").read_text())
+
+    assert value(gather(pool, 1)[0]) == 500 > own
+
+
 @pytest.mark.parametrize(("bad", "error"), [("raise", "ZeroDivisionError"), ("leave:3", "SystemExit")])
 def test_an_exception_fails_its_item_only(make_pool: MakePool, bad: str, error: str) -> None:
     """What a task raises, sys.exit() included, is the item's failure; no process is lost."""
