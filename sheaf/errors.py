@@ -7,6 +7,7 @@ SheafError
 │   ├── OutputPathError     the output's path, folder or suffix cannot be used
 │   ├── RunNotFound         no run of that name
 │   └── TaskError           the task cannot be found, imported or called
+│       ├── TaskForbidden   the workers are not set up to run it
 │       └── TaskChanged     its files are no longer those that the run was submitted with
 ├── ClusterError            Redis, or the cluster behind it, cannot serve now; nothing was lost
 │   ├── RedisUnavailable    not reachable, or still loading
@@ -61,6 +62,10 @@ class RunNotFound(UsageError):
 
 class TaskError(UsageError):
     """Correct the task that the message names; no item was run."""
+
+
+class TaskForbidden(TaskError):
+    """Have the workers allow it, by the setting that the message names; no item was run."""
 
 
 class TaskChanged(TaskError):

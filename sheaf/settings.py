@@ -14,6 +14,8 @@ from typing import Any, Self, get_args, get_type_hints
 
 from sheaf.errors import SettingsError
 
+_TRUTH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -51,6 +53,8 @@ class Settings:
     tasks_dir: Path = Path("tasks")
     #: Modules, parted by commas, whose public functions are tasks although they do not lie in that folder.
     task_modules: str = ""
+    #: Whether workers run the task `exec`, that is, any command; unset: only those that `sheaf up` starts.
+    allow_exec: bool | None = None
 
     #: A commit is written when so many MiB are gathered ...
     commit_mb: float = 8.0
@@ -141,6 +145,10 @@ def _convert(variable: str, text: str, hint: Any) -> Any:
     kind = hint
     if isinstance(hint, types.UnionType):
         kind = next(option for option in get_args(hint) if option is not type(None))
+    if kind is bool:
+        if text.lower() not in _TRUTH:
+            raise SettingsError(f"{variable}={text!r} is neither 1 nor 0")
+        return _TRUTH[text.lower()]
     try:
         return kind(text)
     except ValueError as error:

@@ -58,6 +58,10 @@ class Request:
     any_version: bool = False
     #: Make a copy in the input's order at the end.
     ordered: bool = False
+    #: Names of the options that do not change what comes out.
+    tuning: frozenset[str] = TUNING
+    #: Seconds after which a pool gives up on one item; None: as the task says.
+    item_timeout_s: float | None = None
 
 
 def described(settings: Settings, request: Request) -> tuple[TaskDescription, dict[str, Any]]:
@@ -66,7 +70,7 @@ def described(settings: Settings, request: Request) -> tuple[TaskDescription, di
     Raises TaskError that names file and line, InputError that names the input; nothing is read or written.
     """
     request.inputs.check()
-    options = {"pass": request.inputs.passing, **request.options}
+    options = dict(request.options) if request.task == "exec" else {"pass": request.inputs.passing, **request.options}
     return describe(request.task, settings.tasks_dir, options, modules=settings.extra_modules), options
 
 
@@ -94,8 +98,8 @@ def submit_map(settings: Settings, request: Request) -> tuple[Delivery, Copy | N
         output=inside,
         source=source_text(request.inputs.names),
         batch_size=request.batch_size,
-        tuning=TUNING,
-        item_timeout_s=description.timeout_s,
+        tuning=request.tuning,
+        item_timeout_s=request.item_timeout_s or description.timeout_s,
         attempts=description.attempts,
         memory_mb=description.memory_mb,
         files=description.files,

@@ -30,7 +30,7 @@ from sheaf_producer.draft import Draft, check_data_dir, submission_lock
 
 #: Batches per run that are aimed at: enough to share among workers, few enough to cost nothing.
 AIMED_BATCHES = 200
-#: Pages per batch at most: each may take seconds.
+#: Pages and commands per batch at most: each may take seconds.
 LARGEST_BATCH = 500
 #: Items of a function per batch at most, as most take microseconds; and in a run of so many that batches add up.
 LARGEST_MAP_BATCH = 5_000
@@ -119,8 +119,8 @@ def submit(data_dir: Path, wish: Wish, items: Callable[[Draft], Iterable[list[st
             return _publish(data_dir, wish, draft, mark), Outcome.NEW
 
 
-def batch_size_for(items: int, *, pages: bool) -> int:
-    largest = LARGEST_BATCH if pages else LARGEST_HUGE_BATCH if items >= HUGE_RUN else LARGEST_MAP_BATCH
+def batch_size_for(items: int, *, slow: bool) -> int:
+    largest = LARGEST_BATCH if slow else LARGEST_HUGE_BATCH if items >= HUGE_RUN else LARGEST_MAP_BATCH
     return max(1, min(largest, items // AIMED_BATCHES))
 
 
@@ -143,7 +143,7 @@ def _publish(data_dir: Path, wish: Wish, draft: Draft, mark: str) -> Run:
         options=wish.options,
         output=wish.output,
         items=draft.writer.items,
-        batch_size=wish.batch_size or batch_size_for(draft.writer.items, pages=wish.task == "load"),
+        batch_size=wish.batch_size or batch_size_for(draft.writer.items, slow=wish.task in ("load", "exec")),
         fingerprint=mark,
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         source=wish.source,

@@ -152,6 +152,8 @@ class Supervisor:
             "SHEAF_REDIS_PASSWORD_FILE": None,
             "SHEAF_HEALTH_FILE": None,
             "SHEAF_LABEL": name,
+            # Whoever may start this cluster may run commands here anyhow.
+            "SHEAF_ALLOW_EXEC": "0" if self._settings.allow_exec is False else "1",
         }
         command = [sys.executable, "-m", "sheaf_worker"]
         return Child(name, command, child_environment(changes), self._places.log(name))

@@ -11,11 +11,11 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from sheaf.batch import Failed, Item, Result
-from sheaf.errors import TaskError
+from sheaf.errors import TaskError, TaskForbidden
 from sheaf.formats import Format
 from sheaf.tasks.description import TaskDescription, describe
 
-__all__ = ["Source", "Task", "TaskDescription", "describe", "resolve"]
+__all__ = ["Source", "Task", "TaskDescription", "check_allowed", "describe", "resolve"]
 
 
 class Source(Protocol):
@@ -54,10 +54,19 @@ class Task(Protocol):
         """
 
 
+def check_allowed(name: str, allow_exec: bool | None) -> None:
+    """Raise TaskForbidden for `exec`, which runs any command, unless this worker was told to allow it."""
+    if name == "exec" and not allow_exec:
+        raise TaskForbidden(
+            "this worker runs no commands, so it leaves `sheaf exec` alone; if whoever can submit here may run "
+            "anything in it, start it with SHEAF_ALLOW_EXEC=1"
+        )
+
+
 def resolve(
     name: str, tasks_dir: Path | None, modules: Sequence[str] = (), files: Mapping[str, str] = MappingProxyType({})
 ) -> Task:
-    """Find a task by name: `load`, or `module:function` in a file under `tasks_dir`, or a registered library function.
+    """Find a task by name: `load`, `exec`, `module:function` in a file under `tasks_dir`, or a registered function.
 
     `modules` are those of SHEAF_TASK_MODULES, `files` the digests that the run has of the task's files.
     Raises TaskError, which names file and line where there is one; TaskChanged if the files are others.
@@ -66,6 +75,10 @@ def resolve(
         from sheaf.tasks.load.task import LoadTask
 
         return LoadTask()
+    if name == "exec":
+        from sheaf.tasks.exec.task import ExecTask
+
+        return ExecTask()
     if ":" not in name:
         raise TaskError(f"no task is called {name!r}; it is `load`, or `module:function` of a file in the tasks folder")
     from sheaf.tasks.finder import find

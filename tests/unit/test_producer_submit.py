@@ -166,7 +166,7 @@ def test_an_output_that_cannot_be_is_refused_before_anything_is_read(tmp_path: P
 )
 def test_the_batch_size_follows_the_number_of_items(items: int, pages: int, others: int) -> None:
     """Enough batches to share among workers, never so many that they cost more than their items."""
-    assert (batch_size_for(items, pages=True), batch_size_for(items, pages=False)) == (pages, others)
+    assert (batch_size_for(items, slow=True), batch_size_for(items, slow=False)) == (pages, others)
 
 
 def view(done: int, failed: int = 0, problems: tuple[str, ...] = (), per_s: float = 0.0) -> View:

@@ -13,14 +13,14 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
 from sheaf.batch import Batch, batch_id
-from sheaf.errors import ClusterError, OutputError, OutputRefused, RunNotFound, TaskChanged
+from sheaf.errors import ClusterError, OutputError, OutputRefused, RunNotFound, TaskChanged, TaskForbidden
 from sheaf.feed import PROBLEM_S
 from sheaf.output import Output
 from sheaf.outputs import Outputs
 from sheaf.queue import BatchQueue
 from sheaf.run import Run
 from sheaf.settings import Settings
-from sheaf.tasks import versions
+from sheaf.tasks import check_allowed, versions
 from sheaf_worker.holdings import Held, Holdings
 from sheaf_worker.waiting import Lot
 
@@ -136,6 +136,7 @@ class Taker(threading.Thread):
             if self._holdings.has(batch.id):
                 # Queued twice, and the first is still with us: the lease that was just renewed is the same one.
                 return
+            check_allowed(run.manifest.task, self._settings.allow_exec)
             versions.check(run, self._settings.tasks_dir)
             lot = _read(run, batch, () if run.cancelled else self._output(run).remaining(name, batch))
         except RunNotFound as error:
@@ -146,7 +147,7 @@ class Taker(threading.Thread):
                 # It looks as if this worker had another volume: leave the queue to those that have the right one.
                 self._stop_asked.wait(STRANGER_S)
             return
-        except TaskChanged as error:
+        except (TaskChanged, TaskForbidden) as error:
             self._refuse(name, number, str(error), refused=True)
             return
         except (OutputError, OSError) as error:

@@ -1,0 +1,67 @@
+"""The options that say what a run's items are: the same for every command that takes items of any kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from sheaf_producer.inputs import FORMATS, Inputs
+from sheaf_producer.mapping import Choice
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Share(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
+    """`1%` or `0.01`."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip()
+        try:
+            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            share = -1.0
+        if not 0 < share <= 1:
+            self.fail(f"{value!r} is no part of a whole; write it as 1% or 0.01", param, ctx)
+        return share
+
+
+_OPTIONS = (
+    click.option("--input-format", "format", type=click.Choice(FORMATS), help="What the inputs hold [by suffix]."),
+    click.option("--column", metavar="NAME", help="Of CSV and Parquet: this column's values are the items [rows]."),
+    click.option("--files", is_flag=True, help="INPUT is a quoted pattern; the paths of the files are the items."),
+    click.option("--limit", type=click.IntRange(1), metavar="N", help="The first N items only."),
+    click.option("--sample", "share", type=Share(), metavar="1%", help="A part of the items, chosen by --seed."),
+    click.option("--seed", type=int, default=0, metavar="N", help="Another sample [0]."),
+    click.option("--unique", is_flag=True, help="Each text once."),
+    click.option("--detach", "-d", is_flag=True, help="Return at once; print the run's name."),
+    click.option("--again", is_flag=True, help="Do even what was done before."),
+    click.option(
+        "--retry", is_flag=True, help="If this was done before, do what failed once more, into the same file."
+    ),
+    click.option("--only-failed", is_flag=True, help="As --retry, and nothing if it was not done before."),
+    click.option("--ordered", is_flag=True, help="Write a copy in the input's order at the end: OUT.ordered.jsonl."),
+    click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="For one item [none]."),
+    click.option(
+        "--batch-size", type=click.IntRange(1, 1_000_000), metavar="N", help="Items per batch [by their number]."
+    ),
+    click.option("--explain", is_flag=True, help="Say at the end what was chosen for you, and why."),
+)
+
+
+def input_options(function: F) -> F:
+    """Add the options to a command."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def inputs_of(names: tuple[str, ...], given: dict[str, Any]) -> Inputs:
+    return Inputs(names, given["format"], given["column"], given["files"])
+
+
+def choice_of(given: dict[str, Any]) -> Choice:
+    return Choice(given["limit"], given["share"], given["seed"], given["unique"])
