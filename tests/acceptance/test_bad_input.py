@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,6 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.console import Console, wait_until
+
+
+def answers(path: Path) -> bool:
+    """Whether somebody takes connections there; a socket's file is there a moment before."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +32,7 @@ def redis_alone(tmp_path_factory: pytest.TempPathFactory, redis_program: Path) -
         cwd=folder,
         stdout=subprocess.DEVNULL,
     )
-    wait_until((folder / "redis.sock").exists, 60, "Redis listens")
+    wait_until(lambda: answers(folder / "redis.sock"), 60, "Redis listens")
     yield f"unix://{folder}/redis.sock"
     server.terminate()
     server.wait(20)
@@ -154,7 +161,7 @@ def test_a_watcher_without_workers_or_redis_says_so_and_goes_on(person: Console)
     watching = person.start("watch")
     assert watching.stderr is not None
     shown = ""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while "no workers are running" not in shown and time.monotonic() < deadline:
         shown += watching.stderr.readline()
     watching.kill()

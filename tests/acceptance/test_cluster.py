@@ -52,7 +52,7 @@ def test_what_dies_is_started_again(own: Console, site: Site) -> None:
 
     wait_until(
         lambda: not {before["worker-1"], before["redis"]} & set(own.pids().values()) and len(own.pids()) == 3,
-        30,
+        60,
         "worker and Redis are back",
     )
     assert "Done: 150 pages" in own.run("watch").stdout
