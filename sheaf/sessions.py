@@ -52,7 +52,7 @@ def create_session(data_dir: Path, name: str) -> tuple[Path, int]:
         _sweep(data_dir)
         for path in (folder, folder / "runs"):
             path.mkdir()
-            path.chmod(_FOLDER_MODE)
+            share_folder(path)
         owner = _lock(folder / _OWNER)
     if owner is None:
         raise FileExistsError(f"{folder} belongs to another session")
@@ -67,6 +67,11 @@ def remove_session(folder: Path) -> None:
 def keep_session(folder: Path) -> None:
     """Keep the folder of a session that has ended, for a person to look at: nobody sweeps it away."""
     (folder / _OWNER).unlink(missing_ok=True)
+
+
+def share_folder(path: Path) -> None:
+    """Let the group put something into a folder that we have made."""
+    path.chmod(_FOLDER_MODE)
 
 
 def share(path: Path) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -18,8 +19,9 @@ from sheaf.api.results import Segment
 from sheaf.api.stream import Stream
 from sheaf.api.trash import Trash
 from sheaf.connection import redis_errors
-from sheaf.errors import ClusterError, OutputError, OutputRefused
+from sheaf.errors import ClusterError, OutputError, OutputRefused, TaskChanged
 from sheaf.queue import BatchQueue
+from sheaf.tasks import versions
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +35,13 @@ class Receiver(threading.Thread):
     """`out` holds the segments that are out, by the names of their runs; whoever sends adds to it."""
 
     def __init__(
-        self, session: str, connection: redis.Redis, queue: BatchQueue, capacity: Capacity, room: Callable[[], None]
+        self,
+        session: str,
+        connection: redis.Redis,
+        queue: BatchQueue,
+        capacity: Capacity,
+        tasks_dir: Path,
+        room: Callable[[], None],
     ) -> None:
         super().__init__(name="sheaf-receiver", daemon=True)
         self.out: dict[str, Segment] = {}
@@ -42,6 +50,7 @@ class Receiver(threading.Thread):
         self._connection = connection
         self._queue = queue
         self._capacity = capacity
+        self._tasks_dir = tasks_dir
         #: Called when a stream may send more.
         self._room = room
         self._cancelled: deque[Stream] = deque()
@@ -164,6 +173,13 @@ class Receiver(threading.Thread):
     def _ask_why(self) -> None:
         """Nothing has come for a while: long items, perhaps; or something that a person should know."""
         segment = min(self.out.values(), key=lambda segment: segment.sent)
+        try:
+            versions.check(segment.run, self._tasks_dir)
+        except TaskChanged as error:
+            # Workers leave it alone, and so will they all that was sent off before the change.
+            self._lose(segment, error)
+            self._moved = 0.0
+            return
         problem = self._queue.problem(segment.name)
         if problem is not None and problem.refused:
             self._lose(segment, OutputRefused(problem.text))

@@ -60,7 +60,9 @@ class Session:
         self._work = threading.Event()
         self._closed = False
         self._number = 0
-        self._receiver = Receiver(self.name, self._connection, self._queue, self.capacity, self.wake)
+        self._receiver = Receiver(
+            self.name, self._connection, self._queue, self.capacity, settings.tasks_dir, self.wake
+        )
         self._receiver.trash.keep = keep
         self._sender = threading.Thread(target=self._send_all, name="sheaf-sender", daemon=True)
         self._receiver.start()
@@ -162,6 +164,7 @@ class Session:
         part = self._parts.next()
         work = stream.work
         writer = RunWriter(self._settings.data_dir, name, durable=False)
+        sessions.share_folder(writer.folder)
         writer.add_all(lines)
         manifest = Manifest(
             run=name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -43,3 +44,16 @@ def count_up(number: int) -> int:
 
     with Cluster() as cluster:
         return cluster.counter("ups").add()
+
+
+_met: list[int] = []
+
+
+async def meet(number: int) -> int:
+    """Come to an end when twenty of these are under way in this process."""
+    _met.append(number)
+    deadline = time.monotonic() + 60
+    while len(_met) < 20:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    return number
