@@ -26,6 +26,7 @@ ORDER = {
     "submit_peers": "make bench-peers",
     "tasks": "make bench",
     "scaling": "make bench",
+    "stack": "make bench",
     "scale": "make bench",
 }
 

@@ -132,6 +132,14 @@ TARGETS = [
         "4 workers on one output, of one worker's map", "≥ 95 %",
         ratio("scaling", "map, 4 workers x 2", "map, 1 worker x 8", "per_s"), at_least(0.95),
     ),
+    Target(
+        "4 containers on one output, of one container's load", "≥ 95 %",
+        ratio("stack", "load, 4 containers x 2", "load, 1 container x 8", "per_s"), at_least(0.95),
+    ),
+    Target(
+        "4 containers on one output, of one container's map", "≥ 95 %",
+        ratio("stack", "map, 4 containers x 2", "map, 1 container x 8", "per_s"), at_least(0.95),
+    ),
     Target("4 workers, load: waits for the lock", "< 3 %", waits("load, 4 workers x 2"), below(0.03), "{:.2%}"),
     Target("4 workers, map: waits for the lock", "< 3 %", waits("map, 4 workers x 2"), below(0.03), "{:.2%}"),
     Target(

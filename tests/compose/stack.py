@@ -43,6 +43,10 @@ class Stack:
         )
         return done
 
+    def pool_size(self, processes: int) -> None:
+        """The next `up` gives each worker so many processes."""
+        self._environment["SHEAF_POOL_SIZE"] = str(processes)
+
     def producer(self, *arguments: str, given: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command in a producer container, as the README tells a person to."""
         return self.compose("run", "--rm", "-T", "producer", *arguments, given=given, check=check)
