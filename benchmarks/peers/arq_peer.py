@@ -1,6 +1,7 @@
 """arq: two workers.
 
-Best found: 100 jobs in a worker's hands, the queue read every 10 ms, results asked for every 5 ms, 200 calls in flight.
+Best found: 100 jobs in a worker's hands, the queue read every 10 ms, 100 jobs sent at a time; results asked for in
+order, so that few questions are in vain.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from typing import Any
 
 from arq import create_pool
 from arq.connections import ArqRedis, RedisSettings
+from arq.jobs import Job
 from peer import REDIS_URL, Variant, main, processes
 
 SETTINGS = RedisSettings.from_dsn(REDIS_URL)
-IN_FLIGHT = 200
+#: Jobs sent at once.
+SENT = 100
 loop = asyncio.new_event_loop()
 pools: list[ArqRedis] = []
 
@@ -30,19 +33,24 @@ class Worker:
     keep_result = 600
 
 
-async def call(number: int, room: asyncio.Semaphore) -> int:
+async def send(number: int) -> Job:
     if not pools:
         pools.append(await create_pool(SETTINGS))
-    async with room:
-        job = await pools[0].enqueue_job("square", number)
-        assert job is not None
-        found: int = await job.result(timeout=120, poll_delay=0.005)
-    return found
+    job = await pools[0].enqueue_job("square", number)
+    assert job is not None
+    return job
 
 
 async def call_all(items: int) -> list[int]:
-    room = asyncio.Semaphore(IN_FLIGHT)
-    return list(await asyncio.gather(*(call(number, room) for number in range(items))))
+    jobs = [await send(0)]
+    for start in range(1, items, SENT):
+        jobs += await asyncio.gather(*(send(number) for number in range(start, min(start + SENT, items))))
+    return [await job.result(timeout=120, poll_delay=0.01) for job in jobs]
+
+
+async def call_one(number: int) -> int:
+    found: int = await (await send(number)).result(timeout=120, poll_delay=0.001)
+    return found
 
 
 def many(items: int) -> list[int]:
@@ -50,7 +58,7 @@ def many(items: int) -> list[int]:
 
 
 def one(number: int) -> int:
-    return loop.run_until_complete(call(number, asyncio.Semaphore(1)))
+    return loop.run_until_complete(call_one(number))
 
 
 if __name__ == "__main__":

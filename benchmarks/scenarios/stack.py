@@ -13,8 +13,8 @@ from benchmarks.common.runner import Column, Contender, Measured, Stage
 from tests.compose.stack import Stack, missing_engine
 
 TITLE = "Many workers on one output, in containers"
-ABOUT = """The stack of `docker-compose.yml`, scaled to one worker and to four, {processes} pool processes in all. `load`
-is {pages:,} pages of the stack's own site to .warc.gz, `map` is `math:sqrt` for {numbers:,} integers. From the
+ABOUT = """The stack of `docker-compose.yml`, scaled to one worker and to four; {processes} pool processes in all.
+`load` is {pages:,} pages of the stack's own site to .warc.gz, `map` is `math:sqrt` for {numbers:,} integers. From the
 submission to the last commit."""
 COLUMNS = (
     Column("per_s", "items/s, in the run", "{:,.0f}"),
