@@ -45,13 +45,14 @@ is left out.
 
 def main() -> None:
     results = read_results()
-    PAGE.write_text(page(results))
     if "--text" not in sys.argv:
         from benchmarks.plots import draw
 
         PLOTS.mkdir(exist_ok=True)
         for name, result in results.items():
             draw(result, scenario(name), PLOTS / f"{name}.svg")
+    # Last: it shows the plots that are there.
+    PAGE.write_text(page(results))
 
 
 def read_results() -> dict[str, dict[str, Any]]:
