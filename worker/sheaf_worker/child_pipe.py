@@ -24,7 +24,7 @@ from sheaf_worker.channel import Message, decode, encode, pack_indexes, unpack_i
 from sheaf_worker.slots import LINE, SlotWriter
 
 #: Results are sent off when they weigh so much ...
-FLUSH_BYTES = 1 << 16
+FLUSH_BYTES = 1 << 18
 #: ... or are so old (in seconds), or when there is nothing else to do.
 FLUSH_S = 0.02
 #: What a result weighs besides its record.
