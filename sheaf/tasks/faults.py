@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import traceback
 from pathlib import Path
-from types import TracebackType
+from types import CodeType, TracebackType
 from typing import NamedTuple
 
 from sheaf.batch import Failed, Item
@@ -17,6 +17,9 @@ _TEXT_CHARS = 2000
 _TRACEBACK_CHARS = 4000
 _HERE = f"{Path(__file__).parent}/"
 _HEADING = "Traceback (most recent call last):"
+#: How many different stacks are kept in words.
+_FRAMES_KEPT = 256
+_frames: dict[tuple[tuple[CodeType, int], ...], str] = {}
 
 
 class FilesUsedUp(BaseException):
@@ -38,29 +41,30 @@ def failed(item: Item, error: BaseException, folder: Path | None, attempts: int 
     """The item's failure. Raises FilesUsedUp if that is what is behind it: then the item may not be to blame."""
     if _used_up_files(error):
         raise FilesUsedUp(f"{describe(error, folder)}: this process has all the files open that it may have") from error
-    # An error of ours says all there is to say; where in our code it was raised helps nobody.
-    message = str(error) if isinstance(error, SheafError) else explain(error, folder)
+    # An error of ours says all there is to say, unless it was raised below the user's own code.
+    is_ours = isinstance(error, SheafError) and not any(_is_own(link, folder) for link in _links(error))
+    message = str(error) if is_ours else explain(error, folder)
     return Failed(item.index, type(error).__name__, message, attempts)
 
 
 def describe(error: BaseException, folder: Path | None) -> str:
     """Say in one line what was raised, and where: the innermost line of the user's own files, if there is one."""
+    links = _links(error)
+    own = [link for link in links if _is_own(link, folder)]
+    where = (own or links)[-1:]
     text = f"{type(error).__name__}: {_text(error)}"
-    frames = traceback.extract_tb(_outside(error.__traceback__))
-    own = [frame for frame in frames if folder is not None and frame.filename.startswith(f"{folder}/")]
-    where = (own or frames)[-1:]
-    return text + "".join(f" ({frame.filename}:{frame.lineno})" for frame in where)
+    return text + "".join(f" ({link.tb_frame.f_code.co_filename}:{link.tb_lineno})" for link in where)
 
 
 def explain(error: BaseException, folder: Path | None) -> str:
     """The line that `describe` gives and, below it, the traceback."""
-    below = _outside(error.__traceback__)
-    if below is None:
+    links = _links(error)
+    if not links:
         return describe(error, folder)
     try:
-        lines = "".join(traceback.format_exception(type(error), error, below)).rstrip()
+        lines = _rendered(error, links)
     except Exception as other:  # noqa: BLE001 - an exception's own __str__ may raise anything
-        lines = f"{_HEADING}\n{''.join(traceback.format_tb(below))}(not to be shown: {type(other).__name__})"
+        lines = f"{_HEADING}\n{''.join(traceback.format_tb(links[0]))}(not to be shown: {type(other).__name__})"
     if len(lines) > _TRACEBACK_CHARS:
         half = _TRACEBACK_CHARS // 2
         lines = f"{lines[:half]}\n  … {len(lines) - 2 * half} characters left out …\n{lines[-half:]}"
@@ -86,11 +90,33 @@ def _text(error: BaseException) -> str:
     return lines[0][:_TEXT_CHARS] + (" …" if len(lines) > 1 else "")
 
 
-def _outside(trace: TracebackType | None) -> TracebackType | None:
-    """Leave out where our own code called the user's."""
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_HERE):
+def _rendered(error: BaseException, links: list[TracebackType]) -> str:
+    """As Python shows it. Of a million items that fail at one place, the frames are put into words once."""
+    if error.__cause__ or error.__context__ or isinstance(error, BaseExceptionGroup):
+        return "".join(traceback.format_exception(type(error), error, links[0])).rstrip()
+    key = tuple((link.tb_frame.f_code, link.tb_lasti) for link in links)
+    frames = _frames.get(key)
+    if frames is None:
+        if len(_frames) >= _FRAMES_KEPT:
+            _frames.clear()
+        frames = _frames[key] = "".join(traceback.format_tb(links[0]))
+    return f"{_HEADING}\n{frames}{''.join(traceback.format_exception_only(error))}".rstrip()
+
+
+def _links(error: BaseException) -> list[TracebackType]:
+    """The traceback's links, without those where our own code called the user's."""
+    links: list[TracebackType] = []
+    trace = error.__traceback__
+    while trace is not None:
+        if links or not trace.tb_frame.f_code.co_filename.startswith(_HERE):
+            links.append(trace)
         trace = trace.tb_next
-    return trace
+    return links
+
+
+def _is_own(link: TracebackType, folder: Path | None) -> bool:
+    """Whether that line is in one of the user's own files."""
+    return folder is not None and link.tb_frame.f_code.co_filename.startswith(f"{folder}/")
 
 
 def _used_up_files(error: BaseException) -> bool:

@@ -48,7 +48,10 @@ def find(
             f"there is no tasks folder to find {name!r} in; set SHEAF_TASKS_DIR to the folder that holds its file"
         )
     folder = tasks_dir.resolve()
-    path = _module_path(name, module_name, folder)
+    try:
+        path = _module_path(name, module_name, folder)
+    except OSError as error:
+        raise TaskError(f"the file of the task {name!r} cannot be looked for: {error}") from error
     # Before any of the user's code runs: a module may keep `os.chdir` under a name of its own.
     home.watch()
     module = _import(name, module_name, path, folder, wanted)

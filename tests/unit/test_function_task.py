@@ -54,6 +54,7 @@ def test_what_a_function_raises_is_its_items_failure(tasks_dir: Path) -> None:
         ("def f(a, b): pass", "here:f", r"here.py:1: .* it takes \(a, b\)"),
         ("", "here", "no task is called 'here'"),
         ("", "../here:f", "of the form module:function"),
+        ("", f"{'long' * 100}:f", "cannot be looked for: .*File name too long"),
         ("", "os.path:join", "which does not exist"),
     ],
 )

@@ -237,6 +237,20 @@ def test_a_failure_keeps_its_traceback_and_its_place(tasks_dir: Path) -> None:
     assert "its text cannot be shown: ZeroDivisionError" in rude.message and "deep.py:4" in rude.message
 
 
+def test_an_error_of_sheafs_own_below_a_function_is_its_items_failure(tasks_dir: Path) -> None:
+    """A lock that could not be had, say: with its place and traceback, and it refuses no run."""
+    (tasks_dir / "locker.py").write_text(
+        "from sheaf import task\nfrom sheaf.errors import LockTimeout\ndef f(x): raise LockTimeout('busy')\n"
+        "@task(stream=True)\ndef g(items):\n    yield f(next(items))\n"
+    )
+    (failure,) = run("locker:f", tasks_dir, ["a"])
+    assert isinstance(failure, Failed)
+    assert failure.error == "LockTimeout"
+    assert split(failure.message).place == f"{tasks_dir}/locker.py:3"
+    with pytest.raises(RuntimeError, match="LockTimeout: busy"):
+        run("locker:g", tasks_dir, ["a"])
+
+
 def test_values_that_a_record_cannot_hold_fail_their_item(tasks_dir: Path) -> None:
     """Named with item and type: sets, NaN, infinities, keys JSON has not; bytes and lone surrogates come through."""
     (tasks_dir / "odd.py").write_text(

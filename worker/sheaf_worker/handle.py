@@ -246,7 +246,7 @@ class ChildHandle:
             pid=self.pid,
             run=self.run,
             in_hand=len(self.outstanding),
-            busy_s=now - min(in_hand.values(), default=now),
+            busy_s=max(0.0, now - min(in_hand.values(), default=now)),  # one may only wait for its next try
             rss_bytes=self.rss_bytes(),
             done=self.done,
             deaths=deaths,
