@@ -54,8 +54,25 @@ def _overview(settings: Settings) -> None:
     click.echo(f"{count_text(len(names), 'run')}" + (f", the newest {LISTED_RUNS}" if len(names) > LISTED_RUNS else ""))
     runs = [Run.open(settings.data_dir, name) for name in reversed(names[-LISTED_RUNS:])]
     _table([_run_row(settings, run) for run in runs])
-    for output in sorted({run.manifest.output for run in runs if not run.finished}):
+    unfinished = [run for run in runs if not run.finished]
+    _show_problems(settings, unfinished)
+    for output in sorted({run.manifest.output for run in unfinished}):
         _show_blocker(settings, output)
+
+
+def _show_problems(settings: Settings, runs: list[Run]) -> None:
+    """Why runs do not go on, where a worker has said so."""
+    if not runs:
+        return
+    try:
+        with connect(settings, timeout_s=2.0) as connection:
+            roster = Roster(connection)
+            found = [(run.manifest.run, roster.problem(run.manifest.run)) for run in runs]
+    except ClusterError:
+        return  # it is said above that Redis cannot be asked
+    for name, problem in found:
+        if problem is not None:
+            click.echo(f"problem  {name}: {problem.text}")
 
 
 def _run_row(settings: Settings, run: Run) -> list[str]:

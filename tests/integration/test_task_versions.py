@@ -89,6 +89,7 @@ def test_a_run_whose_task_changes_stands_still_until_the_file_is_back(folder: Fo
     run = folder.submit(*map(str, range(40)), output="first.jsonl")
     stand_still(folder, run)
 
+    assert f"problem  {run.manifest.run}: {folder.path}/" in folder.bench.person.run("status").stdout
     stopped = folder.bench.person.run("watch", run.manifest.run, status=1)
     assert f"{folder.path}/helper_of_slow.py and 1 more have changed" in stopped.stderr
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,17 @@ def test_every_bad_case_names_the_tests_that_hold_it() -> None:
 
     assert len(rows) >= 30
     assert without == []
+
+
+def test_the_examples_of_tasks_are_python() -> None:
+    """Each indented block of docs/tasks.md that is not a terminal compiles."""
+    text = (ROOT / "docs/tasks.md").read_text()
+    blocks = re.findall(r"(?:^    .*\n|^\n(?=    ))+", text, flags=re.M)
+    sources = [textwrap.dedent(block) for block in blocks if "$ " not in block]
+
+    assert len(sources) >= 4
+    for source in sources:
+        compile(source, "docs/tasks.md", "exec")
 
 
 def test_the_six_steps_say_where_they_sit() -> None:
