@@ -93,7 +93,10 @@ def section(name: str, result: dict[str, Any]) -> str:
     module = scenario(name)
     about = module.ABOUT.format(**result, **result["machine"])
     plot = f"\n![{module.TITLE}](performance/{name}.svg)\n" if (PLOTS / f"{name}.svg").exists() else ""
-    return f"## {module.TITLE}\n\n{about}\n\n{table(module.COLUMNS, result)}\n{provenance(name, result)}\n{plot}"
+    peers = ", ".join(f"{peer} {version}" for peer, version in result.get("peer_versions", {}).items())
+    versions = f"Versions: {peers}.\n\n" if peers else ""
+    shown = table(module.COLUMNS, result)
+    return f"## {module.TITLE}\n\n{about}\n\n{shown}\n{versions}{provenance(name, result)}\n{plot}"
 
 
 def table(columns: tuple[Column, ...], result: dict[str, Any]) -> str:

@@ -41,6 +41,13 @@ class Peer:
     program: str | None = None
 
     @property
+    def package(self) -> str:
+        """Whose version its script says."""
+        return (
+            self.variant if self.script in ("shell_peer.py", "pools_peer.py") else self.script.removesuffix("_peer.py")
+        )
+
+    @property
     def there(self) -> bool:
         return self.program is None or shutil.which(self.program) is not None
 
@@ -95,7 +102,7 @@ def many(peer: Peer, url: str | None, items: int, versions: dict[str, str], kind
 
     def turn(_: int) -> Measured:
         said, done = call(peer, url, "--items", str(items))
-        versions[peer.name] = said["version"]
+        versions[peer.package] = said["version"]
         return {
             "wall_s": done.wall_s,
             "per_s": items / said["run_s"],
@@ -111,7 +118,7 @@ def singles(peer: Peer, url: str, count: int, versions: dict[str, str]) -> Conte
 
     def turn(_: int) -> Measured:
         said, _ran = call(peer, url, "--singles", str(count))
-        versions[peer.name] = said["version"]
+        versions[peer.package] = said["version"]
         return percentiles(said["times_ms"])
 
     return Contender(peer.name, turn, "peer", count, peer.note)

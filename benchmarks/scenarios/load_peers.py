@@ -33,6 +33,10 @@ def contenders(stage: Stage) -> Iterator[list[Contender]]:
         count, slow = stage.items(16_000, 1_000), stage.items(4_000, 200)
         stage.facts.update(server=site.server, items=count, slow_items=slow)
         urls = site.write_urls(stage.work / "urls.txt", count)
+        stage.facts["peer_versions"] = {
+            "Scrapy": run([PYTHON, "-m", "scrapy", "version"]).stdout.split()[1],
+            "wget": run(["wget", "--version"]).stdout.split()[2],
+        }
         warm_up(urls, stage.work)
         peers = Loads(site, stage.work, slow)
         yield [

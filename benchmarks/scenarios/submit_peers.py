@@ -13,7 +13,7 @@ from benchmarks.scenarios.map import TASKS
 
 TITLE = "A single call on an idle cluster"
 ABOUT = """One call after another, each timed from its submission to its result in the caller's hands; the workers are
-warm and idle. Sheaf's result is on disk by then."""
+warm, and idle for 5 ms before each call. Sheaf's result is on disk by then."""
 COLUMNS = (
     Column("p50_ms", "p50 ms", "{:.1f}"),
     Column("p90_ms", "p90 ms", "{:.1f}"),
