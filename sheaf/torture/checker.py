@@ -14,7 +14,7 @@ import json
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,7 +70,8 @@ def check_values(output: Path, count: int, value_of: Callable[[int], object]) ->
     verdict = Verdict()
     seen = bytearray(count)
     try:
-        with open(output, "rb") as lines:
+        with open(output, "rb") as file:
+            lines: Iterable[bytes] = _unpacked_lines(output) if output.name.endswith(".gz") else file
             for number, line in enumerate(lines):
                 verdict.pages += 1
                 index = _index_of(line, count, value_of)
@@ -80,10 +81,17 @@ def check_values(output: Path, count: int, value_of: Callable[[int], object]) ->
                     verdict.doubled.append(f"item {index}")
                 else:
                     seen[index] = 1
+    except TornError as error:
+        verdict.torn.append(str(error))
     except FileNotFoundError:
         verdict.torn.append("there is no output")
     verdict.lost = [f"item {index}" for index in range(count) if not seen[index]]
     return verdict
+
+
+def _unpacked_lines(output: Path) -> Iterator[bytes]:
+    for member in _members(output.read_bytes()):
+        yield from member.splitlines(keepends=True)
 
 
 def _index_of(line: bytes, count: int, value_of: Callable[[int], object]) -> int | None:

@@ -153,6 +153,7 @@ class Cluster:
         self.folder = folder
         self.data = folder / "data"
         self.data.mkdir(parents=True)
+        (folder / "tasks").mkdir(exist_ok=True)
         self._workers = shape.workers
         self._worker_module = worker_module
         self._environment = _environment(shape, self.data)
@@ -237,6 +238,7 @@ def _environment(shape: Shape, data: Path) -> dict[str, str]:
         changes[variable] = None if value is None else str(value)
         changes[f"{variable}_FILE"] = None
     changes["SHEAF_DATA_DIR"] = str(data)
+    changes["SHEAF_TASKS_DIR"] = str(data.with_name("tasks"))
     changes["SHEAF_POOL_SIZE"] = str(shape.pool)
     changes["SHEAF_GRACE_S"] = "5"
     return child_environment(changes)

@@ -35,7 +35,11 @@ WEIGHTS = {
 AT_SUBMISSION = ("kill-producer",)
 #: An item whose process died three times is rightly given up; two kills can never bring that about.
 AT_MOST = {"kill-child": 2, "kill-producer": 1, "kill-watcher": 1}
+#: Formats of pages, and of a function's values.
+VALUE_SUFFIXES = (".jsonl", ".jsonl.gz")
 SUFFIXES = (".jsonl", ".jsonl.gz", ".warc.gz", ".warc", ".html", ".txt")
+#: How many of the trials run a function; the others load pages.
+MAP_SHARE = 0.3
 #: Seconds that the undisturbed run takes, about: long enough to be disturbed.
 IDEAL_S = 2.0
 
@@ -75,6 +79,8 @@ class Plan:
     """One trial."""
 
     seed: int
+    #: `load` or `map`.
+    task: str
     workers: int
     pool: int
     connections: int
@@ -98,14 +104,20 @@ def make_plan(seed: int, leases: Leases, only: Sequence[str] = ()) -> Plan:
     draw = random.Random(f"sheaf torture {seed}")  # noqa: S311  not for secrets
     workers, pool, connections = draw.randint(2, 3), draw.randint(1, 2), draw.randint(1, 3)
     pages = draw.randint(60, 200)
+    of_task = random.Random(f"sheaf torture task {seed}")  # noqa: S311
+    task = "map" if of_task.random() < MAP_SHARE else "load"
+    batch_size, suffix = draw.randint(2, 12), draw.choice(SUFFIXES)
+    if task == "map":
+        suffix, connections = of_task.choice(VALUE_SUFFIXES), 1
     return Plan(
         seed=seed,
+        task=task,
         workers=workers,
         pool=pool,
         connections=connections,
         pages=pages,
-        batch_size=draw.randint(2, 12),
-        suffix=draw.choice(SUFFIXES),
+        batch_size=batch_size,
+        suffix=suffix,
         latency_ms=round(1000 * IDEAL_S * workers * pool * connections / pages),
         commit_s=draw.choice((0.02, 0.05, 0.2)),
         commit_mb=draw.choice((0.05, 1.0)),

@@ -52,6 +52,7 @@ def write_report(results: Sequence[Result], path: Path) -> None:
         json_name=numbers.name,
         wrong=", ".join(map(str, summary["not_ok"])) or "none",
         format_counts=", ".join(f"{count:,} `{suffix}`" for suffix, count in summary["formats"].items()) or "none",
+        task_counts=", ".join(f"{count:,} `sheaf {task}`" for task, count in summary["tasks"].items()) or "none",
         ended_by_themselves=summary["workers_that_ended_by_themselves"],
         state_rows=_rows(_state_row(state) for state in summary["states"]),
         fault_rows=_rows(_fault_row(name, counts) for name, counts in summary["faults"].items()),

@@ -50,6 +50,7 @@ def summarize(results: Sequence[Result]) -> dict[str, Any]:
         "not_ok": [result["seed"] for result in plain if not result["ok"]],
         "workers_that_ended_by_themselves": sum(len(result["unexpected_exits"]) for result in plain),
         "states": [_state(plain, code) for code in dict.fromkeys(result["code"] for result in plain)],
+        "tasks": dict(sorted(Counter(result.get("task", "load") for result in plain).items())),
         "formats": dict(sorted(Counter(result["suffix"] for result in plain).items())),
         "faults": {name: _fault(plain, name) for name in WEIGHTS},
         "quick_leases": _times(quick),

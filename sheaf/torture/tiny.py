@@ -41,7 +41,6 @@ class TinyPlan:
     items: int
     kill_every_s: float
     leases: Leases
-    tasks_dir: Path
     workers: int = 3
     pool: int = 1
 
@@ -85,11 +84,9 @@ class TinyRun:
 
     def __init__(self, folder: Path, items: int, kill_every_s: float, leases: Leases) -> None:
         shutil.rmtree(folder, ignore_errors=True)
-        tasks = folder / "tasks"
-        tasks.mkdir(parents=True)
-        (tasks / "tiny.py").write_text(TASK)
-        self.plan = TinyPlan(items, kill_every_s, leases, tasks)
+        self.plan = TinyPlan(items, kill_every_s, leases)
         self.cluster = Cluster(folder, self.plan, ("sheaf_worker",))
+        (folder / "tasks/tiny.py").write_text(TASK)
         self.output = self.cluster.data / "tiny.jsonl"
         self._draw = random.Random(f"tiny {items}")  # noqa: S311  not for secrets
         self._stalls = Stalls(self.output)

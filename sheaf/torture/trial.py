@@ -12,19 +12,18 @@ import signal
 import sqlite3
 import subprocess
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sheaf.torture.checker import Verdict, check
+from sheaf.torture.checker import Verdict
 from sheaf.torture.cluster import Cluster, Slot
 from sheaf.torture.faults import strike
 from sheaf.torture.observe import Reruns, Returns, Stalls
-from sheaf.torture.pages import page, page_url
 from sheaf.torture.plan import AT_SUBMISSION, Plan, Strike
+from sheaf.torture.work import work_of
 
 #: Seconds between two looks at everything.
 TURN_S = 0.005
@@ -43,6 +42,7 @@ class Outcome:
     seed: int
     ok: bool
     sabotage: str = ""
+    task: str = "load"
     leases: str = ""
     suffix: str = ""
     pages: int = 0
@@ -83,15 +83,10 @@ class Trial:
     def __init__(self, plan: Plan, folder: Path, site_url: str, worker_module: tuple[str, ...]) -> None:
         self.plan = plan
         self.draw = random.Random(f"trial {plan.seed}")  # noqa: S311  not for secrets
-        self._site_url = site_url
         shutil.rmtree(folder, ignore_errors=True)
         self.cluster = Cluster(folder, plan, worker_module)
         self.output = self.cluster.data / f"pages{plan.suffix}"
-        self._expected = {
-            page_url(site_url, plan.site, number, plan.latency_ms): page(plan.site, number)
-            for number in range(plan.pages)
-        }
-        (folder / "urls.txt").write_text("".join(f"{url}\n" for url in self._expected))
+        self._work = work_of(plan, folder, site_url)
         self._stalls = Stalls(self.output)
         self._reruns = Reruns(self.cluster.redis.client)
         self._returns = Returns(self.cluster.redis)
@@ -127,10 +122,7 @@ class Trial:
 
     def submit(self, *, watch: bool) -> subprocess.Popen[bytes]:
         """Run the producer's command; the same each time."""
-        plan = self.plan
-        command = ["load", "urls.txt", "-o", f"pages{plan.suffix}", "--allow-net", "127.0.0.0/8"]
-        command += ["--connections", str(plan.connections), "--batch-size", str(plan.batch_size)]
-        return self.cluster.produce(*command, *(() if watch else ("--detach",)))
+        return self.cluster.produce(*self._work.command(), *(() if watch else ("--detach",)))
 
     def _submit(self) -> None:
         """Start the producer; if it is killed in mid-submission, do what a person does: the same again."""
@@ -192,12 +184,13 @@ class Trial:
         self.cluster.end_workers(END_S)
 
     def _judge(self, finished: bool, seconds: float) -> Outcome:
-        verdict = check(self.output, self._expected)
+        verdict = self._work.check(self.output)
         failures = failures_of(self.output)
         problems = [*self._problems(verdict, finished), *failures][: 4 * LISTED]
         return Outcome(
             seed=self.plan.seed,
             ok=verdict.ok and finished and not failures and len(runs_in(self.cluster.data)) == 1,
+            task=self.plan.task,
             leases=self.plan.leases.name,
             suffix=self.plan.suffix,
             pages=self.plan.pages,
@@ -211,7 +204,7 @@ class Trial:
             stall_s=round(self._stalls.longest_s, 2),
             reruns_s=self._reruns.seconds,
             returns_s=self._returns.seconds,
-            fetched_again=self._fetched_again(),
+            fetched_again=self._work.done_again(),
             problems=problems,
             unexpected_exits=self.cluster.unexpected_exits,
             folder=str(self.cluster.folder),
@@ -224,11 +217,6 @@ class Trial:
         problems += [f"lost: {url}" for url in verdict.lost[:LISTED]]
         problems += [f"doubled: {url}" for url in verdict.doubled[:LISTED]]
         return problems + [f"torn: {what}" for what in verdict.torn[:LISTED]]
-
-    def _fetched_again(self) -> int:
-        with urllib.request.urlopen(f"{self._site_url}/counts/{self.plan.site}", timeout=20) as answer:  # noqa: S310
-            counts: dict[str, Any] = json.load(answer)
-        return sum(int(count) - 1 for count in counts.values())
 
 
 def runs_in(data: Path) -> list[Path]:

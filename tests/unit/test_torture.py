@@ -16,7 +16,7 @@ import pytest
 from sheaf.torture.checker import check, check_values
 from sheaf.torture.faults import FAULTS
 from sheaf.torture.pages import page, page_url
-from sheaf.torture.plan import AT_MOST, AT_SUBMISSION, LEASES, SUFFIXES, WEIGHTS, make_plan
+from sheaf.torture.plan import AT_MOST, AT_SUBMISSION, LEASES, SUFFIXES, VALUE_SUFFIXES, WEIGHTS, make_plan
 from sheaf.torture.report import MEANINGS, read_results, summarize, write_report
 from sheaf.torture.sabotage import SABOTAGE
 from sheaf.torture.tiny import TinyOutcome
@@ -146,6 +146,19 @@ def test_values_are_judged_line_by_line(
     assert (len(verdict.lost), len(verdict.doubled), len(verdict.torn)) == (lost, doubled, torn), verdict
 
 
+def test_packed_values_are_judged_like_plain_ones(tmp_path: Path) -> None:
+    """One line a gzip member, or several; a member that is cut short tears what it holds."""
+    path = tmp_path / "values.jsonl.gz"
+    lines = values(5)
+    path.write_bytes(gzip.compress(lines[0]) + gzip.compress(b"".join(lines[1:])))
+    assert check_values(path, 5, lambda index: index**2).ok
+
+    path.write_bytes(path.read_bytes()[:-3])
+
+    verdict = check_values(path, 5, lambda index: index**2)
+    assert (len(verdict.lost), len(verdict.torn)) == (4, 1)
+
+
 def test_without_an_output_all_values_are_lost(tmp_path: Path) -> None:
     """No file: said, and everything is lost."""
     verdict = check_values(tmp_path / "values.jsonl", 3, lambda index: index)
@@ -159,7 +172,10 @@ def test_every_class_of_faults_is_drawn_explained_and_made() -> None:
     drawn = Counter(strike.name for plan in plans for strike in plan.strikes)
 
     assert drawn.keys() == WEIGHTS.keys() == MEANINGS.keys() == FAULTS.keys() | set(AT_SUBMISSION)
-    assert {plan.suffix for plan in plans} == set(SUFFIXES)
+    assert {(plan.task, plan.suffix) for plan in plans} == {
+        *(("load", suffix) for suffix in SUFFIXES),
+        *(("map", suffix) for suffix in VALUE_SUFFIXES),
+    }
     for name, most in AT_MOST.items():
         assert max(sum(strike.name == name for strike in plan.strikes) for plan in plans) <= most
 
