@@ -79,7 +79,8 @@ TARGETS = [
     beside_scrapy(".warc.gz", 6),
     beside_scrapy(".jsonl", 12),
     Target(
-        "load, index beside the output", "load", "sheaf load to .warc.gz", ("index_share",), 0.01, "{:.2%}", at_most=True
+        "load, index beside the output", "load", "sheaf load to .warc.gz", ("index_share",), 0.01, "{:.2%}",
+        at_most=True,
     ),
     Target("map of a tiny function, items/s", "map", MAP, ("per_s",), 400_000, "{:,.0f}"),
     Target("map, of imap(chunksize=1000) + one JSON dump", "map", MAP, ("per_s",), 0.5, base=IMAP),
