@@ -17,6 +17,7 @@ from sheaf.human import count_text, path_text
 from sheaf.run import Run
 from sheaf.settings import Settings
 from sheaf_producer.draft import Draft, Tally
+from sheaf_producer.inputs.stream import shown_name
 from sheaf_producer.start import check_cluster, start
 from sheaf_producer.submit import Outcome, Wish, check_output, submit
 
@@ -133,4 +134,4 @@ def tell_other_options(run: Run, options: Mapping[str, Any], kept: Callable[[Map
 
 def source_text(names: Sequence[str]) -> str:
     """The inputs' names, for people: the first few of many."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return ", ".join(map(shown_name, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

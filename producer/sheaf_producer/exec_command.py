@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,8 @@ import click
 from sheaf.settings import Settings
 from sheaf.tasks.exec.command import command_line
 from sheaf.tasks.exec.options import TUNING, ExecOptions
-from sheaf_producer.input_options import choice_of, input_options, inputs_of
+from sheaf_producer.input_options import input_options, request_of
 from sheaf_producer.map_command import carry_out, first_items
-from sheaf_producer.mapping import Request
 from sheaf_producer.sizes import size
 
 #: Parameters of the command line that are options of the run, by the same name.
@@ -80,19 +80,8 @@ def exec_(context: click.Context, /, inputs: tuple[str, ...], **given: Any) -> N
     options = {name: given[name] for name in _RUN_OPTIONS if given[name] is not None}
     options |= {"command": context.meta[_COMMAND], "cwd": _folder(settings, given["cwd"])}
     checked = ExecOptions.from_mapping(options)
-    request = Request(
-        "exec",
-        inputs_of(inputs, given),
-        options,
-        given["output"],
-        choice_of(given),
-        given["batch_size"],
-        given["again"],
-        given["only_failed"],
-        given["retry"] or given["only_failed"],
-        given["ordered"],
-        TUNING,
-        checked.longest_s,
+    request = dataclasses.replace(
+        request_of("exec", inputs, options, given), tuning=TUNING, item_timeout_s=checked.longest_s
     )
     if given["dry_run"]:
         request.inputs.check()

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from sheaf_producer.inputs import FORMATS, Inputs
-from sheaf_producer.mapping import Choice
+from sheaf_producer.mapping import Choice, Request
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -59,9 +59,17 @@ def input_options(function: F) -> F:
     return function
 
 
-def inputs_of(names: tuple[str, ...], given: dict[str, Any]) -> Inputs:
-    return Inputs(names, given["format"], given["column"], given["files"])
-
-
-def choice_of(given: dict[str, Any]) -> Choice:
-    return Choice(given["limit"], given["share"], given["seed"], given["unique"])
+def request_of(task: str, names: tuple[str, ...], options: dict[str, Any], given: dict[str, Any]) -> Request:
+    """What was typed, put together."""
+    return Request(
+        task,
+        Inputs(names, given["format"], given["column"], given["files"]),
+        options,
+        given["output"],
+        Choice(given["limit"], given["share"], given["seed"], given["unique"]),
+        given["batch_size"],
+        given["again"],
+        only_known=given["only_failed"],
+        any_version=given["retry"] or given["only_failed"],
+        ordered=given["ordered"],
+    )

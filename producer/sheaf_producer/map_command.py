@@ -11,7 +11,7 @@ from sheaf.errors import InputError
 from sheaf.formats import check_holds
 from sheaf.settings import Settings
 from sheaf_producer.dry_run import ITEMS, dry_run
-from sheaf_producer.input_options import choice_of, input_options, inputs_of
+from sheaf_producer.input_options import input_options, request_of
 from sheaf_producer.mapping import Request, described, output_name
 
 #: Parameters of the command line that are options of the run, by the same name.
@@ -64,18 +64,7 @@ def map_(settings: Settings, /, task: str, inputs: tuple[str, ...], **given: Any
     if given["columns"] is not None:
         given["columns"] = [name.strip() for name in given["columns"].split(",")]
     options = {name: given[name] for name in _RUN_OPTIONS if given[name] is not None}
-    request = Request(
-        task,
-        inputs_of(inputs, given),
-        options,
-        given["output"],
-        choice_of(given),
-        given["batch_size"],
-        given["again"],
-        given["only_failed"],
-        given["retry"] or given["only_failed"],
-        given["ordered"],
-    )
+    request = request_of(task, inputs, options, given)
     if given["dry_run"]:
         _dry_run(settings, request)
         return

@@ -90,6 +90,7 @@ def summarize(settings: Settings, run: Run) -> None:
     click.echo(f"Look at it: sheaf get {shown} {_first(run)}")
     if progress.failed:
         click.echo(f"Failures:   sheaf failures {manifest.run}")
+        click.echo(f"Again:      sheaf retry {manifest.run}")
 
 
 def _first(run: Run) -> str:

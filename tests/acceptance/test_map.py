@@ -210,7 +210,11 @@ def test_failed_items_are_reopened_while_the_run_goes_on(cluster: Console, tasks
         (["map", "shop:square", "range(0)"], "", "holds no number"),
         (["map", "shop:square", "range(3)", "list.txt"], "", "only input"),
         (["map", "shop:square", "-"], "", "holds no item"),
-        (["map", "shop:square", "-", "--input-format", "jsonl"], "nonsense\n[NaN]\n", "no line of - can be used"),
+        (
+            ["map", "shop:square", "-", "--input-format", "jsonl"],
+            "nonsense\n[NaN]\n",
+            "no line of standard input can be used",
+        ),
         (["map", "shop:square", "missing.csv"], "", "no file missing.csv"),
         (["map", "shop:square", "--files", "*.none"], "", "no file matches"),
         (["map", "shop:square", "range(3)", "-o", "o.warc.gz"], "", "would hold loaded pages only"),
