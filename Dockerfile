@@ -11,7 +11,8 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     /opt/build/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements/build.txt \
  && /opt/build/bin/pip --python /opt/sheaf/bin/python install -q --disable-pip-version-check --require-hashes -r requirements/run.txt
 # What the user's own tasks need, if anything: without hashes, but never another version of what is installed already.
-COPY requirements/extra.txt requirements/
+ARG EXTRA=requirements/extra.txt
+COPY ${EXTRA} requirements/extra.txt
 RUN --mount=type=cache,target=/root/.cache/pip \
     if grep -q '^[^#[:space:]]' requirements/extra.txt; then \
       sed -nE 's/^([A-Za-z0-9._-]+==[^ ;]+).*/\1/p' requirements/run.txt > /tmp/locked.txt \

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import dataclasses
+import sys
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -78,6 +79,19 @@ class Cluster:
         made._stop = lambda: stop_local(found, temporary)
         atexit.register(made.close)
         return made
+
+    @classmethod
+    def any(cls, workers: int = 2, *, tasks: str | Path | None = None) -> Self:
+        """Return the cluster of SHEAF_REDIS_URL if that is set (as it is in the stack), else start a local one.
+
+        So a script runs unchanged by itself and in the stack. `tasks` is for the local one: the script's own folder,
+        unless another is named.
+        """
+        settings = Settings.from_env()
+        if settings.redis_url:
+            return cls(settings)
+        file = getattr(sys.modules["__main__"], "__file__", None)
+        return cls.local(workers, tasks=tasks or (file and Path(file).parent), settings=settings)
 
     @property
     def settings(self) -> Settings:
