@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -31,7 +32,16 @@ class Stack:
             "SHEAF_TAG": self.name,
             "SHEAF_LISTS": str(folder),
             "SHEAF_POOL_SIZE": "2",
+            "SHEAF_TASKS": str(self._tasks_folder()),
+            "SHEAF_EXTRA": "examples/requirements.txt",
         }
+
+    def _tasks_folder(self) -> Path:
+        """The examples, and what lies in `tasks/`, as one folder of tasks."""
+        folder = self.lists / "tasks"
+        for source in ("examples", "tasks"):
+            shutil.copytree(ROOT / source, folder, dirs_exist_ok=True)
+        return folder
 
     def compose(self, *arguments: str, given: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run `docker compose`; `given` is its standard input."""
@@ -52,12 +62,15 @@ class Stack:
         return self.compose("run", "--rm", "-T", "producer", *arguments, given=given, check=check)
 
     def start_producer(self, *arguments: str) -> subprocess.Popen[str]:
+        return self.start_compose("run", "--rm", "-T", "producer", *arguments, stderr=subprocess.STDOUT)
+
+    def start_compose(self, *arguments: str, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            self._command("run", "--rm", "-T", "producer", *arguments),
+            self._command(*arguments),
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=stderr,
             text=True,
         )
 

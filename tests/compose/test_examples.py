@@ -1,0 +1,34 @@
+"""The examples in the stack: a script in one container, its functions in the workers', the same lines as everywhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests import examples
+from tests.compose.stack import Stack
+from tests.examples import Example, by_name
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
+
+
+@pytest.mark.parametrize("example", examples.ALL, ids=lambda example: example.script)
+def test_an_example_prints_what_its_docstring_says(example: Example, stack: Stack) -> None:
+    """Unchanged: `docker compose run --rm python SCRIPT` with the examples as the tasks folder."""
+    arguments, printed = example.at("http://site:8000")
+
+    done = stack.compose("run", "--rm", "-T", "python", example.script, *arguments)
+
+    assert done.stdout == printed
+
+
+def test_three_producers_in_containers_and_six_consumers_share_a_console(stack: Stack) -> None:
+    """names.py, its ends in containers of their own: each name comes out once, on a whole line."""
+    example = by_name("names.py")
+    script = ["run", "--rm", "-T", "python", example.script]
+    producers = [stack.start_compose(*script, "produce", str(number)) for number in range(3)]
+
+    consumed = stack.compose(*script, "consume")
+
+    assert [(producer.communicate(timeout=60)[0], producer.returncode) for producer in producers] == [("", 0)] * 3
+    assert consumed.stdout == example.printed
+    assert stack.denials() == []
