@@ -48,6 +48,7 @@ def test_a_child_that_has_no_time_to_spare_stays_where_it_is() -> None:
     connections = Connections(0, 0.0)
     drive(connections, 5, 0.001, 9_900)
     assert connections.limit == FIRST
+    assert "keep a core busy: 9,9" in connections.choice.why
 
 
 def test_a_number_that_was_asked_for_is_kept() -> None:

@@ -110,7 +110,9 @@ class Connections:
             self._why = f"{rate:,.0f} pages/s; {few} brought {rate_of_few:,.0f}"
             self._hold_s = _HOLD_S
         self._before, self._chances = None, _CHANCES
-        if now >= self._held_until and spare >= _SPARE and self.limit < self.most:
+        if spare < _SPARE:
+            self._why = f"they keep a core busy: {rate:,.0f} pages/s, and {spare:.0%} of the time to spare"
+        elif now >= self._held_until and self.limit < self.most:
             self._before = self.limit, rate
             self.limit = min(self.most, self.limit * (_STRIDE if spare >= _WIDE_OPEN else 2))
 
