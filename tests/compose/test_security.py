@@ -141,7 +141,7 @@ def test_the_producer_cannot_harm_what_others_have_in_redis(stack: Stack) -> Non
         ["DEL", "sheaf:leases"],
         ["SET", "sheaf:worker:me", "1"],
         ["GET", "sheaf:claimed:me"],
-        ["SUBSCRIBE", "sheaf:bell"],
+        ["SUBSCRIBE", "other"],
         ["FLUSHALL"],
         ["FLUSHDB"],
         ["CONFIG", "SET", "maxmemory", "1"],
