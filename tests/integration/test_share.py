@@ -31,7 +31,7 @@ def test_pools_take_their_part_of_the_cores(bench: Bench) -> None:
     second.kill()
     wait_until(lambda: pools(bench) == [cores], 60, "the one that is left has all of them again")
     first.send_signal(signal.SIGTERM)
-    assert first.wait(20) == 0
+    assert first.wait(60) == 0
 
 
 def test_a_pool_that_shrinks_loses_nothing(bench: Bench) -> None:
