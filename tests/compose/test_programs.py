@@ -26,7 +26,7 @@ with Cluster() as cluster:
     print(len(seen), seen.setdefault("{0}", 0), seen.pop("none", None), sorted(seen.copy()), "{0}" in seen, 1 in seen)
     queue = cluster.queue("letters", maxsize=2)
     queue.put("{0}")
-    print(queue.get(timeout=10), queue.qsize())
+    print(queue.get(timeout=60), queue.qsize())
 """
 
 

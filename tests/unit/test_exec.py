@@ -77,7 +77,7 @@ def test_a_command_that_takes_too_long_is_killed_with_all_it_started(tmp_path: P
     assert done.timed_out
     assert done.status == -9
     for pid in map(int, done.stdout.split()):
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]:
             assert time.monotonic() < deadline, f"process {pid} goes on"
             time.sleep(0.02)
