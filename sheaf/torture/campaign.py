@@ -22,6 +22,8 @@ from sheaf.torture.tiny import TinyOutcome, TinyRun
 from sheaf.torture.trial import Outcome, Trial, stop_process
 
 _WORKER = ("sheaf_worker",)
+#: How often the deadline must have passed until a run counts as stalled for good: a busy machine is no fault.
+_PATIENCE = 3
 _SABOTAGED_WORKER = "sheaf.torture.sabotaged_worker"
 
 
@@ -45,7 +47,9 @@ def run_seed(order: Order, seed: int) -> Outcome:
     code = code_digest()
     plan = make_plan(seed, LEASES[order.leases], order.only)
     worker = (_SABOTAGED_WORKER, order.sabotage) if order.sabotage else _WORKER
-    outcome = Trial(plan, folder, order.site_url, worker).run()
+    # What a sabotage stalls is to be found soon.
+    deadline_s = plan.leases.deadline_s * (1 if order.sabotage else _PATIENCE)
+    outcome = Trial(plan, folder, order.site_url, worker).run(deadline_s)
     outcome.sabotage, outcome.campaign, outcome.code, outcome.at = order.sabotage, order.campaign, code, _now()
     (folder / "outcome.json").write_text(outcome.as_json() + "\n")
     if outcome.ok and not outcome.unexpected_exits and not order.keep:

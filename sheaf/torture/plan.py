@@ -53,7 +53,7 @@ class Leases:
     heartbeat_s: float
     reconcile_s: float
     lock_lease_s: float
-    #: Seconds after which a run counts as stalled for good.
+    #: Seconds within which a run ends, faults included, unless it has stalled or the machine is busy with other things.
     deadline_s: float
 
 

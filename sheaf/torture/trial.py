@@ -96,16 +96,16 @@ class Trial:
         self._strikes = list(plan.strikes)
         self._first_record_at: float | None = None
 
-    def run(self) -> Outcome:
-        """Returns when all is over and every process has ended."""
+    def run(self, within_s: float) -> Outcome:
+        """Returns when all is over and every process has ended; a run that takes longer counts as stalled."""
         began = time.monotonic()
         try:
             self.cluster.start()
             self._submit()
-            finished = self._drive(began + self.plan.leases.deadline_s)
+            finished = self._drive(began + within_s)
             seconds = time.monotonic() - began
             self._end()
-            return self._judge(finished, seconds)
+            return self._judge(finished, seconds, within_s)
         finally:
             self.cluster.close()
 
@@ -183,10 +183,10 @@ class Trial:
         time.sleep(ZOMBIE_S if sleepers else 0.0)
         self.cluster.end_workers(END_S)
 
-    def _judge(self, finished: bool, seconds: float) -> Outcome:
+    def _judge(self, finished: bool, seconds: float, within_s: float) -> Outcome:
         verdict = self._work.check(self.output)
         failures = failures_of(self.output)
-        problems = [*self._problems(verdict, finished), *failures][: 4 * LISTED]
+        problems = [*self._problems(verdict, None if finished else within_s), *failures][: 4 * LISTED]
         return Outcome(
             seed=self.plan.seed,
             ok=verdict.ok and finished and not failures and len(runs_in(self.cluster.data)) == 1,
@@ -210,8 +210,8 @@ class Trial:
             folder=str(self.cluster.folder),
         )
 
-    def _problems(self, verdict: Verdict, finished: bool) -> list[str]:
-        problems = [] if finished else [f"not finished after {self.plan.leases.deadline_s:.0f} s"]
+    def _problems(self, verdict: Verdict, stalled_s: float | None) -> list[str]:
+        problems = [] if stalled_s is None else [f"not finished after {stalled_s:.0f} s"]
         if len(runs_in(self.cluster.data)) != 1:
             problems.append(f"{len(runs_in(self.cluster.data))} runs came of one submission")
         problems += [f"lost: {url}" for url in verdict.lost[:LISTED]]

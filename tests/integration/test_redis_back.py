@@ -14,8 +14,8 @@ from tests.support import RedisServer
 
 #: Seconds after which work must go on (docs/guarantees.md).
 GOES_ON_WITHIN_S = 10.0
-#: Seconds of an outage in which a worker's pauses between two tries have grown to their longest.
-LONG_OUTAGE_S = 7.0
+#: Seconds of an outage in which a worker's pauses between two tries have grown to seconds.
+LONG_OUTAGE_S = 4.0
 
 
 def claims(server: RedisServer) -> set[tuple[bytes, bytes]]:
