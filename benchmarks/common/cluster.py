@@ -56,8 +56,14 @@ class Cluster:
     ) -> None:
         self.sheaf("down")
 
-    def sheaf(self, *arguments: str | Path, longest_s: float = 300) -> Ran:
-        return run([SHEAF, *arguments], environment=self.environment, cwd=self.data.parent, longest_s=longest_s)
+    def sheaf(self, *arguments: str | Path, longest_s: float = 300, watch_memory: bool = False) -> Ran:
+        return run(
+            [SHEAF, *arguments],
+            environment=self.environment,
+            cwd=self.data.parent,
+            longest_s=longest_s,
+            watch_memory=watch_memory,
+        )
 
     def python(self, script: str, *arguments: str) -> Ran:
         """Run a program of the benchmarks' that uses Sheaf's interface for programs on this cluster."""
@@ -66,6 +72,13 @@ class Cluster:
     def cpu_s(self) -> float:
         """CPU seconds of Redis, the workers and their pools so far."""
         return cpu_seconds(tree(self._state["supervisor"][0]))
+
+    def cpu_parts(self) -> dict[str, float]:
+        """The same, told apart."""
+        workers = self.pids("worker")
+        children = [pid for worker in workers for pid in tree(worker)[1:]]
+        parts = {"redis": self.pids("redis"), "worker": workers, "children": children}
+        return {name: cpu_seconds(pids) for name, pids in parts.items()}
 
     def peak_rss_mb(self) -> dict[str, float]:
         """Peaks so far: Redis, the largest worker, the largest process of a pool."""

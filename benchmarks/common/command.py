@@ -26,7 +26,8 @@ class Ran:
     wall_s: float
     #: CPU seconds of the command and of all its children that it waited for.
     cpu_s: float
-    #: The largest of these processes.
+    #: The peak of the command's own memory; 0 if nobody asked. (What the system counts for a child that has ended
+    #: includes what its parent had when it began.)
     peak_rss_mb: float
 
 
@@ -36,8 +37,10 @@ def run(
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
     longest_s: float = 300,
+    watch_memory: bool = False,
 ) -> Ran:
     """Raises CommandFailed, with what it printed, if it fails or takes longer than `longest_s`."""
+    peak_mb, ended = [0.0], threading.Event()
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         start = time.perf_counter()
         process = subprocess.Popen(
@@ -51,9 +54,12 @@ def run(
         )
         timer = threading.Timer(longest_s, os.killpg, (process.pid, signal.SIGKILL))
         timer.start()
+        if watch_memory:
+            threading.Thread(target=_watch_memory, args=(process.pid, peak_mb, ended)).start()
         _, status, usage = os.wait4(process.pid, 0)
         wall_s = time.perf_counter() - start
         timer.cancel()
+        ended.set()
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         err.seek(0)
@@ -61,7 +67,12 @@ def run(
     if process.returncode != 0:
         text = f"{' '.join(map(str, command))} ended with {process.returncode} after {wall_s:.1f} s"
         raise CommandFailed(f"{text}:\n{stdout[-2000:]}\n{stderr[-2000:]}")
-    return Ran(stdout, stderr, wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    return Ran(stdout, stderr, wall_s, usage.ru_utime + usage.ru_stime, peak_mb[0])
+
+
+def _watch_memory(pid: int, peak_mb: list[float], ended: threading.Event) -> None:
+    while not ended.wait(0.02):
+        peak_mb[0] = max(peak_mb[0], rss_mb(pid))
 
 
 def tree(root: int) -> list[int]:

@@ -27,6 +27,9 @@ COLUMNS = (
     Column("run_per_s", "pages/s, in the run", "{:,.0f}"),
     Column("steady_per_s", "pages/s, between first and last commit", "{:,.0f}"),
     Column("cpu_ms_per_item", "CPU ms a page", "{:.3f}"),
+    Column("children_us", "pool µs", "{:.0f}"),
+    Column("worker_us", "worker µs", "{:.0f}"),
+    Column("command_us", "command µs", "{:.0f}"),
     Column("site_cores", "the site's cores", "{:.2f}"),
 )
 BARE = Path(__file__).parents[1] / "bare/load_pages.py"
@@ -97,7 +100,7 @@ def sheaf_name(suffix: str) -> str:
 def sheaf_load(site: Site, cluster: Cluster, urls: Path, suffix: str, count: int) -> Contender:
     def turn(number: int) -> Measured:
         output = f"pages-{number}{suffix}"
-        cpu_s, site_s = cluster.cpu_s(), site.cpu_s()
+        cpu_s, parts, site_s = cluster.cpu_s(), cluster.cpu_parts(), site.cpu_s()
         done = cluster.sheaf("load", urls, "-o", output, "--allow-net", "127.0.0.0/8", "--again")
         if f"Done: {count:,} pages" not in done.stdout + done.stderr or "failed" in done.stdout:
             raise CommandFailed(f"sheaf load did not load every page:\n{done.stdout}{done.stderr}")
@@ -108,10 +111,17 @@ def sheaf_load(site: Site, cluster: Cluster, urls: Path, suffix: str, count: int
             "run_per_s": count / found.run_s,
             "steady_per_s": found.steady_per_s,
             "commits": found.commits,
+            **cpu_shares(parts, cluster.cpu_parts(), done.cpu_s, count),
             "index_share": found.index_bytes / found.output_bytes,
         }
 
     return Contender(sheaf_name(suffix), turn, "sheaf", count)
+
+
+def cpu_shares(before: dict[str, float], after: dict[str, float], command_s: float, count: int) -> dict[str, float]:
+    """CPU microseconds an item, by the kind of process."""
+    spent = {name: after[name] - before[name] for name in after} | {"command": command_s}
+    return {f"{name}_us": seconds * 1e6 / count for name, seconds in spent.items()}
 
 
 def numbers(count: int, wall_s: float, cpu_s: float, site_s: float) -> dict[str, float]:

@@ -14,6 +14,7 @@ from benchmarks.common.command import CommandFailed
 from benchmarks.common.peers import Peer, many
 from benchmarks.common.record import ROOT
 from benchmarks.common.runner import Column, Contender, Measured, Stage
+from benchmarks.scenarios.load import cpu_shares
 
 TITLE = "A tiny function over a million integers"
 ABOUT = """`square(n)` for {items:,} integers. Sheaf: `sheaf map bench_tasks:square 'range({items})' -o squares.jsonl`,
@@ -27,6 +28,9 @@ COLUMNS = (
     Column("whole_per_s", "items/s, whole command", "{:,.0f}"),
     Column("commit_per_s", "items/s, to the last commit", "{:,.0f}"),
     Column("cpu_ms_per_item", "CPU ms an item", "{:.5f}"),
+    Column("children_us", "pool µs", "{:.2f}"),
+    Column("worker_us", "worker µs", "{:.2f}"),
+    Column("command_us", "command µs", "{:.2f}"),
     Column("index_bytes_per_item", "index bytes an item", "{:.2f}"),
 )
 POOLS = (
@@ -73,9 +77,10 @@ def sheaf_clusters(stage: Stage) -> Iterator[list[Contender]]:
 def sheaf_map(cluster: Cluster, name: str, count: int) -> Contender:
     def turn(number: int) -> Measured:
         output = f"squares-{number}.jsonl"
-        cpu_s = cluster.cpu_s()
+        cpu_s, parts = cluster.cpu_s(), cluster.cpu_parts()
         done = cluster.sheaf("map", "bench_tasks:square", f"range({count})", "-o", output, "--again")
         ended, cpu_s = time.time(), done.cpu_s + cluster.cpu_s() - cpu_s
+        shares = cpu_shares(parts, cluster.cpu_parts(), done.cpu_s, count)
         found = cluster.commits(output, count)
         check_squares(cluster.data / output, count)
         cluster.remove(output)
@@ -87,6 +92,7 @@ def sheaf_map(cluster: Cluster, name: str, count: int) -> Contender:
             "cpu_ms_per_item": cpu_s * 1000 / count,
             "index_bytes_per_item": found.index_bytes / count,
             "commits": found.commits,
+            **shares,
         }
 
     return Contender(name, turn, "sheaf", count)

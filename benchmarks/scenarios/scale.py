@@ -50,7 +50,9 @@ def whole_run(work: Path, count: int) -> Contender:
     def turn(number: int) -> Measured:
         with Cluster(work / f"data-{count}-{number}", **SETTINGS) as cluster:
             cpu_s = cluster.cpu_s()
-            done = cluster.sheaf("map", TASK, f"range({count})", "-o", "nothing.jsonl", longest_s=1200)
+            done = cluster.sheaf(
+                "map", TASK, f"range({count})", "-o", "nothing.jsonl", longest_s=1200, watch_memory=True
+            )
             ended = time.time()
             found = cluster.commits("nothing.jsonl", count)
             measured = {
@@ -73,7 +75,7 @@ def stopped_run(work: Path, count: int, part: int) -> Contender:
         cluster = Cluster(work / f"data-stopped-{number}", **SETTINGS)
         output = cluster.data / "nothing.jsonl"
         with cluster:
-            done = cluster.sheaf("map", TASK, f"range({count})", "-o", output.name, "--detach")
+            done = cluster.sheaf("map", TASK, f"range({count})", "-o", output.name, "--detach", watch_memory=True)
             wait_for(output, part)
         stopped_at = settled(output)
         with cluster:
