@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from sheaf.errors import OutputPathError, RunNotFound
@@ -18,6 +19,10 @@ def locate_output(data_dir: Path, text: str) -> str:
     A relative path is meant inside the data folder, unless it leads there from the current folder by itself
     (`sheaf verify data/pages.warc.gz`). Raises OutputPathError for a path that leads out of the data folder.
     """
+    return _inside(data_dir, text, _OURS)
+
+
+def _inside(data_dir: Path, text: str, ours: Collection[str]) -> str:
     # The data folder is the same volume under another path in a container, hence paths inside it. Its links are
     # followed here once, so that one output has one name.
     root = Path(os.path.realpath(data_dir))
@@ -30,7 +35,7 @@ def locate_output(data_dir: Path, text: str) -> str:
             f"write {name} for a file in the data folder, or choose another data folder with --data or SHEAF_DATA_DIR"
         )
     inside = path.relative_to(root)
-    if inside.parts[0] in _OURS:
+    if inside.parts[0] in ours:
         raise OutputPathError(
             f"{text} lies in {inside.parts[0]}/, where Sheaf keeps its own files; choose another place for it"
         )
@@ -41,7 +46,8 @@ def locate_output(data_dir: Path, text: str) -> str:
 
 def locate_existing_output(data_dir: Path, text: str) -> str:
     """Like locate_output(), for an output that should be there. One whose file is gone but not its index counts."""
-    inside = locate_output(data_dir, text)
+    # A program's session may have been kept, to be looked at.
+    inside = _inside(data_dir, text, set(_OURS) - {SESSIONS})
     path = data_dir / inside
     if not path.exists() and not path.with_name(f"{path.name}.index").exists():
         raise OutputPathError(f"there is no output {path.absolute()}; `sheaf status` lists the runs and their outputs")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import dataclasses
+import os
 import sys
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -44,6 +45,7 @@ class Cluster:
         found = settings or Settings.from_env()
         self._settings = found if data is None else dataclasses.replace(found, data_dir=Path(data))
         self._keep = keep
+        self._pid = os.getpid()
         self._works = Works(found.tasks_dir, found.extra_modules)
         self._lock = threading.Lock()
         self._session: Session | None = None
@@ -212,12 +214,15 @@ class Cluster:
                 raise ClusterError(_CLOSED)
             if self._session is None:
                 self._session = Session(self._settings, keep=self._keep)
+            if self._session.broken is not None:
+                raise self._session.broken
             return self._session
 
     def close(self) -> None:
         """End the session, and the cluster too if it is a local one. What is still out comes to nothing."""
         with self._lock:
-            if self._closed:
+            # What a program has forked is not the one that has to clean up.
+            if self._closed or os.getpid() != self._pid:
                 return
             self._closed = True
         atexit.unregister(self.close)

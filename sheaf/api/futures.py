@@ -62,3 +62,10 @@ class FutureStream:
     def fail(self, error: Exception, first: int) -> None:
         for place in [place for place in self._futures if place >= first]:
             self._futures.pop(place)[0].set_exception(error)
+
+    def end(self, error: Exception) -> None:
+        self.fail(error, 0)
+        while self._pending:
+            _, future, _ = self._pending.popleft()
+            if future.running() or future.set_running_or_notify_cancel():
+                future.set_exception(error)

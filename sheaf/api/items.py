@@ -131,6 +131,9 @@ class ItemStream:
             self._segments = {place: arrived for place, arrived in self._segments.items() if place < first}
         self._stop_reading(error)
 
+    def end(self, error: Exception) -> None:
+        self.fail(error, 0)
+
     # --- the thread that consumes ---
 
     def results(self) -> list[Any]:

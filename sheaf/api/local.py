@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 
 from sheaf.embedded import cluster
+from sheaf.embedded.state import Places
+from sheaf.errors import UsageError
 from sheaf.settings import Settings
 
 #: How the temporary data folders begin.
@@ -27,6 +29,10 @@ def start_local(settings: Settings, workers: int, tasks: Path | None, data: Path
         redis_password=None,
         tasks_dir=(tasks or _own_folder(settings.tasks_dir)).resolve(),
     )
+    if not temporary and Places(local.data_dir).locked:
+        raise UsageError(
+            f"a cluster serves {local.data_dir} already, and would end with this program; use Cluster(data=...) for it"
+        )
     try:
         cluster.up(local, workers, ends_with_us=True, temporary=temporary)
     except BaseException:

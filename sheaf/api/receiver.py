@@ -42,6 +42,7 @@ class Receiver(threading.Thread):
         capacity: Capacity,
         tasks_dir: Path,
         room: Callable[[], None],
+        broken: Callable[[Exception], None],
     ) -> None:
         super().__init__(name="sheaf-receiver", daemon=True)
         self.out: dict[str, Segment] = {}
@@ -53,6 +54,8 @@ class Receiver(threading.Thread):
         self._tasks_dir = tasks_dir
         #: Called when a stream may send more.
         self._room = room
+        #: Called when this thread cannot go on.
+        self._broken = broken
         self._cancelled: deque[Stream] = deque()
         self._closed = False
         self._moved = time.monotonic()
@@ -73,6 +76,15 @@ class Receiver(threading.Thread):
         self.join()
 
     def run(self) -> None:
+        try:
+            self._receive_until_closed()
+        except Exception as error:  # noqa: BLE001 - passed on to all who wait
+            self._broken(error)
+        if self._listening is not None:
+            self._listening.close()
+        self.trash.empty()
+
+    def _receive_until_closed(self) -> None:
         looked = time.monotonic()
         while not self._closed:
             names = self._wait(LOOK_S if self._listening else BLIND_LOOK_S)
@@ -85,9 +97,6 @@ class Receiver(threading.Thread):
                 segment = self.out.get(name)
                 if segment is not None:
                     self._receive(segment)
-        if self._listening is not None:
-            self._listening.close()
-        self.trash.empty()
 
     # --- what is heard ---
 

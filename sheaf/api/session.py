@@ -48,6 +48,7 @@ class Session:
         self.name = f"session-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}{secrets.token_hex(4)}"
         self._settings = settings
         self._keep = keep
+        self._pid = os.getpid()
         self._connection = connect(settings)
         self._queue = BatchQueue(self._connection)
         self.capacity = Capacity(self._queue)
@@ -55,13 +56,15 @@ class Session:
         self._folder, self._owner = sessions.create_session(settings.data_dir, self.name)
         self._parts = Parts(settings.data_dir, self._folder)
         self._streams: list[Stream] = []
+        #: What went wrong for good; None while all is well.
+        self.broken: ClusterError | None = None
         #: Streams whose next segment is not full, and since when it has waited for more.
         self._lingering: dict[int, float] = {}
         self._work = threading.Event()
         self._closed = False
         self._number = 0
         self._receiver = Receiver(
-            self.name, self._connection, self._queue, self.capacity, settings.tasks_dir, self.wake
+            self.name, self._connection, self._queue, self.capacity, settings.tasks_dir, self.wake, self._break
         )
         self._receiver.trash.keep = keep
         self._sender = threading.Thread(target=self._send_all, name="sheaf-sender", daemon=True)
@@ -72,6 +75,8 @@ class Session:
     def add(self, stream: Stream) -> None:
         """From now on, send off what this stream has."""
         self._streams.append(stream)
+        if self.broken is not None:
+            self._end_streams(self.broken)
         self.wake()
 
     def wake(self) -> None:
@@ -87,7 +92,8 @@ class Session:
 
     def close(self) -> None:
         """End the session. What is still out comes to nothing."""
-        if self._closed:
+        # What a program has forked is not the one that began it.
+        if self._closed or os.getpid() != self._pid:
             return
         self._closed = True
         atexit.unregister(self.close)
@@ -97,8 +103,7 @@ class Session:
         out = list(self._receiver.out.values())
         if out:
             withdraw(self._queue, out)
-        for stream in self._streams:
-            stream.fail(ClusterError("the cluster object was closed before this was done; close it later"), 0)
+        self._end_streams(ClusterError("the cluster object was closed before this was done; close it later"))
         self._parts.close()
         self._queue.close()
         self._connection.close()
@@ -108,9 +113,28 @@ class Session:
             sessions.remove_session(self._folder)
         os.close(self._owner)
 
+    def _end_streams(self, error: Exception) -> None:
+        streams, self._streams = self._streams, []
+        for stream in streams:
+            stream.end(error)
+
+    def _break(self, error: Exception) -> None:
+        """A thread of ours cannot go on: whoever waits for results has to know, and whoever calls next."""
+        self.broken = ClusterError(
+            f"a part of this session broke ({type(error).__name__}: {error}); make another Cluster"
+        )
+        self.broken.__cause__ = error
+        self._end_streams(self.broken)
+
     # --- the sender's thread ---
 
     def _send_all(self) -> None:
+        try:
+            self._send_until_closed()
+        except Exception as error:  # noqa: BLE001 - passed on to all who wait
+            self._break(error)
+
+    def _send_until_closed(self) -> None:
         while not self._closed:
             self._work.wait(LINGER_S if self._lingering else None)
             self._work.clear()

@@ -53,6 +53,9 @@ class Stream(Protocol):
     def fail(self, error: Exception, first: int) -> None:
         """The items from this place on that were taken, but have no results, can never come back."""
 
+    def end(self, error: Exception) -> None:
+        """Nothing of it will ever come back, nor be sent off."""
+
 
 def failures_of(segment: Segment, failures: list[Failure]) -> list[tuple[int, TaskFailed]]:
     """What takes the places of failed items. The items are read from the run again, so that none need be kept."""

@@ -21,6 +21,7 @@ class Trash:
         self.keep = False
         self._segments: deque[Segment] = deque()
         self._unfinished: deque[tuple[float, Segment]] = deque()
+        #: The parts that these segments belonged to, and that may still be in use.
         self._parts: list[Part] = []
 
     def add(self, segment: Segment, *, unfinished: bool) -> None:
@@ -28,9 +29,8 @@ class Trash:
             self._unfinished.append((time.monotonic() + _CANCELLED_S, segment))
         else:
             self._segments.append(segment)
-        part = segment.part
-        if part.last and not part.open and part not in self._parts:
-            self._parts.append(part)
+        if segment.part not in self._parts:
+            self._parts.append(segment.part)
 
     def sweep(self, now: float) -> None:
         """Remove some of what is there."""
@@ -40,9 +40,9 @@ class Trash:
             segment = self._segments.popleft()
             if not self.keep:
                 shutil.rmtree(segment.run.folder, ignore_errors=True)
-        if not self._segments:
-            while self._parts:
-                self._parts.pop().remove(keep=self.keep)
+        for part in [part for part in self._parts if part.last and not part.open]:
+            self._parts.remove(part)
+            part.remove(keep=self.keep)
 
     def empty(self) -> None:
         """The session ends, and its folder goes as a whole."""

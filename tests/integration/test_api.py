@@ -210,3 +210,47 @@ def test_without_a_cluster_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="no cluster is running"):
         Cluster(Settings(data_dir=tmp_path)).submit(pow, 2, 3)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_session_that_is_kept_can_be_looked_at(bench: Bench) -> None:
+    """What was sent, what came back; `sheaf verify` finds all of it right."""
+    bench.worker(SHEAF_TASKS_DIR=str(TASKS))
+    settings = Settings.from_env(bench.person.environment | {"SHEAF_TASKS_DIR": str(TASKS)})
+    with Cluster(settings, data=bench.person.data, keep=True) as cluster:
+        assert list(cluster.map("api_tasks:square", range(40))) == [number * number for number in range(40)]
+
+    (session,) = sessions(bench)
+    assert "40 done, 0 failed, 0 missing" in bench.person.run("verify", f"sessions/{session}/results-1.jsonl").stdout
+    with Cluster(settings, data=bench.person.data) as cluster:
+        assert cluster.submit(pow, 2, 3).result(60) == 8
+    assert sessions(bench) == [session]
+
+
+def test_a_long_session_goes_on_in_another_output(
+    bench: Bench, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that neither the file nor its index grows for ever; what was read is removed."""
+    monkeypatch.setattr("sheaf.api.parts.PART_SEGMENTS", 3)
+
+    results = [cluster.submit("api_tasks:square", number).result(60) for number in range(12)]
+
+    assert results == [number * number for number in range(12)]
+    (session,) = sessions(bench)
+    folder = bench.person.data / "sessions" / session
+    wait_until(lambda: not list(folder.glob("results-1.jsonl*")), 30, "the first output is gone")
+    assert list(folder.glob("results-4.jsonl"))
+
+
+def test_whoever_waits_when_the_cluster_is_closed_is_told(cluster: Cluster, tmp_path: Path) -> None:
+    """A future, one that is not sent off yet, an iterator: none waits for ever."""
+    results = cluster.map("api_tasks:square", itertools.count())
+    next(results)
+    futures = [cluster.submit("api_tasks:wait_for", str(tmp_path / "never")) for _ in range(100)]
+
+    cluster.close()
+
+    for future in (futures[0], futures[-1]):
+        with pytest.raises(ClusterError, match="was closed before"):
+            future.result(60)
+    with pytest.raises(ClusterError, match="was closed before"):
+        list(results)
