@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-#: The local site's address in the docstrings.
+#: The local site's address in the first lines of the examples.
 SITE = "http://127.0.0.1:8000"
 
 
 @dataclass(frozen=True)
 class Example:
+    #: What runs it: `python` or `sh`.
+    program: str
     script: str
-    #: As they stand in the docstring's command line.
+    #: As they stand in the first lines' command.
     arguments: tuple[str, ...]
     #: What stands below it.
     printed: str
@@ -26,16 +28,21 @@ class Example:
 
 
 def read(path: Path) -> Example:
-    """The command of a script's docstring that runs it, and the lines below it."""
-    docstring = ast.get_docstring(ast.parse(path.read_text()), clean=False) or ""
-    command = rf"^    \$ python examples/{re.escape(path.name)}(.*)\n((?:    .*\n?)+)"
-    found = re.search(command, docstring, re.MULTILINE)
-    assert found, f"the docstring of {path} does not show how to run it, and what it prints then"
+    """The command of a script's first lines that runs it, and the lines below it."""
+    if path.suffix == ".py":
+        program = "python"
+        says = ast.get_docstring(ast.parse(path.read_text()), clean=False) or ""
+    else:
+        program = "sh"
+        says = re.sub("^# ?", "", path.read_text(), flags=re.MULTILINE)
+    command = rf"^    \$ {program} examples/{re.escape(path.name)}(.*)\n((?:    .*\n?)+)"
+    found = re.search(command, says, re.MULTILINE)
+    assert found, f"the first lines of {path} do not show how to run it, and what it prints then"
     printed = re.sub("^    ", "", found[2], flags=re.MULTILINE)
-    return Example(path.name, tuple(found[1].split()), printed.rstrip("\n") + "\n")
+    return Example(program, path.name, tuple(found[1].split()), printed.rstrip("\n") + "\n")
 
 
-ALL = [read(path) for path in sorted(EXAMPLES.glob("*.py"))]
+ALL = [read(path) for path in sorted([*EXAMPLES.glob("*.py"), EXAMPLES / "commands.sh"])]
 
 
 def by_name(script: str) -> Example:

@@ -34,6 +34,7 @@ class Stack:
             "SHEAF_POOL_SIZE": "2",
             "SHEAF_TASKS": str(self._tasks_folder()),
             "SHEAF_EXTRA": "examples/requirements.txt",
+            "SHEAF_ALLOW_EXEC": "1",
         }
 
     def _tasks_folder(self) -> Path:
