@@ -14,32 +14,25 @@ A run that is still being written is `runs/.<id>`, so whoever finds `runs/<id>` 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
-import struct
-import sys
-from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, Self
 
 from sheaf.batch import Batch, Item
 from sheaf.errors import RunNotFound
+from sheaf.items import ItemWriter, ListDamaged, read_items
 
 #: The manifest's version; a reader refuses a newer one.
 MANIFEST_VERSION = 1
-#: One offset is kept per so many items: 0.5 bytes an item, and at most 15 lines to skip.
-OFFSET_STRIDE = 16
-_OFFSET = struct.Struct("<Q")
 #: Programs' runs lie in this folder of the data folder, by session; their names begin with the session's.
 SESSIONS = "sessions"
 SESSION_PREFIX = "session-"
-#: Items that are read at once when all are.
-_READ_ITEMS = 16_384
+#: Items that are read at once when all are, and their bytes.
+_READ_ITEMS, _READ_BYTES = 16_384, 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,43 +143,27 @@ class Run:
         numbers = self.manifest.numbers
         if numbers is not None:
             return indexes, list(map(str, range(*numbers)[batch.first : batch.end]))
-        skip = batch.first % OFFSET_STRIDE
         try:
-            texts = self._lines(batch).decode().split("\n")[skip : skip + batch.count]
-        except FileNotFoundError as error:
-            raise self._damaged("is gone") from error
-        if len(texts) < batch.count:
-            raise self._damaged(f"ends before item {batch.end - 1}")
-        return indexes, texts
-
-    def _lines(self, batch: Batch) -> bytes:
-        """The bytes of the lines that hold the batch, and of a few lines before and behind it."""
-        noted, last = batch.first // OFFSET_STRIDE, -(-batch.end // OFFSET_STRIDE)
-        with open(self.folder / "items.offsets", "rb") as stream:
-            stream.seek(noted * _OFFSET.size)
-            offsets = array("Q", stream.read((last - noted + 1) * _OFFSET.size))
-        if sys.byteorder == "big":
-            offsets.byteswap()
-        if not offsets:
-            raise self._damaged(f"ends before item {batch.end - 1}")
-        with open(self.folder / "items", "rb") as stream:
-            stream.seek(offsets[0])
-            data = stream.read(offsets[-1] - offsets[0] if len(offsets) > last - noted else -1)
-        if not data.endswith(b"\n"):
-            raise self._damaged("ends in the middle of a line")
-        # Without the last line's end: what is split there would be one more item.
-        return data[:-1]
-
-    def _damaged(self, what: str) -> RunNotFound:
-        return RunNotFound(
-            f"the list of run {self.manifest.run} ({self.folder / 'items'}) {what}, though its manifest counts "
-            f"{self.manifest.items:,} items; bring the folder back from a copy, or submit the run again"
-        )
+            return indexes, read_items(self.folder, batch.first, batch.count)
+        except ListDamaged as error:
+            raise RunNotFound(
+                f"the list of run {self.manifest.run} ({self.folder / 'items'}) {error}, though its manifest counts "
+                f"{self.manifest.items:,} items; bring the folder back from a copy, or submit the run again"
+            ) from error
 
     def all_items(self) -> Iterator[Item]:
-        for first in range(0, self.manifest.items, _READ_ITEMS):
-            count = min(_READ_ITEMS, self.manifest.items - first)
+        step = self._items_at_once()
+        for first in range(0, self.manifest.items, step):
+            count = min(step, self.manifest.items - first)
             yield from self.items(Batch(self.manifest.run, 0, first, count))
+
+    def _items_at_once(self) -> int:
+        """So many items that they are no more than a few MiB."""
+        try:
+            size = (self.folder / "items").stat().st_size
+        except FileNotFoundError:
+            return _READ_ITEMS
+        return max(1, min(_READ_ITEMS, _READ_BYTES * self.manifest.items // max(1, size)))
 
 
 def run_folder(data_dir: Path, run: str) -> Path:
@@ -219,10 +196,7 @@ class RunWriter:
         self._durable = durable
         self.folder = self._final.with_name(f".{self._final.name}")
         self.folder.mkdir(parents=True)
-        self._lines = open(self.folder / "items", "wb")  # noqa: SIM115  closed by publish() or discard()
-        self._offsets = open(self.folder / "items.offsets", "wb")  # noqa: SIM115
-        self._position = 0
-        self._digest = hashlib.sha256()
+        self._list = ItemWriter(self.folder)
         self.items = 0
         self.numbers: tuple[int, int, int] | None = None
 
@@ -232,38 +206,28 @@ class RunWriter:
 
     def add_all(self, texts: Sequence[str]) -> None:
         """Append items, which must hold no newlines. Many at once cost a fraction of as many calls."""
-        if not texts:
-            return
-        data = ("\n".join(texts) + "\n").encode()
-        lengths = map(len, texts if len(data) == sum(map(len, texts)) + len(texts) else map(str.encode, texts))
-        starts = accumulate(lengths, lambda position, length: position + length + 1, initial=self._position)
-        noted = array("Q", islice(starts, -self.items % OFFSET_STRIDE, len(texts), OFFSET_STRIDE))
-        if sys.byteorder == "big":
-            noted.byteswap()
-        self._offsets.write(noted)
-        self._lines.write(data)
-        self._digest.update(data)
-        self._position += len(data)
-        self.items += len(texts)
+        self._list.add(texts)
+        self.items = self._list.count
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes the items have, with their lines' ends."""
+        return self._list.bytes
 
     def set_numbers(self, numbers: range) -> None:
         """Make the numbers the run's items, instead of lines; costs nothing, whatever their count."""
         self.numbers = (numbers.start, numbers.stop, numbers.step)
-        self._digest.update(f"range{self.numbers}".encode())
+        self._list.digest.update(f"range{self.numbers}".encode())
         self.items = len(numbers)
 
     @property
     def digest(self) -> str:
         """SHA-256 of the items written so far, in hex: part of the run's fingerprint."""
-        return self._digest.hexdigest()
+        return self._list.digest.hexdigest()
 
     def publish(self, manifest: Manifest) -> Run:
         """Make the run visible; when this returns, it survives a power cut (unless it is not to be durable)."""
-        for stream in (self._lines, self._offsets):
-            stream.flush()
-            if self._durable:
-                os.fsync(stream.fileno())
-            stream.close()
+        self._list.close(sync=self._durable)
         if manifest.numbers is not None:
             for name in ("items", "items.offsets"):
                 (self.folder / name).unlink()
@@ -280,8 +244,7 @@ class RunWriter:
         return Run(self._final, manifest)
 
     def discard(self) -> None:
-        self._lines.close()
-        self._offsets.close()
+        self._list.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

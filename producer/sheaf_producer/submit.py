@@ -36,6 +36,8 @@ LARGEST_BATCH = 500
 LARGEST_MAP_BATCH = 5_000
 LARGEST_HUGE_BATCH = 10_000
 HUGE_RUN = 100_000_000
+#: Bytes of a batch's items, on average.
+LARGEST_BATCH_BYTES = 8 << 20
 
 
 class Outcome(Enum):
@@ -119,6 +121,13 @@ def submit(data_dir: Path, wish: Wish, items: Callable[[Draft], Iterable[list[st
             return _publish(data_dir, wish, draft, mark), Outcome.NEW
 
 
+def _batch_size(wish: Wish, draft: Draft) -> int:
+    """By the number of items; large items make small batches, since a worker reads a batch at once."""
+    items = draft.writer.items
+    by_number = batch_size_for(items, slow=wish.task in ("load", "exec"))
+    return max(1, min(by_number, LARGEST_BATCH_BYTES * items // max(1, draft.writer.bytes)))
+
+
 def batch_size_for(items: int, *, slow: bool) -> int:
     largest = LARGEST_BATCH if slow else LARGEST_HUGE_BATCH if items >= HUGE_RUN else LARGEST_MAP_BATCH
     return max(1, min(largest, items // AIMED_BATCHES))
@@ -143,7 +152,7 @@ def _publish(data_dir: Path, wish: Wish, draft: Draft, mark: str) -> Run:
         options=wish.options,
         output=wish.output,
         items=draft.writer.items,
-        batch_size=wish.batch_size or batch_size_for(draft.writer.items, slow=wish.task in ("load", "exec")),
+        batch_size=wish.batch_size or _batch_size(wish, draft),
         fingerprint=mark,
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         source=wish.source,

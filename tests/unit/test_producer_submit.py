@@ -169,6 +169,18 @@ def test_the_batch_size_follows_the_number_of_items(items: int, pages: int, othe
     assert (batch_size_for(items, slow=True), batch_size_for(items, slow=False)) == (pages, others)
 
 
+def test_large_items_make_small_batches(tmp_path: Path) -> None:
+    """A worker reads a batch at once: it is to be megabytes, not gigabytes."""
+    large = dataclasses.replace(WISH, batch_size=None, output="large.html")
+
+    run, _ = submitted(tmp_path, large, ["x" * (4 << 20)] * 5)
+    many, _ = submitted(tmp_path, large, [f"{number}" + "x" * 50_000 for number in range(800)])
+
+    assert run.manifest.batch_size == 1
+    assert many.manifest.batch_size == 4
+    assert [len(item.text) for item in run.items(run.manifest.batch(3))] == [4 << 20]
+
+
 def view(done: int, failed: int = 0, problems: tuple[str, ...] = (), per_s: float = 0.0) -> View:
     card = WorkerCard("worker-1-abc", {"label": "worker-1", "pool": "2"}, 0.1)
     return View(2000, done, failed, per_s, per_s * 30_000, [card], {card.id: done}, problems, cancelled=False)

@@ -74,6 +74,17 @@ def test_items_written_in_bulk_are_found_like_those_written_one_by_one(
     assert (run.folder / "items.offsets").read_bytes() == (one_by_one.folder / "items.offsets").read_bytes()
 
 
+def test_large_items_are_read_without_their_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An item of 64 MB must not bring 15 others with it; the texts are the same, one batch or all of them."""
+    monkeypatch.setattr("sheaf.items._TOGETHER_BYTES", 50)
+    monkeypatch.setattr("sheaf.run._READ_BYTES", 100)
+    texts = [f"{number} " + "é" * (number % 9) for number in range(70)]
+    run = write_run(tmp_path, texts, batch_size=3)
+
+    assert [text for number in range(24) for text in run.read(run.manifest.batch(number))[1]] == texts
+    assert [item.text for item in run.all_items()] == texts
+
+
 def test_a_range_of_numbers_takes_no_room(tmp_path: Path) -> None:
     """A hundred million items are a manifest and nothing else; any batch of them is there at once."""
     writer = RunWriter(tmp_path, "numbers")
@@ -95,7 +106,7 @@ def test_a_list_that_was_cut_short_is_not_taken_for_empty_items(tmp_path: Path) 
     run = write_run(tmp_path, [f"item {number}" for number in range(40)], batch_size=40)
     path = run.folder / "items"
     whole = path.read_bytes()
-    for cut, what in ((63, "ends before item 39"), (60, "in the middle of a line"), (0, "in the middle of a line")):
+    for cut, what in ((63, "ends before item 39"), (60, "in the middle of a line"), (0, "ends before item 39")):
         path.write_bytes(whole[:cut])
         with pytest.raises(RunNotFound, match=what):
             run.items(run.manifest.batch(0))
