@@ -122,15 +122,16 @@ def _head(exchange: Exchange, lowered: bytes) -> bytes:
     version = "HTTP/1.0" if exchange.protocol == "http/1.0" else "HTTP/1.1"
     status_line = f"{version} {exchange.status} {exchange.reason}\r\n".encode("latin-1", "replace")
     head = exchange.head
-    fits = b"\ncontent-length: %d\r" % len(exchange.body) in lowered or b"\ncontent-length:" not in lowered
-    if (not fits or b"\ntransfer-encoding:" in lowered) and exchange.status not in _BODILESS:
+    find = lowered.find  # quicker than `in`, which first takes what it looks for to be a number
+    fits = find(b"\ncontent-length: %d\r" % len(exchange.body)) >= 0 or find(b"\ncontent-length:") < 0
+    if (not fits or find(b"\ntransfer-encoding:") >= 0) and exchange.status not in _BODILESS:
         head = _fitted(head, len(exchange.body))
     return b"%s%s\r\n" % (status_line, head)
 
 
 def _is_packed(lowered: bytes) -> bool:
     """Whether the header lines say that the body is packed already."""
-    return b"\ncontent-encoding:" in lowered or _PACKED_TYPE.search(lowered) is not None
+    return lowered.find(b"\ncontent-encoding:") >= 0 or _PACKED_TYPE.search(lowered) is not None
 
 
 def _fitted(head: bytes, size: int) -> bytes:
