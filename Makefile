@@ -13,7 +13,7 @@ QUICK   ?=
 BENCH_OPTIONS = $(addprefix --only ,$(ONLY)) $(if $(QUICK),--quick)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo load bench bench-peers chaos chaos-containers lock lint unit test format up fetch-output stack-demo down
+.PHONY: help demo load bench bench-peers bench-more chaos chaos-containers lock lint unit test format up fetch-output stack-demo down
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,6 +50,10 @@ load: $(VENV)/.run  ## load your own list: `make load URLS=my.txt OUTPUT=pages.w
 
 bench: $(VENV)/.dev benchmarks/.venv/.peers  ## Sheaf beside bare pipelines, into docs/performance.md (12 minutes; `ONLY=load`, `QUICK=1`)
 	@$(BIN)/python -m benchmarks $(BENCH_OPTIONS)
+	@benchmarks/.venv/bin/python -m benchmarks.report
+
+bench-more: $(VENV)/.dev benchmarks/.venv/.peers  ## its own choices beside settings by hand; containers (7 minutes)
+	@$(BIN)/python -m benchmarks --more $(BENCH_OPTIONS)
 	@benchmarks/.venv/bin/python -m benchmarks.report
 
 bench-peers: $(VENV)/.dev benchmarks/.venv/.peers benchmarks/.venv-arq/.peers  ## Sheaf beside Scrapy, RQ, Celery, Dask, ... (12 minutes; `ONLY=`, `QUICK=1`)

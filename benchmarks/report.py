@@ -26,7 +26,8 @@ ORDER = {
     "submit_peers": "make bench-peers",
     "tasks": "make bench",
     "scaling": "make bench",
-    "stack": "make bench",
+    "tuning": "make bench-more",
+    "stack": "make bench-more",
     "scale": "make bench",
 }
 
@@ -35,7 +36,7 @@ QUIET = 0.7
 
 HEAD = """# Performance
 
-Written by `python -m benchmarks.report` from what `make bench` and `make bench-peers` measured; not by hand.
+Written by `python -m benchmarks.report` from what `make bench`, `bench-peers` and `bench-more` measured.
 Contenders take turns within one run, numbers are medians, and every repeat is in `benchmarks/results/`. Absolute
 numbers belong to the machine, ratios travel. Where a peer is faster, that is in here too. nginx and GNU parallel come
 from Debian's packages (`apt-get install nginx-light parallel`); without them the site is `services/site`, and that peer
@@ -49,6 +50,8 @@ def main() -> None:
         from benchmarks.plots import draw
 
         PLOTS.mkdir(exist_ok=True)
+        for stale in set(PLOTS.glob("*.svg")) - {PLOTS / f"{name}.svg" for name in results}:
+            stale.unlink()
         for name, result in results.items():
             draw(result, scenario(name), PLOTS / f"{name}.svg")
     # Last: it shows the plots that are there.

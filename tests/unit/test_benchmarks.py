@@ -81,7 +81,8 @@ def test_each_target_is_found_in_the_results_of_its_scenario() -> None:
 def is_failed(results: dict[str, Any], what: str) -> bool:
     (target,) = [target for target in TARGETS if target.what == what]
     failed = {row["name"] for row in results[target.scenario]["rows"] if row["error"]}
-    return bool(failed & {target.row, target.base})
+    bases = (target.base,) if isinstance(target.base, str) else target.base or ()
+    return bool(failed & {target.row, *bases})
 
 
 def test_results_can_be_judged() -> None:
