@@ -49,16 +49,16 @@ load: $(VENV)/.run  ## load your own list: `make load URLS=my.txt OUTPUT=pages.w
 	@echo "The cluster stays up for the next list; stop it with: $(BIN)/sheaf down"
 
 bench: $(VENV)/.dev benchmarks/.venv/.peers  ## Sheaf beside bare pipelines, into docs/performance.md (12 minutes; `ONLY=load`, `QUICK=1`)
-	@$(BIN)/python -m benchmarks $(BENCH_OPTIONS)
-	@benchmarks/.venv/bin/python -m benchmarks.report
+	@$(BIN)/python -m benchmarks $(BENCH_OPTIONS); status=$$?; \
+	    benchmarks/.venv/bin/python -m benchmarks.report && exit $$status
 
 bench-more: $(VENV)/.dev benchmarks/.venv/.peers  ## its own choices beside settings by hand; containers (7 minutes)
-	@$(BIN)/python -m benchmarks --more $(BENCH_OPTIONS)
-	@benchmarks/.venv/bin/python -m benchmarks.report
+	@$(BIN)/python -m benchmarks --more $(BENCH_OPTIONS); status=$$?; \
+	    benchmarks/.venv/bin/python -m benchmarks.report && exit $$status
 
 bench-peers: $(VENV)/.dev benchmarks/.venv/.peers benchmarks/.venv-arq/.peers  ## Sheaf beside Scrapy, RQ, Celery, Dask, ... (12 minutes; `ONLY=`, `QUICK=1`)
-	@$(BIN)/python -m benchmarks --peers $(BENCH_OPTIONS)
-	@benchmarks/.venv/bin/python -m benchmarks.report
+	@$(BIN)/python -m benchmarks --peers $(BENCH_OPTIONS); status=$$?; \
+	    benchmarks/.venv/bin/python -m benchmarks.report && exit $$status
 
 chaos: $(VENV)/.dev  ## kill everything, SEEDS times, and write what came of it to docs/proof.md (15 minutes)
 	@$(BIN)/sheaf torture --seeds $(SEEDS) --jobs $(JOBS) --folder .chaos/runs --results .chaos/results.jsonl \

@@ -15,12 +15,12 @@ import os
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from benchmarks.common import record
-from benchmarks.common.command import CommandFailed
 from benchmarks.common.runner import Stage, take_turns
 
 #: Scenarios, in the page's order, and how often each contender takes its turn.
@@ -64,8 +64,8 @@ def measure(name: str, options: argparse.Namespace) -> bool:
         try:
             with scenario.contenders(stage) as contenders:
                 rows = take_turns(contenders, repeats)
-        except CommandFailed as error:
-            # What was measured before stays: this machine cannot do it (no engine for containers, say).
+        except Exception as error:  # noqa: BLE001  what was measured before stays, and the other scenarios go on
+            traceback.print_exc()
             print(f"{name} is left out: {error}", file=sys.stderr)
             return False
     facts |= {

@@ -91,6 +91,8 @@ def take_turns(contenders: Sequence[Contender], repeats: int) -> list[dict[str, 
                 row.repeats.append(dict(row.contender.turn(turn)))
             except CommandFailed as error:
                 row.error = str(error)
+            except Exception as error:  # noqa: BLE001  one contender's trouble must not cost the others' results
+                row.error = f"{type(error).__name__}: {error}"
             _tell(row)
     return [row.as_json() for row in rows]
 
