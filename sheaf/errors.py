@@ -32,6 +32,9 @@ SheafError
 A message says three things: what was found (with its name), why that is a problem, and what to do about it.
 """
 
+import functools
+import typing
+
 #: Characters of an item that the message of its failure shows.
 _SHOWN_CHARS = 200
 
@@ -114,6 +117,10 @@ class TaskFailed(SheafError):
         self.attempts = attempts
         #: The traceback in the worker, if there was an exception.
         self.traceback = traceback
+
+    def __reduce__(self) -> tuple[typing.Any, ...]:
+        """Exceptions are copied and sent to other processes by their positional arguments; these have names."""
+        return functools.partial(TaskFailed, **vars(self)), ()
 
 
 class RunCancelled(SheafError):

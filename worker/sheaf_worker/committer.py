@@ -247,7 +247,9 @@ class Committer(threading.Thread):
             self.bytes += record_bytes(results)
         for run in receipt.finished_runs:
             mark_finished(self._runs[run], self._outputs.get(self._runs[run].manifest.output))
-            logger.info("run finished", extra={"action": "finish", "run": run})
+            # A program's runs are many and short; nobody reads of each.
+            level = logging.DEBUG if session_of(run) else logging.INFO
+            logger.log(level, "run finished", extra={"action": "finish", "run": run})
         self._tell_programs(groups)
         self._finish_jobs(finished)
         self._forget_runs(receipt.finished_runs)

@@ -1,0 +1,125 @@
+"""The parts of the Python interface that need no cluster: functions' names, arguments as JSON, sizes of segments."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+import math
+import operator
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sheaf.api.calls import Call, call_of, decode_item, encode_call, encode_items
+from sheaf.api.executor import builtin_of
+from sheaf.api.items import _fitting
+from sheaf.api.pace import LARGEST, LARGEST_BYTES, Pace
+from sheaf.errors import InputError, TaskError, TaskFailed
+
+TASKS = Path(__file__).parent
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def failure(error: str) -> TaskFailed:
+    return TaskFailed(task="a:b", error=error, message=f"{error}: no", item=[1], attempts=2, traceback="Traceback …")
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (pow, "builtins:pow"),
+        (math.sqrt, "math:sqrt"),
+        (operator.neg, "operator:neg"),
+        (json.dumps, "json:dumps"),
+        ("shop:price", "shop:price"),
+    ],
+)
+def test_a_function_is_called_by_the_name_that_others_find_it_by(function: Any, name: str) -> None:
+    assert call_of(function, TASKS) == Call(name)
+
+
+def test_arguments_that_were_bound_before_come_first() -> None:
+    """Also of a partial of a partial."""
+    bound = functools.partial(functools.partial(pow, 2), mod=5)
+
+    assert call_of(bound, TASKS) == Call("builtins:pow", (2,), {"mod": 5})
+    assert json.loads(encode_call(call_of(bound, TASKS), [3], {})) == [[2, 3], {"mod": 5}]
+
+
+@pytest.mark.parametrize(
+    "function", [lambda: 1, [].append, functools.partial(lambda: 1), object(), "a", "a:b:c", Path.cwd]
+)
+def test_what_no_other_process_finds_is_refused(function: Any) -> None:
+    """With what to do instead."""
+    with pytest.raises(TaskError, match="module"):
+        call_of(function, TASKS)
+
+
+@given(st.lists(plain, max_size=20))
+def test_items_come_through_as_they_are(items: list[Any]) -> None:
+    """A line each, whatever is in them: newlines, surrogates, numbers of any size."""
+    lines, error = encode_items(items)
+
+    assert error is None
+    assert not any("\n" in line for line in lines)
+    assert [decode_item(line, is_call=False) for line in lines] == items
+    assert [decode_item(encode_call(Call("a:b"), [item], {}), is_call=True) for item in items] == items
+
+
+@pytest.mark.parametrize("bad", [{1}, b"bytes", math.nan, object()])
+def test_an_item_that_json_cannot_hold_ends_the_lines(bad: object) -> None:
+    """What stands before it is encoded all the same."""
+    lines, error = encode_items([1, "a", bad, 2])
+
+    assert lines == ["1", '"a"']
+    assert isinstance(error, InputError)
+    assert "cannot be sent" in str(error)
+
+
+def test_segments_grow_while_they_come_back_soon_and_shrink_when_they_take_long() -> None:
+    """From one item to the largest, or to what the results' weight allows; never to none."""
+    pace = Pace()
+    for _ in range(20):
+        pace.learn(pace.size, 0.01, 10 * pace.size)
+    assert pace.size == LARGEST
+    for _ in range(20):
+        pace.learn(pace.size, 5.0, 10 * pace.size)
+    assert pace.size == 1
+    for _ in range(40):
+        pace.learn(pace.size, 0.01, LARGEST_BYTES // 4 * pace.size)
+    assert pace.size <= 4
+
+
+def test_a_segment_holds_no_more_bytes_than_it_should() -> None:
+    """But one item, whatever it weighs."""
+    assert _fitting([]) == 0
+    assert _fitting(["x" * (LARGEST_BYTES + 1), "y"]) == 1
+    assert _fitting(["x" * (LARGEST_BYTES // 2)] * 3) == 2
+
+
+def test_a_failure_can_be_copied_and_sent_on() -> None:
+    """As exceptions are when they leave a process."""
+    failed = failure("ValueError")
+
+    for copied in (copy.copy(failed), pickle.loads(pickle.dumps(failed))):
+        assert vars(copied) == vars(failed)
+        assert str(copied) == str(failed)
+
+
+def test_a_builtin_exception_is_made_anew_where_that_can_be_done() -> None:
+    """Others, and those that want more than a text, come as what they are: failures of a task."""
+    raised = builtin_of(failure("ZeroDivisionError"))
+    assert isinstance(raised, ZeroDivisionError)
+    assert isinstance(raised.__cause__, TaskFailed)
+
+    for error in ("UnicodeDecodeError", "MyOwnError", "SystemExit", "print"):
+        assert isinstance(builtin_of(failure(error)), TaskFailed)
