@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from sheaf.errors import OutputPathError
-from sheaf.export import Export, export
+from sheaf.export import Export, check_destination, export
 from sheaf.human import bytes_text, path_text
 from sheaf.locate import locate_output
 from sheaf.parquet import pyarrow_parquet
@@ -46,12 +46,17 @@ def plan_copy(
 ) -> tuple[str, Copy | None]:
     """Return the output to work on, and the copy to make of it; None if the output is all that is wanted.
 
-    Raises OutputPathError for a table's name that another file has, UsageError if pyarrow is needed and missing.
+    Raises OutputPathError for a copy's name that something else has, UsageError if pyarrow is needed and missing.
     """
-    if not output.lower().endswith(".parquet"):
-        return output, Copy(_ordered_name(locate_output(settings.data_dir, output)), True, None) if ordered else None
-    pyarrow_parquet()
     inside = locate_output(settings.data_dir, output)
+    if not output.lower().endswith(".parquet"):
+        if not ordered:
+            return output, None
+        copy = Copy(_ordered_name(inside), True, None)
+        # Another output of that name would be destroyed by the copy; an earlier copy may be.
+        check_destination(inside, settings.data_dir / copy.path, replace=True)
+        return output, copy
+    pyarrow_parquet()
     place, worked_on = settings.data_dir / inside, f"{inside}.jsonl"
     if place.exists() and not (settings.data_dir / f"{worked_on}.index").exists():
         raise OutputPathError(f"{place} exists, and did not come from here; move it away, or choose another name")

@@ -131,6 +131,10 @@ def test_a_finished_output_is_put_in_order_and_into_other_formats(cluster: Conso
     assert (cluster.data / "many.csv").read_text().splitlines()[1:3] == ["0,0,0", "1,1,1"]
     assert len((cluster.folder / "here.txt").read_text().splitlines()) == 3000
     assert "--force" in cluster.refused("export", "many.jsonl", "many.csv")
+    cluster.run("map", "shop:square", "range(3)", "-o", "taken.ordered.jsonl")
+    assert "an output with an index" in cluster.refused(
+        "map", "shop:square", "range(3)", "-o", "taken.jsonl", "--ordered"
+    )
 
 
 def test_a_part_of_a_list_is_taken(cluster: Console) -> None:
