@@ -21,8 +21,8 @@ def reject_threes(number: int) -> int:
     return number
 
 
-def nap(number: int) -> int:
-    time.sleep(0.01)
+def nap(number: int, seconds: float = 0.01) -> int:
+    time.sleep(seconds)
     return number
 
 

@@ -82,6 +82,18 @@ def test_results_that_nobody_wants_are_not_made(bench: Bench, cluster: Cluster) 
     assert list(results) == []
 
 
+def test_what_a_closed_program_had_out_holds_up_nobody(bench: Bench) -> None:
+    """A long batch of a session that is gone is let go of; what comes next is served."""
+    bench.worker(SHEAF_TASKS_DIR=str(TASKS))
+    settings = Settings.from_env(bench.person.environment | {"SHEAF_TASKS_DIR": str(TASKS)})
+    with Cluster(settings, data=bench.person.data) as first:
+        calls = [first.submit("api_tasks:nap", number, 0.3) for number in range(500)]
+        assert calls[0].result(60) == 0
+
+    with Cluster(settings, data=bench.person.data) as second:
+        assert second.submit(pow, 2, 3).result(40) == 8
+
+
 SCRIPT = """
 import sys, time
 from sheaf import Cluster

@@ -13,6 +13,7 @@ from sheaf.errors import ClusterError, LockError
 from sheaf.feed import Feeder
 from sheaf.lock import FairLock
 from sheaf.queue import BatchQueue
+from sheaf.sessions import session_of
 from sheaf.settings import Settings
 from sheaf_worker.holdings import Holdings
 
@@ -71,5 +72,6 @@ class Recovery(threading.Thread):
 
     def _drop_cancelled(self) -> None:
         for name, run in self._holdings.runs().items():
-            if run.cancelled:
+            # The session of a program that has ended is gone as a whole.
+            if run.cancelled or (session_of(name) and not run.folder.exists()):
                 self._cancelled(name)
