@@ -217,7 +217,8 @@ class Cluster:
             try:
                 slot.process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                self.unexpected_exits.append(f"{slot.label}: did not end within {within_s} s of SIGTERM")
+                doing = _what_it_does(slot.process.pid)
+                self.unexpected_exits.append(f"{slot.label}: did not end within {within_s} s of SIGTERM; {doing}")
                 slot.process.kill()
                 slot.process.wait()
 
@@ -227,6 +228,19 @@ class Cluster:
                 process.kill()
             process.wait()
         self.redis.close()
+
+
+def _what_it_does(pid: int) -> str:
+    """Say, for whoever has to find out why a process does not end, what each of its threads waits for."""
+    threads = []
+    for thread in sorted(Path(f"/proc/{pid}/task").glob("*")):
+        try:
+            name, wait = (thread / "comm").read_text().strip(), (thread / "wchan").read_text().strip()
+            fields = (thread / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        threads.append(f"{name} {fields[0]} {wait} ({int(fields[11]) + int(fields[12])} ticks)")
+    return "its threads: " + ", ".join(threads)
 
 
 def _environment(shape: Shape, data: Path) -> dict[str, str]:

@@ -29,8 +29,8 @@ from sheaf.torture.work import work_of
 TURN_S = 0.005
 #: Seconds for which a worker that slept through the end of the run may do its worst.
 ZOMBIE_S = 0.3
-#: Seconds that workers get to end.
-END_S = 10.0
+#: Seconds that workers get to end; their own grace period is 5 (`cluster.py`), the rest is for a busy machine.
+END_S = 30.0
 #: Wrong things that a result spells out.
 LISTED = 5
 
