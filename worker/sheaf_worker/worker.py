@@ -194,7 +194,10 @@ class Worker:
         """
         if self._pool.paused:
             return 0
-        return max(int(self._rate.now(self._pool.size) * self._settings.ahead_s), self._pool.idle) - self._pool.waiting
+        target = max(int(self._rate.now(self._pool.size) * self._settings.ahead_s), self._pool.idle)
+        missing = target - self._pool.waiting
+        # Not one by one: that would be a round trip for each batch.
+        return missing if 2 * missing >= target else 0
 
     def _end(self) -> int:
         """Drain: finish what is in hand, commit it, hand back the rest; all within the grace period."""
