@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,7 +72,8 @@ def keep_session(folder: Path) -> None:
 
 def share_folder(path: Path) -> None:
     """Let the group put something into a folder that we have made."""
-    path.chmod(_FOLDER_MODE)
+    # A set-group-id bit, which hands the group on to what is made in it, stays.
+    path.chmod(stat.S_IMODE(path.stat().st_mode) | _FOLDER_MODE)
 
 
 def share(path: Path) -> None:
@@ -87,8 +89,11 @@ def _turn(data_dir: Path) -> Iterator[None]:
     if not folder.exists():
         with contextlib.suppress(FileExistsError):
             folder.mkdir()
-            folder.chmod(_FOLDER_MODE)
+            share_folder(folder)
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+    with contextlib.suppress(PermissionError):
+        # Whoever made it shares it, whatever his umask is; to others it is not theirs to change.
+        os.fchmod(descriptor, _FILE_MODE)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import io
 import os
 import signal
 import sys
@@ -78,6 +79,9 @@ def _settle_in(parent: int, printed: Connection) -> None:
     sys.stdout.flush()
     for descriptor in (1, 2):
         os.dup2(printed.fileno(), descriptor)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Line by line, or it would be seen only when this process ends.
+        sys.stdout.reconfigure(line_buffering=True)
     printed.close()
 
 
