@@ -52,7 +52,7 @@ AGAINST = {
 @contextmanager
 def contenders(stage: Stage) -> Iterator[list[Contender]]:
     with serve(stage.work / "site") as site, Cluster(stage.work / "data") as cluster:
-        count = stage.items(16_000, 2_000)
+        count = stage.items(48_000, 2_000)
         urls = site.write_urls(stage.work / "urls.txt", count)
         warm_up(urls, stage.work)
         stage.facts.update(server=site.server, items=count)

@@ -25,7 +25,7 @@ MAPS = tuple(f"--batch-size {number}" for number in (500, 2000, 10_000, 50_000))
 
 @contextmanager
 def contenders(stage: Stage) -> Iterator[list[Contender]]:
-    pages, numbers = stage.items(8_000, 400), stage.items(500_000, 20_000)
+    pages, numbers = stage.items(24_000, 400), stage.items(2_000_000, 20_000)
     stage.facts.update(pages=pages, numbers=numbers)
     settings = {"SHEAF_POOL_SIZE": "2", "SHEAF_TASKS_DIR": str(TASKS)}
     with serve(stage.work / "site") as site, Cluster(stage.work / "data", **settings) as cluster:

@@ -191,14 +191,14 @@ class Committer(threading.Thread):
 
     def _commit_once(self, name: str, groups: Groups) -> Receipt:
         output = self._outputs.get(name)
-        began = time.monotonic()
         with self._turn(name, output) as token:
-            locked, fence_s = time.monotonic(), output.waited_s
+            began, fence_s = time.monotonic(), output.waited_s
             try:
                 receipt = output.commit(groups, worker=self._worker, token=token)
             finally:
                 fence_s = output.waited_s - fence_s
-                self.times.add(locked - began, fence_s, time.monotonic() - locked - fence_s)
+                self.times.fence_s += fence_s
+                self.times.write_s += time.monotonic() - began - fence_s
         self.times.count(groups.values())
         return receipt
 
@@ -212,17 +212,21 @@ class Committer(threading.Thread):
             label=self._label,
             lease_s=self._settings.lock_lease_s,
         )
-        asked = time.monotonic()
+        floor, asked = output.highest_token(), time.monotonic()
+        lease = None
         try:
-            lease = lock.acquire(self._settings.lock_wait_s, floor=output.highest_token())
+            lease = lock.acquire(self._settings.lock_wait_s, floor)
         except ClusterError as error:
             logger.warning(
                 "commits without the lock in Redis; the fence alone excludes",
                 extra={"action": "commit", "why": str(error)},
             )
-            yield output.highest_token()
+        finally:
+            waited_s = time.monotonic() - asked
+            self.times.lock_s += waited_s
+        if lease is None:
+            yield floor
             return
-        waited_s = time.monotonic() - asked
         if waited_s >= NOTICE_S:
             fields = {"action": "wait", "output": name, "waited_s": round(waited_s, 1)}
             logger.info("has the output's lock after a long wait", extra=fields)

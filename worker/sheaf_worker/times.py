@@ -19,11 +19,6 @@ class CommitTimes:
     fence_s: float = 0.0
     write_s: float = 0.0
 
-    def add(self, lock_s: float, fence_s: float, write_s: float) -> None:
-        self.lock_s += lock_s
-        self.fence_s += fence_s
-        self.write_s += write_s
-
     def count(self, groups: Iterable[Results]) -> None:
         """One more commit has succeeded."""
         self.commits += 1
