@@ -9,12 +9,17 @@ from pathlib import Path
 import pytest
 import redis
 
+from sheaf import Cluster
 from sheaf.embedded import find_redis_server
 from sheaf.errors import RedisUnavailable
 from sheaf.queue import BatchQueue
+from sheaf.settings import Settings
 from tests.console import Site
 from tests.integration.bench import Bench
 from tests.support import ForeignServer, RedisServer, ReplyLosingProxy
+
+#: The tasks of these tests lie beside them.
+TASKS = Path(__file__).parent
 
 
 @pytest.fixture
@@ -85,3 +90,13 @@ def bench(tmp_path: Path, own_redis_server: RedisServer, site: Site) -> Iterator
     for process in made.workers:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def cluster(bench: Bench) -> Iterator[Cluster]:
+    """Two workers with short leases, and a way to them."""
+    for _ in range(2):
+        bench.worker(SHEAF_TASKS_DIR=str(TASKS))
+    settings = Settings.from_env(bench.person.environment | {"SHEAF_TASKS_DIR": str(TASKS)})
+    with Cluster(settings, data=bench.person.data) as made:
+        yield made

@@ -20,16 +20,6 @@ from tests.integration.bench import Bench
 TASKS = Path(__file__).parent
 
 
-@pytest.fixture
-def cluster(bench: Bench) -> Iterator[Cluster]:
-    """Two workers, and a way to them."""
-    for _ in range(2):
-        bench.worker(SHEAF_TASKS_DIR=str(TASKS))
-    settings = Settings.from_env(bench.person.environment | {"SHEAF_TASKS_DIR": str(TASKS)})
-    with Cluster(settings, data=bench.person.data) as made:
-        yield made
-
-
 def sessions(bench: Bench) -> list[str]:
     folder = bench.person.data / "sessions"
     return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.exists() else []

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,16 +20,6 @@ from tests.integration.bench import Bench
 
 TASKS = Path(__file__).parent
 ITEMS = 600
-
-
-@pytest.fixture
-def cluster(bench: Bench) -> Iterator[Cluster]:
-    """Two workers with short leases, and a way to them."""
-    for _ in range(2):
-        bench.worker(SHEAF_TASKS_DIR=str(TASKS))
-    settings = Settings.from_env(bench.person.environment | {"SHEAF_TASKS_DIR": str(TASKS)})
-    with Cluster(settings, data=bench.person.data) as made:
-        yield made
 
 
 def test_a_worker_that_is_killed_costs_no_result(bench: Bench, cluster: Cluster) -> None:
