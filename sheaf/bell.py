@@ -1,4 +1,4 @@
-"""Step 2 of 6, the bell beside the queue: rung when something is put on it, so that idle workers can sleep."""
+"""Step 2 of 6, a bell: rung when something is queued, or a run is finished, so that whoever waits can sleep."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ LISTEN_S = 5.0
 class Bell:
     """Listens on a connection of its own, from the first `wait()` on. For one thread; `interrupt()` is for any other.
 
-    A bell may be lost with Redis or with the connection: look at the queue from time to time all the same.
+    A bell may be lost with Redis or with the connection: look for yourself from time to time all the same.
     """
 
-    def __init__(self, connection: redis.Redis) -> None:
+    def __init__(self, connection: redis.Redis, channel: str = keys.BELL) -> None:
         self._connection = connection
+        self._channel = channel
         self._listening: PubSub | None = None
         self._interrupted = threading.Event()
 
     def wait(self, timeout_s: float) -> bool:
-        """Return True when something may be queued, False when the time is over or `interrupt()` was called.
+        """Return True when something may have happened, False when the time is over or `interrupt()` was called.
 
         What was rung since the last `wait()` counts. The first time, and the first time after Redis was away, it is not
         known what was missed: the answer is True at once.
@@ -60,7 +61,7 @@ class Bell:
         while not self._interrupted.is_set():
             left_s = deadline - time.monotonic()
             if listening.get_message(timeout=max(0.0, min(left_s, SLICE_S))) is not None:
-                # One look at the queue answers all that were rung so far.
+                # One look answers all that were rung so far.
                 while listening.get_message(timeout=0) is not None:
                     pass
                 return True
@@ -72,7 +73,7 @@ class Bell:
     def _listen(self) -> PubSub:
         listening: PubSub = self._connection.pubsub()  # type: ignore[no-untyped-call]
         try:
-            listening.subscribe(keys.BELL)
+            listening.subscribe(self._channel)
             # From the confirmation on nothing is missed; before it, something may be.
             if listening.get_message(timeout=LISTEN_S) is None:
                 raise redis.exceptions.TimeoutError(f"no answer to SUBSCRIBE within {LISTEN_S:g} s")

@@ -33,6 +33,8 @@ BELL = "sheaf:bell"
 
 #: pub/sub channel, one per session of a program: the runs of that session that were just committed to, by their names.
 COMMITTED_PREFIX = "sheaf:committed:"
+#: pub/sub channel, one per run: its last item is committed.
+FINISHED_PREFIX = "sheaf:finished:"
 
 #: Objects that programs and tasks share, by name; they live until they are deleted, or Redis is emptied.
 #: string: a counter's number. hash: a dict's keys and values, as JSON. list: a queue's values, as JSON.

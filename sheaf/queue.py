@@ -135,6 +135,13 @@ class BatchQueue(Roster):
             for session, names in told.items():
                 self._connection.publish(keys.COMMITTED_PREFIX + session, " ".join(names))
 
+    def tell_finished(self, runs: Iterable[str]) -> None:
+        """Tell whoever watches these runs that their last item is committed; nobody watches a program's."""
+        with redis_errors():
+            for run in runs:
+                if session_of(run) is None:
+                    self._connection.publish(keys.FINISHED_PREFIX + run, "")
+
     def length(self) -> int:
         """How many batches are queued."""
         with redis_errors():

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import redis
 
+from sheaf import keys
+from sheaf.bell import Bell
 from sheaf.connection import connect
 from sheaf.errors import ClusterError, OutputError
 from sheaf.fence import blocker
@@ -67,6 +69,8 @@ class Observer:
         self._settings = settings
         self._output = Output(settings.data_dir / run.manifest.output)
         self._connection: redis.Redis | None = None
+        #: Rings when the run is finished; None: Redis did not answer lately.
+        self._bell: Bell | None = None
         self._redis_look = 0.0
         self._workers: list[WorkerCard] = []
         self._problems: list[str] = []
@@ -96,8 +100,21 @@ class Observer:
             refused=self._refused,
         )
 
+    def wait(self, seconds: float) -> None:
+        """Sleep, but no longer than until the run is finished. Without Redis nobody tells, and it is all the time."""
+        deadline = time.monotonic() + seconds
+        if self._bell is not None:
+            try:
+                self._bell.wait(seconds)
+                return
+            except ClusterError:
+                self._bell = None  # the next look at Redis says what is wrong
+        time.sleep(max(0.0, deadline - time.monotonic()))
+
     def close(self) -> None:
         self._output.close()
+        if self._bell is not None:
+            self._bell.close()
         if self._connection is not None:
             self._connection.close()
 
@@ -128,6 +145,8 @@ class Observer:
         try:
             if self._connection is None:
                 self._connection = connect(self._settings, timeout_s=2.0)
+            if self._bell is None:
+                self._bell = Bell(self._connection, keys.FINISHED_PREFIX + self.run.manifest.run)
             roster = Roster(self._connection)
             self._workers = roster.workers()
             problem = roster.problem(self.run.manifest.run)

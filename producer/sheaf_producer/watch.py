@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections import Counter
 
 import click
@@ -61,7 +60,7 @@ def _watch_until_finished(settings: Settings, run: Run) -> None:
                         f"When that is settled it goes on by itself; watch it again: sheaf watch {manifest.run}"
                     )
                 shown.show(view)
-                time.sleep(shown.beat_s)
+                observer.wait(shown.beat_s)
             shown.show(view)
     finally:
         observer.close()

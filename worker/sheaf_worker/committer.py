@@ -254,7 +254,7 @@ class Committer(threading.Thread):
             # A program's runs are many and short; nobody reads of each.
             level = logging.DEBUG if session_of(run) else logging.INFO
             logger.log(level, "run finished", extra={"action": "finish", "run": run})
-        self._tell_programs(groups)
+        self._tell_others(groups, receipt.finished_runs)
         self._finish_jobs(finished)
         self._forget_runs(receipt.finished_runs)
 
@@ -265,12 +265,13 @@ class Committer(threading.Thread):
                 if run not in self._pending:
                     self._runs.pop(run, None)
 
-    def _tell_programs(self, runs: Iterable[str]) -> None:
-        """Wake the programs that wait for these runs' results; one that misses it looks by itself soon."""
+    def _tell_others(self, runs: Iterable[str], finished: Iterable[str]) -> None:
+        """Wake the programs and commands that wait for these runs; one that misses it looks by itself soon."""
         try:
             self._queue.tell_committed(runs)
+            self._queue.tell_finished(finished)
         except ClusterError as error:
-            logger.warning("programs look for their results by themselves", extra={"action": "tell", "why": str(error)})
+            logger.warning("others look for results by themselves", extra={"action": "tell", "why": str(error)})
 
     def _finish_jobs(self, batches: list[str]) -> None:
         """The batches are durable: only now may their jobs finish. What Redis does not take now it gets next time."""
