@@ -25,6 +25,7 @@ from typing import Any, Self
 from sheaf.batch import Batch, Item
 from sheaf.errors import RunNotFound
 from sheaf.items import ItemWriter, ListDamaged, read_items
+from sheaf.numbers import Numbers
 
 #: The manifest's version; a reader refuses a newer one.
 MANIFEST_VERSION = 1
@@ -134,15 +135,16 @@ class Run:
         """Read one batch's items; costs one seek, whatever the run's length."""
         return list(map(Item, *self.read(batch)))
 
-    def read(self, batch: Batch) -> tuple[range, list[str]]:
-        """Return the indexes and the texts of a batch's items: one read, one decode, one split for all of them.
+    def read(self, batch: Batch) -> tuple[range, Sequence[str]]:
+        """Return the indexes and the texts of a batch's items: one read, one decode, one split for all of them;
+        of numbers, the range of them.
 
         Raises RunNotFound if the list is gone, or shorter than the manifest says.
         """
         indexes = range(batch.first, batch.end)
         numbers = self.manifest.numbers
         if numbers is not None:
-            return indexes, list(map(str, range(*numbers)[batch.first : batch.end]))
+            return indexes, Numbers(range(*numbers)[batch.first : batch.end])
         try:
             return indexes, read_items(self.folder, batch.first, batch.count)
         except ListDamaged as error:

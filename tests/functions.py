@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from sheaf.batch import Done, Failed, Item, Result
+from sheaf.batch import Done, Item, Result
 from sheaf.formats import format_for
-from sheaf.tasks import resolve
+from sheaf.tasks import Step, resolve
 
 
 class ListSource:
@@ -38,7 +38,7 @@ class ListSource:
     def postpone(self, index: int, wait_s: float) -> None:
         self.postponed.append((index, wait_s))
 
-    def do_all(self, step: Callable[[Item], bytes | Failed]) -> None:
+    def do_all(self, step: Step) -> None:
         while self._items:
             item = self._items.pop(0)
             result = step(item)

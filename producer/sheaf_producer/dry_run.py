@@ -11,13 +11,14 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sheaf.batch import Failed, Item
 from sheaf.errors import SheafError, TaskError
 from sheaf.settings import Settings
+from sheaf.tasks import Step
 
 #: Items that are tried.
 ITEMS = 3
@@ -67,7 +68,7 @@ class _Items:
     def postpone(self, index: int, wait_s: float) -> None:
         """No item has a time limit here."""
 
-    def do_all(self, step: Callable[[Item], bytes | Failed]) -> None:
+    def do_all(self, step: Step) -> None:
         while self._left:
             item = self._left.popleft()
             self.outcomes[item.index] = step(item)

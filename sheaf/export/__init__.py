@@ -19,7 +19,6 @@ from pathlib import Path
 
 from isal import igzip_lib
 
-from sheaf.batch import Item
 from sheaf.errors import OutputPathError, TaskError, UsageError
 from sheaf.export.rows import Columns, Row, rows
 from sheaf.export.tables import CsvTable, ParquetTable, Table
@@ -165,7 +164,7 @@ class _Lines:
                 "pages cannot be written as bare lines; export them as .csv or .parquet, or load them into a .txt"
             )
         try:
-            return self._format.value(Item(record["index"], ""), record["value"])
+            return self._format.value(record["index"], "", record["value"])
         except TaskError as error:
             raise UsageError(f"{error}. Nothing was written") from error
 

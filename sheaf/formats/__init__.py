@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from sheaf.batch import Item
 from sheaf.errors import OutputPathError
 from sheaf.formats.page import Exchange, Page
 
@@ -30,8 +29,11 @@ class Format(Protocol):
     def page(self, page: Page) -> bytes:
         """Encode a loaded page."""
 
-    def value(self, item: Item, value: object) -> bytes:
-        """Encode what a function returned. Raises TaskError if the format cannot hold it."""
+    def value(self, index: int, text: str | int, value: object) -> bytes:
+        """Encode what a function returned for an item; a number stands for its digits.
+
+        Raises TaskError if the format cannot hold it.
+        """
 
 
 def check_holds(name: str, what: str) -> None:

@@ -9,7 +9,6 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sheaf.batch import Item
 from sheaf.errors import OutputPathError, TaskError
 from sheaf.formats.page import Page
 
@@ -43,26 +42,26 @@ class CsvFormat:
             "a .csv output does not hold pages; choose .jsonl, .warc.gz, .html or .txt, and see `sheaf export`"
         )
 
-    def value(self, item: Item, value: object) -> bytes:
+    def value(self, index: int, text: str | int, value: object) -> bytes:
         try:
-            return self.row(self._fields(item, value))
+            return self.row(self._fields(index, str(text), value))
         except UnicodeEncodeError as error:
             raise TaskError(
-                f"item {item.index} gave text with a lone surrogate, which has no UTF-8 form; choose an output that "
+                f"item {index} gave text with a lone surrogate, which has no UTF-8 form; choose an output that "
                 "ends with .jsonl"
             ) from error
         except (TypeError, ValueError, RecursionError) as error:
             raise TaskError(
-                f"item {item.index} gave a {type(value).__name__} that CSV cannot hold: {error}; "
+                f"item {index} gave a {type(value).__name__} that CSV cannot hold: {error}; "
                 "return text, numbers, booleans, None, and lists and dicts of these"
             ) from error
 
-    def _fields(self, item: Item, value: object) -> list[str]:
+    def _fields(self, index: int, text: str, value: object) -> list[str]:
         if not self._spread:
-            return [str(item.index), item.text, plain(value)]
+            return [str(index), text, plain(value)]
         if not isinstance(value, dict):
             raise TypeError(f"the run's columns ({', '.join(self._columns)}) are keys of an object")
-        known = {"index": item.index, "item": item.text, **value}
+        known = {"index": index, "item": text, **value}
         return [plain(known.get(column)) for column in self._columns]
 
     def row(self, fields: Sequence[str]) -> bytes:

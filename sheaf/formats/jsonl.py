@@ -11,7 +11,6 @@ import orjson
 import xxhash
 from isal import igzip_lib
 
-from sheaf.batch import Item
 from sheaf.errors import TaskError
 from sheaf.formats.charset import decode, is_text
 from sheaf.formats.page import Page, utc_date
@@ -42,17 +41,17 @@ class JsonLinesFormat:
             # A lone surrogate has no UTF-8 form; as an escape it comes through.
             return self._line(fields)
 
-    def value(self, item: Item, value: object) -> bytes:
-        index, text = item
+    def value(self, index: int, text: str | int, value: object) -> bytes:
         kind = type(value)
         # Put together by hand: for a small value that is seven times as fast as the encoder, and writes the same.
+        item = f'"{text}"' if type(text) is int else _quote(text)  # type: ignore[arg-type]
         if kind is int:
-            line = f'{{"index":{index},"item":{_quote(text)},"value":{value}}}\n'
+            line = f'{{"index":{index},"item":{item},"value":{value}}}\n'
         elif kind is bytes:
-            line = f'{{"index":{index},"item":{_quote(text)},"value_base64":"{base64.b64encode(value).decode()}"}}\n'  # type: ignore[arg-type]
+            line = f'{{"index":{index},"item":{item},"value_base64":"{base64.b64encode(value).decode()}"}}\n'  # type: ignore[arg-type]
         else:
-            written = _quote(value) if kind is str else self._encoded(item, value)  # type: ignore[arg-type]
-            line = f'{{"index":{index},"item":{_quote(text)},"value":{written}}}\n'
+            written = _quote(value) if kind is str else self._encoded(index, value)  # type: ignore[arg-type]
+            line = f'{{"index":{index},"item":{item},"value":{written}}}\n'
         try:
             encoded = line.encode()
         except UnicodeEncodeError:
@@ -60,12 +59,12 @@ class JsonLinesFormat:
             encoded = (_encode_ascii(json.loads(line)) + "\n").encode()
         return self._packed(encoded) if self._compressed else encoded
 
-    def _encoded(self, item: Item, value: object) -> str:
+    def _encoded(self, index: int, value: object) -> str:
         try:
             return _encode(value)
         except (TypeError, ValueError, RecursionError) as error:
             raise TaskError(
-                f"item {item.index} gave a {type(value).__name__} that JSON cannot hold: {error}; "
+                f"item {index} gave a {type(value).__name__} that JSON cannot hold: {error}; "
                 "return text, numbers, booleans, None, and lists and dicts of these"
             ) from error
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 
-from sheaf.batch import Item
 from sheaf.errors import TaskError
 from sheaf.formats.charset import as_utf8, is_text
 from sheaf.formats.page import Page
@@ -31,9 +30,9 @@ class _CombinedFormat(ABC):
         text = as_utf8(final.body, content_type)
         return b"".join((self.heading(title), text, b"" if text.endswith(b"\n") else b"\n"))
 
-    def value(self, item: Item, value: object) -> bytes:
+    def value(self, index: int, text: str | int, value: object) -> bytes:  # noqa: ARG002
         raise TaskError(
-            f"item {item.index} gave a {type(value).__name__}, but a {self.suffix} output holds loaded pages only; "
+            f"item {index} gave a {type(value).__name__}, but a {self.suffix} output holds loaded pages only; "
             "choose an output that ends with .jsonl"
         )
 
@@ -57,7 +56,7 @@ class TextFormat(_CombinedFormat):
 
     suffix = ".txt"
 
-    def value(self, item: Item, value: object) -> bytes:
+    def value(self, index: int, text: str | int, value: object) -> bytes:  # noqa: ARG002
         """One line: text and bytes as they are, everything else as JSON."""
         if isinstance(value, bytes):
             line = value
@@ -66,12 +65,12 @@ class TextFormat(_CombinedFormat):
                 line = (value if isinstance(value, str) else _encode(value)).encode()
             except (TypeError, ValueError, RecursionError) as error:
                 raise TaskError(
-                    f"item {item.index} gave a {type(value).__name__} that is no line of text: {error}; return text, "
+                    f"item {index} gave a {type(value).__name__} that is no line of text: {error}; return text, "
                     "bytes, numbers, or lists and dicts of these; or choose an output that ends with .jsonl"
                 ) from error
         if b"\n" in line or b"\r" in line:
             raise TaskError(
-                f"item {item.index} gave a text with a line break, and in a .txt output each value is one line; choose "
+                f"item {index} gave a text with a line break, and in a .txt output each value is one line; choose "
                 "an output that ends with .jsonl, or replace the line breaks"
             )
         return line + b"\n"

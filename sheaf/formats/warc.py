@@ -13,7 +13,6 @@ from http import HTTPStatus
 from isal import igzip_lib
 
 import sheaf
-from sheaf.batch import Item
 from sheaf.errors import TaskError
 from sheaf.formats.page import Exchange, Page, utc_date
 
@@ -67,9 +66,9 @@ class WarcFormat:
     def page(self, page: Page) -> bytes:
         return b"".join([record for exchange in page.exchanges for record in self._exchange(exchange)])
 
-    def value(self, item: Item, value: object) -> bytes:
+    def value(self, index: int, text: str | int, value: object) -> bytes:  # noqa: ARG002
         raise TaskError(
-            f"item {item.index} gave a {type(value).__name__}, but a WARC output holds loaded pages only; "
+            f"item {index} gave a {type(value).__name__}, but a WARC output holds loaded pages only; "
             "choose an output that ends with .jsonl"
         )
 

@@ -18,6 +18,12 @@ from sheaf.tasks.description import TaskDescription, describe
 __all__ = ["Source", "Task", "TaskDescription", "check_allowed", "describe", "resolve"]
 
 
+#: An item in its barest form: index and text; of a run over a range of numbers, the number itself.
+Pair = tuple[int, str | int]
+#: Does an item: returns its record, or its failure.
+Step = Callable[[Pair], bytes | Failed]
+
+
 class Source(Protocol):
     """Where a task gets its items from, one at a time, as it has room for them."""
 
@@ -27,7 +33,7 @@ class Source(Protocol):
     def wait(self, wait_s: float) -> None:
         """Wait until items have come, or nothing ever will, but no longer than `wait_s`."""
 
-    def do_all(self, step: Callable[[Item], bytes | Failed]) -> None:
+    def do_all(self, step: Step) -> None:
         """Apply `step` to every item that is here, one after the other; what it returns is the item's result."""
 
     def postpone(self, index: int, wait_s: float) -> None:
@@ -39,7 +45,11 @@ class Source(Protocol):
 
 
 class Task(Protocol):
-    """Turns items into results. One object may serve several runs, one after another."""
+    """Turns items into results. One object may serve several runs, one after another.
+
+    One that has several items in progress at once says how many in an attribute `at_once`, set by window(); one that
+    decides something by itself tells of it in an attribute `choices`.
+    """
 
     def window(self, options: Mapping[str, Any]) -> int:
         """Get ready for a run with these options; return how many items a child wants outstanding (0: the pool adapts).

@@ -9,6 +9,7 @@ from typing import Any
 from sheaf.errors import InputError
 
 Call = Callable[[str], Any]
+NumberCall = Callable[[int], Any]
 
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # there in every version, and used by json itself
 
@@ -27,6 +28,14 @@ def build_call(function: Callable[..., Any], way: str, extra: tuple[Any, ...]) -
             return lambda text: function(_read_json(text), *extra)
         return lambda text: function(_read_json(text))
     return (lambda text: function(text, *extra)) if extra else function
+
+
+def build_number_call(function: Callable[..., Any], way: str, extra: tuple[Any, ...]) -> NumberCall:
+    """The same for an item that is a number of a range: what its text would have been read as is at hand already."""
+    if way != "json":
+        call = build_call(function, way, extra)
+        return lambda number: call(str(number))
+    return (lambda number: function(number, *extra)) if extra else function
 
 
 def _call(function: Callable[..., Any], extra: tuple[Any, ...], arguments: list[Any], named: dict[str, Any]) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 from sheaf.batch import Result
 from sheaf.formats import Format
 from sheaf.tasks import Source
-from sheaf.tasks.calls import build_call, parser
+from sheaf.tasks.calls import build_call, build_number_call, parser
 from sheaf.tasks.description import check_way
 from sheaf.tasks.finder import Found, check_signature
 from sheaf.tasks.patience import Patience
@@ -27,11 +27,14 @@ class FunctionTask:
 
     def __init__(self, found: Found) -> None:
         self._found = found
+        #: Items that are in progress at once.
+        self.at_once = 1
 
     def window(self, options: Mapping[str, Any]) -> int:
         check_signature(self._found, check_way(options))
         spec = self._found.spec.with_options(options)
         opened(self._found)
+        self.at_once = spec.concurrency if self._found.kind == "async" else 1
         if self._found.kind != "function":
             return 2 * spec.concurrency
         if Patience.of(spec).attempts == 1:
@@ -51,7 +54,7 @@ class FunctionTask:
 
             return AsyncLoop(call, found.folder, spec, source, format).run()
         if Patience.of(spec).attempts == 1:
-            return run_plain(call, found.folder, source, format)
+            return run_plain(call, build_number_call(found.function, way, extra), found.folder, source, format)
         from sheaf.tasks.patient import PatientLoop
 
         return PatientLoop(call, found.folder, Patience.of(spec), format).run(source)

@@ -82,6 +82,6 @@ class PatientLoop:
 def encode(item: Item, value: object, format: Format, folder: Path | None, attempt: int = 1) -> Done | Failed:
     """Make the item's record of what the function gave; a value that cannot be one is not tried again."""
     try:
-        return Done(item.index, format.value(item, value))
+        return Done(item.index, format.value(*item, value))
     except Exception as error:  # noqa: BLE001 - a value's own methods may raise anything
         return failed(item, error, folder, attempt)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from sheaf.batch import Failed, Item, Result
 from sheaf.formats import Format
-from sheaf.tasks import Source
-from sheaf.tasks.calls import Call
+from sheaf.tasks import Pair, Source, Step
+from sheaf.tasks.calls import Call, NumberCall
 from sheaf.tasks.faults import failed
 from sheaf.tasks.home import home
 
@@ -16,9 +16,11 @@ from sheaf.tasks.home import home
 IDLE_S = 1.0
 
 
-def run_plain(call: Call, folder: Path | None, source: Source, format: Format) -> Iterator[Result | None]:
+def run_plain(
+    call: Call, number_call: NumberCall, folder: Path | None, source: Source, format: Format
+) -> Iterator[Result | None]:
     """Call the function once per item. What it raises is its item's failure, after one attempt."""
-    step = _step(call, folder, format)
+    step = _step(call, number_call, folder, format)
     while True:
         source.do_all(step)
         if source.closed:
@@ -27,15 +29,16 @@ def run_plain(call: Call, folder: Path | None, source: Source, format: Format) -
         source.wait(IDLE_S)
 
 
-def _step(call: Call, folder: Path | None, format: Format) -> Callable[[Item], bytes | Failed]:
+def _step(call: Call, number_call: NumberCall, folder: Path | None, format: Format) -> Step:
     """What is done with each item. It may happen a million times a second: each call and look-up counts."""
     encode = format.value
 
-    def step(item: Item) -> bytes | Failed:
+    def step(pair: Pair) -> bytes | Failed:
+        index, text = pair
         try:
-            return encode(item, call(item[1]))
+            return encode(index, text, number_call(text) if type(text) is int else call(text))  # type: ignore[arg-type]
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the user's code raises is this item's failure
-            return failed(item, error, folder)
+            return failed(Item(index, str(text)), error, folder)
         finally:
             if home.left:
                 home.go_back()

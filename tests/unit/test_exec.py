@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sheaf.batch import Failed, Item
+from sheaf.batch import Item
 from sheaf.errors import SettingsError, TaskError, TaskForbidden
 from sheaf.formats import format_for
 from sheaf.settings import Settings
-from sheaf.tasks import check_allowed, resolve
+from sheaf.tasks import Step, check_allowed, resolve
 from sheaf.tasks.exec.command import command_line
 from sheaf.tasks.exec.process import run_command
 
@@ -104,7 +103,7 @@ class Items:
     def closed(self) -> bool:
         return not self.left
 
-    def do_all(self, step: Callable[[Item], bytes | Failed]) -> None:
+    def do_all(self, step: Step) -> None:
         while self.left:
             self.outcomes.append(step(self.left.popleft()))
 

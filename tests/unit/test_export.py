@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sheaf.batch import Done, Failed, Item, Result
+from sheaf.batch import Done, Failed, Result
 from sheaf.errors import OutputPathError, OutputShortened, UsageError
 from sheaf.export import Export, check_destination, export
 from sheaf.formats import format_for
@@ -37,7 +37,7 @@ def commit(path: Path, groups: list[list[Result]], items: int, batch_size: int =
 def valued(path: Path, values: list[Any], batch_size: int = 2) -> Path:
     """An output with these values, the last one committed first."""
     chosen = format_for(path.name)
-    done = [Done(index, chosen.value(Item(index, f"item {index}"), value)) for index, value in enumerate(values)]
+    done = [Done(index, chosen.value(index, f"item {index}", value)) for index, value in enumerate(values)]
     commit(path, [[each] for each in reversed(done)], len(values), batch_size)
     return path
 

@@ -202,15 +202,15 @@ def test_a_body_that_is_no_text_is_kept_in_base64() -> None:
 @pytest.mark.parametrize("value", [None, 1, "text", "\ud800 lone", [1, {"a": None}], "ü" * 100, 1e300])
 def test_a_value_is_a_json_line(value: object) -> None:
     """With the item it came from; compressed, each line is a gzip member of its own."""
-    line = format_for("p.jsonl").value(Item(3, "three"), value)
+    line = format_for("p.jsonl").value(3, "three", value)
     assert json.loads(line) == {"index": 3, "item": "three", "value": value}
-    assert gzip.decompress(format_for("p.jsonl.gz").value(Item(3, "three"), value)) == line
+    assert gzip.decompress(format_for("p.jsonl.gz").value(3, "three", value)) == line
     assert line.count(b"\n") == 1
 
 
 def test_bytes_are_kept_in_base64() -> None:
     """Under a name of their own, so that nobody takes them for text."""
-    line = format_for("p.jsonl").value(Item(3, "three"), b"\xff\x00")
+    line = format_for("p.jsonl").value(3, "three", b"\xff\x00")
     assert json.loads(line) == {"index": 3, "item": "three", "value_base64": "/wA="}
 
 
@@ -218,14 +218,14 @@ def test_bytes_are_kept_in_base64() -> None:
 def test_a_value_that_json_cannot_hold_is_refused(value: object) -> None:
     """The error names the item and the type."""
     with pytest.raises(TaskError, match=f"item 3 gave a {type(value).__name__} that JSON cannot hold"):
-        format_for("p.jsonl").value(Item(3, "three"), value)
+        format_for("p.jsonl").value(3, "three", value)
 
 
 @pytest.mark.parametrize("suffix", [".warc", ".warc.gz", ".html"])
 def test_a_format_for_pages_refuses_other_values(suffix: str) -> None:
     """The error says what the output holds, and what to choose instead."""
     with pytest.raises(TaskError, match="holds loaded pages only"):
-        format_for("p" + suffix).value(Item(3, "three"), 9)
+        format_for("p" + suffix).value(3, "three", 9)
 
 
 def test_a_combined_file_is_utf8_under_the_pages_names() -> None:

@@ -284,7 +284,7 @@ def lines(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
         output.register_run(name, ITEMS, 7)
         wanted = [index for index in range(39) if index != 7] if name == RUN else [0]
         items = [run.items(run.manifest.batch(index // 7))[index % 7] for index in wanted]
-        output.commit({name: [Done(item.index, form.value(item, name)) for item in items]}, worker="w", token=1)
+        output.commit({name: [Done(item.index, form.value(*item, name)) for item in items]}, worker="w", token=1)
     output.close()
     lose_index(path)
     return path

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheaf.batch import Item
 from sheaf.errors import OutputPathError, TaskError
 from sheaf.formats import check_holds, format_for
 
@@ -26,7 +25,7 @@ def rows(data: bytes) -> list[list[str]]:
 def test_a_csv_row_reads_back(text: str, value: str) -> None:
     """Whatever quotes, commas and line ends are in it: one row, under the row of names."""
     chosen = format_for("o.csv")
-    data = chosen.header("o.csv") + chosen.value(Item(7, text), value)
+    data = chosen.header("o.csv") + chosen.value(7, text, value)
 
     assert rows(data) == [["index", "item", "value"], ["7", text, value]]
 
@@ -35,7 +34,7 @@ def test_a_csv_field_of_another_type_is_json() -> None:
     """Nothing for None, base64 for bytes."""
     chosen = format_for("o.csv")
     values = [None, True, 1.5, [1, "a"], {"a": None}, b"ab", ""]
-    written = [rows(chosen.value(Item(0, ""), value))[0][2] for value in values]
+    written = [rows(chosen.value(0, "", value))[0][2] for value in values]
 
     assert written == ["", "true", "1.5", '[1,"a"]', '{"a":null}', "YWI=", ""]
 
@@ -45,9 +44,9 @@ def test_chosen_columns_are_keys_of_the_objects() -> None:
     chosen = format_for("o.csv", {"columns": ["item", "a", "b"]})
 
     assert chosen.header("o.csv") == b"item,a,b\n"
-    assert chosen.value(Item(3, "three"), {"b": "x,y", "c": 1}) == b'three,,"x,y"\n'
+    assert chosen.value(3, "three", {"b": "x,y", "c": 1}) == b'three,,"x,y"\n'
     with pytest.raises(TaskError, match=r"item 3 gave a int .*columns \(item, a, b\) are keys"):
-        chosen.value(Item(3, "three"), 9)
+        chosen.value(3, "three", 9)
 
 
 @pytest.mark.parametrize("value", [float("nan"), {1}, "\ud800"], ids=repr)
@@ -55,7 +54,7 @@ def test_chosen_columns_are_keys_of_the_objects() -> None:
 def test_a_value_that_has_no_text_is_refused(suffix: str, value: object) -> None:
     """The error names the item."""
     with pytest.raises(TaskError, match="item 3 gave"):
-        format_for("o" + suffix).value(Item(3, "three"), value)
+        format_for("o" + suffix).value(3, "three", value)
 
 
 def test_a_txt_output_holds_one_line_per_value() -> None:
@@ -63,12 +62,12 @@ def test_a_txt_output_holds_one_line_per_value() -> None:
     chosen = format_for("o.txt")
     given_values = ["päge", b"\xff raw", 5, None, {"a": [1]}]
 
-    assert b"".join(chosen.value(Item(0, ""), value) for value in given_values) == (
+    assert b"".join(chosen.value(0, "", value) for value in given_values) == (
         "päge\n".encode() + b"\xff raw\n5\nnull\n" + json.dumps({"a": [1]}, separators=(",", ":")).encode() + b"\n"
     )
     for value in ("a\nb", "a\r", b"a\n"):
         with pytest.raises(TaskError, match="item 9 gave a text with a line break"):
-            chosen.value(Item(9, ""), value)
+            chosen.value(9, "", value)
 
 
 def test_a_format_that_cannot_hold_what_is_to_come_is_refused_at_once() -> None:

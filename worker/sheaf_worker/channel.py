@@ -2,10 +2,11 @@
 
     to the child     ("program", run, task, options, output, files)  what the items that follow belong to
                      ("items", indexes, texts)                 sent only while the child serves their run
+                     ("numbers", indexes, (start, stop, step)) the same, the items being these numbers
                      ("recall",)                               give back what you have not begun
                      ("end",)                                  finish what you have begun, then exit
     from the child   ("hello",)                                the process is up
-                     ("ready", window)                         the task is imported
+                     ("ready", window, at_once)                the task is imported
                      ("refused", error, message)               the task cannot be imported, or not with these options
                      ("results", indexes, lengths, records, failures, busy_s)
                                                                records: themselves, or where they lie in the arena
@@ -19,16 +20,19 @@ A message is marshalled, which is twice as fast as pickle and cannot execute cod
 
 from __future__ import annotations
 
+import itertools
 import marshal
 import os
 import struct
 from collections import deque
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
+from operator import lt
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sheaf.errors import TaskError
+from sheaf.ranges import to_ranges
 
 Message = tuple[Any, ...]
 
@@ -38,6 +42,8 @@ _SIZE = struct.Struct(">i")
 _LARGE_SIZE = struct.Struct(">iQ")
 #: Version 2 has no references, which would cost a look-up per string; nothing here is shared or recursive.
 _MARSHAL_VERSION = 2
+#: Fewer indexes than this, or stretches that are shorter on average, are sent one by one.
+_STRETCHES_FROM, _LEAST_STRETCH = 256, 64
 
 
 class Program(NamedTuple):
@@ -68,22 +74,31 @@ def decode(frame: bytes | memoryview) -> Message:
 
 
 def pack_indexes(indexes: Sequence[int]) -> tuple[int, ...]:
-    """Indexes for a message: if they are consecutive the first one and minus their number, else themselves."""
+    """Indexes for a message: of each stretch of consecutive ones the first and minus their number, else themselves."""
     count = len(indexes)
-    if (
-        count > 2
-        and indexes[-1] - indexes[0] == count - 1
-        and tuple(indexes) == tuple(range(indexes[0], indexes[-1] + 1))
-    ):
-        return (indexes[0], -count)
+    if count > 2 and indexes[-1] - indexes[0] == count - 1:
+        consecutive = range(indexes[0], indexes[-1] + 1)
+        if indexes == consecutive or tuple(indexes) == tuple(consecutive):
+            return (indexes[0], -count)
+    if count >= _STRETCHES_FROM and all(map(lt, indexes, itertools.islice(indexes, 1, None))):
+        ranges = to_ranges(indexes)
+        if len(ranges) * _LEAST_STRETCH <= count:
+            return tuple(itertools.chain.from_iterable((first, first - end) for first, end in ranges))
     return tuple(indexes)
 
 
 def unpack_indexes(packed: tuple[int, ...]) -> Sequence[int]:
-    """The reverse of pack_indexes()."""
+    """The reverse of pack_indexes() for one stretch, or for indexes that are given one by one."""
     if len(packed) == 2 and packed[1] < 0:
         return range(packed[0], packed[0] - packed[1])
     return packed
+
+
+def unpack_stretches(packed: tuple[int, ...]) -> list[Sequence[int]]:
+    """The reverse of pack_indexes(): each stretch by itself; all indexes at once if they are given one by one."""
+    if len(packed) > 1 and packed[1] < 0:
+        return [range(first, first - minus) for first, minus in zip(packed[::2], packed[1::2], strict=True)]
+    return [packed] if packed else []
 
 
 def encode_program(program: Program) -> bytes:

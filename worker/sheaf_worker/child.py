@@ -150,7 +150,8 @@ class _Service:
             task = resolve(name, self._tasks_dir, self._task_modules, files)
             self._choices.task = task
             record_format = format_for(output, options)
-            self._outbox.send("ready", int(task.window(options)))
+            window = int(task.window(options))
+            self._outbox.send("ready", window, int(getattr(task, "at_once", 1)))
             while not self._source.closed:
                 self._pass_on(task.run(self._source, options, record_format))
         except SheafError as error:

@@ -12,12 +12,12 @@ import threading
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable
-from itertools import repeat
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
 from sheaf.batch import Done, Failed, Item, Result
+from sheaf.tasks import Pair, Step
 from sheaf_worker.arena import ArenaWriter
 from sheaf_worker.blame import PIPE_LOST
 from sheaf_worker.channel import Message, decode, encode, pack_indexes, unpack_indexes
@@ -66,17 +66,13 @@ class Outbox:
         if self._bytes >= FLUSH_BYTES:
             self.flush()
 
-    def do_all(self, items: deque[Item], step: Callable[[Item], bytes | Failed], cells: memoryview) -> None:
+    def do_all(self, pairs: Iterator[Pair], step: Step, cells: memoryview) -> None:
         """Do items one after the other, until none is left: what `add` does for each, in few steps."""
-        pop, append, size = items.popleft, self._done.append, 0
-        while True:
-            try:
-                item = pop()
-            except IndexError:
-                return
-            index = item[0]
+        append, size = self._done.append, 0
+        for pair in pairs:
+            index = pair[0]
             cells[LINE] = index + 1
-            record = step(item)
+            record = step(pair)
             if type(record) is bytes:
                 append((index, record))
                 size += len(record) + _RESULT_BYTES
@@ -137,7 +133,9 @@ class ItemSource:
         self._inbox = inbox
         self._outbox = outbox
         self._slots = slots
-        self._items: deque[Item] = deque()
+        # What was sent together, as iterators: taking the next is one step of the interpreter, whichever thread does
+        # it. Only the task's thread removes those that are used up.
+        self._lots: deque[Iterator[Pair]] = deque()
         self._closed = False
 
     @property
@@ -147,61 +145,61 @@ class ItemSource:
     def take(self, wait_s: float) -> Item | None:
         if not self._slots.free:
             return None
-        try:
-            item = self._items.popleft()
-        except IndexError:
-            later = self._take_later(wait_s)
-            if later is None:
-                return None
-            item = later
-        self._slots.begin(item.index)
-        return item
+        pair = self._next() or self._later(wait_s)
+        if pair is None:
+            return None
+        self._slots.begin(pair[0])
+        return Item(pair[0], str(pair[1]))
 
-    def _take_later(self, wait_s: float) -> Item | None:
+    def _next(self) -> Pair | None:
+        while self._lots:
+            pair = next(self._lots[0], None)
+            if pair is not None:
+                return pair
+            self._lots.popleft()
+        return None
+
+    def _later(self, wait_s: float) -> Pair | None:
         if self._closed:
             return None
         if wait_s > 0:
             self.wait(wait_s)
         else:
             self._inbox.read()
-        try:
-            return self._items.popleft()
-        except IndexError:
-            return None
+        return self._next()
 
     def wait(self, wait_s: float) -> None:
         self._outbox.flush()
         started = time.monotonic()
-        self._inbox.wait(wait_s, lambda: bool(self._items) or self._closed)
+        self._inbox.wait(wait_s, lambda: bool(self._lots) or self._closed)
         self._outbox.waited_s += time.monotonic() - started
         self._inbox.read()
 
     def postpone(self, index: int, wait_s: float) -> None:
         self._slots.postpone(index, wait_s)
 
-    def do_all(self, step: Callable[[Item], bytes | Failed]) -> None:
-        if not self._items:
+    def do_all(self, step: Step) -> None:
+        if not self._lots:
             self._inbox.read()
-        if self._items:
-            self._outbox.do_all(self._items, step, self._slots.open_line())
+        if self._lots:
+            cells = self._slots.open_line()
+            while self._lots:
+                self._outbox.do_all(self._lots[0], step, cells)
+                self._lots.popleft()
             self._slots.close_line()
 
-    def extend(self, indexes: tuple[int, ...], texts: tuple[str, ...]) -> None:
-        self._items.extend(map(tuple.__new__, repeat(Item), zip(unpack_indexes(indexes), texts, strict=True)))
+    def extend(self, indexes: tuple[int, ...], items: Sequence[str] | range) -> None:
+        """Take over items: their texts, or numbers."""
+        self._lots.append(zip(unpack_indexes(indexes), items, strict=True))
 
     def give_back(self) -> list[int]:
         """Take out what is not begun; return its indexes in order."""
-        given: list[int] = []
-        try:
-            while True:
-                given.append(self._items.pop().index)
-        except IndexError:
-            return given[::-1]
+        return [index for lot in list(self._lots) for index, _ in list(lot)]
 
     def close(self) -> None:
         """Nothing more will come, and what is not begun is not wanted."""
         self._closed = True
-        self._items.clear()
+        self.give_back()
 
 
 class Inbox:
@@ -271,6 +269,8 @@ class Inbox:
         kind = message[0]
         if kind == "items" and self._last is not None:
             self._last.extend(message[1], message[2])
+        elif kind == "numbers" and self._last is not None:
+            self._last.extend(message[1], range(*message[2]))
         elif kind == "recall":
             self._outbox.send("returned", self._last.give_back() if self._last else [])
         elif kind in ("program", "end"):

@@ -24,6 +24,8 @@ class Feeder:
         if self._waiting.suspects or any(child.solo for child in children):
             self._appoint(children)
         served = {child.run for child in children}
+        # What waits is divided among those that can take some, or will as soon as they are up.
+        takers = self.size - sum(child.state is State.READY and not child.room for child in children)
         for child in children:
             if child.state in (State.IDLE, State.READY):
                 if child.retiring or self._left(child) <= 0:
@@ -31,9 +33,10 @@ class Feeder:
                 elif child.solo:
                     self._feed_alone(child)
                 elif child.room or child.free:
-                    self._feed(child, served)
+                    self._feed(child, served, takers)
+                    takers -= 1
 
-    def _feed(self, child: ChildHandle, served: set[str | None]) -> None:
+    def _feed(self, child: ChildHandle, served: set[str | None], takers: int) -> None:
         program = self._waiting.choose(child.run, served)
         if program is None:
             return
@@ -43,7 +46,7 @@ class Feeder:
                 child.begin(program)
                 served.add(program.run)
             return
-        share = -(-self._waiting.count(program.run) // self.size)
+        share = -(-self._waiting.count(program.run) // max(1, takers))
         count = min(child.room, share, self._left(child))
         if count > 0:
             child.give(self._waiting.take(program.run, count, child.room_bytes))
@@ -74,8 +77,8 @@ class Feeder:
                 child.recall()
 
     def recall_idle_items(self, children: Collection[ChildHandle], now: float) -> None:
-        """Have children give back what waits behind a slow item, if another child has nothing to do."""
-        if not self._waiting.only_suspects or not any(child.free and not child.solo for child in children):
+        """Have children give back what waits behind a slow item, if another child could begin it."""
+        if not self._waiting.only_suspects or not any(child.spare and not child.solo for child in children):
             return
         for child in children:
             if child.alone or child.held or child.state is not State.READY or now - child.heard < _RECALL_S:

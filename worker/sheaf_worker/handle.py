@@ -12,14 +12,15 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType
 
+from sheaf.numbers import Numbers
 from sheaf_worker import child
 from sheaf_worker.arena import ArenaReader, Memory
 from sheaf_worker.channel import Channel, Program, encode, encode_program, pack_indexes
+from sheaf_worker.outstanding import Outstanding
 from sheaf_worker.prints import Prints
 from sheaf_worker.slots import SharedSlots, SlotReader, new_slots
 from sheaf_worker.waiting import Lot
@@ -27,7 +28,7 @@ from sheaf_worker.waiting import Lot
 #: A child gets so many seconds of work ahead: enough to never run dry, little enough to leave the rest to others.
 AHEAD_S = 0.05
 #: ... but never more items than this, nor (beyond the first item) more bytes.
-MOST_ITEMS = 4000
+MOST_ITEMS = 20_000
 MOST_BYTES = 1 << 20
 #: After each report the number of items ahead grows at most by this factor: the first ones may have been easy.
 _GROWTH = 8
@@ -70,9 +71,10 @@ class ChildHandle:
         self.state = State.STARTING
         self.since = self.heard = time.monotonic()
         self.program: Program | None = None
-        #: index -> text of each item that was sent and has no result yet.
-        self.outstanding: dict[int, str] = {}
+        self.outstanding = Outstanding()
         self.done = 0
+        #: Items that its task has in progress at once.
+        self.at_once = 1
         #: It gets suspects only, one at a time, with nothing beside them.
         self.solo = False
         #: It is replaced as soon as it has nothing in hand.
@@ -90,7 +92,6 @@ class ChildHandle:
         self.killed_at = 0.0
         #: Exceptions in a row that escaped the task with nothing in hand.
         self.barren = 0
-        self._bytes = 0
         self._target = 1
         self._adaptive = True
         self._speed_s = 0.0
@@ -144,47 +145,55 @@ class ChildHandle:
     @property
     def room(self) -> int:
         """How many items it should be sent now; 0 while it has more than half of what it should have."""
-        if self.state is not State.READY or self._bytes >= MOST_BYTES or (self.held and self.outstanding):
+        if self.state is not State.READY or self.outstanding.weight >= MOST_BYTES or (self.held and self.outstanding):
             return 0
         missing = self._target - len(self.outstanding)
         return missing if 2 * missing >= self._target else 0
 
     @property
     def room_bytes(self) -> int:
-        return MOST_BYTES - self._bytes
+        return MOST_BYTES - self.outstanding.weight
 
     @property
     def free(self) -> bool:
         """Whether it could begin something else."""
         return self.state in (State.IDLE, State.READY) and not self.outstanding and not self.retiring
 
+    @property
+    def spare(self) -> bool:
+        """Whether it could begin another item of its run, or of any run if it has none in hand."""
+        return self.free or (
+            self.state is State.READY and not self.retiring and not self.held and len(self.outstanding) < self.at_once
+        )
+
     def begin(self, program: Program) -> None:
         """Have it serve another run. Only when nothing is outstanding."""
         self.program = program
+        self.at_once = 1
         self.state, self.since = State.PREPARING, time.monotonic()
         self.channel.send(encode_program(program))
 
-    def ready(self, window: int, speed_s: float | None) -> None:
+    def ready(self, window: int, at_once: int, speed_s: float | None) -> None:
         """Its task is imported. `speed_s`: what an item of this run takes, if that is known."""
         self.state = State.READY
+        self.at_once = at_once
         self._adaptive = window == 0
         self._target = window or (_ideal(speed_s) if speed_s else 1)
 
     def give(self, lot: Lot) -> None:
-        indexes, texts = lot
         if not self.outstanding:
             self.heard = time.monotonic()
-        self.outstanding.update(zip(indexes, texts, strict=True))
-        self._bytes += sum(map(len, texts))
-        self.channel.send(encode(("items", pack_indexes(indexes), tuple(texts))))
+        self.outstanding.add(lot)
+        texts = lot.texts
+        if isinstance(texts, Numbers):
+            numbers = (texts.range.start, texts.range.stop, texts.range.step)
+            self.channel.send(encode(("numbers", pack_indexes(lot.indexes), numbers)))
+        else:
+            self.channel.send(encode(("items", pack_indexes(lot.indexes), tuple(texts))))
 
     def take(self, indexes: Sequence[int]) -> set[int]:
         """These are no longer with it. Returns those that it did not have."""
-        texts = list(map(self.outstanding.pop, indexes, repeat(None)))
-        unknown = (
-            {index for index, text in zip(indexes, texts, strict=True) if text is None} if None in texts else set()
-        )
-        self._bytes -= sum(map(len, filter(None, texts)))
+        unknown = self.outstanding.take(indexes)
         if not self.outstanding:
             self.alone = False
         return unknown

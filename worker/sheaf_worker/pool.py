@@ -83,9 +83,16 @@ class Pool:
         return sum(len(child.outstanding) for child in list(self._by_number.values()))
 
     @property
-    def idle(self) -> int:
-        """Children that have nothing to do, those that are about to be started included."""
-        return self._size - sum(bool(child.outstanding) for child in list(self._by_number.values()))
+    def at_once(self) -> int:
+        """Items that can be in progress at once; one for a child that is about to be started."""
+        children = list(self._by_number.values())
+        return self._size - len(children) + sum(child.at_once for child in children)
+
+    @property
+    def hungry(self) -> int:
+        """Items that could be begun at once, if they were here."""
+        busy = sum(min(child.at_once, len(child.outstanding)) for child in list(self._by_number.values()))
+        return self.at_once - busy
 
     @property
     def choices(self) -> list[tuple[str, str, str]]:

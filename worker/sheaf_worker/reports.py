@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from queue import SimpleQueue
 
 from sheaf.batch import Bundle, Failed, Item, Result, Results, single_results
 from sheaf.errors import TaskChanged
-from sheaf_worker.channel import Message, Program, unpack_indexes
+from sheaf_worker.channel import Message, Program, unpack_stretches
 from sheaf_worker.handle import ChildHandle, State
 from sheaf_worker.judge import Judge, Verdict
 from sheaf_worker.waiting import Lot, Suspect, Waiting
@@ -69,7 +69,7 @@ class Reports:
         elif kind == "ready" and child.program is not None:
             self._barren.pop(child.program.run, None)
             if child.state is State.PREPARING:
-                child.ready(rest[0], self._speeds.get(child.program.run))
+                child.ready(rest[0], rest[1], self._speeds.get(child.program.run))
         elif kind == "hello" and child.state is State.STARTING:
             child.state = State.IDLE
         elif kind == "refused" and rest[0] == TaskChanged.__name__:
@@ -127,21 +127,21 @@ class Reports:
         program = child.program
         if program is None:
             return
-        indexes = unpack_indexes(packed)
+        stretches = unpack_stretches(packed)
         results: list[Result | Bundle] = [Failed(*failure) for failure in failures]
-        if indexes:
-            results.append(_bundle(child, indexes, array("Q", packed_lengths).tolist(), records))
-        finished = [*indexes, *(failure[0] for failure in failures)] if failures else indexes
-        unknown = child.take(finished)
+        results += _bundles(child, stretches, array("Q", packed_lengths).tolist(), records)
+        finished = [*stretches, [failure[0] for failure in failures]]
+        unknown = set().union(*map(child.take, finished))
         if unknown:
             results = [result for result in single_results(results) if result.index not in unknown]
-        count = len(finished) - len(unknown)
+        count = sum(map(len, finished)) - len(unknown)
         if count:
             child.done += count
             child.held = False
             child.barren = 0
             self._learn(program, child.learn(count, busy_s))
-            self.judge.attempts.settle_all(program.run, finished)
+            for indexes in finished:
+                self.judge.attempts.settle_all(program.run, indexes)
             self.add(program.run, results)
 
     def _learn(self, program: Program, speed_s: float) -> None:
@@ -175,9 +175,21 @@ class Reports:
             child.kill("refused")
 
 
-def _bundle(child: ChildHandle, indexes: Sequence[int], lengths: list[int], records: bytes | int) -> Bundle:
+def _bundles(
+    child: ChildHandle, stretches: Sequence[Sequence[int]], lengths: list[int], records: bytes | int
+) -> Iterator[Bundle]:
+    """A bundle for each stretch. In the memory that is shared, they are one loan together."""
     if isinstance(records, bytes):
         child.arena.sweep()
-        return Bundle(indexes, lengths, records)
-    view, loan = child.arena.lend(records, sum(lengths))
-    return Bundle(indexes, lengths, view, loan)
+        view, loan = memoryview(records), None
+    else:
+        view, loan = child.arena.lend(records, sum(lengths))
+    if len(stretches) == 1:
+        yield Bundle(stretches[0], lengths, view, loan)
+        return
+    first = start = 0
+    for indexes in stretches:
+        own = lengths[first : first + len(indexes)]
+        end = start + sum(own)
+        yield Bundle(indexes, own, view[start:end], loan)
+        first, start = first + len(indexes), end

@@ -197,9 +197,9 @@ class Rate:
         self._count = 0
         self._since = self._last = time.monotonic()
 
-    def now(self, processes: int) -> float:
-        """The rate as it can be at most, since nothing has come for a while: each process may be at a long item."""
-        return min(self.per_s, processes / max(1e-6, time.monotonic() - self._last))
+    def now(self, at_once: int) -> float:
+        """The rate as it can be at most, since nothing has come for a while: all that is in progress may take long."""
+        return min(self.per_s, at_once / max(1e-6, time.monotonic() - self._last))
 
     def add(self, count: int) -> None:
         self._count += count

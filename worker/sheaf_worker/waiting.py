@@ -8,6 +8,7 @@ from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple, Self
 
 from sheaf.batch import Item
+from sheaf.numbers import Numbers
 from sheaf_worker.channel import Program
 
 #: A run whose items have waited so long gets a child of its own, even if that child could go on with another run.
@@ -38,6 +39,11 @@ class Lot(NamedTuple):
             self._replace(indexes=self.indexes[:count], texts=self.texts[:count]),
             self._replace(indexes=self.indexes[count:], texts=self.texts[count:]),
         )
+
+
+def weight(texts: Sequence[str]) -> int:
+    """Characters that have to be carried about. Numbers travel as their range, which is nothing to speak of."""
+    return 0 if isinstance(texts, Numbers) else sum(map(len, texts))
 
 
 class Suspect(NamedTuple):
@@ -119,10 +125,11 @@ class Waiting:
                 line.lots.appendleft((since, rest))
             if wanted.indexes:
                 taken.append(wanted)
-            if full:
+            if full or isinstance(lot.texts, Numbers):
+                # Two ranges would no longer be one; what is behind them is taken next time.
                 break
             count -= len(wanted.indexes)
-            room -= sum(map(len, wanted.texts))
+            room -= weight(wanted.texts)
         whole = _together(taken)
         line.count -= len(whole.indexes)
         if not line.count:
@@ -149,7 +156,7 @@ def _together(lots: list[Lot]) -> Lot:
 
 def _fitting(texts: Sequence[str], size: int, at_least: int) -> int:
     """How many of the texts, from the first on, are within `size`, or `at_least`."""
-    total = sum(map(len, texts))
+    total = weight(texts)
     kept = len(texts)
     while kept > at_least and total > size:
         kept -= 1

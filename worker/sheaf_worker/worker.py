@@ -188,13 +188,13 @@ class Worker:
             logger.warning("leases run out by themselves", extra={"action": "drop", "why": str(error)})
 
     def _wanted(self) -> int:
-        """How many items the pool could do with: `ahead_s` of work, or one for each process that has nothing to do.
+        """How many items the pool could do with: `ahead_s` of work, or what it could begin at once.
 
         No more, so that others get theirs: no item should wait here while another worker has nothing to do.
         """
         if self._pool.paused:
             return 0
-        target = max(int(self._rate.now(self._pool.size) * self._settings.ahead_s), self._pool.idle)
+        target = max(int(self._rate.now(self._pool.at_once) * self._settings.ahead_s), self._pool.hungry)
         missing = target - self._pool.waiting
         # Not one by one: that would be a round trip for each batch.
         return missing if 2 * missing >= target else 0

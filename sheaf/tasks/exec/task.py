@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from sheaf.batch import Failed, Item, Result
 from sheaf.errors import SheafError, TaskError
 from sheaf.formats import Format
-from sheaf.tasks import Source
+from sheaf.tasks import Pair, Source, Step
 from sheaf.tasks.exec.command import command_line, has_placeholder
 from sheaf.tasks.exec.options import ExecOptions
 from sheaf.tasks.exec.process import Finished, run_command
@@ -49,10 +49,11 @@ def _which(program: str, folder: Path) -> str | None:
     return shutil.which(program if "/" not in program else str(folder / program))
 
 
-def _step(options: ExecOptions, format: Format) -> Callable[[Item], bytes | Failed]:
+def _step(options: ExecOptions, format: Format) -> Step:
     folder = options.folder()
 
-    def step(item: Item) -> bytes | Failed:
+    def step(pair: Pair) -> bytes | Failed:
+        item = Item(pair[0], str(pair[1]))
         for attempt in itertools.count(1):
             outcome = _attempt(options, folder, item, format)
             if isinstance(outcome, bytes) or attempt == options.attempts:
@@ -76,7 +77,7 @@ def _attempt(options: ExecOptions, folder: Path, item: Item, format: Format) -> 
     if options.accept_exit and done.status not in options.accept_exit:
         return "ExitStatus", f"{_ending(done.status)}{_said(done)}"
     try:
-        return format.value(item, _value(done))
+        return format.value(*item, _value(done))
     except SheafError as error:
         return type(error).__name__, str(error)
 

@@ -26,7 +26,7 @@ def _run(self, source, options, format):
                 os.kill(os.getpid(), signal.SIGKILL)
             if item.text == "raise":
                 raise ValueError("poison")
-            yield Done(item.index, format.value(item, item.text))
+            yield Done(item.index, format.value(*item, item.text))
 
 
 FunctionTask.window = _window

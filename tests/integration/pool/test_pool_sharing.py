@@ -1,0 +1,71 @@
+"""Numbers that travel as a range, and items that are divided among children which have many in progress at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sheaf.batch import Item
+from sheaf.numbers import Numbers
+from sheaf_worker.pool import Lot, Program
+from tests.integration.pool.helpers import MakePool, failure, gather, items, turn_until, value
+
+NUMBERS = Program("run", "pool_numbers:act", {"pass": "json"}, "out.jsonl")
+FLOCK = Program("run", "pool_flock:rest", {"concurrency": 4}, "out.jsonl")
+
+
+def test_numbers_travel_as_a_range(make_pool: MakePool, tasks_dir: Path) -> None:
+    """Each reaches the function as an int, whatever dies or fails on the way; its text is its digits."""
+    (tasks_dir / "pool_numbers.py").write_text(
+        "import os\n"
+        "def act(number):\n"
+        "    if number == 10 + 3 * 700:\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "    return 1 / 0 if number == 10 + 3 * 40 else [type(number).__name__, number]\n"
+    )
+    pool = make_pool(2)
+    pool.add(NUMBERS._replace(attempts=1), Lot(range(1000), Numbers(range(10, 3010, 3))))
+    results = gather(pool, 1000)
+
+    assert failure(results.pop(700)).error == "ProcessDied"
+    assert failure(results.pop(40)).error == "ZeroDivisionError"
+    assert {index: value(result) for index, result in results.items()} == {
+        index: ["int", 10 + 3 * index] for index in range(1000) if index not in (40, 700)
+    }
+    assert results[5].record == b'{"index":5,"item":"25","value":["int",25]}\n'  # type: ignore[union-attr]
+
+
+def test_numbers_reach_a_function_of_text_as_text(make_pool: MakePool, tasks_dir: Path) -> None:
+    (tasks_dir / "pool_numbers.py").write_text("def act(text):\n    return text + '!'\n")
+    pool = make_pool(1)
+    pool.add(NUMBERS._replace(options={"pass": "text"}), Lot(range(3), Numbers(range(7, 10))))
+
+    assert [value(result) for _, result in sorted(gather(pool, 3).items())] == ["7!", "8!", "9!"]
+
+
+def test_the_pool_says_how_many_items_could_be_in_progress(make_pool: MakePool, tasks_dir: Path) -> None:
+    """Of an async function as many as it may have in flight, before one of them has ended."""
+    (tasks_dir / "pool_flock.py").write_text("import asyncio\nasync def rest(text):\n    await asyncio.sleep(1000)\n")
+    pool = make_pool(2)
+    assert pool.hungry == 2
+    pool.add(FLOCK, items("a", "b"))
+
+    turn_until(pool, lambda: pool.at_once == 8)
+    assert pool.hungry == 6
+    pool.add(FLOCK, [item._replace(index=item.index + 2) for item in items("c", "d", "e", "f", "g")])
+    turn_until(pool, lambda: pool.hungry == 1)
+
+
+def test_what_waits_behind_items_in_flight_goes_to_a_child_with_room(make_pool: MakePool, tasks_dir: Path) -> None:
+    """Two children with four in flight each: when one is done with a few, the other's surplus is begun there."""
+    (tasks_dir / "pool_flock.py").write_text(
+        "import asyncio\nasync def rest(text):\n    await asyncio.sleep(float(text))\n"
+    )
+    pool = make_pool(2)
+    pool.add(FLOCK, items(0, 0))
+    turn_until(pool, lambda: pool.at_once == 8, results={})
+    turn_until(pool, lambda: pool.in_hand == 0, results={})
+    # Eight for each: one has four in flight for ever and four that wait behind them, the other has one for ever.
+    texts = [1000, 1000, 1000, 1000, 0, 0, 0, 0, 1000, 0, 0, 0, 0, 0, 0, 0]
+    pool.add(FLOCK, [Item(index, str(text)) for index, text in enumerate(texts, start=2)])
+
+    assert set(gather(pool, 11)) == {index for index, text in enumerate(texts, start=2) if text == 0}

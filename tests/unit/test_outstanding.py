@@ -1,0 +1,82 @@
+"""What a child has in hand: lines and numbers, finished in whatever order, never mixed up and never forgotten."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sheaf.numbers import Numbers
+from sheaf_worker.channel import pack_indexes, unpack_indexes, unpack_stretches
+from sheaf_worker.outstanding import Outstanding
+from sheaf_worker.waiting import Lot
+
+
+def numbers_lot(first: int, count: int) -> Lot:
+    """Items from `first` on, which are every third number from 10 times that on."""
+    return Lot(range(first, first + count), Numbers(range(10 * first, 10 * first + 3 * count, 3)))
+
+
+def lines_lot(first: int, count: int) -> Lot:
+    return Lot(range(first, first + count), [f"line {index}" for index in range(first, first + count)])
+
+
+@given(st.data())
+def test_it_is_a_dict_that_takes_numbers_without_spelling_them_out(data: st.DataObject) -> None:
+    """Whatever is given and finished, in or out of order, known or not: the same as of a dict of texts."""
+    outstanding, expected, next_index = Outstanding(), dict[int, str](), 0
+    for _ in range(data.draw(st.integers(1, 12))):
+        if data.draw(st.booleans()):
+            make = data.draw(st.sampled_from([numbers_lot, lines_lot]))
+            lot = make(next_index, data.draw(st.integers(1, 9)))
+            outstanding.add(lot)
+            expected.update(zip(lot.indexes, lot.texts, strict=True))
+            next_index += len(lot.indexes) + data.draw(st.integers(0, 2))
+        else:
+            first = data.draw(st.integers(0, next_index))
+            taken = range(first, first + data.draw(st.integers(0, 12)))
+            if data.draw(st.booleans()):
+                taken = range(min(expected, default=0), min(expected, default=0) + len(taken))
+            given_as = taken if data.draw(st.booleans()) else list(taken)
+            assert outstanding.take(given_as) == {index for index in taken if index not in expected}
+            for index in taken:
+                expected.pop(index, None)
+        assert len(outstanding) == len(expected)
+        assert all(index in outstanding for index in expected)
+        assert next_index + 5 not in outstanding
+    assert dict(outstanding.items()) == expected
+    assert set(outstanding) == set(expected)
+    assert outstanding.weight == sum(map(len, expected.values()))
+    assert all(outstanding[index] == text for index, text in expected.items())
+
+
+def test_numbers_that_come_back_in_order_stay_a_range() -> None:
+    """A million of them cost as much as ten, and weigh nothing until somebody asks for their texts."""
+    outstanding = Outstanding()
+    outstanding.add(numbers_lot(0, 1_000_000))
+    outstanding.add(numbers_lot(1_000_000, 1_000_000))
+
+    assert outstanding.take(range(1_500_000)) == set()
+
+    assert len(outstanding) == 500_000
+    assert outstanding.weight == 0
+    assert outstanding[1_500_000] == "11500000"
+    assert outstanding.weight > 500_000
+
+
+@given(st.lists(st.integers(0, 2000), max_size=900))
+def test_indexes_come_through_the_pipe_as_they_are(indexes: list[int]) -> None:
+    """Any order, doubles included: what is unpacked is what was packed, stretch by stretch or one by one."""
+    packed = pack_indexes(indexes)
+
+    assert [index for stretch in unpack_stretches(packed) for index in stretch] == indexes
+    if len(unpack_stretches(packed)) < 2:
+        assert list(unpack_indexes(packed)) == indexes
+
+
+def test_long_stretches_are_sent_as_such() -> None:
+    """What two lots of a range became takes as many bytes as four numbers; short stretches are not worth it."""
+    assert pack_indexes([*range(1000), *range(5000, 5500)]) == (0, -1000, 5000, -500)
+    assert unpack_stretches((0, -1000, 5000, -500)) == [range(1000), range(5000, 5500)]
+    assert pack_indexes(range(7, 10)) == (7, -3)
+    odd = list(range(1, 1001, 2))
+    assert unpack_stretches(pack_indexes(odd)) == [tuple(odd)]
