@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -24,6 +24,9 @@ from sheaf.schema import State
 EDGE_BYTES = 4096
 #: Buffers handed to the kernel in one call (its limit, IOV_MAX).
 PIECES = 1024
+#: ... and bytes. For a longer write some file systems take pages of 2 MiB and more, which a virtual machine may have to
+#: get from its host first: the same bytes then cost up to twelve times as much (docs/decisions/0016-short-writes.md).
+WRITE_BYTES = 512 << 10
 #: Bytes of a file that are held at once.
 _COPY_BYTES = 1 << 20
 _STRAY_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -146,8 +149,8 @@ class OutputFile:
         """Write the pieces at L. After an error, or a crash, any part of them may stand there."""
         self._appending = sum(map(len, pieces))
         offset = self.length
-        for start in range(0, len(pieces), PIECES):
-            offset += _write_all(self._descriptor, pieces[start : start + PIECES], offset)
+        for portion in _portions(pieces):
+            offset += _write_all(self._descriptor, portion, offset)
             step("append")
 
     def undo(self) -> None:
@@ -187,6 +190,22 @@ def checksum_of(source: BinaryIO, offset: int, length: int) -> tuple[int, int]:
         checksum = isal_zlib.crc32(piece, checksum)
         left -= len(piece)
     return checksum, left
+
+
+def _portions(pieces: Sequence[bytes | memoryview]) -> Iterator[list[bytes | memoryview]]:
+    """The pieces, divided into what is written in one call."""
+    portion: list[bytes | memoryview] = []
+    size = 0
+    for piece in pieces:
+        for start in range(0, len(piece), WRITE_BYTES):
+            part = piece if len(piece) <= WRITE_BYTES else memoryview(piece)[start : start + WRITE_BYTES]
+            if portion and (size + len(part) > WRITE_BYTES or len(portion) == PIECES):
+                yield portion
+                portion, size = [], 0
+            portion.append(part)
+            size += len(part)
+    if portion:
+        yield portion
 
 
 def _write_all(descriptor: int, pieces: Sequence[bytes | memoryview], offset: int) -> int:

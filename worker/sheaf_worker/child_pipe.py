@@ -24,9 +24,9 @@ from sheaf_worker.channel import Message, decode, encode, pack_indexes, unpack_i
 from sheaf_worker.slots import LINE, SlotWriter
 
 #: Results are sent off when they weigh so much ...
-FLUSH_BYTES = 1 << 18
+FLUSH_BYTES = 1 << 19
 #: ... or are so old (in seconds), or when there is nothing else to do.
-FLUSH_S = 0.02
+FLUSH_S = 0.05
 #: What a result weighs besides its record.
 _RESULT_BYTES = 32
 #: Fewer bytes than this go through the pipe with the message that tells of them.

@@ -96,19 +96,26 @@ class Committer(threading.Thread):
         with self._changed:
             return bool(self._pending) or self._writing > 0
 
+    @property
+    def _full(self) -> bool:
+        return self._gathered >= self._settings.commit_mb * 2**20
+
     def add(self, run: Run, results: Results) -> None:
         """Take over records and failures."""
         size = record_bytes(results)
         with self._changed:
-            if not self._pending:
+            news = not self._pending
+            if news:
                 self._oldest, self._patience_s = time.monotonic(), self._settings.commit_s
-            if session_of(run.manifest.run):
-                self._patience_s = min(self._patience_s, PROGRAM_S)
+            if session_of(run.manifest.run) and self._patience_s > PROGRAM_S:
+                news, self._patience_s = True, PROGRAM_S
             self._runs[run.manifest.run] = run
             self._pending.setdefault(run.manifest.run, []).extend(results)
             self._gathered += size
             self._idle = False
-            self._changed.notify()
+            # Otherwise the thread is not woken: it knows already when it is due.
+            if news or self._full:
+                self._changed.notify()
 
     def flush(self) -> None:
         """Nothing else is in flight: do not wait for more."""
@@ -148,12 +155,7 @@ class Committer(threading.Thread):
                 closing = self._deadline is not None
                 if self._pending:
                     waited = time.monotonic() - self._oldest
-                    if (
-                        closing
-                        or self._idle
-                        or self._gathered >= self._settings.commit_mb * 2**20
-                        or waited >= self._patience_s
-                    ):
+                    if closing or self._idle or self._full or waited >= self._patience_s:
                         return True
                     self._changed.wait(self._patience_s - waited)
                 elif closing:

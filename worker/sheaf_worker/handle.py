@@ -26,7 +26,7 @@ from sheaf_worker.slots import SharedSlots, SlotReader, new_slots
 from sheaf_worker.waiting import Lot
 
 #: A child gets so many seconds of work ahead: enough to never run dry, little enough to leave the rest to others.
-AHEAD_S = 0.05
+AHEAD_S = 0.15
 #: ... but never more items than this, nor (beyond the first item) more bytes.
 MOST_ITEMS = 20_000
 MOST_BYTES = 1 << 20

@@ -87,11 +87,10 @@ class SlotReader:
 
     def in_hand(self) -> dict[int, float]:
         """Return the index of each item in hand, and when (monotonic, seconds) it was begun."""
-        cells = self._cells.tolist()
-        indexes = cells[:SLOTS]
-        if not any(indexes):
-            return {}
-        if indexes[LINE] != self._seen[0]:
-            self._seen = (indexes[LINE], time.monotonic_ns())
-        cells[SLOTS + LINE] = max(cells[SLOTS + LINE], self._seen[1])
-        return {index - 1: cells[SLOTS + slot] / 1e9 for slot, index in enumerate(indexes) if index}
+        cells, line = self._cells, self._cells[LINE]
+        in_hand = {index - 1: cells[SLOTS + slot] / 1e9 for slot, index in enumerate(cells[:LINE].tolist()) if index}
+        if line:
+            if line != self._seen[0]:
+                self._seen = (line, time.monotonic_ns())
+            in_hand[line - 1] = max(cells[SLOTS + LINE], self._seen[1]) / 1e9
+        return in_hand

@@ -130,7 +130,7 @@ def test_a_stopped_child_is_killed_when_its_item_is_overdue(make_pool: MakePool,
     started = tmp_path / "started"
     pool.add(ACT._replace(timeout_s=1.0), items(f"hold:{started}", *range(50)))
     results: dict[int, Result] = {}
-    turn_until(pool, started.exists, results=results)
+    turn_until(pool, lambda: started.exists() and started.read_text().endswith("\n"), results=results)
     os.kill(int(started.read_text()), signal.SIGSTOP)
     turn_until(pool, lambda: len(results) == 51, results=results)
     assert failure(results.pop(0)).error == "TimedOut"
