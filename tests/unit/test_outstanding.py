@@ -69,8 +69,20 @@ def test_indexes_come_through_the_pipe_as_they_are(indexes: list[int]) -> None:
     packed = pack_indexes(indexes)
 
     assert [index for stretch in unpack_stretches(packed) for index in stretch] == indexes
-    if len(unpack_stretches(packed)) < 2:
-        assert list(unpack_indexes(packed)) == indexes
+    assert list(unpack_indexes(packed)) == indexes
+
+
+@given(st.lists(st.tuples(st.integers(1, 400), st.integers(1, 9)), max_size=6))
+def test_stretches_with_gaps_between_come_through_the_pipe(steps: list[tuple[int, int]]) -> None:
+    """What is left of several batches: long and short stretches, in order."""
+    indexes: list[int] = []
+    for count, gap in steps:
+        first = indexes[-1] + 1 + gap if indexes else gap
+        indexes += range(first, first + count)
+    packed = pack_indexes(indexes)
+
+    assert list(unpack_indexes(packed)) == indexes
+    assert [index for stretch in unpack_stretches(packed) for index in stretch] == indexes
 
 
 def test_long_stretches_are_sent_as_such() -> None:

@@ -87,18 +87,17 @@ def pack_indexes(indexes: Sequence[int]) -> tuple[int, ...]:
     return tuple(indexes)
 
 
-def unpack_indexes(packed: tuple[int, ...]) -> Sequence[int]:
-    """The reverse of pack_indexes() for one stretch, or for indexes that are given one by one."""
-    if len(packed) == 2 and packed[1] < 0:
-        return range(packed[0], packed[0] - packed[1])
-    return packed
-
-
 def unpack_stretches(packed: tuple[int, ...]) -> list[Sequence[int]]:
     """The reverse of pack_indexes(): each stretch by itself; all indexes at once if they are given one by one."""
     if len(packed) > 1 and packed[1] < 0:
         return [range(first, first - minus) for first, minus in zip(packed[::2], packed[1::2], strict=True)]
     return [packed] if packed else []
+
+
+def unpack_indexes(packed: tuple[int, ...]) -> Sequence[int]:
+    """The reverse of pack_indexes(): all of them, as a range if they are one stretch."""
+    stretches = unpack_stretches(packed)
+    return stretches[0] if len(stretches) == 1 else tuple(itertools.chain.from_iterable(stretches))
 
 
 def encode_program(program: Program) -> bytes:

@@ -83,6 +83,8 @@ class ChildHandle:
         self.alone = False
         #: When it was asked to give back what it has not begun; None: it has answered.
         self.recalled: float | None = None
+        #: Times in a row that it had nothing to give back and nothing in hand, though it should have had something.
+        self.at_a_loss = 0
         #: It gets nothing more until an item is finished.
         self.held = False
         #: When its end of the pipe was closed; None: it is open.

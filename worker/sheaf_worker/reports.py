@@ -138,7 +138,7 @@ class Reports:
         if count:
             child.done += count
             child.held = False
-            child.barren = 0
+            child.barren = child.at_a_loss = 0
             self._learn(program, child.learn(count, busy_s))
             for indexes in finished:
                 self.judge.attempts.settle_all(program.run, indexes)
@@ -152,6 +152,7 @@ class Reports:
     def _take_back(self, child: ChildHandle, indexes: Sequence[int]) -> None:
         """What it had not begun goes back to the front of those that wait."""
         child.recalled = None
+        child.at_a_loss = 0 if indexes or child.slots.in_hand() else child.at_a_loss + 1
         if child.program is not None:
             items = [Item(index, child.outstanding[index]) for index in indexes if index in child.outstanding]
             if child.alone:

@@ -21,6 +21,8 @@ _LIMITS_S = {State.STARTING: 60.0, State.PREPARING: 600.0, State.ENDING: 5.0}
 _SILENT_S = 5.0
 #: ... and if it takes so long to answer, it is stopped or stuck, and killed.
 _ANSWER_S = 10.0
+#: ... as is one that was asked so often, and every time had neither finished nor begun nor kept what it should have.
+_AT_A_LOSS = 2
 #: Seconds between the end of a child's pipe and that of its process; longer, and only the pipe was closed.
 _HANG_UP_S = 0.5
 
@@ -81,6 +83,8 @@ class Watch:
             child.kill(TIMED_OUT)
         elif in_hand:
             return
+        elif child.at_a_loss >= _AT_A_LOSS:
+            child.kill(UNRESPONSIVE)
         elif child.recalled is None:
             if now - max(child.heard, self._awake) > _SILENT_S:
                 child.recall()

@@ -153,6 +153,26 @@ def test_a_child_that_was_stopped_between_items_holds_nothing_up(
     turn_until(pool, lambda: stopped not in [child.pid for child in pool.children])
 
 
+def test_items_that_never_reached_their_child_are_done_by_another(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Should a message get lost, whyever: the child that cannot say what became of its items is replaced."""
+    monkeypatch.setattr("sheaf_worker.watch._SILENT_S", 0.3)
+    pool = make_pool(1)
+    pool.add(ACT, items("a"))
+    gather(pool, 1)
+    (child,) = pool._by_number.values()
+    monkeypatch.setattr(child.channel, "send", lambda frame: None)
+    pool.add(ACT, items(*range(10)))
+    pool.poll(0)
+    assert child.outstanding
+    monkeypatch.undo()
+    monkeypatch.setattr("sheaf_worker.watch._SILENT_S", 0.3)
+
+    assert set(gather(pool, 10)) == set(range(10))
+    assert child.pid not in [child.pid for child in pool.children]
+
+
 def test_output_of_a_task_harms_nobody(make_pool: MakePool, capfd: pytest.CaptureFixture[str]) -> None:
     """What a task prints goes to stderr, with the logs; stdout stays ours."""
     pool = make_pool(1)

@@ -7,7 +7,7 @@ from pathlib import Path
 from sheaf.batch import Item
 from sheaf.numbers import Numbers
 from sheaf_worker.pool import Lot, Program
-from tests.integration.pool.helpers import MakePool, failure, gather, items, turn_until, value
+from tests.integration.pool.helpers import ACT, MakePool, failure, gather, items, turn_until, value
 
 NUMBERS = Program("run", "pool_numbers:act", {"pass": "json"}, "out.jsonl")
 FLOCK = Program("run", "pool_flock:rest", {"concurrency": 4}, "out.jsonl")
@@ -32,6 +32,18 @@ def test_numbers_travel_as_a_range(make_pool: MakePool, tasks_dir: Path) -> None
         index: ["int", 10 + 3 * index] for index in range(1000) if index not in (40, 700)
     }
     assert results[5].record == b'{"index":5,"item":"25","value":["int",25]}\n'  # type: ignore[union-attr]
+
+
+def test_what_is_left_of_several_batches_is_done_item_by_item(make_pool: MakePool) -> None:
+    """Stretches of indexes with gaps between them, in one lot: each index has its own text."""
+    pool = make_pool(1, child_items=0)
+    left = [*range(300), *range(1000, 1700), *range(5000, 5100)]
+    pool.add(ACT, items("0"))
+    gather(pool, 1)
+    lots = [Item(index, f"text {index}") for index in left[1:]]
+    pool.add(ACT, lots)
+
+    assert {index: value(result) for index, result in gather(pool, len(lots)).items()} == dict(lots)
 
 
 def test_numbers_reach_a_function_of_text_as_text(make_pool: MakePool, tasks_dir: Path) -> None:
