@@ -33,6 +33,9 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 #: Of all processes of a container, the kernel should take one of these when memory runs out: the pool can replace it.
 _OOM_SCORE = "500"
+#: Steps of niceness below its worker, which commits, renews leases and hands out work for all its children: it should
+#: not wait in line behind them for a core (docs/decisions/0017-children-are-nicer.md).
+_NICENESS = 5
 #: Before a task is tried again that failed without an item in hand: the worker may be about to give it up.
 _PAUSE_S = 0.1
 #: Seconds between two looks at what the task has decided.
@@ -71,6 +74,7 @@ def _settle_in(parent: int, printed: Connection) -> None:
         os._exit(0)  # it died before we could ask to be told
     # A group of its own: what the task starts can be ended with it, and a Ctrl-C is the worker's to handle.
     os.setpgid(0, 0)
+    os.nice(_NICENESS)
     # Handlers that do nothing, where SIG_IGN would be inherited by every command that a task starts.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _pay_no_heed)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import random
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -37,6 +38,9 @@ Groups = dict[str, Results]
 
 #: Seconds that a record waits which a program waits for; its commit is not synced, so it costs little.
 PROGRAM_S = 0.01
+#: A group is due at a part of the time and of the size that it may have, at random: workers that began together would
+#: all want the lock at once, again and again.
+PARTS = (0.6, 1.0)
 #: Seconds between two tries of a commit that the disk or another process prevents.
 RETRY_S = 2.0
 #: Seconds of waiting for the lock that are worth a line in the log.
@@ -71,6 +75,7 @@ class Committer(threading.Thread):
         #: Seconds that what is pending may wait for more.
         self._patience_s = settings.commit_s
         self._idle = False
+        self._part = random.uniform(*PARTS)  # noqa: S311
         self._deadline: float | None = None
         self._gathered = 0
         self._writing = 0
@@ -98,7 +103,7 @@ class Committer(threading.Thread):
 
     @property
     def _full(self) -> bool:
-        return self._gathered >= self._settings.commit_mb * 2**20
+        return self._gathered >= self._settings.commit_mb * 2**20 * self._part
 
     def add(self, run: Run, results: Results) -> None:
         """Take over records and failures."""
@@ -106,7 +111,7 @@ class Committer(threading.Thread):
         with self._changed:
             news = not self._pending
             if news:
-                self._oldest, self._patience_s = time.monotonic(), self._settings.commit_s
+                self._oldest, self._patience_s = time.monotonic(), self._settings.commit_s * self._part
             if session_of(run.manifest.run) and self._patience_s > PROGRAM_S:
                 news, self._patience_s = True, PROGRAM_S
             self._runs[run.manifest.run] = run
@@ -168,6 +173,7 @@ class Committer(threading.Thread):
             groups: Groups = dict(self._pending)
             self._pending = {}
             self._writing, self._gathered = max(1, self._gathered), 0
+            self._part = random.uniform(*PARTS)  # noqa: S311  nothing to guess here
             return groups
 
     def _by_output(self, groups: Groups) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from sheaf.batch import Item
@@ -44,6 +45,14 @@ def test_what_is_left_of_several_batches_is_done_item_by_item(make_pool: MakePoo
     pool.add(ACT, lots)
 
     assert {index: value(result) for index, result in gather(pool, len(lots)).items()} == dict(lots)
+
+
+def test_children_let_their_worker_go_first(make_pool: MakePool) -> None:
+    """A worker that waited for a core behind its own children would keep every other worker from the output."""
+    pool = make_pool(1)
+    (child,) = pool.children
+
+    turn_until(pool, lambda: os.getpriority(os.PRIO_PROCESS, child.pid) == os.getpriority(os.PRIO_PROCESS, 0) + 5)
 
 
 def test_numbers_reach_a_function_of_text_as_text(make_pool: MakePool, tasks_dir: Path) -> None:
