@@ -6,8 +6,6 @@ import sqlite3
 import time
 from typing import NamedTuple
 
-from isal import isal_zlib
-
 from sheaf.batch import Failed
 from sheaf.ranges import pack, pack_ranges, to_masks, unpack, unpack_ranges
 from sheaf.settle import Part, Records, RunRow
@@ -68,9 +66,7 @@ def _insert_commit(
     offset: int,
     stamp: Stamp,
 ) -> int:
-    checksum = 0
-    for piece in records.pieces:
-        checksum = isal_zlib.crc32(piece, checksum)
+    records.seal()
     ranges = records.ranges
     low, high = (ranges[0][0], ranges[-1][1] - 1) if ranges else (None, None)
     cursor = connection.execute(
@@ -82,10 +78,10 @@ def _insert_commit(
             low,
             high,
             pack_ranges(ranges),
-            pack(records.lengths),
+            records.packed_lengths,
             offset,
             sum(map(len, records.pieces)),
-            checksum,
+            records.checksum,
             *stamp,
         ),
     )

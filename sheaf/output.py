@@ -29,7 +29,7 @@ from sheaf.lookup import Failure, Progress, WorkerShare
 from sheaf.ranges import Range
 from sheaf.run import sync_folder
 from sheaf.schema import read_state
-from sheaf.settle import Buffer, Part, gather, plan
+from sheaf.settle import Buffer, Group, Part, plan, prepare
 from sheaf.turn import Turn, Turnstile
 
 __all__ = ["Failure", "Output", "Progress", "Receipt", "WorkerShare"]
@@ -126,13 +126,14 @@ class Output:
                 f"has {items} in batches of {batch_size}; does one of them come from another data folder?"
             )
 
-    def commit(self, groups: Mapping[str, Results], *, worker: str, token: int) -> Receipt:
+    def commit(self, groups: Mapping[str, Results] | Sequence[Group], *, worker: str, token: int) -> Receipt:
         """Settle these results, by run: all of them, durably and together, or none. Items settled before are dropped.
 
+        They may be handed over prepared (`sheaf.settle.prepare`), so that others wait no longer than they have to.
         Raises OutputUnwritable and FenceTimeout, after which the same call may be tried again, and the kinds of
         OutputRefused, after which a person has to look. Of several results for one item, the first wins.
         """
-        gathered = [gather(run, results) for run, results in groups.items() if results]
+        gathered = prepare(groups) if isinstance(groups, Mapping) else groups
         with self._turnstile.turn(worker) as turn:
             parts = [plan(turn.connection, group) for group in gathered]
             self._steps("plan")

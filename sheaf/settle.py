@@ -1,7 +1,7 @@
 """What a commit settles: drops the items that are settled already, and prepares the rest for the append.
 
-gather() runs before the fence is taken, plan() inside it. The work is per batch or per range; what has to be done per
-item is done by single calls over a whole list.
+prepare() runs before the lock and the fence are taken, plan() inside them. The work is per batch or per range; what has
+to be done per item is done by single calls over a whole list.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter, lt
-from typing import NamedTuple
+from typing import NamedTuple, Self
+
+from isal import isal_zlib
 
 from sheaf.batch import Bundle, Done, Failed, Result, Results, single_results
 from sheaf.errors import IndexForeign
-from sheaf.ranges import Range, place_of, to_masks, to_ranges
+from sheaf.ranges import Range, pack, place_of, to_masks, to_ranges
 
 #: Records shorter than this on average are joined before they are written: copying is cheaper than a buffer each.
 _JOIN_BELOW = 4096
@@ -56,6 +58,18 @@ class Records:
     ranges: list[Range] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
     pieces: list[Buffer] = field(default_factory=list)
+    #: What the index keeps of them, once they are sealed: their lengths in few bytes, and the CRC-32 of all of them.
+    packed_lengths: bytes | None = None
+    checksum: int = 0
+
+    def seal(self) -> Self:
+        """Work out what the index keeps of them; that takes as long as writing them, so not under the fence."""
+        if self.packed_lengths is None:
+            self.packed_lengths = pack(self.lengths)
+            self.checksum = 0
+            for piece in self.pieces:
+                self.checksum = isal_zlib.crc32(piece, self.checksum)
+        return self
 
     @property
     def indexes(self) -> list[int]:
@@ -96,6 +110,14 @@ class Part:
     def finishes(self) -> bool:
         """Whether all of the run's items are settled once this part is."""
         return self.run.done + self.run.failed + self.settled == self.run.items
+
+
+def prepare(groups: Mapping[str, Results]) -> list[Group]:
+    """Do what can be done for a commit of these results, by run, before it is our turn at the output."""
+    gathered = [gather(run, results) for run, results in groups.items() if results]
+    for group in gathered:
+        group.done.seal()
+    return gathered
 
 
 def gather(run: str, results: Results) -> Group:

@@ -35,7 +35,7 @@ WORKERS = (1, 2, 4, 8)
 
 @contextmanager
 def contenders(stage: Stage) -> Iterator[list[Contender]]:
-    pages, numbers = stage.items(24_000, 500), stage.items(2_000_000, 20_000)
+    pages, numbers = stage.items(48_000, 500), stage.items(10_000_000, 20_000)
     stage.facts.update(processes=PROCESSES, pages=pages, numbers=numbers)
     with serve(stage.work / "site") as site, ExitStack() as stack:
         urls = site.write_urls(stage.work / "urls.txt", pages)

@@ -46,7 +46,7 @@ def contenders(stage: Stage) -> Iterator[list[Contender]]:
     reason = missing_engine()
     if reason:
         raise CommandFailed(f"the stack needs a Docker engine with compose: {reason}")
-    pages, numbers = stage.items(24_000, 400), stage.items(2_000_000, 20_000)
+    pages, numbers = stage.items(48_000, 400), stage.items(10_000_000, 20_000)
     stage.facts.update(processes=PROCESSES, pages=pages, numbers=numbers)
     stage.work.chmod(0o755)
     stack = Stack(stage.work)

@@ -12,7 +12,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import redis
@@ -28,6 +28,7 @@ from sheaf.queue import BatchQueue
 from sheaf.run import Run
 from sheaf.sessions import session_of
 from sheaf.settings import Settings
+from sheaf.settle import Group, prepare
 from sheaf_worker.holdings import Holdings
 from sheaf_worker.times import CommitTimes
 
@@ -184,9 +185,10 @@ class Committer(threading.Thread):
 
     def _commit(self, name: str, groups: Groups) -> None:
         """Try until the group is committed, is refused for good, or there is no time left."""
+        prepared = prepare(groups)
         while True:
             try:
-                receipt = self._commit_once(name, groups)
+                receipt = self._commit_once(name, prepared)
             except OutputRefused as error:
                 self._give_up(groups, str(error))
                 return
@@ -194,10 +196,11 @@ class Committer(threading.Thread):
                 if not self._wait_to_retry(groups, error):
                     return
             else:
+                self.times.count(groups.values())
                 self._settle(groups, receipt)
                 return
 
-    def _commit_once(self, name: str, groups: Groups) -> Receipt:
+    def _commit_once(self, name: str, groups: Sequence[Group]) -> Receipt:
         output = self._outputs.get(name)
         with self._turn(name, output) as token:
             began, fence_s = time.monotonic(), output.waited_s
@@ -207,7 +210,6 @@ class Committer(threading.Thread):
                 fence_s = output.waited_s - fence_s
                 self.times.fence_s += fence_s
                 self.times.write_s += time.monotonic() - began - fence_s
-        self.times.count(groups.values())
         return receipt
 
     @contextmanager
