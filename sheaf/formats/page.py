@@ -46,7 +46,7 @@ class Exchange:
 
     def header(self, name: str) -> str | None:
         """The value of the first header of that name, or None."""
-        wanted = f"\n{name.lower()}:".encode()
+        wanted = _line_start(name)
         start = (b"\n" + self.head.lower()).find(wanted)
         if start < 0:
             return None
@@ -72,6 +72,12 @@ def utc_date(moment: float) -> str:
     """Write a moment as `2026-01-31T12:00:00.250Z`; what is beyond milliseconds is cut off."""
     seconds = int(moment)
     return f"{_second(seconds)}.{int((moment - seconds) * 1000):03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _line_start(name: str) -> bytes:
+    """What stands before a header's value, when the head is in lower case."""
+    return f"\n{name.lower()}:".encode()
 
 
 @lru_cache(maxsize=64)

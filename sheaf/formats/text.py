@@ -48,7 +48,7 @@ class HtmlFormat(_CombinedFormat):
 
     def heading(self, title: str) -> bytes:
         # Without a `>` no text can end the comment.
-        return f"<!-- sheaf {_one_line(title).replace('>', '%3E')} -->\n".encode()
+        return f"<!-- sheaf {_one_line(title).replace('>', '%3E')} -->\n".encode(errors="replace")
 
 
 class TextFormat(_CombinedFormat):
@@ -76,8 +76,8 @@ class TextFormat(_CombinedFormat):
         return line + b"\n"
 
     def heading(self, title: str) -> bytes:
-        return f"# {_one_line(title)}\n".encode()
+        return f"# {_one_line(title)}\n".encode(errors="replace")
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split()).encode(errors="replace").decode()
+    return " ".join(text.split())

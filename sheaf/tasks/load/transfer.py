@@ -46,6 +46,9 @@ class Transfer:
         self._chunks: list[bytes] = []
         self._size_bytes = 0
         self._granted_bytes = FREE_BYTES
+        #: A body that stays below this needs no look at any limit.
+        self._carefree_bytes = min(FREE_BYTES, options.max_bytes)
+        self._room_bytes = self._carefree_bytes
         self._started = 0.0
         self._url = ""
         headers = [
@@ -63,6 +66,7 @@ class Transfer:
         self.refused.clear()
         self._size_bytes = 0
         self._granted_bytes = FREE_BYTES
+        self._room_bytes = self._carefree_bytes
         self.paused = self.too_large = False
         self._url = url
         self._started = time.time()
@@ -73,20 +77,22 @@ class Transfer:
         head = final_head(self._lines)
         if head is None:
             return None
+        elapsed_s = time.time() - self._started
         protocol, status, reason = status_of(head[0])
+        # In the order of the fields: by name it takes three times as long.
         return Exchange(
-            url=self._url,
-            request=b"" if self._decodes else self._request(),
-            protocol=protocol,
-            status=status,
-            reason=reason,
-            head=head[1],
-            body=b"".join(self._chunks),
-            ip=self.easy.getinfo(pycurl.PRIMARY_IP),
-            started=self._started,
-            elapsed_s=max(0.0, time.time() - self._started),
-            decoded=self._decodes,
-            truncated="length" if self.too_large else None,
+            self._url,
+            b"" if self._decodes else self._request(),
+            protocol,
+            status,
+            reason,
+            head[1],
+            b"".join(self._chunks),
+            self.easy.getinfo(pycurl.PRIMARY_IP),
+            self._started,
+            elapsed_s if elapsed_s > 0 else 0.0,
+            self._decodes,
+            "length" if self.too_large else None,
         )
 
     def _request(self) -> bytes:
@@ -144,9 +150,18 @@ class Transfer:
     def _write(self, chunk: bytes) -> int | None:
         """Called by libcurl with each piece of the body. An exception in here would be lost, so nothing may raise."""
         size = self._size_bytes + len(chunk)
-        if size > self._options.max_bytes:
+        if size > self._room_bytes and (refusal := self._find_room(chunk, size)) is not None:
+            return refusal
+        self._size_bytes = size
+        self._chunks.append(chunk)
+        return None
+
+    def _find_room(self, chunk: bytes, size: int) -> int | None:
+        """For a body that is larger than most: what the write callback has to return, or None if it may go on."""
+        limit = self._options.max_bytes
+        if size > limit:
             self.too_large = True
-            self._chunks.append(chunk[: self._options.max_bytes - self._size_bytes])
+            self._chunks.append(chunk[: limit - self._size_bytes])
             return _STOP
         while size > self._granted_bytes:
             granted = self._memory.grant(self)
@@ -154,8 +169,7 @@ class Transfer:
                 self.paused = True
                 return _PAUSE
             self._granted_bytes = granted
-        self._size_bytes = size
-        self._chunks.append(chunk)
+        self._room_bytes = min(self._granted_bytes, limit)
         return None
 
 
