@@ -93,11 +93,19 @@ def decode(body: bytes, content_type: str | None) -> Decoded:
 
 def as_utf8(body: bytes, content_type: str | None) -> bytes:
     """Return the text that `decode` finds, in UTF-8. A body that is valid UTF-8 already is not taken apart for it."""
-    if body[:2] not in _FIRST_OF_BOM:
-        codec, _ = _named_codec(body, content_type)
-        if codec in (None, "utf-8") and _is_utf8(body):
-            return body
+    if utf8_source(body, content_type) is not None and _is_utf8(body):
+        return body
     return decode(body, content_type).text.encode()
+
+
+def utf8_source(body: bytes, content_type: str | None) -> str | None:
+    """The `source` that `decode` gives a body if its bytes are valid UTF-8; None if it takes them for anything else."""
+    if body[:2] in _FIRST_OF_BOM:
+        return None
+    codec, source = _named_codec(body, content_type)
+    if codec is None:
+        return "guess"
+    return source if codec == "utf-8" else None
 
 
 def _named_codec(body: bytes, content_type: str | None) -> tuple[str | None, str]:

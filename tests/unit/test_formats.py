@@ -7,6 +7,7 @@ import json
 from base64 import b32encode
 from typing import Any
 
+import orjson
 import pytest
 import xxhash
 from hypothesis import example, given
@@ -191,6 +192,23 @@ def test_the_fast_json_encoder_writes_what_the_standard_one_does(
     assert line.endswith(b"}\n")
     assert line.count(b"\n") == 1
     assert json.loads(line) == json.loads(json.dumps(_page_fields(whole)))
+
+
+@given(
+    st.text(min_size=1).map(lambda text: f"é{text}".encode()) | st.binary().map(lambda tail: b"\xc3\xa9" + tail),
+    st.sampled_from(["text/html; charset=utf-8", "text/html", "text/plain; charset=koi8-r", "image/png"]),
+)
+def test_text_that_is_utf8_already_makes_the_same_line(body: bytes, content_type: str) -> None:
+    """Byte for byte what decoding and encoding would write: control characters and broken ends too."""
+    whole = page(exchange(head=[f"Content-Type: {content_type}\r\n".encode()], body=body))
+    assert format_for("p.jsonl").page(whole) == orjson.dumps(_page_fields(whole)) + b"\n"
+
+
+def test_text_that_is_utf8_already_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fast way is taken: nobody asks for the decoded text."""
+    monkeypatch.setattr("sheaf.formats.jsonl.decode", None)
+    answer = exchange(head=[b"Content-Type: text/html\r\n"], body='Straße "日本"\n'.encode())
+    assert json.loads(format_for("p.jsonl").page(page(answer)))["text"] == 'Straße "日本"\n'
 
 
 def test_a_body_that_is_no_text_is_kept_in_base64() -> None:
