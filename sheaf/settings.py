@@ -57,7 +57,7 @@ class Settings:
     allow_exec: bool | None = None
 
     #: A commit is written when so many MiB are gathered ...
-    commit_mb: float = 8.0
+    commit_mb: float = 16.0
     #: ... or the oldest record has waited so many seconds, or nothing else is in flight.
     commit_s: float = 1.0
     #: Seconds a worker may hold the output's lock without renewing it.

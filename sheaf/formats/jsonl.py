@@ -131,20 +131,26 @@ def _utf8_line(facts: dict[str, Any], final: Exchange) -> bytes | None:
     source = utf8_source(body, content_type)
     if source is None:
         return None
+    write = _utf8_to_json()
     try:
-        text = _utf8_to_json()(body)
+        text = write(body) if write else None
     except ValueError:
+        return None
+    if text is None:
         return None
     charset = f',"charset":"utf-8","charset_source":"{source}"}}\n'.encode()
     return b"".join((orjson.dumps(facts)[:-1], b',"text":', text, charset))
 
 
 @cache
-def _utf8_to_json() -> Callable[[bytes], bytes]:
+def _utf8_to_json() -> Callable[[bytes], bytes] | None:
     """The function that writes UTF-8 as a JSON string; it raises ValueError for bytes that are none.
 
-    Imported when first needed: it takes 17 ms and 6 MB, and most children load no pages.
+    Imported when first needed: it takes 17 ms and 6 MB, and most children load no pages. A person's tasks may have
+    brought another version of it; without it the long way is taken.
     """
-    from pydantic_core import to_json
-
+    try:
+        from pydantic_core import to_json
+    except ImportError:
+        return None
     return to_json

@@ -1,6 +1,6 @@
 """Between steps 4 and 5 of 6: gathers finished records and commits them, group by group, under the output's lock.
 
-    pool ──results──► pending ──8 MiB, or 1 s, or idle──► lock (step 5) ──► output (step 6) ──► batches finish
+    pool ──results──► pending ──16 MiB, or 1 s, or idle──► lock (step 5) ──► output (step 6) ──► batches finish
 
 A group that cannot be written stays here and is tried again: nothing is lost while a disk is full or a lock is held.
 """

@@ -112,7 +112,7 @@ class Worker:
         """One turn: results out, items in."""
         self._last_turn = time.monotonic()
         # Memory stays bounded: children wait while the output cannot take what they have made.
-        self._pool.paused = self._committer.backlog_bytes > 4 * self._settings.commit_mb * 2**20
+        self._pool.paused = self._committer.backlog_bytes > 2 * self._settings.commit_mb * 2**20
         for run, results in self._pool.poll(TURN_S):
             self._pass_on(run, results)
         self._take_in()

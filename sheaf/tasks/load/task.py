@@ -17,7 +17,7 @@ from sheaf.formats import Format, Page
 from sheaf.tasks import Source
 from sheaf.tasks.load.address import AddressGate
 from sheaf.tasks.load.allocator import keep_freed_memory
-from sheaf.tasks.load.connections import MOST_UNASKED, Choice, Connections
+from sheaf.tasks.load.connections import FIRST, MOST_UNASKED, Choice, Connections
 from sheaf.tasks.load.errors import AddressRefused, Dns, LoadError, Protocol, Timeout, TooLarge
 from sheaf.tasks.load.failure import curl_failure, status_failure, wait_s
 from sheaf.tasks.load.memory import MemoryLimit
@@ -42,6 +42,8 @@ class LoadTask:
 
     def __init__(self) -> None:
         self._loader: _Loader | None = None
+        #: Pages that are in progress at once, to begin with.
+        self.at_once = FIRST
 
     @property
     def choices(self) -> list[Choice]:
@@ -49,8 +51,10 @@ class LoadTask:
         return [self._loader.connections.choice] if self._loader else []
 
     def window(self, options: Mapping[str, Any]) -> int:
+        asked = LoadOptions.from_mapping(options).connections
+        self.at_once = asked or FIRST
         # New ones are sent when half of these are gone: there should then still be some that wait.
-        return 3 * (LoadOptions.from_mapping(options).connections or MOST_UNASKED)
+        return 3 * (asked or MOST_UNASKED)
 
     def run(self, source: Source, options: Mapping[str, Any], format: Format) -> Iterator[Result | None]:
         keep_freed_memory()
