@@ -2,9 +2,9 @@
 
     python benchmarks/bare/load_pages.py URLS OUTPUT MODE PROCESSES
 
-MODE: none (thrown away), raw (an HTML comment, the body), jsonl (orjson: url, status, text), warc (WARC.gz, isal
-level 1: a response record with its payload digest, fdatasync), warc-full (as warc, with the records and digests that
-Sheaf writes).
+MODE: none (thrown away), raw (an HTML comment, the body), raw-full (as raw, each body checked to be UTF-8, fdatasync),
+jsonl (orjson: url, status, text), warc (WARC.gz, isal level 1: a response record with its payload digest, fdatasync),
+warc-full (as warc, with the records and digests that Sheaf writes).
 No queue, no lock, no index, no address check, no retry; killed, it leaves a torn file and no word of what is missing.
 Prints {"pages": ..., "run_s": ...}: seconds without the start of interpreters.
 """
@@ -34,6 +34,12 @@ Encoder = Callable[[str, list[bytes], list[bytes]], list[bytes]]
 
 def raw(url: str, _head: list[bytes], body: list[bytes]) -> list[bytes]:
     return [f"<!-- {url} -->\n".encode(), *body]
+
+
+def raw_full(url: str, _head: list[bytes], body: list[bytes]) -> list[bytes]:
+    payload = b"".join(body)
+    payload.decode()
+    return [f"<!-- {url} -->\n".encode(), payload]
 
 
 def jsonl(url: str, _head: list[bytes], body: list[bytes]) -> list[bytes]:
@@ -74,7 +80,7 @@ def warc_full(url: str, head: list[bytes], body: list[bytes]) -> list[bytes]:
     ]
 
 
-ENCODERS: dict[str, Encoder] = {"raw": raw, "jsonl": jsonl, "warc": warc, "warc-full": warc_full}
+ENCODERS: dict[str, Encoder] = {"raw": raw, "raw-full": raw_full, "jsonl": jsonl, "warc": warc, "warc-full": warc_full}
 
 
 class Sink:
@@ -82,7 +88,7 @@ class Sink:
 
     def __init__(self, path: str, mode: str) -> None:
         self._encode = ENCODERS[mode]
-        self._sync = mode.startswith("warc")
+        self._sync = mode.startswith("warc") or mode == "raw-full"
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         self._pieces: list[bytes] = []
         self._pages = 0

@@ -18,8 +18,9 @@ TITLE = "Loading pages, beside bare pipelines"
 ABOUT = """All load the same {items:,} pages (30 KB on average, 1,000 distinct ones) from {server}, which shares the
 {cores} cores with them. A bare pipeline is CurlMulti, an encoder and one file per process, and nothing else: no queue,
 no lock, no index, no address check, no retry, and torn files after a kill (`benchmarks/bare/load_pages.py`). Sheaf's
-commits are synced to disk and indexed, whatever the format; of the bare pipelines only the WARC ones sync (every 64
-pages). The second WARC pipeline writes the records and digests that Sheaf writes. "In the run" leaves out the start of
+commits are synced to disk and indexed, whatever the format; of the bare pipelines only the WARC ones and the second of
+raw bodies sync (every 64 pages). Sheaf's .html is UTF-8 from end to end, which the first one of raw bodies does not
+check. The second WARC pipeline writes the records and digests that Sheaf writes. "In the run" leaves out the start of
 interpreters: from the submission to the last commit on disk, or, for a bare pipeline, from its first page to its last
 write. The last column holds Sheaf against its bare pipeline: whole command / in the run / by CPU seconds."""
 COLUMNS = (
@@ -37,6 +38,7 @@ MODES = (
     ("bare CurlMulti x1, pages thrown away", "none", 1),
     ("bare CurlMulti x2, pages thrown away", "none", 2),
     ("bare CurlMulti + raw concatenation x2", "raw", 2),
+    ("bare, as before, with a check for UTF-8 and fdatasync x2", "raw-full", 2),
     ("bare CurlMulti + orjson lines x2", "jsonl", 2),
     ("bare CurlMulti + WARC.gz (isal 1) + fdatasync x2", "warc", 2),
     ("bare, as before, with Sheaf's records and digests x2", "warc-full", 2),

@@ -30,7 +30,7 @@ COLUMNS = (
 @contextmanager
 def contenders(stage: Stage) -> Iterator[list[Contender]]:
     with serve(stage.work / "site") as site, Cluster(stage.work / "data") as cluster:
-        count, slow = stage.items(16_000, 1_000), stage.items(4_000, 200)
+        count, slow = stage.items(64_000, 1_000), stage.items(4_000, 200)
         stage.facts.update(server=site.server, items=count, slow_items=slow)
         urls = site.write_urls(stage.work / "urls.txt", count)
         stage.facts["peer_versions"] = {

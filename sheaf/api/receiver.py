@@ -97,6 +97,7 @@ class Receiver(threading.Thread):
                 segment = self.out.get(name)
                 if segment is not None:
                     self._receive(segment)
+            self.trash.sweep(now)
 
     # --- what is heard ---
 
@@ -163,7 +164,6 @@ class Receiver(threading.Thread):
         """What has to be done from time to time, or while there is nothing else to do."""
         while self._cancelled:
             self._give_up(self._cancelled.popleft())
-        self.trash.sweep(now)
         try:
             if self._capacity.due:
                 self._capacity.look()

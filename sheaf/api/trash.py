@@ -8,8 +8,8 @@ from collections import deque
 
 from sheaf.api.results import Part, Segment
 
-#: Folders removed at once, so that nobody waits long.
-_AT_ONCE = 200
+#: Folders removed at once, or this part of those that lie here: each takes 0.3 ms, in which no result is received.
+_AT_ONCE, _PART = 2, 50
 #: Seconds for which the folder of a segment that was given up stays, so that workers find that it was cancelled.
 _CANCELLED_S = 15.0
 
@@ -36,7 +36,7 @@ class Trash:
         """Remove some of what is there."""
         while self._unfinished and self._unfinished[0][0] <= now:
             self._segments.append(self._unfinished.popleft()[1])
-        for _ in range(min(_AT_ONCE, len(self._segments))):
+        for _ in range(min(max(_AT_ONCE, len(self._segments) // _PART), len(self._segments))):
             segment = self._segments.popleft()
             if not self.keep:
                 shutil.rmtree(segment.run.folder, ignore_errors=True)

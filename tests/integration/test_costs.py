@@ -160,6 +160,21 @@ def test_a_tiny_function_costs_no_more_than_was_allowed(bench: Bench, calm: Call
     check("map", counted, shape(bench, run))
 
 
+def test_a_number_costs_no_more_than_was_allowed(bench: Bench, calm: Callable[[], Meter]) -> None:
+    """20,000 numbers of a range, which no process writes down: calls and bytes stay within costs.toml."""
+    meter = calm()
+
+    def start(items: int, output: str) -> Run:
+        numbers, options = f"range({items})", ("--detach", "--batch-size", str(items // 40))
+        bench.person.run("map", "costs:double", numbers, "-o", output, *options)
+        return Run.open(bench.person.data, list_runs(bench.person.data)[-1])
+
+    measure(bench, meter, lambda: start(80, "warm.jsonl"))
+    run, counted = measure(bench, meter, lambda: start(20_000, "counted.jsonl"))
+
+    check("numbers", counted, shape(bench, run))
+
+
 def test_a_page_costs_no_more_than_was_allowed(bench: Bench, calm: Callable[[], Meter]) -> None:
     """400 pages of 30 KB into a WARC.gz: round trips, system calls and bytes stay within costs.toml."""
     meter = calm()

@@ -67,6 +67,8 @@ class Taker(threading.Thread):
         self._outputs = Outputs(settings.data_dir, settings.lock_wait_s)
         self._runs: dict[str, Run] = {}
         self.taken: SimpleQueue[tuple[Held, Lot]] = SimpleQueue()
+        #: Whether nothing more is to be had now, as far as is known.
+        self.dry = True
         #: Why no batch can be taken now; None while all is well.
         self.problem: str | None = None
 
@@ -94,6 +96,7 @@ class Taker(threading.Thread):
                 if self.problem is None:
                     logger.warning("waits for Redis", extra={"action": "claim", "why": str(error)})
                 self.problem = str(error)
+                self._set_dry()
                 self._stop_asked.wait(patience)
                 patience = min(patience * 2, RECONNECT_S[1])
             else:
@@ -110,6 +113,7 @@ class Taker(threading.Thread):
             return
         limit = min(self._batches_wanted(), (self._settings.batches_in_flight or HELD_LIMIT) - len(self._holdings))
         if limit <= 0:
+            self._set_dry()
             self._stop_asked.wait(HELD_S)
             return
         claims = self._queue.claim(self._worker, limit, self._settings.batch_lease_s)
@@ -117,10 +121,18 @@ class Taker(threading.Thread):
             logger.warning(
                 "jobs of another program stood on the queue", extra={"action": "claim", "jobs": claims.foreign}
             )
-        if not claims.batches:
+        if claims.batches:
+            self.dry = False
+        else:
+            self._set_dry()
             self._queue.wait(BELL_S)
         for run, number, _ in claims.batches:
             self._take(run, number)
+
+    def _set_dry(self) -> None:
+        if not self.dry:
+            self.dry = True
+            self._wake()
 
     def _batches_wanted(self) -> int:
         """Batches to claim at once: no more than the pool will use up soon, so that other workers get theirs."""

@@ -120,7 +120,7 @@ class Worker:
         if self._share != self._pool.size:
             self._resize()
         self._taker.want(self._wanted())
-        if self._pool.waiting == 0 and self._pool.in_hand == 0 and self._committer.busy:
+        if self._taker.dry and self._pool.waiting == 0 and self._pool.in_hand == 0 and self._committer.busy:
             self._committer.flush()
         self._show_changes()
 
