@@ -40,6 +40,8 @@ __all__ = ["BatchQueue", "Claims", "Problem", "Snapshot", "WorkerCard", "run_bat
 
 #: Jobs that are put on the queue in one transaction.
 CHUNK = 500
+#: ... but few at first: workers begin while the rest is made ready.
+FIRST_CHUNK = 16
 #: What RQ would call for a job.
 FUNCTION = "sheaf.queue.run_batch"
 #: What `rq` shows for a job that another program has put on our queue.
@@ -106,14 +108,14 @@ class BatchQueue(Roster):
         `batches` is read lazily. When a ClusterError is raised, some may be on the queue: look at a fresh `snapshot()`
         before putting the rest. A batch that is queued twice does no harm.
         """
-        put = 0
+        put, size = 0, FIRST_CHUNK
         stream = iter(batches)
-        while chunk := list(itertools.islice(stream, CHUNK)):
+        while chunk := list(itertools.islice(stream, size)):
             with redis_errors(), self._connection.pipeline() as pipe:
                 self._rq.enqueue_many([_job(batch) for batch in chunk], pipeline=pipe)
                 pipe.publish(keys.BELL, len(chunk))
                 pipe.execute()
-            put += len(chunk)
+            put, size = put + len(chunk), CHUNK
         return put
 
     def withdraw(self, batches: Iterable[Batch]) -> None:
