@@ -68,7 +68,7 @@ class Outbox:
 
     def do_all(self, pairs: Iterator[Pair], step: Step, cells: memoryview) -> None:
         """Do items one after the other, until none is left: what `add` does for each, in few steps."""
-        append, size = self._done.append, 0
+        append, size = self._done.append, self._bytes
         for pair in pairs:
             index = pair[0]
             cells[LINE] = index + 1
@@ -81,6 +81,7 @@ class Outbox:
                     size = 0
             else:
                 self.add(record)  # type: ignore[arg-type]  # it is no bytes; add() says what is wrong if it is no Failed
+        self._bytes = size
 
     def flush(self) -> None:
         with self._lock:

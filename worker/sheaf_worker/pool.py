@@ -84,8 +84,8 @@ class Pool:
 
     @property
     def at_once(self) -> int:
-        """Items that can be in progress at once; one for a child that is about to be started."""
-        children = list(self._by_number.values())
+        """Items that can be in progress at once; one for a child with nothing to do, whatever it may be given next."""
+        children = [child for child in list(self._by_number.values()) if child.outstanding]
         return self._size - len(children) + sum(child.at_once for child in children)
 
     @property
