@@ -66,5 +66,5 @@ def test_a_forked_copy_writes_nothing() -> None:
 
 def test_many_children_share_what_memory_there_is() -> None:
     """A small pool has large rings, a large one has small ones; all are whole pages."""
-    assert [ring_bytes(children) >> 20 for children in (1, 8, 16, 64)] == [16, 16, 8, 4]
+    assert [ring_bytes(children) >> 20 for children in (1, 2, 8, 16, 64)] == [32, 16, 16, 8, 4]
     assert all(ring_bytes(children) % mmap.PAGESIZE == 0 for children in range(1, 200))

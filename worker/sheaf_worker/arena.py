@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 from multiprocessing import reduction
 from typing import Any, Self
 
-#: Bytes of a child's ring: two commits' worth for a small pool; less where many children share the machine.
-_LARGEST_BYTES, _SMALLEST_BYTES, _ALL_BYTES = 16 << 20, 4 << 20, 128 << 20
+#: Bytes of a child's ring. All of a pool's together hold two commits, one that is gathered and one that is written;
+#: where many children share the machine, each has less.
+_USUAL_BYTES, _SMALLEST_BYTES, _LEAST_BYTES, _ALL_BYTES = 16 << 20, 4 << 20, 32 << 20, 128 << 20
 #: The ring begins here; before it stands how many bytes have come back, all told.
 _HEAD_BYTES = mmap.PAGESIZE
 #: Records of this size on average are copied one by one; smaller ones are joined first.
@@ -25,8 +26,8 @@ _JOIN_BELOW = 4096
 
 def ring_bytes(children: int) -> int:
     """How large each ring should be in a pool of so many children."""
-    share = _ALL_BYTES // max(1, children) // mmap.PAGESIZE * mmap.PAGESIZE
-    return max(_SMALLEST_BYTES, min(_LARGEST_BYTES, share))
+    least, most = (total // max(1, children) // mmap.PAGESIZE * mmap.PAGESIZE for total in (_LEAST_BYTES, _ALL_BYTES))
+    return max(_SMALLEST_BYTES, min(max(_USUAL_BYTES, least), most))
 
 
 class Memory:
