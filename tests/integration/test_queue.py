@@ -14,7 +14,7 @@ from rq.serializers import JSONSerializer
 from sheaf import keys
 from sheaf.batch import Batch, batch_id
 from sheaf.errors import UsageError
-from sheaf.queue import BatchQueue
+from sheaf.queue import CHUNK, FIRST_CHUNK, BatchQueue
 from tests.integration.batches import RUN, batches, ids, leave_nothing_but, numbers, queued
 
 pytestmark = pytest.mark.redis
@@ -76,7 +76,7 @@ def test_batches_are_put_lazily_in_pipelines(queue: BatchQueue, connection: redi
     with pytest.raises(UsageError):
         queue.put(source())
 
-    assert queue.length() == 1000
+    assert queue.length() == FIRST_CHUNK + 2 * CHUNK
 
 
 def test_a_job_is_a_small_reference(queue: BatchQueue, connection: redis.Redis) -> None:
