@@ -25,5 +25,5 @@ def read_lists(names: Sequence[str]) -> Iterator[Line]:
             for line in checked_lines(source, chunk, LINE_LIMIT_BYTES):
                 text = line.text.strip()
                 if not text.startswith("#"):
-                    yield line._replace(text=text)
+                    yield line if text == line.text else line._replace(text=text)
         yield from rejected
