@@ -86,11 +86,6 @@ class JsonLinesFormat:
         return packed
 
 
-def _page_fields(page: Page) -> dict[str, Any]:
-    """What a page's line holds."""
-    return _page_facts(page) | _text_fields(page.final)
-
-
 def _page_facts(page: Page) -> dict[str, Any]:
     """The fields that come before the text."""
     final = page.final

@@ -17,7 +17,7 @@ from warcio.archiveiterator import ArchiveIterator
 from sheaf.batch import Item
 from sheaf.errors import OutputPathError, TaskError
 from sheaf.formats import SUFFIXES, Exchange, Page, format_for
-from sheaf.formats.jsonl import _page_fields
+from sheaf.formats.jsonl import _page_facts, _text_fields
 from sheaf.formats.warc import base32
 
 URL = "http://example.org/a"
@@ -191,7 +191,7 @@ def test_the_fast_json_encoder_writes_what_the_standard_one_does(
     line = format_for("p.jsonl").page(whole)
     assert line.endswith(b"}\n")
     assert line.count(b"\n") == 1
-    assert json.loads(line) == json.loads(json.dumps(_page_fields(whole)))
+    assert json.loads(line) == json.loads(json.dumps(_page_facts(whole) | _text_fields(whole.final)))
 
 
 @given(
@@ -201,7 +201,7 @@ def test_the_fast_json_encoder_writes_what_the_standard_one_does(
 def test_text_that_is_utf8_already_makes_the_same_line(body: bytes, content_type: str) -> None:
     """Byte for byte what decoding and encoding would write: control characters and broken ends too."""
     whole = page(exchange(head=[f"Content-Type: {content_type}\r\n".encode()], body=body))
-    assert format_for("p.jsonl").page(whole) == orjson.dumps(_page_fields(whole)) + b"\n"
+    assert format_for("p.jsonl").page(whole) == orjson.dumps(_page_facts(whole) | _text_fields(whole.final)) + b"\n"
 
 
 def test_text_that_is_utf8_already_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
