@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter, lt
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from isal import isal_zlib
 
@@ -62,14 +62,12 @@ class Records:
     packed_lengths: bytes | None = None
     checksum: int = 0
 
-    def seal(self) -> Self:
+    def seal(self) -> None:
         """Work out what the index keeps of them; that takes as long as writing them, so not under the fence."""
         if self.packed_lengths is None:
             self.packed_lengths = pack(self.lengths)
-            self.checksum = 0
             for piece in self.pieces:
                 self.checksum = isal_zlib.crc32(piece, self.checksum)
-        return self
 
     @property
     def indexes(self) -> list[int]:

@@ -152,7 +152,9 @@ class Reports:
     def _take_back(self, child: ChildHandle, indexes: Sequence[int]) -> None:
         """What it had not begun goes back to the front of those that wait."""
         child.recalled = None
-        child.at_a_loss = 0 if indexes or child.slots.in_hand() else child.at_a_loss + 1
+        # Only while it should have something: what it had finished may have come just before this answer.
+        lost = child.outstanding and not indexes and not child.slots.in_hand()
+        child.at_a_loss = child.at_a_loss + 1 if lost else 0
         if child.program is not None:
             items = [Item(index, child.outstanding[index]) for index in indexes if index in child.outstanding]
             if child.alone:
