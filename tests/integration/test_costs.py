@@ -172,7 +172,10 @@ def test_a_number_costs_no_more_than_was_allowed(bench: Bench, calm: Callable[[]
     measure(bench, meter, lambda: start(80, "warm.jsonl"))
     run, counted = measure(bench, meter, lambda: start(20_000, "counted.jsonl"))
 
-    check("numbers", counted, shape(bench, run))
+    size = shape(bench, run)
+    check("numbers", counted, size)
+    # Once the queue is dry, which it may be while the producer is still at it; not whenever the pool is empty.
+    assert size["commits"] <= 8
 
 
 def test_a_page_costs_no_more_than_was_allowed(bench: Bench, calm: Callable[[], Meter]) -> None:
