@@ -7,19 +7,29 @@ from pytest import MonkeyPatch
 from sheaf_worker import taker
 
 
-def test_a_speed_is_known_soon_after_there_is_something_to_do(monkeypatch: MonkeyPatch) -> None:
-    """What lay idle before does not count; from then on it is smoothed over longer and longer rounds."""
+def test_the_speed_of_many_items_is_known_soon(monkeypatch: MonkeyPatch) -> None:
+    """At the beginning of a large run, however long the worker was idle before; and forgotten when nothing comes."""
     now = [100.0]
     monkeypatch.setattr(taker.time, "monotonic", lambda: now[0])
     rate = taker.Rate()
     now[0] += 60.0
-    rate.begin()
-    for _ in range(4):
-        now[0] += 0.005
-        rate.add(50)
-    assert 9_000 < rate.per_s < 11_000
+    for _ in range(6):
+        now[0] += 1 / 64
+        rate.add(1000)
 
+    assert 60_000 < rate.per_s < 65_000
     now[0] += 1.0
     assert rate.now(at_once=2) <= 2.0
-    rate.add(1000)
-    assert 5_000 < rate.per_s < 6_000
+
+
+def test_what_comes_singly_is_not_taken_ahead(monkeypatch: MonkeyPatch) -> None:
+    """Two calls in quick succession after a pause are no reason to keep the next ones from an idle worker."""
+    now = [100.0]
+    monkeypatch.setattr(taker.time, "monotonic", lambda: now[0])
+    rate = taker.Rate()
+    for _ in range(20):
+        now[0] += 0.6
+        for _ in range(2):
+            now[0] += 0.005
+            rate.add(1)
+    assert rate.per_s < 5

@@ -38,8 +38,8 @@ IDLE_S, BREATH_S, HELD_S = 0.25, 0.001, 0.01
 BELL_S = 1.0
 #: Seconds for which a worker that has never found a run on its volume takes nothing after it did not find one.
 STRANGER_S = 5.0
-#: Seconds over which a rate is measured; at first it is not known at all, and soon known better than that.
-ROUND_S, FIRST_ROUND_S = 0.2, 0.01
+#: Seconds over which a rate is measured; so few are enough if that many items have come.
+ROUND_S, SHORT_ROUND_S, MANY = 0.2, 0.01, 500
 #: Seconds to wait before Redis is asked again, doubled each time up to the limit.
 RECONNECT_S = (0.2, 5.0)
 
@@ -204,17 +204,12 @@ def _read(run: Run, batch: Batch, open_items: Sequence[int]) -> Lot:
 
 
 class Rate:
-    """Items per second over the last seconds, smoothed."""
+    """Items per second over the last seconds, smoothed. Pauses count: what comes singly is not to be taken ahead."""
 
     def __init__(self) -> None:
         self.per_s = 0.0
         self._count = 0
         self._since = self._last = time.monotonic()
-        self._round_s = FIRST_ROUND_S
-
-    def begin(self) -> None:
-        """There is something to do again: the time until now says nothing about how fast it goes."""
-        self._count, self._since, self._round_s = 0, time.monotonic(), FIRST_ROUND_S
 
     def now(self, at_once: int) -> float:
         """The rate as it can be at most, since nothing has come for a while: all that is in progress may take long."""
@@ -224,7 +219,6 @@ class Rate:
         self._count += count
         self._last = time.monotonic()
         elapsed = self._last - self._since
-        if elapsed >= self._round_s:
-            measured = self._count / elapsed
-            self.per_s = (self.per_s + measured) / 2 if self.per_s else measured
-            self._count, self._since, self._round_s = 0, self._last, min(ROUND_S, 2 * self._round_s)
+        if elapsed >= (ROUND_S if self._count < MANY else SHORT_ROUND_S):
+            self.per_s += (self._count / elapsed - self.per_s) * 0.5
+            self._count, self._since = 0, self._last

@@ -158,8 +158,6 @@ class Worker:
                 held, items = self._taker.taken.get_nowait()
             except Empty:
                 return
-            if not self._pool.waiting and not self._pool.in_hand:
-                self._rate.begin()
             manifest = held.run.manifest
             program = Program(
                 run=manifest.run,
