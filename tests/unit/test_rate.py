@@ -33,3 +33,21 @@ def test_what_comes_singly_is_not_taken_ahead(monkeypatch: MonkeyPatch) -> None:
             now[0] += 0.005
             rate.add(1)
     assert rate.per_s < 5
+
+
+def test_a_burst_is_forgotten_after_a_pause(monkeypatch: MonkeyPatch) -> None:
+    """What was fast a second ago says nothing about the call that comes now."""
+    now = [100.0]
+    monkeypatch.setattr(taker.time, "monotonic", lambda: now[0])
+    rate = taker.Rate()
+    for _ in range(10):
+        now[0] += 0.05
+        rate.add(200)
+    assert rate.per_s > 2000
+
+    now[0] += 1.5
+    rate.add(1)
+    assert rate.per_s < 40
+    now[0] += 1.5
+    rate.add(1)
+    assert rate.per_s < 2

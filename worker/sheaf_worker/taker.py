@@ -220,5 +220,7 @@ class Rate:
         self._last = time.monotonic()
         elapsed = self._last - self._since
         if elapsed >= (ROUND_S if self._count < MANY else SHORT_ROUND_S):
-            self.per_s += (self._count / elapsed - self.per_s) * 0.5
+            # What was measured before counts half as much for each round that has passed since.
+            before = 0.5 ** max(1.0, elapsed / ROUND_S)
+            self.per_s = self.per_s * before + self._count / elapsed * (1 - before)
             self._count, self._since = 0, self._last
