@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable
 
 from sheaf_worker.handle import ChildHandle, State
@@ -9,6 +10,8 @@ from sheaf_worker.waiting import Lot, Waiting
 
 #: A child that was silent for so many seconds gives back what it has not begun, if another has nothing to do.
 _RECALL_S = 0.1
+#: ... and after so many seconds in any case: another worker may have nothing to do.
+LEND_S = 0.5
 
 
 class Feeder:
@@ -77,11 +80,14 @@ class Feeder:
                 child.recall()
 
     def recall_idle_items(self, children: Collection[ChildHandle], now: float) -> None:
-        """Have children give back what waits behind a slow item, if another child could begin it."""
-        if not self._waiting.only_suspects or not any(child.spare and not child.solo for child in children):
-            return
+        """Have children give back what waits behind a slow item: another child could begin it, or another worker."""
+        wanted_here = self._waiting.only_suspects and any(child.spare and not child.solo for child in children)
         for child in children:
-            if child.alone or child.held or child.state is not State.READY or now - child.heard < _RECALL_S:
+            if child.alone or child.held or child.state is not State.READY:
+                continue
+            # What its task itself has asked for is the task's to keep, unless somebody here needs it.
+            patience_s = _RECALL_S if wanted_here else LEND_S if child.adaptive else math.inf
+            if now - child.heard < patience_s:
                 continue
             if len(child.outstanding) > 1 and len(child.outstanding) > len(child.slots.in_hand()):
                 child.recall()

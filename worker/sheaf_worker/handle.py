@@ -95,7 +95,8 @@ class ChildHandle:
         #: Exceptions in a row that escaped the task with nothing in hand.
         self.barren = 0
         self._target = 1
-        self._adaptive = True
+        #: How many items it has ahead is up to us, not to its task.
+        self.adaptive = True
         self._speed_s = 0.0
         #: What its task has chosen by itself: name, value, reason.
         self.told: list[tuple[str, str, str]] = []
@@ -179,7 +180,7 @@ class ChildHandle:
         """Its task is imported. `speed_s`: what an item of this run takes, if that is known."""
         self.state = State.READY
         self.at_once = at_once
-        self._adaptive = window == 0
+        self.adaptive = window == 0
         self._target = window or (_ideal(speed_s) if speed_s else 1)
 
     def give(self, lot: Lot) -> None:
@@ -203,7 +204,7 @@ class ChildHandle:
     def learn(self, count: int, busy_s: float) -> float:
         """Adapt the number of items ahead to what the last ones took; return the seconds that one took."""
         speed_s = busy_s / count
-        if self._adaptive:
+        if self.adaptive:
             self._target = min(_ideal(speed_s), self._target * _GROWTH)
             self._speed_s = speed_s
         return speed_s
@@ -212,7 +213,7 @@ class ChildHandle:
         """How many items it is sent ahead and why, and what its task has told."""
         if self.program is None or self.state is not State.READY:
             return []
-        if self._adaptive:
+        if self.adaptive:
             why = (
                 f"{AHEAD_S:g} s of work at {self._speed_s * 1e6:,.0f} µs an item" if self._speed_s else "to begin with"
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -73,6 +73,21 @@ class Holdings:
                     del self._held[name]
                     finished.append(name)
         return finished
+
+    def drop_untouched(self, run: str, masks: Mapping[int, int]) -> list[tuple[int, str]]:
+        """Let go of the run's batches whose open items are all among these; return their numbers and ids.
+
+        `masks`: per number of a batch a bit for each item, as from to_masks().
+        """
+        dropped = []
+        with self._lock:
+            for number, mask in masks.items():
+                name = batch_id(run, number)
+                held = self._held.get(name)
+                if held is not None and not held.open_items & ~mask:
+                    del self._held[name]
+                    dropped.append((number, name))
+        return dropped
 
     def drop_run(self, run: str) -> list[str]:
         """Let go of all batches of a run; return their ids."""

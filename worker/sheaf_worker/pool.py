@@ -15,7 +15,7 @@ import os
 import selectors
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from sheaf.batch import Item, Results
@@ -155,6 +155,18 @@ class Pool:
         """Drop what waits of a run; return the indexes. What children have of it still comes out of poll()."""
         self._reports.judge.attempts.forget(run)
         return [item.index for item in self._waiting.drop(run)]
+
+    def waiting_runs(self) -> set[str]:
+        """The runs of which something is not yet sent to a child."""
+        return self._waiting.runs()
+
+    def waiting_lots(self, run: str) -> list[Lot]:
+        """What of a run is not yet sent to a child; suspects, which are tried alone, left out."""
+        return self._waiting.lots(run)
+
+    def sift(self, run: str, keep: Callable[[Lot], Iterable[Lot]]) -> None:
+        """Leave of each of these lots what `keep` returns of it; the rest never comes out of poll()."""
+        self._waiting.sift(run, keep)
 
     def stop_feeding(self) -> dict[str, list[int]]:
         """Send nothing more; return what waited. What children have not begun they give back, which is not reported."""

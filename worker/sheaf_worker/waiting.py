@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import NamedTuple, Self
 
 from sheaf.batch import Item
@@ -143,6 +143,19 @@ class Waiting:
         dropped += [suspect.item for suspect in self.suspects if suspect.program.run == run]
         self.suspects = deque(suspect for suspect in self.suspects if suspect.program.run != run)
         return dropped
+
+    def lots(self, run: str) -> list[Lot]:
+        """The run's items, suspects left out."""
+        line = self._lines.get(run)
+        return [lot for _, lot in line.lots] if line else []
+
+    def sift(self, run: str, keep: Callable[[Lot], Iterable[Lot]]) -> None:
+        """Leave of each of the run's lots what `keep` returns of it, in its place; suspects are not touched."""
+        line = self._lines[run]
+        line.lots = deque((since, part) for since, lot in line.lots for part in keep(lot))
+        line.count = sum(len(lot.indexes) for _, lot in line.lots)
+        if not line.count:
+            del self._lines[run]
 
     def runs(self) -> set[str]:
         return set(self._lines) | {suspect.program.run for suspect in self.suspects}

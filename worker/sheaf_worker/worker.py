@@ -32,11 +32,13 @@ from sheaf.tasks.versions import files_in_force
 from sheaf_worker.committer import Committer
 from sheaf_worker.cores import usable_cores
 from sheaf_worker.explain import explain
+from sheaf_worker.feeder import LEND_S
 from sheaf_worker.holdings import Holdings
 from sheaf_worker.keeper import Keeper
 from sheaf_worker.pool import Pool, Program
 from sheaf_worker.recovery import Recovery
 from sheaf_worker.share import host_name, share_among
+from sheaf_worker.surplus import take_surplus
 from sheaf_worker.taker import Rate, Taker
 
 logger = logging.getLogger(__name__)
@@ -65,6 +67,8 @@ class Worker:
         self._shown: tuple[bool, str | None] = (False, None)
         self._failed: str | None = None
         self._last_turn = time.monotonic()
+        #: When something last came into the pool or out of it.
+        self._moved = time.monotonic()
         self._cancelled: SimpleQueue[str] = SimpleQueue()
         self._host = host_name(settings.host)
         #: Cores that this worker may use; 0: the size of its pool is set, and it shares with nobody.
@@ -119,6 +123,7 @@ class Worker:
         self._drop_runs()
         if self._share != self._pool.size:
             self._resize()
+        self._give_up_surplus()
         self._taker.want(self._wanted())
         if self._taker.dry and self._pool.waiting == 0 and self._pool.in_hand == 0 and self._committer.busy:
             self._committer.flush()
@@ -147,6 +152,7 @@ class Worker:
 
     def _pass_on(self, name: str, results: Results) -> None:
         """Commit these results, unless their run was let go of in the meantime (cancelled, refused)."""
+        self._moved = time.monotonic()
         run = self._holdings.run(name)
         if run is not None:
             self._rate.add(settled_count(results))
@@ -158,6 +164,7 @@ class Worker:
                 held, items = self._taker.taken.get_nowait()
             except Empty:
                 return
+            self._moved = time.monotonic()
             manifest = held.run.manifest
             program = Program(
                 run=manifest.run,
@@ -170,6 +177,17 @@ class Worker:
                 memory_mb=manifest.memory_mb,
             )
             self._pool.add(program, items)
+
+    def _give_up_surplus(self) -> None:
+        """Slow items hold up all children: let others have the batches that wait behind them."""
+        now = time.monotonic()
+        if now - self._moved < LEND_S or not self._pool.waiting or self._pool.hungry or self._pool.paused:
+            return
+        self._moved = now
+        surplus = take_surplus(self._pool, self._holdings)
+        if surplus:
+            logger.debug("slow items: batches are handed back", extra={"action": "lend", "batches": len(surplus)})
+            self._put_back(surplus)
 
     def _drop_runs(self) -> None:
         """Take cancelled runs, those whose output is refused, and those whose task has changed, out of the pool."""
@@ -225,10 +243,13 @@ class Worker:
         rest = self._holdings.drop_all()
         if rest:
             logger.info("unfinished batches are handed back", extra={"action": "hand-back", "batches": len(rest)})
-            try:
-                self._queue.hand_back(self.id, rest)
-            except ClusterError as error:
-                logger.warning("leases run out by themselves", extra={"action": "hand-back", "why": str(error)})
+            self._put_back(rest)
+
+    def _put_back(self, batches: list[str]) -> None:
+        try:
+            self._queue.hand_back(self.id, batches)
+        except ClusterError as error:
+            logger.warning("leases run out by themselves", extra={"action": "hand-back", "why": str(error)})
 
     def _card(self) -> dict[str, str]:
         """What others see of this worker."""

@@ -1,0 +1,48 @@
+"""What a held-up worker gives back: whole batches of which nothing is begun, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from sheaf.numbers import Numbers
+from sheaf_worker.pool import Lot, Pool, Program
+from sheaf_worker.surplus import take_surplus
+from tests.unit.test_holdings import a_run, done, holding
+
+PROGRAM = Program("run-1", "tasks:act", {}, "values.jsonl")
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    """A pool that was not started: what it gets, it keeps."""
+    pool = Pool(1)
+    yield pool
+    pool.close(0)
+
+
+def test_only_whole_batches_are_given_back(pool: Pool) -> None:
+    """Batch 0 is begun; 1 came back from a child in one piece with the rest of it; 2 is settled but for item 9."""
+    run = a_run(items=20)
+    holdings = holding(run, 0, 1, 2, 4)
+    holdings.settle(run, done(8, 10, 11))
+    pool.add(PROGRAM, Lot(range(2, 8), Numbers(range(102, 108))))
+    pool.add(PROGRAM, Lot([9], ["109"]))
+    pool.add(PROGRAM, Lot([16, 19], ["116", "119"]))
+
+    assert take_surplus(pool, holdings) == ["run-1_1", "run-1_2"]
+
+    left = pool.waiting_lots("run-1")
+    assert [item for lot in left for item in lot.items] == [(2, "102"), (3, "103"), (16, "116"), (19, "119")]
+    assert pool.waiting == 4
+    assert sorted(holdings.ids()) == ["run-1_0", "run-1_4"]
+    assert take_surplus(pool, holdings) == []
+
+
+def test_a_pool_that_has_nothing_of_a_held_batch_gives_nothing_back(pool: Pool) -> None:
+    """Its results may be on their way to the output; and what waits of a run that was dropped is not touched."""
+    pool.add(PROGRAM, Lot([0, 1], ["0", "1"]))
+
+    assert take_surplus(pool, holding(a_run("run-2"), 0)) == []
+    assert pool.waiting == 2

@@ -1,0 +1,38 @@
+"""Whole batches that wait behind slow items are too much for this worker: others could do them meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import partial
+from itertools import groupby
+
+from sheaf.ranges import to_masks, to_ranges
+from sheaf_worker.holdings import Holdings
+from sheaf_worker.pool import Pool
+from sheaf_worker.waiting import Lot
+
+
+def take_surplus(pool: Pool, holdings: Holdings) -> list[str]:
+    """Take out of the pool, and out of what is held, every batch of which nothing is begun; return their ids."""
+    surplus: list[str] = []
+    for name in pool.waiting_runs():
+        run = holdings.run(name)
+        if run is None:
+            continue
+        size = run.manifest.batch_size
+        indexes = sorted(index for lot in pool.waiting_lots(name) for index in lot.indexes)
+        dropped = holdings.drop_untouched(name, to_masks(to_ranges(indexes), size))
+        if dropped:
+            pool.sift(name, partial(_without, {number for number, _ in dropped}, size))
+            surplus += [batch for _, batch in dropped]
+    return surplus
+
+
+def _without(batches: Collection[int], size: int, lot: Lot) -> list[Lot]:
+    """The parts of a lot that lie in other batches than these."""
+    parts = []
+    for number, indexes in groupby(lot.indexes, lambda index: index // size):
+        part, lot = lot.cut(sum(1 for _ in indexes))
+        if number not in batches:
+            parts.append(part)
+    return parts
