@@ -36,9 +36,14 @@ def unique(blocks: Iterable[list[str]], draft: Draft, in_memory: int = IN_MEMORY
     with ExitStack() as stack:
         spilled: _Spilled | None = None
         for block in blocks:
+            digests = [blake2b(text.encode(), digest_size=16).digest() for text in block]
+            fresh = set(digests)
+            if len(fresh) == len(block) and len(seen) + len(block) <= in_memory and seen.isdisjoint(fresh):
+                seen |= fresh
+                yield block
+                continue
             new = []
-            for text in block:
-                digest = blake2b(text.encode(), digest_size=16).digest()
+            for text, digest in zip(block, digests, strict=True):
                 if digest in seen:
                     draft.tally.duplicates += 1
                 elif len(seen) < in_memory:

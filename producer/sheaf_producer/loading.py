@@ -51,8 +51,8 @@ def submit_load(settings: Settings, request: Request) -> Delivery:
     )
 
     def items(draft: Draft) -> Iterator[list[str]]:
-        lines = told(read_lists(request.lists), lambda _: 1)
-        return usable_urls(lines, request.default_scheme, draft)
+        sheets = told(read_lists(request.lists), lambda sheet: sheet.chunk.data.count(b"\n"))
+        return usable_urls(sheets, request.default_scheme, draft)
 
     delivery = deliver(settings, wish, items, "URL")
     tell_other_options(delivery.run, request.options, LoadOptions.from_mapping)

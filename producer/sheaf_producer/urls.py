@@ -6,39 +6,38 @@ from collections.abc import Iterable, Iterator
 
 from sheaf.errors import InputError
 from sheaf.tasks.load.errors import InvalidUrl
-from sheaf.tasks.load.url import check_url
+from sheaf.tasks.load.url import check_url, split_normal
 from sheaf_producer.dedupe import unique
 from sheaf_producer.draft import Draft, Tally
 from sheaf_producer.inputs.stream import Line
-
-#: URLs that are yielded at once.
-_AT_ONCE = 4096
+from sheaf_producer.read import LINE_LIMIT_BYTES, Sheet
 
 
-def usable_urls(lines: Iterable[Line], default_scheme: str | None, draft: Draft) -> Iterator[list[str]]:
+def usable_urls(sheets: Iterable[Sheet], default_scheme: str | None, draft: Draft) -> Iterator[list[str]]:
     """Yield the lines' URLs in their normal form, each once, many at once; note the other lines in the draft.
 
     Raises InputError at the end if there was none, since an empty run is nobody's wish.
     """
     some = False
-    for urls in unique(_checked(lines, default_scheme, draft), draft):
+    for urls in unique((_urls(sheet, default_scheme, draft) for sheet in sheets), draft):
         some = some or bool(urls)
         yield urls
     if not some:
         raise InputError(_nothing_usable(draft.tally))
 
 
-def _checked(lines: Iterable[Line], default_scheme: str | None, draft: Draft) -> Iterator[list[str]]:
+def _urls(sheet: Sheet, default_scheme: str | None, draft: Draft) -> list[str]:
+    # Nearly all lines of nearly all long lists are what they should be: an object for each would take most of the time.
+    urls = None if sheet.rejected else split_normal(sheet.chunk.data)
+    if urls is not None and max(map(len, urls), default=0) < LINE_LIMIT_BYTES:
+        return urls
     urls = []
-    for line in lines:
+    for line in sheet.lines():
         try:
             urls.append(_url(line, default_scheme))
         except InvalidUrl as error:
             draft.reject(line._replace(problem=str(error)))
-        if len(urls) == _AT_ONCE:
-            yield urls
-            urls = []
-    yield urls
+    return urls
 
 
 def _url(line: Line, default_scheme: str | None) -> str:

@@ -14,7 +14,7 @@ from sheaf_producer.read import LINE_LIMIT_BYTES, read_lists
 
 def read(path: Path, content: bytes) -> list[Line]:
     path.write_bytes(content)
-    return list(read_lists([str(path)]))
+    return [line for sheet in read_lists([str(path)]) for line in sheet.lines()]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_standard_input_is_read_for_a_dash(monkeypatch: pytest.MonkeyPatch) -> N
     stdin = io.TextIOWrapper(io.BufferedReader(io.BytesIO(gzip.compress(b"one\n"))))
     monkeypatch.setattr(sys, "stdin", stdin)
 
-    assert list(read_lists(["-"])) == [Line("standard input", 1, "one")]
+    assert [line for sheet in read_lists(["-"]) for line in sheet.lines()] == [Line("standard input", 1, "one")]
 
 
 def test_lists_that_are_not_there_are_named_before_anything_is_read(tmp_path: Path) -> None:

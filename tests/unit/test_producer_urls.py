@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from sheaf.errors import InputError
 from sheaf_producer.dedupe import unique
 from sheaf_producer.draft import Draft
+from sheaf_producer.inputs.lines import Chunk
 from sheaf_producer.inputs.stream import Line
+from sheaf_producer.read import LINE_LIMIT_BYTES, Sheet
 from sheaf_producer.sizes import size as read_size
 from sheaf_producer.urls import usable_urls
 
@@ -23,33 +25,45 @@ def draft(tmp_path: Path) -> Iterator[Draft]:
         yield opened
 
 
-def urls_of(given_lines: list[Line], default_scheme: str | None, draft: Draft) -> list[str]:
-    return [url for urls in usable_urls(given_lines, default_scheme, draft) for url in urls]
+def urls_of(sheets: list[Sheet], default_scheme: str | None, draft: Draft) -> list[str]:
+    return [url for urls in usable_urls(sheets, default_scheme, draft) for url in urls]
 
 
-def lines(*texts: str) -> list[Line]:
-    return [Line("list", number, text) for number, text in enumerate(texts, start=1)]
+def lines(*texts: str | bytes) -> list[Sheet]:
+    data = b"".join((text if isinstance(text, bytes) else text.encode()) + b"\n" for text in texts)
+    return [Sheet("list", Chunk(1, data))]
 
 
 def test_urls_are_normalised_and_given_once(draft: Draft) -> None:
     """Two spellings of one URL are one item; the second counts as a duplicate."""
-    given_lines = lines("HTTP://Example.org:80/a/../b", "https://example.org", "http://example.org/b#part")
+    sheets = lines("HTTP://Example.org:80/a/../b", "https://example.org", "http://example.org/b#part")
 
-    urls = urls_of(given_lines, None, draft)
+    urls = urls_of(sheets, None, draft)
 
     assert urls == ["http://example.org/b", "https://example.org/"]
     assert draft.tally.duplicates == 1
     assert not (draft.folder / "rejected.jsonl").exists()
 
 
+def test_lines_that_are_plainly_urls_are_taken_as_they_are(draft: Draft) -> None:
+    """All at once; one that is too long, or that was too long to be held, makes the others no less usable."""
+    usual = [f"http://example.org/{number}?q=a%20b" for number in range(100)]
+    assert urls_of(lines(*usual, usual[7]), None, draft) == usual
+    assert draft.tally.duplicates == 1
+
+    long = f"http://example.org/{'x' * LINE_LIMIT_BYTES}"
+    (sheet,) = lines("http://example.org/a", long, "http://example.org/b")
+    held_apart = Line("list", 0, long[:200], "the line is too long")
+    assert urls_of([sheet, sheet._replace(rejected=[held_apart])], None, draft) == [
+        "http://example.org/a",
+        "http://example.org/b",
+    ]
+    assert draft.tally.rejected == 3
+
+
 def test_rejected_lines_are_kept_with_number_and_reason(draft: Draft) -> None:
     """The line of the model programs is not guessed at: it is rejected, and the message says what is likely meant."""
-    given_lines = [
-        *lines("[http://www.wikipedia.org", "https://example.org/"),
-        Line("list", 3, "caf\\xe9", "not UTF-8"),
-    ]
-
-    urls = urls_of(given_lines, None, draft)
+    urls = urls_of(lines("[http://www.wikipedia.org", "https://example.org/", b"caf\xe9"), None, draft)
 
     assert urls == ["https://example.org/"]
     draft.settle()

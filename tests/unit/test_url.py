@@ -147,6 +147,32 @@ def test_a_url_known_as_normal_at_a_glance_is_what_the_parser_makes_of_it(text: 
         assert "#" not in text
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["http://a/", "https://a.b:8080/c?", "http://127.0.0.1", "http://A/", ""]),
+            st.lists(st.sampled_from(PIECES), max_size=4).map("".join) | st.text(max_size=5),
+        ).map("".join),
+        max_size=4,
+    )
+)
+def test_lines_known_as_normal_at_a_glance_are_what_the_parser_makes_of_them(texts: list[str]) -> None:
+    """None of them changed, none lost, none added."""
+    urls = url.split_normal("\n".join(texts).encode(errors="surrogatepass"))
+    if urls is not None:
+        assert urls == "\n".join(texts).removesuffix("\n").split("\n") or not any(texts)
+        assert urls == [ada_url.normalize_url(text) for text in urls]
+        assert not any("@" in split_url(text)[0] for text in urls)
+
+
+def test_usual_lines_take_the_short_cut() -> None:
+    texts = [f"https://www.example.org/a/{number}.html?d=e%20&f" for number in range(9)]
+    for end in ("", "\n"):
+        assert url.split_normal(("\n".join(texts) + end).encode()) == texts
+    assert url.split_normal(b"http://a/b\n\nhttp://a/c\n") is None
+    assert url.split_normal(b"http://a/b\nhttp://a@b/c\n") is None
+
+
 @pytest.mark.parametrize(
     "text", ["http://a/", "https://www.example.org/b/c.html?d=e%20&f", "http://127.0.0.1:8000/page/1"]
 )

@@ -22,6 +22,8 @@ _is_normal = re.compile(
     r"/(?:[\w~-][\w.~-]*/)*(?:[\w~-][\w.~-]*)?(?:\?[\w.~=&+,:;@/%-]*)?",
     re.ASCII,
 ).fullmatch
+#: Bytes of paths and queries that stay as they are, in either, and the ends of lines.
+_PLAIN_BYTES = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/?=&+,:;%@!*$()\n"
 #: How much of a bad URL a message shows.
 _SHOWN = 200
 
@@ -47,6 +49,20 @@ def check_url(text: str, default_scheme: str | None = None) -> str:
     if "@" in href and _has_credentials(href):
         raise InvalidUrl("the URL holds a user name or password, which would end up in the output; remove it")
     return href
+
+
+def split_normal(lines: bytes) -> list[str] | None:
+    """Return the URLs of lines that all are in normal form; None if that takes a closer look, or is not so.
+
+    Where scheme and host end is looked for in each line; all else is looked at in all of them at once.
+    """
+    if lines.translate(None, _PLAIN_BYTES) or b"/." in lines or (b"%" in lines and b"%2e" in lines.lower()):
+        return None
+    texts = lines.decode("ascii").split("\n")
+    if not texts[-1]:
+        texts.pop()
+    origins = {text[: text.find("/", len("https://")) + 1] for text in texts}
+    return texts if all(map(_is_normal, origins)) else None
 
 
 def join_url(base: str, location: str) -> str:
