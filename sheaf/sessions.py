@@ -3,6 +3,7 @@
 sessions/<session>/owner          locked for as long as the program lives: what a killed one left is swept away
 sessions/<session>/runs/<number>  a segment: an ordinary run, whose name is `<session>-<number>`
 sessions/<session>/results-1.jsonl, …  the session's outputs, one after another, with their indexes
+sessions/.<session>               one that is being removed
 """
 
 from __future__ import annotations
@@ -61,8 +62,15 @@ def create_session(data_dir: Path, name: str) -> tuple[Path, int]:
 
 
 def remove_session(folder: Path) -> None:
-    """Remove a session's folder with all that is in it; what workers still do for it, they do for nothing."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Remove a session's folder with all that is in it; what workers still do for it, they do for nothing.
+
+    It gets another name first: what a worker made in it meanwhile would keep the folder from going.
+    """
+    going = folder.with_name(f".{folder.name}")
+    with contextlib.suppress(OSError):
+        folder.rename(going)
+    for path in (going, folder):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def keep_session(folder: Path) -> None:
@@ -102,6 +110,8 @@ def _turn(data_dir: Path) -> Iterator[None]:
 
 
 def _sweep(data_dir: Path) -> None:
+    for folder in (data_dir / SESSIONS).glob(f".{SESSION_PREFIX}*"):
+        shutil.rmtree(folder, ignore_errors=True)
     for session in _names(data_dir / SESSIONS):
         folder = data_dir / SESSIONS / session
         if (folder / _OWNER).exists():
