@@ -13,7 +13,7 @@ import pytest
 
 from sheaf import keys
 from sheaf.queue import BatchQueue
-from sheaf.run import Run
+from sheaf.run import Run, list_runs
 from sheaf.verify import verify
 from tests.console import wait_until
 from tests.integration.bench import Bench
@@ -241,3 +241,22 @@ def test_a_full_disk_pauses_the_run_until_there_is_room(bench: Bench) -> None:
             process.communicate()
         bench.workers.clear()
         subprocess.run(["umount", "--lazy", str(data)], check=True)
+
+
+def test_a_queue_that_runs_low_is_topped_up_at_once(bench: Bench) -> None:
+    """A run has ten times the batches that may be queued, and the next regular look is a minute away."""
+    tasks = bench.person.folder / "tasks"
+    tasks.mkdir()
+    (tasks / "quick.py").write_text("def double(number):\n    return number * 2\n")
+    bench.person.environment |= {
+        "SHEAF_TASKS_DIR": str(tasks),
+        "SHEAF_QUEUE_BATCHES": "20",
+        "SHEAF_RECONCILE_S": "60",
+    }
+    for _ in range(2):
+        bench.worker(SHEAF_POOL_SIZE="1")
+    bench.person.run("map", "quick:double", "range(200)", "-o", "doubles.jsonl", "--batch-size", "1", "--detach")
+    run = Run.open(bench.person.data, list_runs(bench.person.data)[-1])
+
+    bench.wait_until_done(run, within_s=40)
+    bench.assert_exactly_once(run)

@@ -43,23 +43,41 @@ class Recovery(threading.Thread):
             connection, keys.RECONCILER_LOCK, owner=worker, label=label, lease_s=settings.lock_lease_s
         )
         self._stop_asked = threading.Event()
+        self._called = threading.Event()
 
     def stop(self) -> None:
         self._stop_asked.set()
+        self._called.set()
         self.join()
 
+    def call(self) -> None:
+        """The queue runs low: look at once, not only when it is time. For any thread."""
+        self._called.set()
+
     def run(self) -> None:
-        while not self._stop_asked.wait(self._settings.reconcile_s):
-            self._drop_cancelled()
-            try:
-                self._reconcile()
-            except LockError:
-                continue  # another worker is at it
-            except ClusterError as error:
-                logger.debug("no look without Redis", extra={"action": "reconcile", "why": str(error)})
+        futile = False
+        while True:
+            # A look that somebody called for, and that put nothing on the queue, is not repeated before it is time.
+            waiting = self._stop_asked if futile else self._called
+            called = waiting.wait(self._settings.reconcile_s)
+            if self._stop_asked.is_set():
+                break
+            self._called.clear()
+            futile = self._look() == 0 and called
         self._feeder.close()
 
-    def _reconcile(self) -> None:
+    def _look(self) -> int:
+        """Return how many batches were put on the queue."""
+        self._drop_cancelled()
+        try:
+            return self._reconcile()
+        except LockError:
+            pass  # another worker is at it
+        except ClusterError as error:
+            logger.debug("no look without Redis", extra={"action": "reconcile", "why": str(error)})
+        return 0
+
+    def _reconcile(self) -> int:
         with self._lock.acquire(timeout_s=0) as lease, lease.keep():
             reaped = self._queue.reap()
             if reaped:
@@ -69,6 +87,7 @@ class Recovery(threading.Thread):
             put = self._feeder.feed()
             if put:
                 logger.info("batches were put on the queue", extra={"action": "feed", "batches": put})
+            return put
 
     def _drop_cancelled(self) -> None:
         for name, run in self._holdings.runs().items():

@@ -54,6 +54,7 @@ class Taker(threading.Thread):
         holdings: Holdings,
         worker: str,
         wake: Callable[[], None],
+        refill: Callable[[], None],
     ) -> None:
         super().__init__(name="taker")
         self._settings = settings
@@ -63,8 +64,8 @@ class Taker(threading.Thread):
         #: Items that the pool could do with, and items per batch as of the last one.
         self._wanted, self._batch_items = 0, 1
         self._hungry = threading.Event()
-        #: Tells the worker that something was taken.
-        self._wake = wake
+        #: Tells the worker that something was taken, and whoever tops up the queue that it runs low.
+        self._wake, self._refill = wake, refill
         self._stop_asked = threading.Event()
         self._outputs = Outputs(settings.data_dir, settings.lock_wait_s)
         self._runs: dict[str, Run] = {}
@@ -130,6 +131,13 @@ class Taker(threading.Thread):
             self._queue.wait(BELL_S)
         for run, number, _ in claims.batches:
             self._take(run, number)
+        if claims.left <= self._settings.queue_batches // 2 and any(map(self._is_long, claims.batches)):
+            self._refill()
+
+    def _is_long(self, claim: tuple[str, int, int]) -> bool:
+        """Whether it is a batch of a run that has more of them than may stand on the queue at once."""
+        run = self._runs.get(claim[0])
+        return run is not None and run.manifest.batches > self._settings.queue_batches
 
     def _set_dry(self) -> None:
         if not self.dry:

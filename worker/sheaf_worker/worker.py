@@ -83,7 +83,10 @@ class Worker:
             child_memory_mb=settings.child_memory_mb,
         )
         self._committer = Committer(settings, connection, self._queue, self._holdings, self.id, self.label)
-        self._taker = Taker(settings, self._queue, self._holdings, self.id, self._pool.wake)
+        self._recovery = Recovery(
+            settings, connection, self._queue, self._holdings, self.id, self.label, self._cancelled.put
+        )
+        self._taker = Taker(settings, self._queue, self._holdings, self.id, self._pool.wake, self._recovery.call)
         self._keeper = Keeper(
             settings,
             self._queue,
@@ -92,9 +95,6 @@ class Worker:
             self._card,
             lambda: self._last_turn,
             self._look if self._cores else None,
-        )
-        self._recovery = Recovery(
-            settings, connection, self._queue, self._holdings, self.id, self.label, self._cancelled.put
         )
 
     def run(self) -> int:
