@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
 
 from sheaf.errors import FenceTimeout, IndexForeign, IndexMissing, OutputError, OutputUnwritable
+from sheaf.holder import Holder
 
 #: SQLite's codes for "another process is at it".
 BUSY_CODES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
@@ -32,16 +34,29 @@ def code_of(error: sqlite3.Error) -> int:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
-def translate(error: sqlite3.Error, index: Path, busy: str) -> OutputError:
-    """Return our error for SQLite's, or raise it as it is; `busy` is what to say when the index stayed locked."""
+def translate(error: sqlite3.Error, index: Path, if_busy: str) -> OutputError:
+    """Return our error for SQLite's, or raise it as it is; `if_busy` is what to say when the index stayed locked."""
     code = code_of(error)
     if code in BUSY_CODES:
-        return FenceTimeout(busy)
+        return FenceTimeout(if_busy)
     if code in _DISK_CODES:
         return unwritable(index, str(error))
     if code in _FOREIGN_CODES:
         return index_damaged(index, str(error))
     raise error
+
+
+def busy(index: Path, holder: Holder | None, waited_s: float) -> str:
+    """What to say when an index stayed locked."""
+    if holder is None:
+        name, advice = "a process that did not leave its name", "if it is paused, let it continue or kill it"
+    else:
+        since = time.strftime("%H:%M:%S", time.gmtime(holder.since))
+        name, advice = f"{holder.name} (since {since} UTC, {holder.held_s:.0f} s ago)", holder.advice
+    return (
+        f"{index} is locked by {name} for longer than the {waited_s:g} s that we wait; {advice}. "
+        "Nothing was written, this can be tried again"
+    )
 
 
 def index_damaged(index: Path, why: str) -> IndexForeign:

@@ -295,13 +295,4 @@ class Index:
         return disk_errors.translate(error, self.path, self._busy_text())
 
     def _busy_text(self) -> str:
-        holder = self.note.holder()
-        if holder is None:
-            name, advice = "a process that did not leave its name", "if it is paused, let it continue or kill it"
-        else:
-            since = time.strftime("%H:%M:%S", time.gmtime(holder.since))
-            name, advice = f"{holder.name} (since {since} UTC, {holder.held_s:.0f} s ago)", holder.advice
-        return (
-            f"{self.path} is locked by {name} for longer than the {self._wait_s:g} s that we wait; {advice}. "
-            "Nothing was written, this can be tried again"
-        )
+        return disk_errors.busy(self.path, self.note.holder(), self._wait_s)

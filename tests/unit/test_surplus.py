@@ -33,7 +33,7 @@ def test_only_whole_batches_are_given_back(pool: Pool) -> None:
 
     assert take_surplus(pool, holdings) == ["run-1_1", "run-1_2"]
 
-    left = pool.waiting_lots("run-1")
+    left = pool.line.lots("run-1")
     assert [item for lot in left for item in lot.items] == [(2, "102"), (3, "103"), (16, "116"), (19, "119")]
     assert pool.waiting == 4
     assert sorted(holdings.ids()) == ["run-1_0", "run-1_4"]

@@ -1,6 +1,6 @@
-"""Between steps 4 and 5 of 6: gathers finished records and commits them, group by group, under the output's lock.
+"""Between steps 4 and 5 of 6: commits finished records, group by group, under the output's lock.
 
-    pool ──results──► pending ──16 MiB, or 1 s, or idle──► lock (step 5) ──► output (step 6) ──► batches finish
+    pool ──results──► gathering.py ──group──► lock (step 5) ──► output (step 6) ──► batches finish
 
 A group that cannot be written stays here and is tried again: nothing is lost while a disk is full or a lock is held.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import random
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +17,7 @@ from contextlib import contextmanager
 import redis
 
 from sheaf import keys
-from sheaf.batch import Bundle, Result, Results, record_bytes, settled_count
+from sheaf.batch import Results, record_bytes, settled_count
 from sheaf.errors import ClusterError, FenceTimeout, LockError, OutputRefused, OutputUnwritable
 from sheaf.feed import PROBLEM_S, mark_finished
 from sheaf.lock import FairLock
@@ -29,19 +28,12 @@ from sheaf.run import Run
 from sheaf.sessions import session_of
 from sheaf.settings import Settings
 from sheaf.settle import Group, prepare
+from sheaf_worker.gathering import Gathering, Groups
 from sheaf_worker.holdings import Holdings
 from sheaf_worker.times import CommitTimes
 
 logger = logging.getLogger(__name__)
 
-#: Results by run.
-Groups = dict[str, Results]
-
-#: Seconds that a record waits which a program waits for; its commit is not synced, so it costs little.
-PROGRAM_S = 0.01
-#: A group is due at a part of the time and of the size that it may have, at random: workers that began together would
-#: all want the lock at once, again and again.
-PARTS = (0.6, 1.0)
 #: Seconds between two tries of a commit that the disk or another process prevents.
 RETRY_S = 2.0
 #: Seconds of waiting for the lock that are worth a line in the log.
@@ -69,17 +61,8 @@ class Committer(threading.Thread):
         self._holdings = holdings
         self._worker = worker
         self._label = label
-        self._changed = threading.Condition()
-        self._pending: dict[str, list[Result | Bundle]] = {}
-        self._runs: dict[str, Run] = {}
-        self._oldest = 0.0
-        #: Seconds that what is pending may wait for more.
-        self._patience_s = settings.commit_s
-        self._idle = False
-        self._part = random.uniform(*PARTS)  # noqa: S311
+        self._gathering = Gathering(settings.commit_mb * 2**20, settings.commit_s)
         self._deadline: float | None = None
-        self._gathered = 0
-        self._writing = 0
         self._outputs = Outputs(settings.data_dir, settings.lock_wait_s)
         self._unfinished_jobs: list[str] = []
         #: Runs whose output was refused; the worker takes them out of its pool.
@@ -94,40 +77,20 @@ class Committer(threading.Thread):
     @property
     def backlog_bytes(self) -> int:
         """Bytes of records that are not committed yet."""
-        return self._gathered + self._writing
+        return self._gathering.bytes
 
     @property
     def busy(self) -> bool:
         """Whether anything waits to be committed."""
-        with self._changed:
-            return bool(self._pending) or self._writing > 0
-
-    @property
-    def _full(self) -> bool:
-        return self._gathered >= self._settings.commit_mb * 2**20 * self._part
+        return self._gathering.busy
 
     def add(self, run: Run, results: Results) -> None:
         """Take over records and failures."""
-        size = record_bytes(results)
-        with self._changed:
-            news = not self._pending
-            if news:
-                self._oldest, self._patience_s = time.monotonic(), self._settings.commit_s * self._part
-            if session_of(run.manifest.run) and self._patience_s > PROGRAM_S:
-                news, self._patience_s = True, PROGRAM_S
-            self._runs[run.manifest.run] = run
-            self._pending.setdefault(run.manifest.run, []).extend(results)
-            self._gathered += size
-            self._idle = False
-            # Otherwise the thread is not woken: it knows already when it is due.
-            if news or self._full:
-                self._changed.notify()
+        self._gathering.add(run, results)
 
     def flush(self) -> None:
         """Nothing else is in flight: do not wait for more."""
-        with self._changed:
-            self._idle = True
-            self._changed.notify()
+        self._gathering.flush()
 
     def close(self, within_s: float) -> None:
         """Commit what is here, trying for at most `within_s` seconds, and end the thread.
@@ -135,9 +98,8 @@ class Committer(threading.Thread):
         A commit that still waits then (somebody else has the fence, the disk hangs) is left behind: it ends with the
         process, as it would by a kill, and others do its items again.
         """
-        with self._changed:
-            self._deadline = time.monotonic() + within_s
-            self._changed.notify()
+        self._deadline = time.monotonic() + within_s
+        self._gathering.close()
         self.join(within_s + LATE_S)
         if self.is_alive():
             logger.warning(
@@ -145,42 +107,18 @@ class Committer(threading.Thread):
             )
 
     def run(self) -> None:
-        while self._wait_until_due():
-            groups = self._take()
+        while self._gathering.wait():
+            groups = self._gathering.take()
             for output, runs in self._by_output(groups).items():
                 self._commit(output, {run: groups[run] for run in runs})
-            with self._changed:
-                self._writing = 0
+            self._gathering.written()
         self._finish_jobs([])
         self._outputs.close()
-
-    def _wait_until_due(self) -> bool:
-        """Wait until a group should be written (True), or all is written and the thread should end (False)."""
-        with self._changed:
-            while True:
-                closing = self._deadline is not None
-                if self._pending:
-                    waited = time.monotonic() - self._oldest
-                    if closing or self._idle or self._full or waited >= self._patience_s:
-                        return True
-                    self._changed.wait(self._patience_s - waited)
-                elif closing:
-                    return False
-                else:
-                    self._changed.wait()
-
-    def _take(self) -> Groups:
-        with self._changed:
-            groups: Groups = dict(self._pending)
-            self._pending = {}
-            self._writing, self._gathered = max(1, self._gathered), 0
-            self._part = random.uniform(*PARTS)  # noqa: S311  nothing to guess here
-            return groups
 
     def _by_output(self, groups: Groups) -> dict[str, list[str]]:
         outputs: dict[str, list[str]] = {}
         for run in groups:
-            outputs.setdefault(self._runs[run].manifest.output, []).append(run)
+            outputs.setdefault(self._gathering.run(run).manifest.output, []).append(run)
         return outputs
 
     def _commit(self, name: str, groups: Groups) -> None:
@@ -256,24 +194,17 @@ class Committer(threading.Thread):
             self._forget_problem(groups)
         finished: list[str] = []
         for run, results in groups.items():
-            finished += self._holdings.settle(self._runs[run], results)
+            finished += self._holdings.settle(self._gathering.run(run), results)
             self.items += settled_count(results)
             self.bytes += record_bytes(results)
         for run in receipt.finished_runs:
-            mark_finished(self._runs[run], self._outputs.get(self._runs[run].manifest.output))
+            mark_finished(self._gathering.run(run), self._outputs.get(self._gathering.run(run).manifest.output))
             # A program's runs are many and short; nobody reads of each.
             level = logging.DEBUG if session_of(run) else logging.INFO
             logger.log(level, "run finished", extra={"action": "finish", "run": run})
         self._tell_others(groups, receipt.finished_runs)
         self._finish_jobs(finished)
-        self._forget_runs(receipt.finished_runs)
-
-    def _forget_runs(self, runs: Iterable[str]) -> None:
-        with self._changed:
-            for run in runs:
-                # What came a second time meanwhile still needs it.
-                if run not in self._pending:
-                    self._runs.pop(run, None)
+        self._gathering.forget(receipt.finished_runs)
 
     def _tell_others(self, runs: Iterable[str], finished: Iterable[str]) -> None:
         """Wake the programs and commands that wait for these runs; one that misses it looks by itself soon."""
@@ -307,9 +238,8 @@ class Committer(threading.Thread):
     def _wait_to_retry(self, groups: Groups, error: Exception) -> bool:
         """Say why nothing goes on and wait; False if the worker must end without this group (others will redo it)."""
         self._tell(groups, str(error))
-        with self._changed:
-            if self._deadline is not None and time.monotonic() + RETRY_S > self._deadline:
-                return False
+        if self._deadline is not None and time.monotonic() + RETRY_S > self._deadline:
+            return False
         time.sleep(RETRY_S)
         return True
 

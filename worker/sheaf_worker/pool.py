@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import selectors
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sheaf.batch import Item, Results
 from sheaf_worker.arena import ring_bytes
 from sheaf_worker.blame import explain_exit
 from sheaf_worker.channel import Program, encode_program
+from sheaf_worker.ears import Ears
 from sheaf_worker.feeder import Feeder
 from sheaf_worker.handle import ChildHandle, ChildStatus, State
 from sheaf_worker.reports import Reports
@@ -54,9 +54,7 @@ class Pool:
         # Where the worker stands now, wherever a child may stand when it looks.
         self._tasks_dir = tasks_dir and tasks_dir.absolute()
         self._task_modules = task_modules
-        self._selector = selectors.DefaultSelector()
-        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._selector.register(self._bell, selectors.EVENT_READ)
+        self._ears = Ears()
         self._by_number: dict[int, ChildHandle] = {}
         #: Places without a child: when to start one.
         self._vacant: dict[int, float] = {}
@@ -76,6 +74,11 @@ class Pool:
     def waiting(self) -> int:
         """Items not yet sent to a child."""
         return len(self._waiting)
+
+    @property
+    def line(self) -> Waiting:
+        """What is not yet sent to a child. What is taken out of it never comes out of poll()."""
+        return self._waiting
 
     @property
     def in_hand(self) -> int:
@@ -156,18 +159,6 @@ class Pool:
         self._reports.judge.attempts.forget(run)
         return [item.index for item in self._waiting.drop(run)]
 
-    def waiting_runs(self) -> set[str]:
-        """The runs of which something is not yet sent to a child."""
-        return self._waiting.runs()
-
-    def waiting_lots(self, run: str) -> list[Lot]:
-        """What of a run is not yet sent to a child; suspects, which are tried alone, left out."""
-        return self._waiting.lots(run)
-
-    def sift(self, run: str, keep: Callable[[Lot], Iterable[Lot]]) -> None:
-        """Leave of each of these lots what `keep` returns of it; the rest never comes out of poll()."""
-        self._waiting.sift(run, keep)
-
     def stop_feeding(self) -> dict[str, list[int]]:
         """Send nothing more; return what waited. What children have not begun they give back, which is not reported."""
         self._stopped = True
@@ -178,19 +169,15 @@ class Pool:
 
     def wake(self) -> None:
         """Make a poll() return early. For any thread, and for signal handlers."""
-        if not self._closed:
-            os.eventfd_write(self._bell, 1)
+        self._ears.ring()
 
     def poll(self, timeout_s: float) -> list[tuple[str, Results]]:
         """Do one turn of the event loop, waiting up to `timeout_s` for something to happen; return what is finished."""
         self._feed()
         for child in self._by_number.values():
             self._listen(child)
-        for key, events in self._selector.select(0 if self._reports else min(timeout_s, WATCH_S)):
-            if key.fd == self._bell:
-                os.eventfd_read(self._bell)
-            else:
-                self._attend(key.data, key.fd, events)
+        for child, descriptor, events in self._ears.wait(0 if self._reports else min(timeout_s, WATCH_S)):
+            self._attend(child, descriptor, events)
         self._look_around()
         self._feed()
         return self._reports.collect()
@@ -208,8 +195,7 @@ class Pool:
             self.poll(left_s)
         self._kill_all()
         atexit.unregister(self._kill_all)
-        self._selector.close()
-        os.close(self._bell)
+        self._ears.close()
 
     def _kill_all(self) -> None:
         for child in self._by_number.values():
@@ -229,8 +215,7 @@ class Pool:
             self._vacate(number, failed=True)
             return
         self._by_number[number] = child
-        for descriptor in (child.sentinel, child.prints.descriptor):
-            self._selector.register(descriptor, selectors.EVENT_READ, child)
+        self._ears.add(child)
         self._listen(child)
 
     def _vacate(self, number: int, *, failed: bool) -> None:
@@ -247,17 +232,7 @@ class Pool:
                 self._start_child(number)
 
     def _listen(self, child: ChildHandle) -> None:
-        """Have the selector wait for what this child's pipe is wanted for now."""
-        deaf = self._paused or child.hung_up is not None
-        wanted = (0 if deaf else selectors.EVENT_READ) | (selectors.EVENT_WRITE if child.channel.sending else 0)
-        registered = self._selector.get_map().get(child.channel.descriptor)
-        if registered is None:
-            if wanted:
-                self._selector.register(child.channel.descriptor, wanted, child)
-        elif not wanted:
-            self._selector.unregister(child.channel.descriptor)
-        elif registered.events != wanted:
-            self._selector.modify(child.channel.descriptor, wanted, child)
+        self._ears.listen(child, deaf=self._paused or child.hung_up is not None)
 
     def _attend(self, child: ChildHandle, descriptor: int, events: int) -> None:
         if self._by_number.get(child.number) is not child:
@@ -267,7 +242,7 @@ class Pool:
             return
         if descriptor == child.prints.descriptor:
             if not child.prints.pass_on():
-                self._selector.unregister(descriptor)
+                self._ears.forget(descriptor)
             return
         if events & selectors.EVENT_WRITE:
             child.channel.flush()
@@ -288,9 +263,7 @@ class Pool:
 
     def _bury(self, child: ChildHandle) -> None:
         """A child has ended: take what it has finished, settle what it has not, and make room for another."""
-        for descriptor in (child.sentinel, child.prints.descriptor, child.channel.descriptor):
-            if descriptor in self._selector.get_map():
-                self._selector.unregister(descriptor)
+        self._ears.forget(child.sentinel, child.prints.descriptor, child.channel.descriptor)
         if child.hung_up is None:
             for message in child.channel.drain():
                 self._reports.hear(child, message)

@@ -15,15 +15,15 @@ from sheaf_worker.waiting import Lot
 def take_surplus(pool: Pool, holdings: Holdings) -> list[str]:
     """Take out of the pool, and out of what is held, every batch of which nothing is begun; return their ids."""
     surplus: list[str] = []
-    for name in pool.waiting_runs():
+    for name in pool.line.runs():
         run = holdings.run(name)
         if run is None:
             continue
         size = run.manifest.batch_size
-        indexes = sorted(index for lot in pool.waiting_lots(name) for index in lot.indexes)
+        indexes = sorted(index for lot in pool.line.lots(name) for index in lot.indexes)
         dropped = holdings.drop_untouched(name, to_masks(to_ranges(indexes), size))
         if dropped:
-            pool.sift(name, partial(_without, {number for number, _ in dropped}, size))
+            pool.line.sift(name, partial(_without, {number for number, _ in dropped}, size))
             surplus += [batch for _, batch in dropped]
     return surplus
 

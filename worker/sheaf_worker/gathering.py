@@ -1,0 +1,129 @@
+"""Finished records and failures that wait to be committed, and when a group of them is due.
+
+add() ─► pending ──16 MiB, or 1 s, or idle──► take() ─► being written ─► written()
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterable
+
+from sheaf.batch import Bundle, Result, Results, record_bytes
+from sheaf.run import Run
+from sheaf.sessions import session_of
+
+#: Results by run.
+Groups = dict[str, Results]
+
+#: Seconds that a record waits which a program waits for; its commit is not synced, so it costs little.
+PROGRAM_S = 0.01
+#: A group is due at a part of the time and of the size that it may have, at random: workers that began together would
+#: all want the lock at once, again and again.
+PARTS = (0.6, 1.0)
+
+
+class Gathering:
+    """For any number of threads that add, and one that takes. `most_bytes`, `most_s`: what a group may have."""
+
+    def __init__(self, most_bytes: float, most_s: float) -> None:
+        self._most_bytes, self._most_s = most_bytes, most_s
+        self._changed = threading.Condition()
+        self._pending: dict[str, list[Result | Bundle]] = {}
+        self._runs: dict[str, Run] = {}
+        self._oldest = 0.0
+        #: Seconds that what is pending may wait for more.
+        self._patience_s = most_s
+        self._idle = False
+        self._part = _some_part()
+        self._gathered = 0
+        self._writing = 0
+        self._closing = False
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of records that are pending or being written."""
+        return self._gathered + self._writing
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is pending or being written."""
+        with self._changed:
+            return bool(self._pending) or self._writing > 0
+
+    @property
+    def _full(self) -> bool:
+        return self._gathered >= self._most_bytes * self._part
+
+    def add(self, run: Run, results: Results) -> None:
+        size = record_bytes(results)
+        with self._changed:
+            news = not self._pending
+            if news:
+                self._oldest, self._patience_s = time.monotonic(), self._most_s * self._part
+            if session_of(run.manifest.run) and self._patience_s > PROGRAM_S:
+                news, self._patience_s = True, PROGRAM_S
+            self._runs[run.manifest.run] = run
+            self._pending.setdefault(run.manifest.run, []).extend(results)
+            self._gathered += size
+            self._idle = False
+            # Otherwise the thread is not woken: it knows already when it is due.
+            if news or self._full:
+                self._changed.notify()
+
+    def flush(self) -> None:
+        """Nothing else is in flight: what is pending is due now."""
+        with self._changed:
+            self._idle = True
+            self._changed.notify()
+
+    def close(self) -> None:
+        """What is pending is due now, and nothing more comes."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+
+    def wait(self) -> bool:
+        """Wait until a group is due (True), or all is written after close() (False)."""
+        with self._changed:
+            while True:
+                if self._pending:
+                    waited = time.monotonic() - self._oldest
+                    if self._closing or self._idle or self._full or waited >= self._patience_s:
+                        return True
+                    self._changed.wait(self._patience_s - waited)
+                elif self._closing:
+                    return False
+                else:
+                    self._changed.wait()
+
+    def take(self) -> Groups:
+        """Take what is pending; it counts as being written until written() is called."""
+        with self._changed:
+            groups: Groups = dict(self._pending)
+            self._pending = {}
+            self._writing, self._gathered = max(1, self._gathered), 0
+            self._part = _some_part()
+            return groups
+
+    def written(self) -> None:
+        """What was taken is in the output, or was given up."""
+        with self._changed:
+            self._writing = 0
+
+    def run(self, name: str) -> Run:
+        """The run of results that were added, until it is forgotten."""
+        return self._runs[name]
+
+    def forget(self, runs: Iterable[str]) -> None:
+        """These runs are finished."""
+        with self._changed:
+            for run in runs:
+                # What came a second time meanwhile still needs it.
+                if run not in self._pending:
+                    self._runs.pop(run, None)
+
+
+def _some_part() -> float:
+    return random.uniform(*PARTS)  # noqa: S311  nothing to guess here
