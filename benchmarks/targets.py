@@ -109,9 +109,10 @@ TARGETS = [
     four("4 containers on one output, of one container's map", "stack", "container", "map"),
     *(
         Target(
-            f"4 workers, {kind}: waits for lock and fence", "scaling", f"{kind}, 4 workers x 2",
+            f"4 {name}s, {kind}: waits for lock and fence", scenario, f"{kind}, 4 {name}s x 2",
             ("lock_share", "fence_share"), 0.03, "{:.2%}", at_most=True,
         )
+        for scenario, name in (("scaling", "worker"), ("stack", "container"))
         for kind in ("load", "map")
     ),
     *(
