@@ -53,7 +53,7 @@ bench: $(VENV)/.dev benchmarks/.venv/.peers  ## Sheaf beside bare pipelines, int
 	@$(BIN)/python -m benchmarks $(BENCH_OPTIONS); status=$$?; \
 	    benchmarks/.venv/bin/python -m benchmarks.report && exit $$status
 
-bench-more: $(VENV)/.dev benchmarks/.venv/.peers  ## its own choices beside settings by hand; containers (7 minutes)
+bench-more: $(VENV)/.dev benchmarks/.venv/.peers  ## its own choices beside settings by hand; containers (14 minutes)
 	@$(BIN)/python -m benchmarks --more $(BENCH_OPTIONS); status=$$?; \
 	    benchmarks/.venv/bin/python -m benchmarks.report && exit $$status
 

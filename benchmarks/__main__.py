@@ -25,7 +25,7 @@ from benchmarks.common.runner import Stage, take_turns
 
 #: Scenarios, in the page's order, and how often each contender takes its turn.
 BENCH = {"load": 5, "map": 5, "tasks": 2, "scaling": 3, "scale": 2}
-MORE = {"tuning": 3, "stack": 2}
+MORE = {"tuning": 3, "stack": 2, "stack_work": 2}
 PEERS = {"load_peers": 3, "map_peers": 3, "submit_peers": 1}
 ALL = BENCH | MORE | PEERS
 

@@ -28,6 +28,7 @@ ORDER = {
     "scaling": "make bench",
     "tuning": "make bench-more",
     "stack": "make bench-more",
+    "stack_work": "make bench-more",
     "scale": "make bench",
 }
 

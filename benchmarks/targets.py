@@ -76,6 +76,12 @@ def four(what: str, scenario: str, one: str, kind: str) -> Target:
     return Target(what, scenario, row, ("per_s",), 0.95, base=base)
 
 
+def in_containers(what: str, row: str, name: str, limit: float, form: str, base: str | None = None) -> Target:
+    return Target(
+        f"in containers: {what}", "stack_work", row, (name,), limit, form, base=base, at_most=name.endswith("_ms")
+    )
+
+
 TARGETS = [
     load(".warc.gz", WARC),
     load(".jsonl", LINES),
@@ -115,6 +121,15 @@ TARGETS = [
         for scenario, name in (("scaling", "worker"), ("stack", "container"))
         for kind in ("load", "map")
     ),
+    *(
+        in_containers(f"load to {suffix}, of its bare pipeline", f"load to {suffix}", "per_s", 0.8, "{:.0%}", base)
+        for suffix, base in ((".warc.gz", "bare, warc x2"), (".jsonl", "bare, jsonl x2"), (".html", "bare, raw x2"))
+    ),
+    in_containers("map of a tiny function, items/s", "map", "per_s", 400_000, "{:,.0f}"),
+    in_containers("a CPU-bound task of 10 ms, of the ideal", "10 ms", "efficiency", 0.97, "{:.1%}"),
+    in_containers("an async sleep of 1 s, of the ideal", "1 s asleep", "efficiency", 0.95, "{:.1%}"),
+    in_containers("a single call, p50", "a single call", "p50_ms", 10, "{:.1f} ms"),
+    in_containers("a single call, p99", "a single call", "p99_ms", 30, "{:.1f} ms"),
     *(
         Target(
             f"{kind}: its own choice, of the best by hand", "tuning", f"{kind}, {OWN}", ("per_s",), 0.9,

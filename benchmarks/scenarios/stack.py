@@ -64,34 +64,37 @@ def contenders(stage: Stage) -> Iterator[list[Contender]]:
 
 
 class Shape:
-    """The stack with so many workers."""
+    """The stack with so many workers, and so many pool processes in all."""
 
-    def __init__(self, stack: Stack, workers: int) -> None:
-        self._stack, self._workers = stack, workers
+    def __init__(self, stack: Stack, workers: int, processes: int = PROCESSES) -> None:
+        self._stack, self._workers, self._processes = stack, workers, processes
 
     def contender(self, kind: str, command: list[str], count: int, suffix: str) -> Contender:
         def turn(number: int) -> Measured:
-            output = f"{kind}-{self._workers}-{number}{suffix}"
-            self._scale()
-            before, _ = self._look("")
-            self._stack.producer(*command, "-o", output, "--again")
-            after, (run, done, last_commit, commits) = self._look(output, before["items"] + count)
-            if done != count:
-                raise CommandFailed(f"{output} holds {done:,} of {count:,} items: not a result to compare with")
-            seconds = last_commit - submitted_at(run)
-            shares = {
-                f"{what}_share": (after[f"{what}_s"] - before[f"{what}_s"]) / (seconds * self._workers)
-                for what in ("lock", "fence", "write")
-            }
-            return {"run_s": seconds, "per_s": count / seconds, **shares, "commits": commits}
+            return self.measure(command, count, f"{kind}-{self._workers}-{number}{suffix}")
 
         return Contender(self._name(kind), turn, "sheaf", count)
 
+    def measure(self, command: list[str], count: int, output: str) -> Measured:
+        """Run a command of the producer's whose output is to hold so many items."""
+        self._scale()
+        before, _ = self._look("")
+        self._stack.producer(*command, "-o", output, "--again")
+        after, (run, done, last_commit, commits) = self._look(output, before["items"] + count)
+        if done != count:
+            raise CommandFailed(f"{output} holds {done:,} of {count:,} items: not a result to compare with")
+        seconds = last_commit - submitted_at(run)
+        shares = {
+            f"{what}_share": (after[f"{what}_s"] - before[f"{what}_s"]) / (seconds * self._workers)
+            for what in ("lock", "fence", "write")
+        }
+        return {"run_s": seconds, "per_s": count / seconds, **shares, "commits": commits}
+
     def _name(self, kind: str) -> str:
-        return f"{kind}, {self._workers} container{'s' * (self._workers > 1)} x {PROCESSES // self._workers}"
+        return f"{kind}, {self._workers} container{'s' * (self._workers > 1)} x {self._processes // self._workers}"
 
     def _scale(self) -> None:
-        self._stack.pool_size(PROCESSES // self._workers)
+        self._stack.pool_size(self._processes // self._workers)
         self._stack.compose("--profile", "site", "up", "-d", "--wait", "--scale", f"worker={self._workers}")
 
     def _look(self, output: str, items: float = 0) -> tuple[dict[str, float], list[Any]]:
