@@ -109,7 +109,7 @@ def test_detached_it_returns_at_once_and_can_be_watched(cluster: Console, site: 
 
     run = detached.stdout.strip()
     assert run == cluster.runs()[-1]
-    assert "Done: 60 pages" in cluster.run("watch", run[:15]).stdout
+    assert "Done: 60 pages" in cluster.run("watch", run[:-1]).stdout
     assert (cluster.data / "detached.html").read_text().count("<title>Page 30") == 60
 
 
