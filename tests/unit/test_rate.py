@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from pytest import MonkeyPatch
+import pytest
 
 from sheaf_worker import taker
 
 
-def test_the_speed_of_many_items_is_known_soon(monkeypatch: MonkeyPatch) -> None:
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The moment, which a test moves on."""
+    moment = [100.0]
+    monkeypatch.setattr(taker.time, "monotonic", lambda: moment[0])
+    return moment
+
+
+def test_the_speed_of_many_items_is_known_soon(now: list[float]) -> None:
     """At the beginning of a large run, however long the worker was idle before; and forgotten when nothing comes."""
-    now = [100.0]
-    monkeypatch.setattr(taker.time, "monotonic", lambda: now[0])
     rate = taker.Rate()
     now[0] += 60.0
     for _ in range(6):
@@ -22,10 +28,8 @@ def test_the_speed_of_many_items_is_known_soon(monkeypatch: MonkeyPatch) -> None
     assert rate.now(at_once=2) <= 2.0
 
 
-def test_what_comes_singly_is_not_taken_ahead(monkeypatch: MonkeyPatch) -> None:
+def test_what_comes_singly_is_not_taken_ahead(now: list[float]) -> None:
     """Two calls in quick succession after a pause are no reason to keep the next ones from an idle worker."""
-    now = [100.0]
-    monkeypatch.setattr(taker.time, "monotonic", lambda: now[0])
     rate = taker.Rate()
     for _ in range(20):
         now[0] += 0.6
@@ -35,10 +39,8 @@ def test_what_comes_singly_is_not_taken_ahead(monkeypatch: MonkeyPatch) -> None:
     assert rate.per_s < 5
 
 
-def test_a_burst_is_forgotten_after_a_pause(monkeypatch: MonkeyPatch) -> None:
+def test_a_burst_is_forgotten_after_a_pause(now: list[float]) -> None:
     """What was fast a second ago says nothing about the call that comes now."""
-    now = [100.0]
-    monkeypatch.setattr(taker.time, "monotonic", lambda: now[0])
     rate = taker.Rate()
     for _ in range(10):
         now[0] += 0.05

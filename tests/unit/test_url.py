@@ -169,8 +169,27 @@ def test_usual_lines_take_the_short_cut() -> None:
     texts = [f"https://www.example.org/a/{number}.html?d=e%20&f" for number in range(9)]
     for end in ("", "\n"):
         assert url.split_normal(("\n".join(texts) + end).encode()) == texts
-    assert url.split_normal(b"http://a/b\n\nhttp://a/c\n") is None
-    assert url.split_normal(b"http://a/b\nhttp://a@b/c\n") is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(
+            "",
+            "http://a",
+            "http://a?b",
+            "http://A/b",
+            "http://a:80/b",
+            "http://a@b/c",
+            "http://a/./b",
+            "http://a/%2E%2e/b",
+        ),
+        *("http://a/b c", "http://a/b#c", "http://a/é", "http://a/b\r", "http:///a/b", "ftp://a/b", "# http://a/b"),
+    ],
+)
+def test_a_line_that_takes_a_closer_look_gets_it(line: str) -> None:
+    """Wherever it stands among others that do not."""
+    assert url.split_normal(f"http://a/b\n{line}\nhttp://a/c\n".encode()) is None
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ def take_surplus(pool: Pool, holdings: Holdings) -> list[str]:
         if run is None:
             continue
         size = run.manifest.batch_size
-        indexes = sorted(index for lot in pool.line.lots(name) for index in lot.indexes)
+        # Each once: of a run that was cancelled and resumed, what a child gives back may have been claimed anew.
+        indexes = sorted({index for lot in pool.line.lots(name) for index in lot.indexes})
         dropped = holdings.drop_untouched(name, to_masks(to_ranges(indexes), size))
         if dropped:
             pool.line.sift(name, partial(_without, {number for number, _ in dropped}, size))
