@@ -31,20 +31,8 @@ PROCESSES = 2
 #: What Sheaf writes, and the mode of benchmarks/bare/load_pages.py to put beside it.
 LOADS = {".warc.gz": "warc", ".jsonl": "jsonl", ".html": "raw"}
 FULL = "raw-full"
-#: Runs in a producer container.
-CALLS = """
-import json, time
-from sheaf import Cluster
-took_ms = []
-with Cluster() as cluster:
-    for number in range(-50, {calls}):
-        began = time.perf_counter()
-        assert cluster.submit(pow, 2, number + 50).result() == 2 ** (number + 50)
-        if number >= 0:
-            took_ms.append((time.perf_counter() - began) * 1000)
-        time.sleep(0.005)
-print(json.dumps(took_ms))
-"""
+#: Runs in a producer container, too.
+CALLS = ROOT / "benchmarks" / "api_calls.py"
 
 
 @contextmanager
@@ -97,7 +85,9 @@ class Work:
 
     def calls(self, count: int) -> Contender:
         def turn(_: int) -> Measured:
-            return percentiles(json.loads(self._stack.producer_python(CALLS.format(calls=count))))
+            with self._stack.start_python(CALLS.read_text(), "singles", str(count)) as program:
+                found, _ = program.communicate()
+            return percentiles(json.loads(found)["times_ms"])
 
         return Contender("a single call", turn, "sheaf", count)
 

@@ -49,7 +49,7 @@ def test_a_pool_that_has_nothing_of_a_held_batch_gives_nothing_back(pool: Pool) 
 
 
 def test_what_waits_twice_makes_no_batch_whole(pool: Pool) -> None:
-    """After a run was cancelled and resumed: a child gives back what was claimed anew meanwhile. 13 and 14 are begun."""
+    """A run was cancelled and resumed: a child gives back what was claimed anew meanwhile. 13 and 14 are begun."""
     for indexes in ([12, 15], [12, 15], [15]):
         pool.add(PROGRAM, Lot(indexes, [str(index) for index in indexes]))
 
