@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,30 @@ def test_a_killed_worker_costs_nothing(stack: Stack, tmp_path: Path) -> None:
 
 def healthy(stack: Stack) -> int:
     return sum(worker["State"].get("Health", {}).get("Status") == "healthy" for worker in stack.containers("worker"))
+
+
+@pytest.mark.parametrize("service", ["redis", "worker", "site"])
+def test_a_service_that_is_well_is_seldom_asked(stack: Stack, service: str) -> None:
+    """Each check costs CPU time; one that finds something wrong is repeated at once all the same."""
+
+    def waited_in_a_check() -> bool:
+        checks = stack.containers(service)[0]["State"]["Health"]["Log"]
+        return any((moment(check["End"]) - moment(check["Start"])).total_seconds() >= 25 for check in checks)
+
+    container = stack.containers(service)[0]
+    program = container["Config"]["Healthcheck"]["Test"][3].replace("sleep 25", "true")
+    wait_until(waited_in_a_check, 60, "a check that waits first")
+
+    # In one go: the engine's own checks go on meanwhile.
+    look = 'for check in false true; do sh -c "$0" well $check; echo $?; ls /tmp; echo ====; done'
+    failed, succeeded, _ = docker("exec", container["Id"], "sh", "-c", look, program).split("====\n")
+    assert failed.split()[0] == "1" and "well" not in failed.split()
+    assert succeeded.split()[0] == "0" and "well" in succeeded.split()
+
+
+def moment(text: str) -> datetime:
+    """The engine writes nanoseconds, and this host's zone."""
+    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
 
 
 def test_a_killed_pool_child_costs_nothing(stack: Stack, tmp_path: Path) -> None:

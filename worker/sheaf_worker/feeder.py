@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable
 
 from sheaf_worker.handle import ChildHandle, State
@@ -12,6 +13,9 @@ from sheaf_worker.waiting import Lot, Waiting
 _RECALL_S = 0.1
 #: ... and after so many seconds in any case: another worker may have nothing to do.
 LEND_S = 0.5
+#: A child is sent at most this part of what a fair division of the rest would give it: near the end the portions become
+#: small, and the children end together. (Guided self-scheduling, Polychronopoulos and Kuck 1987.)
+_PART = 0.5
 
 
 class Feeder:
@@ -27,19 +31,31 @@ class Feeder:
         if self._waiting.suspects or any(child.solo for child in children):
             self._appoint(children)
         served = {child.run for child in children}
+        rooms = self._rooms(children)
         # What waits is divided among those that can take some, or will as soon as they are up.
-        takers = self.size - sum(child.state is State.READY and not child.room for child in children)
+        takers = self.size - sum(child.state is State.READY and not rooms[child.number] for child in children)
         for child in children:
             if child.state in (State.IDLE, State.READY):
                 if child.retiring or self._left(child) <= 0:
                     self._retire(child)
                 elif child.solo:
                     self._feed_alone(child)
-                elif child.room or child.free:
-                    self._feed(child, served, takers)
+                elif rooms[child.number] or child.free:
+                    self._feed(child, served, takers, rooms[child.number])
                     takers -= 1
 
-    def _feed(self, child: ChildHandle, served: set[str | None], takers: int) -> None:
+    def _rooms(self, children: Iterable[ChildHandle]) -> dict[int, int]:
+        """How many items each child should be sent now: the less is left of its run, the less."""
+        left: Counter[str | None] = Counter()
+        for child in children:
+            left[child.run] += len(child.outstanding)
+        most = {
+            run: math.ceil(_PART * (count + (self._waiting.count(run) if run else 0)) / max(1, self.size))
+            for run, count in left.items()
+        }
+        return {child.number: child.room(most[child.run]) for child in children}
+
+    def _feed(self, child: ChildHandle, served: set[str | None], takers: int, room: int) -> None:
         program = self._waiting.choose(child.run, served)
         if program is None:
             return
@@ -50,7 +66,7 @@ class Feeder:
                 served.add(program.run)
             return
         share = -(-self._waiting.count(program.run) // max(1, takers))
-        count = min(child.room, share, self._left(child))
+        count = min(room, share, self._left(child))
         if count > 0:
             child.give(self._waiting.take(program.run, count, child.room_bytes))
 

@@ -27,7 +27,9 @@ from sheaf_worker.waiting import Lot
 
 #: A child gets so many seconds of work ahead: enough to never run dry, little enough to leave the rest to others.
 AHEAD_S = 0.15
-#: ... but never more items than this, nor (beyond the first item) more bytes.
+#: ... or at least this part of it, near the end of a run: 20 ms, or it would wait for the worker more than it works.
+_LEAST = 8
+#: Never more items than this, nor (beyond the first item) more bytes.
 MOST_ITEMS = 20_000
 MOST_BYTES = 1 << 20
 #: After each report the number of items ahead grows at most by this factor: the first ones may have been easy.
@@ -97,7 +99,8 @@ class ChildHandle:
         self._target = 1
         #: How many items it has ahead is up to us, not to its task.
         self.adaptive = True
-        self._speed_s = 0.0
+        #: Seconds an item takes, and how many seconds' work tell so; older reports count half as much each time.
+        self._speed_s = self._covered_s = 0.0
         #: What its task has chosen by itself: name, value, reason.
         self.told: list[tuple[str, str, str]] = []
         shared = new_slots()
@@ -145,13 +148,16 @@ class ChildHandle:
     def run(self) -> str | None:
         return self.program.run if self.program else None
 
-    @property
-    def room(self) -> int:
-        """How many items it should be sent now; 0 while it has more than half of what it should have."""
+    def room(self, most: int) -> int:
+        """How many items it should be sent now; 0 while it has more than half of what it should have.
+
+        `most`: what it should have at most (if that is not up to its task), but for some time's work in any case.
+        """
         if self.state is not State.READY or self.outstanding.weight >= MOST_BYTES or (self.held and self.outstanding):
             return 0
-        missing = self._target - len(self.outstanding)
-        return missing if 2 * missing >= self._target else 0
+        target = min(self._target, max(most, self._target // _LEAST, 1)) if self.adaptive else self._target
+        missing = target - len(self.outstanding)
+        return missing if 2 * missing >= target else 0
 
     @property
     def room_bytes(self) -> int:
@@ -173,6 +179,7 @@ class ChildHandle:
         """Have it serve another run. Only when nothing is outstanding."""
         self.program = program
         self.at_once = 1
+        self._speed_s = self._covered_s = 0.0
         self.state, self.since = State.PREPARING, time.monotonic()
         self.channel.send(encode_program(program))
 
@@ -202,12 +209,15 @@ class ChildHandle:
         return unknown
 
     def learn(self, count: int, busy_s: float) -> float:
-        """Adapt the number of items ahead to what the last ones took; return the seconds that one took."""
-        speed_s = busy_s / count
+        """Adapt the number of items ahead to what the last ones took; return the seconds that one took.
+
+        A report counts by the time it covers: one that was sent off just before an item's end makes the next look fast.
+        """
+        self._covered_s = self._covered_s / 2 + busy_s
+        self._speed_s += (busy_s / count - self._speed_s) * (busy_s / self._covered_s if self._covered_s else 1)
         if self.adaptive:
-            self._target = min(_ideal(speed_s), self._target * _GROWTH)
-            self._speed_s = speed_s
-        return speed_s
+            self._target = min(_ideal(self._speed_s), self._target * _GROWTH)
+        return self._speed_s
 
     def choices(self) -> list[tuple[str, str, str]]:
         """How many items it is sent ahead and why, and what its task has told."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
+import pytest
+
 from sheaf.batch import Item
 from sheaf.numbers import Numbers
-from sheaf_worker.handle import State
+from sheaf_worker.handle import AHEAD_S, ChildHandle, State
 from sheaf_worker.pool import Lot, Program
 from tests.integration.pool.helpers import ACT, MakePool, failure, gather, items, turn_until, value
 
@@ -77,6 +80,30 @@ def test_the_pool_says_how_many_items_could_be_in_progress(make_pool: MakePool, 
     pool.add(FLOCK, [item._replace(index=item.index + 1) for item in items("b", "c", "d", "e", "f", "g")])
     # Should one get more than its four at first, it gives them back.
     turn_until(pool, lambda: pool.at_once == 8 and pool.hungry == 1)
+
+
+def test_portions_become_small_near_the_end(
+    make_pool: MakePool, tasks_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or one child would end long before the other: nobody is sent more than half of a fair part of what is left."""
+    (tasks_dir / "pool_naps.py").write_text("import time\ndef nap(text):\n    time.sleep(0.005)\n    return text\n")
+    pool = make_pool(2)
+    #: What the child has by then, what is left in all, what it was sent.
+    sent: list[tuple[int, int, int]] = []
+    give = ChildHandle.give
+
+    def note(child: ChildHandle, lot: Lot) -> None:
+        give(child, lot)
+        sent.append((len(child.outstanding), pool.waiting + pool.in_hand, len(lot.indexes)))
+
+    monkeypatch.setattr(ChildHandle, "give", note)
+    pool.add(Program("run", "pool_naps:nap", {}, "out.jsonl"), items(*range(400)))
+    gather(pool, 400)
+
+    least = math.ceil(AHEAD_S / 0.005) // 8
+    assert max(count for _, _, count in sent) > 5 * least, "while much is left, portions are large"
+    assert sent[-1][2] <= least
+    assert not [entry for entry in sent if entry[0] > max(math.ceil(entry[1] / 4), least)], sent
 
 
 def test_what_waits_behind_items_in_flight_goes_to_a_child_with_room(make_pool: MakePool, tasks_dir: Path) -> None:
