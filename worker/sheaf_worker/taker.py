@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
@@ -38,8 +37,6 @@ IDLE_S, BREATH_S, HELD_S = 0.25, 0.001, 0.01
 BELL_S = 1.0
 #: Seconds for which a worker that has never found a run on its volume takes nothing after it did not find one.
 STRANGER_S = 5.0
-#: Seconds over which a rate is measured; so few are enough if that many items have come.
-ROUND_S, SHORT_ROUND_S, MANY = 0.2, 0.01, 500
 #: Seconds to wait before Redis is asked again, doubled each time up to the limit.
 RECONNECT_S = (0.2, 5.0)
 
@@ -209,26 +206,3 @@ def _read(run: Run, batch: Batch, open_items: Sequence[int]) -> Lot:
     if len(open_items) == batch.count:
         return Lot(indexes, texts)
     return Lot(open_items, [texts[index - batch.first] for index in open_items])
-
-
-class Rate:
-    """Items per second over the last seconds, smoothed. Pauses count: what comes singly is not to be taken ahead."""
-
-    def __init__(self) -> None:
-        self.per_s = 0.0
-        self._count = 0
-        self._since = self._last = time.monotonic()
-
-    def now(self, at_once: int) -> float:
-        """The rate as it can be at most, since nothing has come for a while: all that is in progress may take long."""
-        return min(self.per_s, at_once / max(1e-6, time.monotonic() - self._last))
-
-    def add(self, count: int) -> None:
-        self._count += count
-        self._last = time.monotonic()
-        elapsed = self._last - self._since
-        if elapsed >= (ROUND_S if self._count < MANY else SHORT_ROUND_S):
-            # What was measured before counts half as much for each round that has passed since.
-            before = 0.5 ** max(1.0, elapsed / ROUND_S)
-            self.per_s = self.per_s * before + self._count / elapsed * (1 - before)
-            self._count, self._since = 0, self._last

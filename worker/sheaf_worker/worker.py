@@ -36,10 +36,11 @@ from sheaf_worker.feeder import LEND_S
 from sheaf_worker.holdings import Holdings
 from sheaf_worker.keeper import Keeper
 from sheaf_worker.pool import Pool, Program
+from sheaf_worker.rate import Rate
 from sheaf_worker.recovery import Recovery
 from sheaf_worker.share import host_name, share_among
 from sheaf_worker.surplus import take_surplus
-from sheaf_worker.taker import Rate, Taker
+from sheaf_worker.taker import Taker
 
 logger = logging.getLogger(__name__)
 
