@@ -16,6 +16,7 @@ import socket
 import stat
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -30,6 +31,7 @@ from sheaf.ranges import Range
 from sheaf.run import sync_folder
 from sheaf.schema import read_state
 from sheaf.settle import Buffer, Group, Part, plan, prepare
+from sheaf.tail import TailGrew
 from sheaf.turn import Turn, Turnstile
 
 __all__ = ["Failure", "Output", "Progress", "Receipt", "WorkerShare"]
@@ -134,6 +136,13 @@ class Output:
         OutputRefused, after which a person has to look. Of several results for one item, the first wins.
         """
         gathered = prepare(groups) if isinstance(groups, Mapping) else groups
+        while True:
+            # What a stranger appended between our look at the file and our writing, the next turn moves aside.
+            with suppress(TailGrew):
+                return self._commit(gathered, worker, token)
+
+    def _commit(self, gathered: Sequence[Group], worker: str, token: int) -> Receipt:
+        """One try. Raises TailGrew too."""
         with self._turnstile.turn(worker) as turn:
             parts = [plan(turn.connection, group) for group in gathered]
             self._steps("plan")

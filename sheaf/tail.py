@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from isal import isal_zlib
 
-from sheaf.errors import OutputMissing, OutputReplaced, OutputShortened
+from sheaf.errors import OutputError, OutputMissing, OutputReplaced, OutputShortened
 from sheaf.intent import START_BYTES, Intent
 from sheaf.run import sync_folder
 from sheaf.schema import State
@@ -32,6 +32,10 @@ _COPY_BYTES = 1 << 20
 _STRAY_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: What opening a stray file says when something lies there that we should not write to.
 _NOT_OURS = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENXIO)
+
+
+class TailGrew(OutputError):
+    """Another program has appended to the output since the turn began: the next turn moves that aside."""
 
 
 class OutputFile:
@@ -146,7 +150,12 @@ class OutputFile:
             raise
 
     def append(self, pieces: Sequence[bytes | memoryview], step: Callable[[str], None]) -> None:
-        """Write the pieces at L. After an error, or a crash, any part of them may stand there."""
+        """Write the pieces at L. After an error, or a crash, any part of them may stand there.
+
+        Raises TailGrew, with nothing written, if the file does not end at L any more.
+        """
+        if os.fstat(self._descriptor).st_size != self.length:
+            raise TailGrew(f"another program has just changed the end of {self.path}; try again")
         self._appending = sum(map(len, pieces))
         offset = self.length
         for portion in _portions(pieces):

@@ -218,3 +218,26 @@ def test_an_index_of_a_newer_version_is_refused(output: Output) -> None:
 
     with pytest.raises(IndexForeign, match="newer Sheaf"):
         commit(output, 1)
+
+
+@pytest.mark.parametrize("moment", ["look", "plan", "note"])
+def test_what_is_appended_in_the_middle_of_a_commit_is_kept_aside(tmp_path: Path, moment: str) -> None:
+    """Between our look at the file and our writing: the commit begins anew, and overwrites nothing."""
+    strays: list[bytes] = []
+
+    def append(step: str) -> None:
+        if step == moment and strays:
+            with open(tmp_path / "pages.txt", "ab") as stranger:
+                stranger.write(strays.pop())
+
+    output = Output.create(tmp_path / "pages.txt", header=b"", steps=append)
+    output.register_run(RUN, items=100, batch_size=10)
+    strays.append(b"<stray>")
+    commit(output, 0)
+    commit(output, 1)
+
+    assert not strays
+    assert (tmp_path / "pages.txt").read_bytes() == b"record 0\nrecord 1\n"
+    assert (tmp_path / "pages.txt.stray-1").read_bytes() == b"<stray>"
+    assert_sound(output, 2)
+    output.close()
