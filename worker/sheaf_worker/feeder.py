@@ -46,6 +46,8 @@ class Feeder:
 
     def _rooms(self, children: Iterable[ChildHandle]) -> dict[int, int]:
         """How many items each child should be sent now: the less is left of its run, the less."""
+        if self._waiting.only_suspects:
+            return {child.number: 0 for child in children}
         left: Counter[str | None] = Counter()
         for child in children:
             left[child.run] += len(child.outstanding)
