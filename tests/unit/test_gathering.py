@@ -13,17 +13,21 @@ from tests.unit.test_holdings import a_run, done
 NEVER_S = 1000.0
 
 
+def gathering_of(most_bytes: int = 1000, most_s: float = NEVER_S) -> Gathering:
+    return Gathering(most_bytes, most_s, on_room=lambda: None)
+
+
 def test_a_group_is_due_when_it_is_large_old_or_all_there_is() -> None:
     run = a_run()
-    large = Gathering(1000, NEVER_S)
+    large = gathering_of()
     large.add(run, [Done(0, b"x" * 400)])
     large.add(run, [Done(1, b"x" * 600)])
-    old = Gathering(1000, 0.01)
+    old = gathering_of(most_s=0.01)
     old.add(run, done(0))
-    idle = Gathering(1000, NEVER_S)
+    idle = gathering_of()
     idle.add(run, done(0))
     idle.flush()
-    closing = Gathering(1000, NEVER_S)
+    closing = gathering_of()
     closing.add(run, done(0))
     closing.close()
 
@@ -37,7 +41,7 @@ def test_a_group_is_due_when_it_is_large_old_or_all_there_is() -> None:
 @pytest.mark.parametrize("late", ["add", "flush", "close"])
 def test_whoever_waits_is_woken(late: str) -> None:
     """The thread sleeps while nothing is due."""
-    gathering = Gathering(1000, NEVER_S)
+    gathering = gathering_of()
     if late != "add":
         gathering.add(a_run(), done(0))
     answers: list[bool] = []
@@ -55,7 +59,7 @@ def test_whoever_waits_is_woken(late: str) -> None:
 
 def test_what_a_program_waits_for_is_due_soon() -> None:
     """Also if other things lie there that may wait for long."""
-    gathering = Gathering(1000, NEVER_S)
+    gathering = gathering_of()
     gathering.add(a_run(), done(0))
     gathering.add(a_run("session-2026-1"), done(0))
 
@@ -63,26 +67,46 @@ def test_what_a_program_waits_for_is_due_soon() -> None:
     assert set(gathering.take()) == {"run-1", "session-2026-1"}
 
 
-def test_what_is_being_written_still_counts() -> None:
-    """A worker pauses its pool by this number, and is not idle before it is nothing."""
-    gathering = Gathering(1000, NEVER_S)
-    gathering.add(a_run(), [Done(0, b"x" * 400)])
+def test_a_worker_is_not_idle_before_all_is_written() -> None:
+    gathering = gathering_of()
+    gathering.add(a_run(), done(0))
     gathering.take()
-    gathering.add(a_run("run-2"), [Done(0, b"x" * 50)])
-    assert gathering.bytes == 450
+    gathering.add(a_run("run-2"), done(0))
     gathering.written()
-    assert gathering.bytes == 50
     assert gathering.busy
     gathering.take()
     assert gathering.busy
     gathering.written()
-    assert gathering.bytes == 0
     assert not gathering.busy
+
+
+def test_what_is_being_written_still_crowds() -> None:
+    """Whoever paused is told of room: it would wait for its next turn, and the disk for it."""
+    told: list[str] = []
+    gathering = Gathering(1000, NEVER_S, on_room=lambda: told.append("room"))
+    gathering.add(a_run(), [Done(0, b"x" * 1500)])
+    gathering.take()
+    assert not gathering.crowded
+    gathering.add(a_run(), [Done(1, b"x" * 501)])
+    assert gathering.crowded
+    assert told == []
+    gathering.written()
+    assert not gathering.crowded
+    assert told == ["room"]
+
+
+@pytest.mark.parametrize(("being_written", "pending"), [(400, 50), (400, 2001)])
+def test_nobody_is_told_of_room_that_was_there_or_is_not(being_written: int, pending: int) -> None:
+    gathering = Gathering(1000, NEVER_S, on_room=lambda: pytest.fail("there is no more room than before"))
+    gathering.add(a_run(), [Done(0, b"x" * being_written)])
+    gathering.take()
+    gathering.add(a_run(), [Done(1, b"x" * pending)])
+    gathering.written()
 
 
 def test_a_finished_run_is_kept_while_something_of_it_waits() -> None:
     """What came a second time is committed, too, which finds that it is there already."""
-    gathering = Gathering(1000, NEVER_S)
+    gathering = gathering_of()
     for name in ("run-1", "run-2"):
         gathering.add(a_run(name), done(0))
     gathering.take()

@@ -17,14 +17,13 @@ from contextlib import contextmanager
 import redis
 
 from sheaf import keys
-from sheaf.batch import Results, record_bytes, settled_count
+from sheaf.batch import record_bytes, settled_count
 from sheaf.errors import ClusterError, FenceTimeout, LockError, OutputRefused, OutputUnwritable
 from sheaf.feed import PROBLEM_S, mark_finished
 from sheaf.lock import FairLock
 from sheaf.output import Output, Receipt
 from sheaf.outputs import Outputs
 from sheaf.queue import BatchQueue
-from sheaf.run import Run
 from sheaf.sessions import session_of
 from sheaf.settings import Settings
 from sheaf.settle import Group, prepare
@@ -43,7 +42,7 @@ LATE_S = 2.0
 
 
 class Committer(threading.Thread):
-    """One thread; `add()` and `flush()` may be called from others."""
+    """One thread. Others add to its gathering."""
 
     def __init__(
         self,
@@ -51,6 +50,7 @@ class Committer(threading.Thread):
         connection: redis.Redis,
         batches: BatchQueue,
         holdings: Holdings,
+        gathering: Gathering,
         worker: str,
         label: str,
     ) -> None:
@@ -61,7 +61,7 @@ class Committer(threading.Thread):
         self._holdings = holdings
         self._worker = worker
         self._label = label
-        self._gathering = Gathering(settings.commit_mb * 2**20, settings.commit_s)
+        self._gathering = gathering
         self._deadline: float | None = None
         self._outputs = Outputs(settings.data_dir, settings.lock_wait_s)
         self._unfinished_jobs: list[str] = []
@@ -73,24 +73,6 @@ class Committer(threading.Thread):
         #: Items settled and bytes written since the start, for the worker's card.
         self.items = 0
         self.bytes = 0
-
-    @property
-    def backlog_bytes(self) -> int:
-        """Bytes of records that are not committed yet."""
-        return self._gathering.bytes
-
-    @property
-    def busy(self) -> bool:
-        """Whether anything waits to be committed."""
-        return self._gathering.busy
-
-    def add(self, run: Run, results: Results) -> None:
-        """Take over records and failures."""
-        self._gathering.add(run, results)
-
-    def flush(self) -> None:
-        """Nothing else is in flight: do not wait for more."""
-        self._gathering.flush()
 
     def close(self, within_s: float) -> None:
         """Commit what is here, trying for at most `within_s` seconds, and end the thread.

@@ -1,6 +1,8 @@
 """Finished records and failures that wait to be committed, and when a group of them is due.
 
 add() ─► pending ──16 MiB, or 1 s, or idle──► take() ─► being written ─► written()
+
+While there is too much of it the pool is to pause, so that memory stays bounded.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from sheaf.batch import Bundle, Result, Results, record_bytes
 from sheaf.run import Run
@@ -22,13 +24,18 @@ PROGRAM_S = 0.01
 #: A group is due at a part of the time and of the size that it may have, at random: workers that began together would
 #: all want the lock at once, again and again.
 PARTS = (0.6, 1.0)
+#: Groups that may be here at once: one that is gathered, and one that is being written.
+_GROUPS = 2
 
 
 class Gathering:
-    """For any number of threads that add, and one that takes. `most_bytes`, `most_s`: what a group may have."""
+    """For any number of threads that add, and one that takes.
 
-    def __init__(self, most_bytes: float, most_s: float) -> None:
-        self._most_bytes, self._most_s = most_bytes, most_s
+    `most_bytes`, `most_s`: what a group may have. `on_room` is called when there was too much here and no longer is.
+    """
+
+    def __init__(self, most_bytes: float, most_s: float, on_room: Callable[[], None]) -> None:
+        self._most_bytes, self._most_s, self._on_room = most_bytes, most_s, on_room
         self._changed = threading.Condition()
         self._pending: dict[str, list[Result | Bundle]] = {}
         self._runs: dict[str, Run] = {}
@@ -42,9 +49,9 @@ class Gathering:
         self._closing = False
 
     @property
-    def bytes(self) -> int:
-        """Bytes of records that are pending or being written."""
-        return self._gathered + self._writing
+    def crowded(self) -> bool:
+        """Whether more bytes of records are pending or being written than should be here."""
+        return self._gathered + self._writing > _GROUPS * self._most_bytes
 
     @property
     def busy(self) -> bool:
@@ -110,7 +117,10 @@ class Gathering:
     def written(self) -> None:
         """What was taken is in the output, or was given up."""
         with self._changed:
-            self._writing = 0
+            crowded, self._writing = self.crowded, 0
+            room = crowded and not self.crowded
+        if room:
+            self._on_room()
 
     def run(self, name: str) -> Run:
         """The run of results that were added, until it is forgotten."""

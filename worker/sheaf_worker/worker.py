@@ -33,6 +33,7 @@ from sheaf_worker.committer import Committer
 from sheaf_worker.cores import usable_cores
 from sheaf_worker.explain import explain
 from sheaf_worker.feeder import LEND_S
+from sheaf_worker.gathering import Gathering
 from sheaf_worker.holdings import Holdings
 from sheaf_worker.keeper import Keeper
 from sheaf_worker.pool import Pool, Program
@@ -83,7 +84,10 @@ class Worker:
             child_items=settings.child_items,
             child_memory_mb=settings.child_memory_mb,
         )
-        self._committer = Committer(settings, connection, self._queue, self._holdings, self.id, self.label)
+        self._gathering = Gathering(settings.commit_mb * 2**20, settings.commit_s, self._pool.wake)
+        self._committer = Committer(
+            settings, connection, self._queue, self._holdings, self._gathering, self.id, self.label
+        )
         self._recovery = Recovery(
             settings, connection, self._queue, self._holdings, self.id, self.label, self._cancelled.put
         )
@@ -117,7 +121,7 @@ class Worker:
         """One turn: results out, items in."""
         self._last_turn = time.monotonic()
         # Memory stays bounded: children wait while the output cannot take what they have made.
-        self._pool.paused = self._committer.backlog_bytes > 2 * self._settings.commit_mb * 2**20
+        self._pool.paused = self._gathering.crowded
         for run, results in self._pool.poll(TURN_S):
             self._pass_on(run, results)
         self._take_in()
@@ -126,8 +130,8 @@ class Worker:
             self._resize()
         self._give_up_surplus()
         self._taker.want(self._wanted())
-        if self._taker.dry and self._pool.waiting == 0 and self._pool.in_hand == 0 and self._committer.busy:
-            self._committer.flush()
+        if self._taker.dry and self._pool.waiting == 0 and self._pool.in_hand == 0 and self._gathering.busy:
+            self._gathering.flush()
         self._show_changes()
 
     def _look(self, cards: list[WorkerCard]) -> None:
@@ -157,7 +161,7 @@ class Worker:
         run = self._holdings.run(name)
         if run is not None:
             self._rate.add(settled_count(results))
-            self._committer.add(run, results)
+            self._gathering.add(run, results)
 
     def _take_in(self) -> None:
         while True:
