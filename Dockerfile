@@ -26,6 +26,11 @@ RUN /opt/build/bin/pip wheel -q --disable-pip-version-check --no-deps --no-build
  && /opt/build/bin/pip --python /opt/sheaf/bin/python install -q --disable-pip-version-check --no-deps --no-index /wheel/*.whl
 
 FROM ${BASE}
+# Tells whether a page is UTF-8 in a quarter of the time that Python takes. The library's own package has another name in
+# each release of Debian, the one with its headers has not.
+RUN apt-get update -qq \
+ && apt-get install -qq --no-install-recommends libsimdjson-dev > /dev/null \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 # Two users in one group: SQLite's side files must be writable for everyone who opens an index, the passwords readable for
 # one role only. A fresh named volume takes owner and mode of /data; setgid hands the group on to whatever is made in it.
 RUN groupadd --gid 10001 sheaf \

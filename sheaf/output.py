@@ -171,7 +171,7 @@ class Output:
             start = b"".join(piece[:START_BYTES] for piece in pieces[:2])[:START_BYTES]
             self._index.note.write(Intent(offset, length - offset, start.hex(), worker, token))
             self._steps("note")
-            turn.file.append(pieces, self._steps)
+            turn.file.append(pieces, self._steps, to_be_synced=self._index.durable)
         # Without records too: a torn tail that was cut must not come back with the power, when nobody looks any more.
         if self._index.durable:
             turn.file.sync()

@@ -149,7 +149,7 @@ class OutputFile:
                 os.ftruncate(target, before)
             raise
 
-    def append(self, pieces: Sequence[bytes | memoryview], step: Callable[[str], None]) -> None:
+    def append(self, pieces: Sequence[bytes | memoryview], step: Callable[[str], None], *, to_be_synced: bool) -> None:
         """Write the pieces at L. After an error, or a crash, any part of them may stand there.
 
         Raises TailGrew, with nothing written, if the file does not end at L any more.
@@ -159,7 +159,11 @@ class OutputFile:
         self._appending = sum(map(len, pieces))
         offset = self.length
         for portion in _portions(pieces):
-            offset += _write_all(self._descriptor, portion, offset)
+            count = _write_all(self._descriptor, portion, offset)
+            if to_be_synced and count < self._appending:
+                # The disk begins with this portion while we copy the next: sync() then has a quarter as long to wait.
+                self._let_go(offset, count)
+            offset += count
             step("append")
 
     def undo(self) -> None:
@@ -173,7 +177,11 @@ class OutputFile:
             return
         # What is on the disk need not stay in memory as well. A container's limit counts it: once that is reached,
         # every further write has to find room first, and takes three times as long (decision 16).
-        os.posix_fadvise(self._descriptor, self.length, self._appending, os.POSIX_FADV_DONTNEED)
+        self._let_go(self.length, self._appending)
+
+    def _let_go(self, offset: int, count: int) -> None:
+        """Free what is on the disk of these bytes, and have the kernel begin to write what is not; wait for neither."""
+        os.posix_fadvise(self._descriptor, offset, count, os.POSIX_FADV_DONTNEED)
 
     def edges_after(self, pieces: Sequence[bytes | memoryview], state: State) -> tuple[int, int]:
         """Return the checksums of the file's head and tail as they are once these pieces are committed."""

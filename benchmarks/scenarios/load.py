@@ -13,16 +13,18 @@ from benchmarks.common.command import CommandFailed, run
 from benchmarks.common.record import PEERS_PYTHON
 from benchmarks.common.runner import Column, Contender, Measured, Stage
 from benchmarks.common.site import Site, serve
+from sheaf.formats.utf8 import simdjson
 
 TITLE = "Loading pages, beside bare pipelines"
 ABOUT = """All load the same {items:,} pages (30 KB on average, 1,000 distinct ones) from {server}, which shares the
 {cores} cores with them. A bare pipeline is CurlMulti, an encoder and one file per process, and nothing else: no queue,
 no lock, no index, no address check, no retry, and torn files after a kill (`benchmarks/bare/load_pages.py`). Sheaf's
 commits are synced to disk and indexed, whatever the format; of the bare pipelines only the WARC ones and the second of
-raw bodies sync (every 64 pages). Sheaf's .html is UTF-8 from end to end, which the first one of raw bodies does not
-check. The second WARC pipeline writes the records and digests that Sheaf writes. "In the run" leaves out the start of
-interpreters: from the submission to the last commit on disk, or, for a bare pipeline, from its first page to its last
-write. The last column holds Sheaf against its bare pipeline: whole command / in the run / by CPU seconds."""
+raw bodies sync (every 64 pages). Sheaf's .html is UTF-8 from end to end ({utf8} tells), which the first one of raw
+bodies does not check. The second WARC pipeline writes the records and digests that Sheaf writes. "In the run" leaves
+out the start of interpreters: from the submission to the last commit on disk, or, for a bare pipeline, from its first
+page to its last write. The last column holds Sheaf against its bare pipeline: whole command / in the run / by CPU
+seconds."""
 COLUMNS = (
     Column("per_s", "pages/s, whole command", "{:,.0f}"),
     Column("run_per_s", "pages/s, in the run", "{:,.0f}"),
@@ -54,10 +56,10 @@ AGAINST = {
 @contextmanager
 def contenders(stage: Stage) -> Iterator[list[Contender]]:
     with serve(stage.work / "site") as site, Cluster(stage.work / "data") as cluster:
-        count = stage.items(48_000, 2_000)
+        count = stage.items(144_000, 2_000)
         urls = site.write_urls(stage.work / "urls.txt", count)
         warm_up(urls, stage.work)
-        stage.facts.update(server=site.server, items=count)
+        stage.facts.update(server=site.server, items=count, utf8="simdjson" if simdjson() else "Python")
         stage.facts["ratios"] = {sheaf_name(suffix): name for suffix, name in AGAINST.items()}
         bare = [
             Contender(name, bare_turn(site, urls, stage.work, mode, processes), "bare", count)

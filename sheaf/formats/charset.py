@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from w3lib.encoding import html_body_declared_encoding, resolve_encoding, to_unicode
 
+from sheaf.formats.utf8 import is_utf8
+
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _FIRST_OF_BOM = frozenset(bom[:2] for bom, _ in _BOMS)
 #: What pages declare and neither Python nor w3lib knows, or understands differently from browsers.
@@ -93,7 +95,7 @@ def decode(body: bytes, content_type: str | None) -> Decoded:
 
 def as_utf8(body: bytes, content_type: str | None) -> bytes:
     """Return the text that `decode` finds, in UTF-8. A body that is valid UTF-8 already is not taken apart for it."""
-    if utf8_source(body, content_type) is not None and _is_utf8(body):
+    if utf8_source(body, content_type) is not None and is_utf8(body):
         return body
     return decode(body, content_type).text.encode()
 
@@ -114,13 +116,6 @@ def _named_codec(body: bytes, content_type: str | None) -> tuple[str | None, str
     if header_codec is not None:
         return header_codec, "header"
     return (_declared_codec(body) if not content_type or _is_markup_type(content_type) else None), "declaration"
-
-
-def _is_utf8(body: bytes) -> bool:
-    try:
-        return body.isascii() or body.decode() is not None
-    except UnicodeDecodeError:
-        return False
 
 
 def _guess(body: bytes) -> Decoded:

@@ -68,8 +68,10 @@ def acknowledge_before_sync() -> None:
     append, commit = OutputFile.append, Index.commit
     cache = threading.local()
 
-    def append_later(self: OutputFile, pieces: Sequence[bytes], step: Callable[[str], None]) -> None:
-        cache.append = lambda: append(self, pieces, step)
+    def append_later(
+        self: OutputFile, pieces: Sequence[bytes], step: Callable[[str], None], *, to_be_synced: bool
+    ) -> None:
+        cache.append = lambda: append(self, pieces, step, to_be_synced=to_be_synced)
 
     def commit_and_write_back(self: Index) -> None:
         commit(self)

@@ -27,6 +27,19 @@ GRACE_S = 60
 #: A worker's line in `sheaf status last`: its container's name (then what tells its boots apart), and its items.
 SHARE = re.compile(r"^  ([0-9a-f]{12})-[0-9a-f]{8} +([0-9,]+) items?  ", re.MULTILINE)
 
+#: Prints whether simdjson is there, how often it and Python differ, and of how many texts.
+TELL_UTF8 = """
+import random
+from sheaf.formats.utf8 import is_decodable, is_utf8, simdjson
+chance, differing = random.Random(5), 0
+for _ in range(2000):
+    text = bytearray("".join(chance.choices("aé€\U0001f600", k=chance.randrange(1, 200))).encode())
+    text[chance.randrange(len(text))] ^= chance.choice((0, 1, 0x80))
+    text = bytes(text[: chance.randrange(1, len(text) + 1)])
+    differing += is_utf8(text) is not is_decodable(text)
+print(simdjson() is not None, differing, 2000)
+"""
+
 
 def pages_of(stack: Stack, count: int) -> list[str]:
     """The SHA-256 of each of the local site's pages, as the site itself tells it."""
@@ -82,6 +95,11 @@ def test_a_list_can_be_piped_in(stack: Stack, tmp_path: Path) -> None:
     stack.producer("load", "-", "-o", "piped.warc", "--allow-net", stack.site_net, given=stack.urls(300))
 
     assert_each_page_once(stack, "piped.warc", 300, tmp_path)
+
+
+def test_the_image_tells_utf8_with_simdjson(stack: Stack) -> None:
+    """And the library says what Python says, of texts that are whole, spoiled and cut."""
+    assert stack.python("worker", TELL_UTF8).split() == ["True", "0", "2000"]
 
 
 def test_the_combined_html_file_holds_each_page_once_and_whole(stack: Stack, tmp_path: Path) -> None:

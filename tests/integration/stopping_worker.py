@@ -13,8 +13,10 @@ FLAG = Path(sys.argv[1])
 append = OutputFile.append
 
 
-def append_and_stop(self: OutputFile, pieces: Sequence[bytes], step: Callable[[str], None]) -> None:
-    append(self, pieces, step)
+def append_and_stop(
+    self: OutputFile, pieces: Sequence[bytes], step: Callable[[str], None], *, to_be_synced: bool
+) -> None:
+    append(self, pieces, step, to_be_synced=to_be_synced)
     if FLAG.exists():
         FLAG.unlink()
         os.kill(os.getpid(), signal.SIGSTOP)

@@ -8,14 +8,20 @@ from collections import deque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheaf_worker.arena import ArenaReader, ArenaWriter, ring_bytes
+from sheaf_worker.arena import ArenaReader, ArenaWriter, Memory, ring_bytes
 
 RING = 2 * mmap.PAGESIZE
 
 
+def a_ring() -> tuple[ArenaReader, Memory]:
+    reader, memory = ArenaReader.create(RING)
+    memory.close_descriptor()
+    return reader, memory
+
+
 def test_what_does_not_fit_is_refused_until_room_comes_back() -> None:
     """A full ring says so; a loan that ends, and nothing else, makes room."""
-    reader, memory = ArenaReader.create(RING)
+    reader, memory = a_ring()
     writer = ArenaWriter(memory)
     first = writer.put([b"a" * RING], RING)
     assert first == 0
@@ -37,7 +43,7 @@ def test_what_does_not_fit_is_refused_until_room_comes_back() -> None:
 @given(st.lists(st.tuples(st.integers(1, RING // 2), st.integers(0, 5)), max_size=60))
 def test_loans_may_end_in_any_order(steps: list[tuple[int, int]]) -> None:
     """Records of every size, around the ring's end, given back early or late: each reads as it was put."""
-    reader, memory = ArenaReader.create(RING)
+    reader, memory = a_ring()
     writer = ArenaWriter(memory)
     lent: deque[tuple[memoryview, object, bytes]] = deque()
     for number, (size, place) in enumerate(steps):
@@ -57,7 +63,7 @@ def test_loans_may_end_in_any_order(steps: list[tuple[int, int]]) -> None:
 
 def test_a_forked_copy_writes_nothing() -> None:
     """What it puts would be written over what the original has put."""
-    _, memory = ArenaReader.create(RING)
+    _, memory = a_ring()
     writer = ArenaWriter(memory)
     writer.detach()
 
@@ -66,5 +72,13 @@ def test_a_forked_copy_writes_nothing() -> None:
 
 def test_many_children_share_what_memory_there_is() -> None:
     """A small pool has large rings, a large one has small ones; all are whole pages."""
-    assert [ring_bytes(children) >> 20 for children in (1, 2, 8, 16, 64)] == [32, 16, 16, 8, 4]
+    assert [ring_bytes(children) >> 20 for children in (1, 2, 8, 16, 64)] == [64, 32, 16, 8, 4]
     assert all(ring_bytes(children) % mmap.PAGESIZE == 0 for children in range(1, 200))
+
+
+def test_what_is_put_at_once_leaves_most_of_the_ring_free() -> None:
+    """Whatever the ring's size; and in a large one it is not so much that a result waits for long."""
+    for ring_mib, portion_kib in ((4, 256), (16, 1024), (32, 2048), (64, 2048)):
+        memory = Memory(ring_mib << 20)
+        memory.close_descriptor()
+        assert ArenaWriter(memory).portion == portion_kib << 10

@@ -15,9 +15,11 @@ from collections.abc import Callable, Sequence
 from multiprocessing import reduction
 from typing import Any, Self
 
-#: Bytes of a child's ring. All of a pool's together hold two commits, one that is gathered and one that is written;
-#: where many children share the machine, each has less.
-_USUAL_BYTES, _SMALLEST_BYTES, _LEAST_BYTES, _ALL_BYTES = 16 << 20, 4 << 20, 32 << 20, 128 << 20
+#: Bytes of a child's ring. All of a pool's together hold two commits, one that is gathered and one that is written, and
+#: as much again: children do not share them evenly. Where many share the machine, each has less.
+_USUAL_BYTES, _SMALLEST_BYTES, _LEAST_BYTES, _ALL_BYTES = 16 << 20, 4 << 20, 64 << 20, 128 << 20
+#: What is put at once should be no more than this, and this part of the ring.
+_MOST_AT_ONCE, _PART_AT_ONCE = 2 << 20, 16
 #: The ring begins here; before it stands how many bytes have come back, all told.
 _HEAD_BYTES = mmap.PAGESIZE
 #: Records of this size on average are copied one by one; smaller ones are joined first.
@@ -62,6 +64,8 @@ class ArenaWriter:
 
     def __init__(self, memory: Memory) -> None:
         self._memory: Memory | None = memory
+        #: Bytes that are best put at once: fewer are more messages, more leave parts of the ring unused.
+        self.portion = min(_MOST_AT_ONCE, memory.ring // _PART_AT_ONCE)
         #: Bytes ever put, gaps at the ring's end included.
         self._head = 0
 

@@ -23,9 +23,8 @@ from sheaf_worker.blame import PIPE_LOST
 from sheaf_worker.channel import Message, decode, encode, pack_indexes, unpack_indexes
 from sheaf_worker.slots import LINE, SlotWriter
 
-#: Results are sent off when they weigh so much ...
-FLUSH_BYTES = 1 << 19
-#: ... or are so old (in seconds), or when there is nothing else to do.
+#: Results are sent off when they weigh what the arena best takes at once, are so old (in seconds), or when there is
+#: nothing else to do.
 FLUSH_S = 0.05
 #: What a result weighs besides its record.
 _RESULT_BYTES = 32
@@ -39,6 +38,7 @@ class Outbox:
     def __init__(self, connection: Connection, arena: ArenaWriter) -> None:
         self._connection = connection
         self._arena = arena
+        self._portion = arena.portion
         self._lock = threading.Lock()
         # One thread appends, whoever flushes takes from the left: no lock is needed around either.
         self._done: deque[tuple[int, bytes]] = deque()
@@ -63,12 +63,12 @@ class Outbox:
         else:
             raise TypeError(f"a task gave {type(result).__name__} as a result; it has to be Done or Failed")
         # No look at the clock for each item: the helper sends off what is overdue.
-        if self._bytes >= FLUSH_BYTES:
+        if self._bytes >= self._portion:
             self.flush()
 
     def do_all(self, pairs: Iterator[Pair], step: Step, cells: memoryview) -> None:
         """Do items one after the other, until none is left: what `add` does for each, in few steps."""
-        append, size = self._done.append, self._bytes
+        append, size, portion = self._done.append, self._bytes, self._portion
         for pair in pairs:
             index = pair[0]
             cells[LINE] = index + 1
@@ -76,7 +76,7 @@ class Outbox:
             if type(record) is bytes:
                 append((index, record))
                 size += len(record) + _RESULT_BYTES
-                if size >= FLUSH_BYTES:
+                if size >= portion:
                     self.flush()
                     size = 0
             else:

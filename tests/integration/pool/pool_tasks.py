@@ -81,7 +81,7 @@ ACTIONS = {
     "pid": lambda _: os.getpid(),
     "big": lambda size: "x" * int(size),
     "length": len,
-    "close-all": lambda _: os.closerange(3, 100) or time.sleep(1000),
+    "close-all": lambda _: os.closerange(3, os.sysconf("SC_OPEN_MAX")) or time.sleep(1000),
     "print": lambda size: print("x" * int(size)),
     "modules": lambda _: sorted(name for name in ("redis", "rq", "click", "rich") if name in sys.modules),
 }

@@ -1,0 +1,61 @@
+"""Whether bytes are UTF-8: simdjson, where the system has it, says what Python says."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from sheaf.formats import utf8
+
+#: Text of one to four bytes a character, with bytes put anywhere into it, and cut anywhere.
+SPOILED = st.builds(
+    lambda text, spoil, at, end: (text[: at % (len(text) + 1)] + spoil + text[at % (len(text) + 1) :])[:end],
+    st.text(max_size=200).map(lambda text: text.encode(errors="surrogatepass")),
+    st.binary(max_size=3),
+    st.integers(min_value=0),
+    st.none() | st.integers(min_value=0, max_value=300),
+)
+
+
+def decodes(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("with_simdjson", [False, True])
+@given(data=st.text().map(lambda text: text.encode(errors="surrogatepass")) | st.binary() | SPOILED)
+@example(data=b"")
+@example(data=b"\x00\xc3\xa4\x00")
+@example(data=b"a" * 63 + "€".encode())
+@example(data=b"a" * 63 + "€".encode()[:2])
+@example(data=b"\xf4\x90\x80\x80")
+def test_bytes_are_utf8_if_python_decodes_them(with_simdjson: bool, data: bytes) -> None:
+    if with_simdjson and utf8.simdjson() is None:
+        pytest.skip("this machine has no libsimdjson.so; the stack's images have (tests/compose/test_stack.py)")
+    found = utf8.is_utf8(data) if with_simdjson else utf8.is_decodable(data)
+    assert found is decodes(data)
+
+
+def test_a_library_that_says_something_else_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name may be taken by another function; then Python is asked, as where there is no library."""
+
+    class Liar:
+        def __call__(self, _data: bytes, _size: int) -> bool:
+            return True
+
+    class Library:
+        _ZN8simdjson13validate_utf8EPKcm = Liar()
+
+    for library in (lambda _name: Library, lambda _name: object(), _not_there):
+        monkeypatch.setattr(utf8.ctypes, "PyDLL", library)
+        utf8.simdjson.cache_clear()
+        assert utf8.simdjson() is None
+        assert utf8.is_utf8("ä".encode())
+        assert not utf8.is_utf8(b"\xe4")
+    utf8.simdjson.cache_clear()
+
+
+def _not_there(_name: str) -> None:
+    raise OSError("libsimdjson.so: cannot open shared object file: No such file or directory")
