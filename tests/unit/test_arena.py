@@ -72,13 +72,13 @@ def test_a_forked_copy_writes_nothing() -> None:
 
 def test_many_children_share_what_memory_there_is() -> None:
     """A small pool has large rings, a large one has small ones; all are whole pages."""
-    assert [ring_bytes(children) >> 20 for children in (1, 2, 8, 16, 64)] == [64, 32, 16, 8, 4]
+    assert [ring_bytes(children) >> 20 for children in (1, 2, 8, 16, 64)] == [48, 24, 16, 8, 4]
     assert all(ring_bytes(children) % mmap.PAGESIZE == 0 for children in range(1, 200))
 
 
 def test_what_is_put_at_once_leaves_most_of_the_ring_free() -> None:
     """Whatever the ring's size; and in a large one it is not so much that a result waits for long."""
-    for ring_mib, portion_kib in ((4, 256), (16, 1024), (32, 2048), (64, 2048)):
+    for ring_mib, portion_kib in ((4, 256), (16, 1024), (24, 1536), (48, 2048)):
         memory = Memory(ring_mib << 20)
         memory.close_descriptor()
         assert ArenaWriter(memory).portion == portion_kib << 10

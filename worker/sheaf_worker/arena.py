@@ -16,8 +16,8 @@ from multiprocessing import reduction
 from typing import Any, Self
 
 #: Bytes of a child's ring. All of a pool's together hold two commits, one that is gathered and one that is written, and
-#: as much again: children do not share them evenly. Where many share the machine, each has less.
-_USUAL_BYTES, _SMALLEST_BYTES, _LEAST_BYTES, _ALL_BYTES = 16 << 20, 4 << 20, 64 << 20, 128 << 20
+#: half as much again: children do not share them evenly. Where many share the machine, each has less.
+_USUAL_BYTES, _SMALLEST_BYTES, _LEAST_BYTES, _ALL_BYTES = 16 << 20, 4 << 20, 48 << 20, 128 << 20
 #: What is put at once should be no more than this, and this part of the ring.
 _MOST_AT_ONCE, _PART_AT_ONCE = 2 << 20, 16
 #: The ring begins here; before it stands how many bytes have come back, all told.
