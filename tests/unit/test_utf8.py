@@ -18,6 +18,10 @@ SPOILED = st.builds(
 )
 
 
+@pytest.mark.skipif(
+    utf8.simdjson() is None,
+    reason="this machine has no libsimdjson.so; the stack's images have (tests/compose/test_stack.py)",
+)
 @given(data=st.text().map(lambda text: text.encode(errors="surrogatepass")) | st.binary() | SPOILED)
 @example(data=b"")
 @example(data=b"\x00\xc3\xa4\x00")
@@ -25,8 +29,6 @@ SPOILED = st.builds(
 @example(data=b"a" * 63 + "€".encode()[:2])
 @example(data=b"\xf4\x90\x80\x80")
 def test_bytes_are_utf8_if_python_decodes_them(data: bytes) -> None:
-    if utf8.simdjson() is None:
-        pytest.skip("this machine has no libsimdjson.so; the stack's images have (tests/compose/test_stack.py)")
     assert utf8.is_utf8(data) is utf8.is_decodable(data)
 
 
