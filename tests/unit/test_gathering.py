@@ -104,15 +104,28 @@ def test_nobody_is_told_of_room_that_was_there_or_is_not(being_written: int, pen
     gathering.written()
 
 
-def test_a_finished_run_is_kept_while_something_of_it_waits() -> None:
+def test_what_comes_while_its_run_is_written_keeps_the_run() -> None:
     """What came a second time is committed, too, which finds that it is there already."""
     gathering = gathering_of()
     for name in ("run-1", "run-2"):
         gathering.add(a_run(name), done(0))
     gathering.take()
     gathering.add(a_run("run-2"), done(0))
-    gathering.forget(["run-1", "run-2"])
+    gathering.written()
 
     assert gathering.run("run-2").manifest.run == "run-2"
     with pytest.raises(KeyError):
         gathering.run("run-1")
+
+
+def test_no_run_is_kept_that_another_worker_finishes() -> None:
+    """Nobody tells a worker that a run is finished whose last commit is another's: it keeps none of its own accord."""
+    gathering = gathering_of()
+    for number in range(300):
+        gathering.add(a_run(f"run-{number}"), done(0))
+        gathering.take()
+        gathering.written()
+
+    for number in range(300):
+        with pytest.raises(KeyError):
+            gathering.run(f"run-{number}")

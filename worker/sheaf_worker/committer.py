@@ -186,7 +186,6 @@ class Committer(threading.Thread):
             logger.log(level, "run finished", extra={"action": "finish", "run": run})
         self._tell_others(groups, receipt.finished_runs)
         self._finish_jobs(finished)
-        self._gathering.forget(receipt.finished_runs)
 
     def _tell_others(self, runs: Iterable[str], finished: Iterable[str]) -> None:
         """Wake the programs and commands that wait for these runs; one that misses it looks by itself soon."""

@@ -38,7 +38,9 @@ class Gathering:
         self._most_bytes, self._most_s, self._on_room = most_bytes, most_s, on_room
         self._changed = threading.Condition()
         self._pending: dict[str, list[Result | Bundle]] = {}
+        #: The runs of what is pending or being written, and the names of the latter.
         self._runs: dict[str, Run] = {}
+        self._taken: tuple[str, ...] = ()
         self._oldest = 0.0
         #: Seconds that what is pending may wait for more.
         self._patience_s = most_s
@@ -110,6 +112,7 @@ class Gathering:
         with self._changed:
             groups: Groups = dict(self._pending)
             self._pending = {}
+            self._taken = tuple(groups)
             self._writing, self._gathered = max(1, self._gathered), 0
             self._part = _some_part()
             return groups
@@ -119,18 +122,23 @@ class Gathering:
         with self._changed:
             crowded, self._writing = self.crowded, 0
             room = crowded and not self.crowded
+            taken, self._taken = self._taken, ()
+        self.forget(taken)
         if room:
             self._on_room()
 
     def run(self, name: str) -> Run:
-        """The run of results that were added, until it is forgotten."""
+        """The run of results that were added, until they are written."""
         return self._runs[name]
 
     def forget(self, runs: Iterable[str]) -> None:
-        """These runs are finished."""
+        """Nothing of these runs is being written any more.
+
+        Whoever made their last commit: of a run that another worker finished, nobody would tell us.
+        """
         with self._changed:
             for run in runs:
-                # What came a second time meanwhile still needs it.
+                # What came meanwhile still needs it.
                 if run not in self._pending:
                     self._runs.pop(run, None)
 
