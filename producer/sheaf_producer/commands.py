@@ -23,7 +23,9 @@ _UNSET = (None, ())
     "--output", "-o", default="pages.warc.gz", show_default=True, help="The file; its suffix chooses the format."
 )
 @click.option("--detach", "-d", is_flag=True, help="Return at once; print the run's name.")
-@click.option("--again", is_flag=True, help="Load even what was loaded before.")
+@click.option("--again", is_flag=True, help="Load even what was loaded before; behind it, or with --replace anew.")
+@click.option("--append", is_flag=True, help="Into an output that holds other runs: add to it.")
+@click.option("--replace", is_flag=True, help="Into an output that holds other runs: begin it anew; they are kept.")
 @click.option("--default-scheme", type=click.Choice(["https", "http"]), help="Put before lines that have no scheme.")
 @click.option("--connections", type=int, metavar="N", help="Pages a process loads at once [32 to 256].")
 @click.option("--deadline", "deadline_s", type=float, metavar="SECONDS", help="For one page, with redirects [30].")
@@ -55,9 +57,11 @@ def load(settings: Settings, /, lists: tuple[str, ...], output: str, detach: boo
     """
     from sheaf_producer.deliver import conclude
     from sheaf_producer.loading import Request, submit_load
+    from sheaf_producer.occupied import chosen
 
     options = {name: given[name] for name in _TASK_OPTIONS if given[name] not in _UNSET}
-    request = Request(lists, output, options, given["default_scheme"], given["batch_size"], given["again"])
+    onto = chosen(append=given["append"], replace=given["replace"])
+    request = Request(lists, output, options, given["default_scheme"], given["batch_size"], given["again"], onto)
     conclude(settings, submit_load(settings, request), detach=detach, explain=given["explain"])
 
 

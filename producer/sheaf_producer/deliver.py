@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -18,8 +19,9 @@ from sheaf.run import Run
 from sheaf.settings import Settings
 from sheaf_producer.draft import Draft, Tally
 from sheaf_producer.inputs.stream import shown_name
+from sheaf_producer.occupied import Holding, Onto
 from sheaf_producer.start import check_cluster, start
-from sheaf_producer.submit import Outcome, Wish, check_output, submit
+from sheaf_producer.submit import Outcome, Wish, check_output, check_unoccupied, submit
 
 #: Lines between two signs of life while a long list is read on a terminal.
 TOLD_LINES = 100_000
@@ -45,15 +47,18 @@ def deliver(settings: Settings, wish: Wish, items: Callable[[Draft], Iterable[li
     """
     with connect(settings) as connection:
         check_cluster(settings, connection)
-        check_output(settings.data_dir, wish.output, wish.options)
-        tallies: list[Tally] = []
+        check_output(settings.data_dir, wish.output, wish.options, replace=wish.onto is Onto.REPLACE)
+        held = check_unoccupied(settings.data_dir, wish)
+        drafts: list[Draft] = []
 
         def noted(draft: Draft) -> Iterable[list[str]]:
-            tallies.append(draft.tally)
+            drafts.append(draft)
             return items(draft)
 
         run, outcome = submit(settings.data_dir, wish, noted)
-        _tell(settings, run, outcome, tallies[0], noun)
+        _tell(settings, run, outcome, drafts[0].tally, noun)
+        if outcome is Outcome.NEW and held is not None:
+            _tell_place(held, drafts[0].set_aside)
         if outcome is not Outcome.FINISHED:
             try:
                 start(settings, connection, run)
@@ -118,6 +123,14 @@ def _tell(settings: Settings, run: Run, outcome: Outcome, tally: Tally, noun: st
             f"{path_text(settings.data_dir / manifest.output)} already; --again has them {done} once more.",
             err=True,
         )
+
+
+def _tell_place(held: Holding, set_aside: Path | None) -> None:
+    """Say where the run's records stand, or what has become of what was there."""
+    if set_aside is not None:
+        click.echo(f"What {path_text(held.path)} held is in {path_text(set_aside)}/ now.", err=True)
+    else:
+        click.echo(f"{held.describe()}; these records come after them.", err=True)
 
 
 def tell_other_options(run: Run, options: Mapping[str, Any], kept: Callable[[Mapping[str, Any]], Any]) -> None:

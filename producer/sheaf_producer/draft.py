@@ -76,6 +76,8 @@ class Draft:
     def __init__(self, data_dir: Path) -> None:
         self.run = new_run_name()
         self.tally = Tally()
+        #: Where what was in the output has been put, if the run takes its place.
+        self.set_aside: Path | None = None
         self._data_dir = data_dir
         self._lock: int | None = None
         self._rejects: TextIO | None = None

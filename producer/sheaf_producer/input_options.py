@@ -9,6 +9,7 @@ import click
 
 from sheaf_producer.inputs import FORMATS, Inputs
 from sheaf_producer.mapping import Choice, Request
+from sheaf_producer.occupied import chosen
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,7 +39,9 @@ _OPTIONS = (
     click.option("--seed", type=int, default=0, metavar="N", help="Another sample [0]."),
     click.option("--unique", is_flag=True, help="Each text once."),
     click.option("--detach", "-d", is_flag=True, help="Return at once; print the run's name."),
-    click.option("--again", is_flag=True, help="Do even what was done before."),
+    click.option("--again", is_flag=True, help="Do even what was done before; behind it, or with --replace anew."),
+    click.option("--append", is_flag=True, help="Into an output that holds other runs: add to it."),
+    click.option("--replace", is_flag=True, help="Into an output that holds other runs: begin it anew; they are kept."),
     click.option(
         "--retry", is_flag=True, help="If this was done before, do what failed once more, into the same file."
     ),
@@ -69,6 +72,7 @@ def request_of(task: str, names: tuple[str, ...], options: dict[str, Any], given
         Choice(given["limit"], given["share"], given["seed"], given["unique"]),
         given["batch_size"],
         given["again"],
+        chosen(append=given["append"], replace=given["replace"]),
         only_known=given["only_failed"],
         any_version=given["retry"] or given["only_failed"],
         ordered=given["ordered"],

@@ -13,6 +13,7 @@ from sheaf.tasks.load.options import TUNING, LoadOptions
 from sheaf_producer.deliver import Delivery, deliver, source_text, tell_other_options, told
 from sheaf_producer.draft import Draft
 from sheaf_producer.inputs.stream import check_inputs
+from sheaf_producer.occupied import Onto
 from sheaf_producer.read import read_lists
 from sheaf_producer.submit import Wish
 from sheaf_producer.urls import usable_urls
@@ -28,6 +29,8 @@ class Request:
     default_scheme: str | None
     batch_size: int | None
     again: bool
+    #: What to do with an output that holds records of other runs.
+    onto: Onto = Onto.ASK
 
 
 def submit_load(settings: Settings, request: Request) -> Delivery:
@@ -48,6 +51,7 @@ def submit_load(settings: Settings, request: Request) -> Delivery:
         tuning=TUNING,
         item_timeout_s=options.longest_s,
         again=request.again,
+        onto=request.onto,
     )
 
     def items(draft: Draft) -> Iterator[list[str]]:

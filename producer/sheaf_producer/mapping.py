@@ -20,6 +20,7 @@ from sheaf_producer.dedupe import unique
 from sheaf_producer.deliver import Delivery, deliver, source_text, tell_other_options, told
 from sheaf_producer.draft import Draft
 from sheaf_producer.inputs import Inputs
+from sheaf_producer.occupied import Onto
 from sheaf_producer.submit import Wish
 
 #: Options that do not change what a function returns. `echo` and `columns` do change the record.
@@ -52,6 +53,8 @@ class Request:
     choice: Choice = Choice()
     batch_size: int | None = None
     again: bool = False
+    #: What to do with an output that holds records of other runs.
+    onto: Onto = Onto.ASK
     #: Submit nothing that has not been submitted before.
     only_known: bool = False
     #: Take up a run of an earlier version of the task, too.
@@ -104,6 +107,7 @@ def submit_map(settings: Settings, request: Request) -> tuple[Delivery, Copy | N
         memory_mb=description.memory_mb,
         files=description.files,
         again=request.again,
+        onto=request.onto,
         only_known=request.only_known,
         any_version=request.any_version,
     )

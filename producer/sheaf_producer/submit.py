@@ -23,10 +23,12 @@ from sheaf.errors import OutputError, OutputPathError, UsageError
 from sheaf.formats import format_for
 from sheaf.index import Index
 from sheaf.output import Output
+from sheaf.replace import set_aside
 from sheaf.run import Manifest, Run, list_runs
 from sheaf.schema import read_state
-from sheaf.tasks.versions import version_name
+from sheaf.tasks.versions import files_in_force, version_name
 from sheaf_producer.draft import Draft, check_data_dir, submission_lock
+from sheaf_producer.occupied import Holding, Onto, check_free, holding, may_be_known
 
 #: Batches per run that are aimed at: enough to share among workers, few enough to cost nothing.
 AIMED_BATCHES = 200
@@ -73,17 +75,24 @@ class Wish:
     files: Mapping[str, str] = field(default_factory=dict)
     #: Submit even what has been submitted before.
     again: bool = False
+    #: What to do with an output that holds records of other runs.
+    onto: Onto = Onto.ASK
     #: Submit nothing that has not been submitted before.
     only_known: bool = False
     #: Take up a run of an earlier version of the task, too.
     any_version: bool = False
 
+    @property
+    def place(self) -> Onto:
+        """What to do with an output that holds other runs: whoever wants the same once more has said where."""
+        return Onto.APPEND if self.again and self.onto is Onto.ASK else self.onto
 
-def check_output(data_dir: Path, output: str, options: Mapping[str, Any]) -> None:
+
+def check_output(data_dir: Path, output: str, options: Mapping[str, Any], *, replace: bool = False) -> None:
     """Raise what is wrong with the output's path, before anything is read or written.
 
-    OutputPathError for its folder, for its suffix, or for other columns than it has; OutputRefused if what lies there
-    is not an output of ours.
+    OutputPathError for its folder, for its suffix, or for other columns than it has (unless a new one is to take its
+    place); OutputRefused if what lies there is not an output of ours.
     """
     path = data_dir / output
     check_data_dir(data_dir)
@@ -94,15 +103,28 @@ def check_output(data_dir: Path, output: str, options: Mapping[str, Any]) -> Non
     if os.path.lexists(path):
         # Opens what is there if it is ours, refuses it otherwise, and changes nothing in either case.
         _create_output(data_dir, output, options).close()
-        _check_header(path, format_for(output, options).header(path.name))
+        if not replace:
+            _check_header(path, format_for(output, options).header(path.name))
+
+
+def check_unoccupied(data_dir: Path, wish: Wish) -> Holding | None:
+    """Return what the output holds of other runs. Raises UsageError if it is certain already that submit() will refuse.
+
+    It is not while the output holds runs of the same task: one of them may be the same submission, which is not known
+    before the list has been read.
+    """
+    held = holding(data_dir, wish.output)
+    if held is not None and not may_be_known(data_dir, held, wish.task):
+        check_free(held, wish.place)
+    return held
 
 
 def submit(data_dir: Path, wish: Wish, items: Callable[[Draft], Iterable[list[str]]]) -> tuple[Run, Outcome]:
     """Write the run and make it known to its output. `items` yields many at once, and notes in the draft what it leaves
     out; or gives the draft's writer a range of numbers, and yields nothing.
 
-    When this returns, the run survives a power cut. Raises what `items` raises, OutputError and OutputPathError; no run
-    is left over then.
+    When this returns, the run survives a power cut. Raises what `items` raises, OutputError and OutputPathError, and
+    UsageError if the output holds other runs and nobody has said what to do with them; no run is left over then.
     """
     with Draft(data_dir) as draft:
         for texts in items(draft):
@@ -110,7 +132,7 @@ def submit(data_dir: Path, wish: Wish, items: Callable[[Draft], Iterable[list[st
         draft.settle()
         mark = fingerprint(wish, draft.writer.digest)
         with submission_lock(data_dir):
-            twin = None if wish.again else _find_twin(data_dir, mark, any_version=wish.any_version)
+            twin = None if wish.again else _find_twin(data_dir, wish, mark)
             if twin is not None:
                 return _take_up(data_dir, twin)
             if wish.only_known:
@@ -118,7 +140,19 @@ def submit(data_dir: Path, wish: Wish, items: Callable[[Draft], Iterable[list[st
                     f"no run has the same items, task and options and goes into {wish.output}, so there is nothing of "
                     "it that failed; submit it without --only-failed"
                 )
+            draft.set_aside = _make_room(data_dir, wish)
             return _publish(data_dir, wish, draft, mark), Outcome.NEW
+
+
+def _make_room(data_dir: Path, wish: Wish) -> Path | None:
+    """Return the folder that now holds what was in the output, if it was to be replaced."""
+    held = holding(data_dir, wish.output)
+    check_free(held, wish.place)
+    path = data_dir / wish.output
+    interrupted = not path.exists() and path.with_name(f"{path.name}.index").exists()
+    if wish.onto is Onto.REPLACE and (held is not None or interrupted):
+        return set_aside(data_dir, wish.output)
+    return None
 
 
 def _batch_size(wish: Wish, draft: Draft) -> int:
@@ -178,14 +212,22 @@ def _take_up(data_dir: Path, run: Run) -> tuple[Run, Outcome]:
     return run, Outcome.RESUMED
 
 
-def _find_twin(data_dir: Path, mark: str, *, any_version: bool) -> Run | None:
-    """Return the newest run with that fingerprint whose output still knows of it."""
+def _find_twin(data_dir: Path, wish: Wish, mark: str) -> Run | None:
+    """Return the newest run of the same submission, if its output is still at its place and knows of it."""
     for name in reversed(list_runs(data_dir)):
         run = Run.open(data_dir, name)
-        same = [each.partition(".")[0] if any_version else each for each in (run.manifest.fingerprint, mark)]
-        if same[0] == same[1] and (not run.finished or _is_done(data_dir, run)):
+        there = run.manifest.output == wish.output
+        if there and _is_same(run, wish, mark) and (not run.finished or _is_done(data_dir, run)):
             return run
     return None
+
+
+def _is_same(run: Run, wish: Wish, mark: str) -> bool:
+    """Whether the run is the same submission: by now, if it was told to go on with a later version of its task."""
+    known, wanted = run.manifest.fingerprint, mark
+    if known.partition(".")[0] != wanted.partition(".")[0]:
+        return False
+    return wish.any_version or known == wanted or version_name(files_in_force(run)) == version_name(wish.files)
 
 
 def _is_done(data_dir: Path, run: Run) -> bool:

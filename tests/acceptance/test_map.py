@@ -247,3 +247,24 @@ def test_a_value_that_json_cannot_hold_fails_its_item(cluster: Console) -> None:
 
     assert "1 failed" in done.stdout
     assert "item 0 gave a set" in cluster.run("failures", "last").stdout
+
+
+def test_nothing_doubles_in_silence(cluster: Console, tasks: Path) -> None:
+    """The same list by a corrected function does not go behind the first results unless a person says so."""
+    cluster.list_file("prices.txt", "1", "2", "3")
+    (tasks / "twice.py").write_text("def price(line):\n    return int(line)\n")
+    cluster.run("map", "twice:price", "prices.txt", "-o", "twice.jsonl")
+    (tasks / "twice.py").write_text("def price(line):\n    return int(line) * 10\n")
+
+    refused = cluster.run("map", "twice:price", "prices.txt", "-o", "twice.jsonl", status=2).stderr
+    assert "data/twice.jsonl already holds 3 records" in refused
+    assert all(option in refused for option in ("--append", "--replace", "-o"))
+    assert len(records(cluster, "twice.jsonl")) == 3
+
+    replaced = cluster.run("map", "twice:price", "prices.txt", "-o", "twice.jsonl", "--replace").stderr
+    assert "What data/twice.jsonl held is in data/twice.jsonl.replaced-1/ now." in replaced
+    assert sorted(record["value"] for record in records(cluster, "twice.jsonl")) == [10, 20, 30]
+    assert "3 done" in cluster.run("verify", "data/twice.jsonl.replaced-1/twice.jsonl").stdout
+
+    cluster.run("map", "twice:price", "prices.txt", "-o", "twice.jsonl", "--limit", "2", "--append")
+    assert len(records(cluster, "twice.jsonl")) == 5

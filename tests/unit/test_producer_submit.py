@@ -18,6 +18,7 @@ from sheaf.roster import WorkerCard
 from sheaf.run import Run, list_runs
 from sheaf_producer.draft import new_run_name
 from sheaf_producer.observe import View
+from sheaf_producer.occupied import Onto
 from sheaf_producer.screen import Lines, summary
 from sheaf_producer.submit import Outcome, Wish, batch_size_for, check_output, submit
 
@@ -63,9 +64,9 @@ def test_an_unfinished_run_is_taken_up_by_the_same_submission(tmp_path: Path) ->
     assert (second.manifest, outcome) == (first.manifest, Outcome.RESUMED)
     assert not first.cancelled
     for wish, items in (
-        (dataclasses.replace(WISH, options={}), ITEMS),
+        (dataclasses.replace(WISH, options={}, onto=Onto.APPEND), ITEMS),
         (dataclasses.replace(WISH, output="other.html"), ITEMS),
-        (WISH, ITEMS[:-1]),
+        (dataclasses.replace(WISH, onto=Onto.APPEND), ITEMS[:-1]),
         (dataclasses.replace(WISH, again=True), ITEMS),
     ):
         assert submitted(tmp_path, wish, items)[1] is Outcome.NEW
@@ -89,7 +90,7 @@ def test_tuning_does_not_make_another_run(tmp_path: Path) -> None:
     first, _ = submitted(tmp_path, wish)
 
     second, outcome = submitted(tmp_path, dataclasses.replace(wish, options={"connections": 99}))
-    third, other = submitted(tmp_path, dataclasses.replace(wish, options={"connections": 4, "accept": "any"}))
+    third, other = submitted(tmp_path, dataclasses.replace(wish, options={"accept": "any"}, onto=Onto.APPEND))
 
     assert (second.manifest, outcome) == (first.manifest, Outcome.RESUMED)
     assert (third.manifest.run != first.manifest.run, other) == (True, Outcome.NEW)
@@ -174,7 +175,9 @@ def test_large_items_make_small_batches(tmp_path: Path) -> None:
     large = dataclasses.replace(WISH, batch_size=None, output="large.html")
 
     run, _ = submitted(tmp_path, large, ["x" * (4 << 20)] * 5)
-    many, _ = submitted(tmp_path, large, [f"{number}" + "x" * 50_000 for number in range(800)])
+    many, _ = submitted(
+        tmp_path, dataclasses.replace(large, output="many.html"), [f"{number}" + "x" * 50_000 for number in range(800)]
+    )
 
     assert run.manifest.batch_size == 1
     assert many.manifest.batch_size == 4
