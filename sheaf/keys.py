@@ -8,6 +8,8 @@ and when a worker shows itself.
 #: The one queue. list of job ids; RQ's, we push with RQ and pop with `claim.lua`.
 QUEUE = "sheaf"
 RQ_QUEUE = f"rq:queue:{QUEUE}"
+#: set of the queues' keys; RQ's.
+RQ_QUEUES = "rq:queues"
 #: zset of `<job id>:lease`, score +inf; RQ's registry of started jobs, so that `rq info` shows them. RQ's clean-up,
 #: which any `rq info` runs, touches only entries whose score has passed, so never ours.
 RQ_STARTED = f"rq:wip:{QUEUE}"
@@ -49,7 +51,7 @@ CLIENT_PREFIX = "sheaf:client:"
 
 #: hash, one per live worker: label, pid, pool, state, batches, items, …; expires two minutes after the last beat.
 WORKER_PREFIX = "sheaf:worker:"
-#: set of worker ids that may be alive; those whose hash has expired are dropped when read.
+#: zset worker id -> ms at which its card expires; those whose time is over are dropped by the next beat.
 WORKERS = "sheaf:workers"
 
 #: hash, one per run: why nothing goes on (problem, since_ms, worker, refused); expires when it is not renewed.
@@ -78,3 +80,37 @@ def shared_lock(name: str) -> str:
 def output_lock(path: str) -> str:
     """The lock's name for an output, by its path inside the data folder (the same in every container)."""
     return f"output:{path}"
+
+
+#: Redis's name for the type of each key that can be had again from the volume, or by the next beat.
+_TYPES = {
+    RQ_QUEUE: "list",
+    RQ_QUEUES: "set",
+    RQ_STARTED: "zset",
+    RQ_FAILED: "zset",
+    RQ_WORKERS: "set",
+    RQ_QUEUE_WORKERS: "set",
+    LEASES: "zset",
+    OWNERS: "hash",
+    CLAIMS: "hash",
+    WORKERS: "zset",
+}
+#: The same for those that there are many of, by what their names begin with.
+_TYPES_BY_PREFIX = {
+    RQ_JOB_PREFIX: "hash",
+    RQ_WORKER_PREFIX: "hash",
+    CLAIMED_PREFIX: "string",
+    WORKER_PREFIX: "hash",
+    PROBLEM_PREFIX: "hash",
+}
+_LOCK_TYPES_BY_SUFFIX = {LOCK_TOKEN_SUFFIX: "string", LOCK_WAITERS_SUFFIX: "list", LOCK_SEEN_SUFFIX: "hash"}
+
+
+def type_of(key: str) -> str | None:
+    """The type of a key of ours, as Redis calls it; None for what programs share, and for others' keys."""
+    if key.startswith(LOCK_PREFIX):
+        if LOCK_WAKE_SUFFIX in key:
+            return "list"
+        return next((kind for suffix, kind in _LOCK_TYPES_BY_SUFFIX.items() if key.endswith(suffix)), "hash")
+    by_prefix = next((kind for prefix, kind in _TYPES_BY_PREFIX.items() if key.startswith(prefix)), None)
+    return _TYPES.get(key, by_prefix)

@@ -24,6 +24,8 @@ import redis
 from sheaf import keys
 from sheaf.connection import redis_errors
 from sheaf.errors import ClusterError, LockLost, LockTimeout, RedisUnavailable
+from sheaf.mend import mended
+from sheaf.replies import fields, number, text
 from sheaf.scripts import Script
 
 #: Seconds that a waiter sleeps at most before it shows a sign of life.
@@ -84,13 +86,14 @@ class FairLock:
         token, left_ms, holder, label, held_ms = self._acquire(
             self._keys, [waiter, self._label, lease_ms, floor, SILENCE_MS, self._wake_prefix]
         )
-        return _Answer(int(token), int(left_ms) / 1000, holder.decode(), label.decode(), int(held_ms) / 1000)
+        return _Answer(int(token), int(left_ms) / 1000, text(holder), text(label), int(held_ms) / 1000)
 
     def _sleep(self, waiter: str, at_most_s: float) -> None:
         """Sleep until somebody wakes us. A broken connection only ends the sleep: asking again shows what is wrong."""
         broken = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
+        key, wait_s = self._wake_prefix + waiter, max(at_most_s, 0.01)
         with redis_errors(), contextlib.suppress(*broken):
-            self._connection.blpop([self._wake_prefix + waiter], timeout=max(at_most_s, 0.01))
+            mended(self._connection, [key], lambda: self._connection.blpop([key], timeout=wait_s))
 
     def _let_go(self, waiter: str) -> bool:
         return bool(self._release(self._keys, [waiter, SILENCE_MS, self._wake_prefix]))
@@ -250,16 +253,19 @@ def lock_status(connection: redis.Redis, name: str) -> LockStatus:
         pipe.get(key + keys.LOCK_TOKEN_SUFFIX)
         pipe.llen(key + keys.LOCK_WAITERS_SUFFIX)
         pipe.time()
-        held, token, waiting, (seconds, micros) = pipe.execute()
-    fields = {name.decode(): value.decode() for name, value in held.items()}
-    now_ms = seconds * 1000 + micros // 1000
-    if not fields:
-        return LockStatus("", "", int(token or 0), 0.0, 0.0, int(waiting))
+        # What is not of its type is shown as not there; whoever next asks for the lock removes it.
+        held, last, waiting, now = pipe.execute(raise_on_error=False)
+    if isinstance(now, Exception):
+        raise ClusterError(f"Redis does not tell the time: {now}")
+    noted, token, waiters = fields(held), number(last), number(waiting)
+    now_ms = now[0] * 1000 + now[1] // 1000
+    if not noted.get("holder"):
+        return LockStatus("", "", token, 0.0, 0.0, waiters)
     return LockStatus(
-        holder=_owner(fields["holder"]),
-        label=fields["label"],
-        token=int(fields["token"]),
-        held_s=max(0, now_ms - int(fields["since_ms"])) / 1000,
-        left_s=max(0, int(fields["until_ms"]) - now_ms) / 1000,
-        waiting=int(waiting),
+        holder=_owner(noted["holder"]),
+        label=noted.get("label", ""),
+        token=number(noted.get("token")),
+        held_s=max(0, now_ms - number(noted.get("since_ms"), now_ms)) / 1000,
+        left_s=max(0, number(noted.get("until_ms")) - now_ms) / 1000,
+        waiting=waiters,
     )

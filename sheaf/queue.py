@@ -13,8 +13,8 @@ Redis may forget all of this at any time: the volume knows what is left to do, a
 
 from __future__ import annotations
 
+import functools
 import itertools
-import json
 import secrets
 import threading
 import time
@@ -32,6 +32,8 @@ from sheaf.batch import Batch, parse_batch_id
 from sheaf.bell import Bell
 from sheaf.connection import redis_errors
 from sheaf.errors import UsageError
+from sheaf.mend import mended
+from sheaf.replies import json_object, number, text
 from sheaf.roster import Problem, Roster, WorkerCard, rq_time
 from sheaf.scripts import Script
 from sheaf.sessions import session_of
@@ -111,12 +113,17 @@ class BatchQueue(Roster):
         put, size = 0, FIRST_CHUNK
         stream = iter(batches)
         while chunk := list(itertools.islice(stream, size)):
-            with redis_errors(), self._connection.pipeline() as pipe:
-                self._rq.enqueue_many([_job(batch) for batch in chunk], pipeline=pipe)
-                pipe.publish(keys.BELL, len(chunk))
-                pipe.execute()
+            names = (keys.RQ_QUEUE, keys.RQ_QUEUES, *(keys.RQ_JOB_PREFIX + batch.id for batch in chunk))
+            with redis_errors():
+                mended(self._connection, names, functools.partial(self._put_chunk, chunk))
             put, size = put + len(chunk), CHUNK
         return put
+
+    def _put_chunk(self, chunk: Sequence[Batch]) -> None:
+        with self._connection.pipeline() as pipe:
+            self._rq.enqueue_many([_job(batch) for batch in chunk], pipeline=pipe)
+            pipe.publish(keys.BELL, len(chunk))
+            pipe.execute()
 
     def withdraw(self, batches: Iterable[Batch]) -> None:
         """Take batches off the queue that nobody has claimed yet. For whoever has put them there."""
@@ -124,7 +131,7 @@ class BatchQueue(Roster):
             for batch in batches:
                 pipe.lrem(keys.RQ_QUEUE, 0, batch.id)
                 pipe.delete(keys.RQ_JOB_PREFIX + batch.id)
-            pipe.execute()
+            mended(self._connection, [keys.RQ_QUEUE], pipe.execute)
 
     def tell_committed(self, runs: Iterable[str]) -> None:
         """Tell the programs that wait for results of these runs that there are some; other runs are passed over."""
@@ -147,17 +154,16 @@ class BatchQueue(Roster):
     def length(self) -> int:
         """How many batches are queued."""
         with redis_errors():
-            return int(self._connection.llen(keys.RQ_QUEUE))
+            return number(mended(self._connection, [keys.RQ_QUEUE], lambda: self._connection.llen(keys.RQ_QUEUE)))
 
     def snapshot(self) -> Snapshot:
         """See what is queued and what is leased, at one moment."""
         queued, leases, owners, now_ms = self._snapshot([], [keys.RQ_QUEUE, keys.LEASES, keys.OWNERS])
-        owner = {name.decode(): worker.decode() for name, worker in _pairs(owners)}
+        owner = dict(_pairs(owners))
         return Snapshot(
-            queued={name.decode() for name in queued},
+            queued=set(map(text, queued)),
             leased={
-                name.decode(): (owner.get(name.decode(), ""), round(float(until_ms)) - int(now_ms))
-                for name, until_ms in _pairs(leases)
+                text(name): (text(owner.get(name)), number(until_ms) - int(now_ms)) for name, until_ms in _pairs(leases)
             },
         )
 
@@ -179,11 +185,12 @@ class BatchQueue(Roster):
             [worker, limit, self._lease_ms(lease_s), self._request, rq_time(), FOREIGN],
         )
         self._request = secrets.token_hex(8)
-        taken = json.loads(answer)
+        # The ids of batches are ours in form, as `claim.lua` has seen to; those of other jobs may be any bytes.
+        taken = json_object(answer)
         with self._turn:
             for name, _ in taken["batches"]:
                 self._let_go.pop(name, None)
-        batches = [(*parse_batch_id(name), int(claims)) for name, claims in taken["batches"]]
+        batches = [(*parse_batch_id(name), number(claims, 1)) for name, claims in taken["batches"]]
         return Claims(batches, int(left), list(taken["foreign"]))
 
     def renew(self, worker: str, ids: Sequence[str], lease_s: float) -> list[str]:
@@ -199,7 +206,7 @@ class BatchQueue(Roster):
             if not held:
                 return []
             lost = self._renew([keys.LEASES, keys.OWNERS, keys.RQ_QUEUE, keys.RQ_STARTED], [worker, lease_ms, *held])
-        return [name.decode() for name in lost]
+        return list(map(text, lost))
 
     def finish(self, worker: str, ids: Sequence[str]) -> None:
         """Let go of batches for good, with all that Redis knows of them; those that others hold are left alone."""
@@ -239,7 +246,7 @@ class BatchQueue(Roster):
             [keys.RQ_QUEUE, keys.LEASES, keys.OWNERS, keys.RQ_STARTED],
             [worker, self._longest_ms, rq_time(), keys.BELL, *ids],
         )
-        return [name.decode() for name in put_back]
+        return list(map(text, put_back))
 
     def _note_let_go(self, ids: Sequence[str]) -> None:
         # Longer than any list of ids lives between being made and being passed to `renew()`.

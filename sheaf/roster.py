@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,14 @@ import redis
 
 from sheaf import keys
 from sheaf.connection import redis_errors
+from sheaf.mend import mended
+from sheaf.replies import amount, fields, number, text
 from sheaf.scripts import Script
 
 #: Seconds between two beats of a worker that does not say.
 BEAT_S = 5.0
+#: Cores or processes that one worker may say it has.
+MOST_PROCESSES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,15 @@ class WorkerCard:
     @property
     def silent(self) -> bool:
         """Whether it has missed two beats, so that it is stopped, cut off or dead."""
-        return self.silent_s > 2 * float(self.fields.get("beat_s", BEAT_S)) + 1
+        return self.silent_s > 2 * amount(self.fields.get("beat_s"), BEAT_S) + 1
+
+    def number(self, name: str, default: int = 0) -> int:
+        """A field that should be a count; `default` if it is none, or not there."""
+        return max(0, number(self.fields.get(name), default))
+
+    def few(self, name: str, default: int = 0) -> int:
+        """The same, where more than a host can have would make whoever believes it work without end."""
+        return min(self.number(name, default), MOST_PROCESSES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +95,18 @@ class Roster:
         """The live workers, by label."""
         with redis_errors():
             now_ms = self._now_ms()
-            found: Any = self._connection.zrange(keys.WORKERS, 0, -1)
-            ids = [name.decode() for name in found]
+            ids: Any = self._read(keys.WORKERS, lambda: self._connection.zrange(keys.WORKERS, 0, -1))
             with self._connection.pipeline(transaction=False) as pipe:
                 for name in ids:
-                    pipe.hgetall(keys.WORKER_PREFIX + name)
-                hashes = pipe.execute()
+                    pipe.hgetall(keys.WORKER_PREFIX.encode() + name)
+                # One odd card hides no other.
+                hashes = pipe.execute(raise_on_error=False)
         cards = []
         for name, content in zip(ids, hashes, strict=True):
-            fields = {key.decode(): value.decode() for key, value in content.items()}
+            card = fields(content)
             # A worker that is gone has no hash any more; the next beat of any other takes it off the list.
-            if fields:
-                cards.append(WorkerCard(name, fields, max(0, now_ms - int(fields.pop("seen_ms"))) / 1000))
+            if card:
+                cards.append(WorkerCard(text(name), card, max(0, now_ms - number(card.pop("seen_ms", 0))) / 1000))
         return sorted(cards, key=lambda card: (card.label, card.id))
 
     def set_problem(self, run: str, text: str, worker: str, ttl_s: float, *, refused: bool = False) -> None:
@@ -104,21 +116,25 @@ class Roster:
     def problem(self, run: str) -> Problem | None:
         """Why a run does not go on; None if no worker says so."""
         with redis_errors():
-            content: Any = self._connection.hgetall(keys.PROBLEM_PREFIX + run)
-            if not content:
+            key = keys.PROBLEM_PREFIX + run
+            noted = fields(self._read(key, lambda: self._connection.hgetall(key)))
+            if not noted:
                 return None
-            since_s = max(0, self._now_ms() - int(content[b"since_ms"])) / 1000
+            now_ms = self._now_ms()
         return Problem(
-            text=content[b"problem"].decode(),
-            worker=content[b"worker"].decode(),
-            since_s=since_s,
-            refused=content.get(b"refused") == b"1",
+            text=noted.get("problem") or "a problem was noted without saying which",
+            worker=noted.get("worker", ""),
+            since_s=max(0, now_ms - number(noted.get("since_ms"), now_ms)) / 1000,
+            refused=noted.get("refused") == "1",
         )
 
     def clear_problem(self, run: str) -> None:
         """The run goes on again."""
         with redis_errors():
             self._connection.delete(keys.PROBLEM_PREFIX + run)
+
+    def _read(self, key: str, read: Callable[[], object]) -> object:
+        return mended(self._connection, [key], read)
 
     def _now_ms(self) -> int:
         seconds, micros = self._connection.time()

@@ -9,6 +9,7 @@ from typing import Any
 import redis
 
 from sheaf.connection import redis_errors
+from sheaf.mend import mended
 
 
 class Script:
@@ -21,11 +22,15 @@ class Script:
     def __init__(self, connection: redis.Redis, *names: str) -> None:
         folder = files("sheaf") / "lua"
         text = "\n".join((folder / f"{name}.lua").read_text() for name in names)
+        self._connection = connection
         self._script = connection.register_script(text)
 
     def __call__(self, keys: Sequence[str], args: Sequence[str | int]) -> Any:
         with redis_errors():
             try:
-                return self._script(keys, args)
+                return self._run(keys, args)
             except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
-                return self._script(keys, args)
+                return self._run(keys, args)
+
+    def _run(self, keys: Sequence[str], args: Sequence[str | int]) -> Any:
+        return mended(self._connection, [*keys, *args], lambda: self._script(keys, args))

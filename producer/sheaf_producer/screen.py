@@ -147,7 +147,7 @@ def _worker(card: WorkerCard, settled: int, noun: str) -> list[Text]:
         state = f"no sign of life for {card.silent_s:.0f} s"
     return [
         Text(f"  {card.label}", style="cyan"),
-        Text(count_text(int(card.fields.get("pool", 0)), "process")),
+        Text(count_text(card.number("pool"), "process")),
         Text(count_text(settled, noun)),
         Text("" if state in _WELL else state, style="yellow"),
     ]

@@ -44,7 +44,7 @@ class Capacity:
         cards = [card for card in self._queue.workers() if not card.silent]
         if cards:
             self.workers = len(cards)
-            self.processes = sum(int(card.fields.get("pool", 1)) for card in cards)
+            self.processes = sum(card.few("pool", 1) for card in cards)
         return bool(cards)
 
     @property

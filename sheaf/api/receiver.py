@@ -21,6 +21,7 @@ from sheaf.api.trash import Trash
 from sheaf.connection import redis_errors
 from sheaf.errors import ClusterError, OutputError, OutputRefused, TaskChanged
 from sheaf.queue import BatchQueue
+from sheaf.replies import text
 from sheaf.tasks import versions
 
 logger = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ class Receiver(threading.Thread):
                 names: list[str] = []
                 while message is not None:
                     if message["type"] == "message":
-                        names += message["data"].decode().split()
+                        names += text(message["data"]).split()
                     message = self._listening.get_message(timeout=0)
         except ClusterError:
             self._listening.close()

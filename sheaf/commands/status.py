@@ -158,9 +158,9 @@ def _worker_row(card: WorkerCard) -> list[str]:
     return [
         card.label,
         f"no sign of life for {seconds_text(card.silent_s)}" if card.silent else fields.get("state", "?"),
-        count_text(int(fields.get("pool", 0)), "process"),
-        f"{int(fields.get('in_hand', 0)):,} in hand",
-        f"{count_text(int(fields.get('items', 0)), 'item')} done",
+        count_text(card.number("pool"), "process"),
+        f"{card.number('in_hand'):,} in hand",
+        f"{count_text(card.number('items'), 'item')} done",
         f"pid {fields.get('pid', '?')}: stopped or dead; others take its batches"
         if card.silent
         else f"seen {seconds_text(card.silent_s)} ago",

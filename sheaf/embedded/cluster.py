@@ -143,7 +143,7 @@ def _serves(settings: Settings, state: ClusterState, workers: int) -> bool:
     here = dataclasses.replace(settings, redis_url=state.redis_url, redis_user=None, redis_password=None)
     try:
         with connect(here) as connection:
-            announced = {int(card.fields["pid"]) for card in Roster(connection).workers()}
+            announced = {card.number("pid") for card in Roster(connection).workers()}
     except ClusterError:
         return False
     return {process.pid for process in state.workers().values()} <= announced

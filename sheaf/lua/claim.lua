@@ -22,14 +22,15 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local function is_batch(id)
   local run, number = string.match(id, '^([%w%-]+)_(%d+)$')
-  return run and #number <= 15 and (number == '0' or string.sub(number, 1, 1) ~= '0')
+  return run and #id <= 200 and #number <= 15 and (number == '0' or string.sub(number, 1, 1) ~= '0')
     and not string.find('-' .. run .. '-', '--', 1, true)
 end
 
 -- Another program's job: nothing here can run it, so it is failed in the open, where `rq` shows it.
 local function refuse(id)
   local job = 'rq:job:' .. id
-  if redis.call('HEXISTS', job, 'data') == 1 then
+  -- It may be no hash at all; its id may be no text.
+  if redis.pcall('HEXISTS', job, 'data') == 1 then
     redis.call('HSET', job, 'status', 'failed', 'ended_at', ARGV[5], 'exc_info', ARGV[6])
     redis.call('ZADD', KEYS[6], time[1] + 31536000, id)
   end
@@ -40,15 +41,32 @@ local function lease(id)
   redis.call('HSET', KEYS[3], id, worker)
   redis.call('ZADD', KEYS[5], '+inf', id .. ':lease')
   local job = 'rq:job:' .. id
-  if redis.call('EXISTS', job) == 1 then
-    redis.call('HSET', job, 'status', 'started', 'worker_name', worker, 'started_at', ARGV[5])
+  if redis.pcall('HLEN', job) ~= 0 then
+    redis.pcall('HSET', job, 'status', 'started', 'worker_name', worker, 'started_at', ARGV[5])
   end
+end
+
+-- A count that somebody has spoilt begins anew.
+local function count(id)
+  local claims = redis.pcall('HINCRBY', KEYS[4], id, 1)
+  if type(claims) == 'number' then
+    return claims
+  end
+  redis.call('HSET', KEYS[4], id, 1)
+  return 1
 end
 
 local last = redis.call('GET', KEYS[7])
 if last and string.sub(last, 1, #ARGV[4]) == ARGV[4] then
   return {string.sub(last, #ARGV[4] + 1), redis.call('LLEN', KEYS[1])}
 end
+
+-- What is not of its type makes this fail now, before anything is taken.
+for _, key in ipairs({KEYS[2], KEYS[5], KEYS[6]}) do
+  redis.call('ZCARD', key)
+end
+redis.call('HLEN', KEYS[3])
+redis.call('HLEN', KEYS[4])
 
 local batches, foreign = {}, {}
 -- LPOP is the first write, and one that Redis never refuses: when Redis is full, it lets a script go on that has begun to write.
@@ -61,10 +79,10 @@ while #batches < tonumber(ARGV[2]) and #foreign < 100 do
   local live = owner and tonumber(redis.call('ZSCORE', KEYS[2], id) or 0) > now
   if not is_batch(id) then
     refuse(id)
-    foreign[#foreign + 1] = id
+    foreign[#foreign + 1] = string.sub(id, 1, 200)
   elseif not live then
     lease(id)
-    batches[#batches + 1] = {id, redis.call('HINCRBY', KEYS[4], id, 1)}
+    batches[#batches + 1] = {id, count(id)}
   elseif owner == worker then
     -- Queued twice, and the first is already ours.
     lease(id)

@@ -20,6 +20,22 @@ redis.call('HDEL', KEYS[4], '')
 local held = redis.call('HMGET', KEYS[1], 'holder', 'label', 'token', 'since_ms', 'until_ms', 'lease_ms')
 local holder = held[1]
 local left = 0
+
+-- Whether these are the fields of a lease; producers may write here, too. No lease is longer than an hour.
+local function is_lease()
+  for field = 3, 6 do
+    local value = tonumber(held[field])
+    if not value or value ~= value or value < 0 or value > 9007199254740992 then
+      return false
+    end
+  end
+  return held[2] and tonumber(held[6]) <= 3600000
+end
+
+if redis.call('EXISTS', KEYS[1]) == 1 and not (holder and is_lease()) then
+  redis.call('DEL', KEYS[1])
+  holder = nil
+end
 if holder then
   left = held[5] - now
   if left > tonumber(held[6]) then
@@ -41,7 +57,12 @@ if left <= 0 then
   if not head or head == waiter then
     redis.call('LREM', KEYS[3], 0, waiter)
     redis.call('HDEL', KEYS[4], waiter)
-    local token = math.max(tonumber(redis.call('GET', KEYS[2]) or 0), tonumber(ARGV[4])) + 1
+    local last = tonumber(redis.call('GET', KEYS[2]) or 0)
+    if not last or last ~= last or last < 0 or last > 4503599627370496 then
+      -- No token of ours; the index's highest one, which is the floor, is enough.
+      last = 0
+    end
+    local token = math.max(last, tonumber(ARGV[4])) + 1
     redis.call('SET', KEYS[2], string.format('%.0f', token))
     redis.call('HSET', KEYS[1], 'holder', waiter, 'label', ARGV[2], 'token', string.format('%.0f', token),
       'since_ms', now, 'until_ms', now + lease_ms, 'lease_ms', lease_ms)

@@ -18,7 +18,7 @@ local function first_waiter(now, silence_ms)
     if not head then
       return nil
     end
-    local beat = tonumber(redis.call('HGET', KEYS[4], head) or 0)
+    local beat = tonumber(redis.call('HGET', KEYS[4], head) or 0) or 0
     if beat > now then
       -- The clock was set back: count the silence from here, or a dead waiter would pass for alive until then.
       redis.call('HSET', KEYS[4], head, now)

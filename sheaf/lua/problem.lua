@@ -11,7 +11,11 @@ local time = redis.call('TIME')
 local since_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local known = redis.call('HMGET', KEYS[1], 'problem', 'since_ms')
 if known[1] == ARGV[1] then
-  since_ms = tonumber(known[2])
+  -- Anybody who may note a problem may note nonsense: a moment that never was is no beginning.
+  local began = tonumber(known[2])
+  if began and began > 0 and began < since_ms then
+    since_ms = began
+  end
 end
 -- DEL is a write that Redis never refuses: when Redis is full, it lets a script go on that has begun to write.
 redis.call('DEL', KEYS[1])

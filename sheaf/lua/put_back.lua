@@ -29,7 +29,12 @@ end
 -- RQ's job, so that `rq` can show it; made anew when Redis has lost it. Its payload is never needed: the id says it all.
 local function show_as_queued(id)
   local job = 'rq:job:' .. id
-  if redis.call('HEXISTS', job, 'data') == 0 then
+  local known = redis.pcall('HEXISTS', job, 'data')
+  if known ~= 1 then
+    if known ~= 0 then
+      -- No hash: nothing of ours.
+      redis.call('DEL', job)
+    end
     local run = string.match(id, '^(.*)_')
     redis.call('HSET', job, 'data', cjson.encode({'sheaf.queue.run_batch', cjson.null, {run}, {}}),
       'created_at', ARGV[3], 'enqueued_at', ARGV[3], 'origin', 'sheaf', 'timeout', -1, 'result_ttl', 0,
@@ -37,6 +42,11 @@ local function show_as_queued(id)
   end
   redis.call('HSET', job, 'status', 'queued', 'worker_name', '', 'started_at', '')
 end
+
+-- What is not of its type makes this fail now, before anything is taken.
+redis.call('LLEN', KEYS[1])
+redis.call('ZCARD', KEYS[2])
+redis.call('ZCARD', KEYS[4])
 
 -- A first write that Redis never refuses: when Redis is full, it lets a script go on that has begun to write.
 redis.call('HDEL', KEYS[3], '')

@@ -42,6 +42,6 @@ def fair_share(cores: Mapping[str, int], worker: str, fixed: int = 0) -> int:
 def share_among(cards: Collection[WorkerCard], worker: str, host: str, own_cores: int) -> tuple[int, int]:
     """Return this worker's part of the host's cores, and how many live workers of the host there are."""
     here = [card for card in cards if card.fields.get("machine") == host and not card.silent and card.id != worker]
-    cores = {card.id: int(card.fields["cores"]) for card in here if card.fields.get("cores", "0") != "0"}
-    fixed = sum(int(card.fields.get("pool", "0")) for card in here if card.fields.get("cores", "0") == "0")
+    cores = {card.id: card.few("cores") for card in here if card.few("cores")}
+    fixed = sum(card.few("pool") for card in here if not card.few("cores"))
     return fair_share(cores | {worker: own_cores}, worker, fixed), len(here) + 1

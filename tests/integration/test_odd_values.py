@@ -1,0 +1,180 @@
+"""Every key of ours in Redis, holding what nobody of ours would put there: nothing breaks, and no batch is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+
+from sheaf import keys
+from sheaf.lock import FairLock, lock_status
+from sheaf.queue import BatchQueue
+from tests.integration.batches import RUN, batches, ids, numbers
+
+pytestmark = pytest.mark.redis
+
+LOCK = keys.LOCK_PREFIX + keys.output_lock("o.jsonl")
+WORKER = "worker-1"
+#: Values that are no text, no number, nothing, or too much of anything.
+ODD = {
+    "bytes": b"\xff\xfe\x00",
+    "word": b"abc",
+    "empty": b"",
+    "negative": b"-5",
+    "fraction": b"1.5",
+    "nan": b"nan",
+    "infinite": b"inf",
+    "huge": b"9" * 400,
+    "long": b"x" * 2_000_000,
+}
+#: Every key that workers, producers and views read, and how a value is put into it.
+HASHES = {
+    keys.OWNERS: [f"{RUN}_0", b"\xff"],
+    keys.CLAIMS: [f"{RUN}_0", f"{RUN}_2", b"\xff"],
+    keys.RQ_JOB_PREFIX + f"{RUN}_0": ["status", "data"],
+    keys.RQ_JOB_PREFIX + f"{RUN}_2": ["status", "data"],
+    keys.WORKER_PREFIX + WORKER: ["seen_ms", "beat_s", "pool", "cores", "label", "explain", b"\xff"],
+    keys.PROBLEM_PREFIX + RUN: ["problem", "worker", "since_ms", "refused", b"\xff"],
+    LOCK: ["holder", "label", "token", "since_ms", "until_ms", "lease_ms"],
+    LOCK + keys.LOCK_SEEN_SUFFIX: ["somebody:1", b"\xff"],
+}
+LISTS = [keys.RQ_QUEUE, LOCK + keys.LOCK_WAITERS_SUFFIX]
+SORTED_SETS = [keys.LEASES, keys.RQ_STARTED, keys.RQ_FAILED, keys.WORKERS]
+SETS = [keys.RQ_QUEUES, keys.RQ_WORKERS, keys.RQ_QUEUE_WORKERS]
+STRINGS = [LOCK + keys.LOCK_TOKEN_SUFFIX, keys.CLAIMED_PREFIX + WORKER]
+ALL_KEYS = [*HASHES, *LISTS, *SORTED_SETS, *SETS, *STRINGS]
+
+
+def put_string(connection: redis.Redis, key: str, value: bytes) -> None:
+    connection.set(key, value)
+
+
+def put_list(connection: redis.Redis, key: str, value: bytes) -> None:
+    connection.lpush(key, value)
+
+
+def put_hash(connection: redis.Redis, key: str, value: bytes) -> None:
+    connection.hset(key, value, value)
+
+
+def put_sorted_set(connection: redis.Redis, key: str, value: bytes) -> None:
+    connection.zadd(key, {value: 1.0})
+
+
+def use_everything(queue: BatchQueue, connection: redis.Redis) -> None:
+    """Each step that a worker, a producer or a view takes."""
+    queue.snapshot()
+    queue.length()
+    queue.workers()
+    assert all(isinstance(card.silent, bool) and card.few("cores") <= 10_000 for card in queue.workers())
+    queue.problem(RUN)
+    lock_status(connection, keys.output_lock("o.jsonl"))
+    queue.set_problem(RUN, "disk full", WORKER, ttl_s=30)
+    problem = queue.problem(RUN)
+    assert problem is not None
+    assert (problem.text, 0 <= problem.since_s < 60) == ("disk full", True)
+    queue.announce(WORKER, {"label": WORKER, "pool": "2"}, ttl_s=30)
+    assert WORKER in [card.id for card in queue.workers()]
+    lock = FairLock(connection, keys.output_lock("o.jsonl"), owner=WORKER, label=WORKER, lease_s=5)
+    with lock.acquire(timeout_s=20, floor=41) as lease:
+        assert lease.token > 41
+        lease.renew()
+        assert lock_status(connection, keys.output_lock("o.jsonl")).label == WORKER
+    queue.renew(WORKER, ids(0, 1), lease_s=15)
+    queue.reap()
+
+
+def assert_no_batch_is_lost(queue: BatchQueue) -> None:
+    """What is neither queued nor leased is put back, as the reconciler does; then all is claimed and ended."""
+    seen = queue.snapshot()
+    queue.put(batch for batch in batches(5) if batch.id not in seen.queued and batch.id not in seen.leased)
+    held = {number for number in range(5) if f"{RUN}_{number}" in queue.snapshot().leased}
+    for _ in range(4):
+        held.update(numbers(queue.claim(WORKER, 4, lease_s=15)))
+    queue.renew(WORKER, ids(*range(5)), lease_s=15)
+    queue.hand_back(WORKER, ids(3))
+    held.update(numbers(queue.claim(WORKER, 4, lease_s=15)))
+    assert held >= set(range(5))
+    queue.finish(WORKER, ids(*range(5)))
+    assert not {name for name in queue.snapshot().queued if name.startswith(RUN)}
+
+
+@pytest.fixture
+def busy(queue: BatchQueue) -> BatchQueue:
+    """Batches 0 and 1 are leased, 2 to 4 stand on the queue."""
+    queue.put(batches(5))
+    assert numbers(queue.claim(WORKER, 2, lease_s=15)) == [0, 1]
+    queue.announce(WORKER, {"label": WORKER, "pool": "2"}, ttl_s=30)
+    queue.set_problem(RUN, "disk full", WORKER, ttl_s=30)
+    return queue
+
+
+@pytest.mark.parametrize("put", [put_string, put_list, put_hash, put_sorted_set])
+@pytest.mark.parametrize("key", ALL_KEYS)
+def test_a_key_of_another_type_is_removed_and_costs_nothing(
+    busy: BatchQueue, connection: redis.Redis, key: str, put: Callable[[redis.Redis, str, bytes], None]
+) -> None:
+    """A text where a list belongs, or any other pair: every step still works, and every batch is still done."""
+    connection.delete(key)
+    put(connection, key, b"odd")
+
+    use_everything(busy, connection)
+    assert_no_batch_is_lost(busy)
+
+
+@pytest.mark.parametrize("value", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("key", ALL_KEYS)
+def test_an_odd_value_in_a_key_costs_nothing(busy: BatchQueue, connection: redis.Redis, key: str, value: bytes) -> None:
+    """What is not UTF-8, no number, empty or huge is passed over, whichever field it stands in."""
+    for field in HASHES.get(key, []):
+        connection.hset(key, field, value)
+    if key in LISTS:
+        connection.lpush(key, value)
+    if key in SORTED_SETS:
+        connection.zadd(key, {value: 1.0, value + b"1": float("inf"), value + b"2": float("-inf")})
+    if key in SETS:
+        connection.sadd(key, value)
+    if key in STRINGS:
+        connection.set(key, value)
+
+    use_everything(busy, connection)
+    assert_no_batch_is_lost(busy)
+
+
+def test_what_is_claimed_beside_an_odd_entry_is_not_lost(queue: BatchQueue, connection: redis.Redis) -> None:
+    """One claim takes batches and strangers' entries alike: the batches are returned, the strangers are named."""
+    queue.put(batches(3))
+    for entry in (b"\xff\xfe", b"", b"x" * 1_000_000, b"a_b", b"../etc_1", b"run_1e5", b"run_-1", b'q"\\_\n'):
+        connection.lpush(keys.RQ_QUEUE, entry)
+
+    claims = queue.claim(WORKER, 3, lease_s=15)
+
+    assert numbers(claims) == [0, 1, 2]
+    assert len(claims.foreign) == 8
+    assert max(map(len, claims.foreign)) <= 200
+    assert queue.length() == 0
+
+
+def test_a_problem_without_a_moment_is_still_shown(queue: BatchQueue, connection: redis.Redis) -> None:
+    """`since_ms` that is no number ended every worker, and `status` with a traceback."""
+    noted: dict[str, Any] = {"problem": b"disk \xff full", "worker": "w", "since_ms": "abc"}
+    connection.hset(keys.PROBLEM_PREFIX + RUN, mapping=noted)
+
+    problem = queue.problem(RUN)
+
+    assert problem is not None
+    assert (problem.text, problem.since_s) == ("disk \\xff full", 0)
+    queue.set_problem(RUN, problem.text, "worker-2", ttl_s=30)
+    assert queue.problem(RUN) is not None
+
+
+def test_no_lock_is_held_by_nonsense_for_ever(queue: BatchQueue, connection: redis.Redis) -> None:
+    """A holder whose lease has no end, or one beyond an hour, holds nothing."""
+    lock = FairLock(connection, keys.output_lock("o.jsonl"), owner=WORKER, label=WORKER, lease_s=5)
+    for until, lease in (("inf", "inf"), ("9999999999999999", "9999999999999999"), ("nan", "5000"), ("abc", "")):
+        fields: dict[str, Any] = {"holder": "x:1", "label": "x", "token": "5", "since_ms": "1"}
+        connection.hset(LOCK, mapping={**fields, "until_ms": until, "lease_ms": lease})
+
+        assert lock.acquire(timeout_s=0).release()
