@@ -67,6 +67,8 @@ class Settings:
 
     #: The file a worker touches while it makes progress; unset: none.
     health_file: Path | None = None
+    #: The descriptor, open already, that what tasks print is written to: 2 is stderr, with the worker's log.
+    prints_fd: int = 2
     #: What tells the host of this worker from others; unset: the kernel's boot id. Workers of one host share its cores.
     host: str | None = None
     #: The name to show for this worker; unset: the container's or the host's name.
@@ -87,7 +89,7 @@ class Settings:
         ):
             if getattr(self, name) <= 0:
                 raise SettingsError(f"{_variable(name)}={getattr(self, name)} must be greater than 0")
-        for name in ("pool_size", "batches_in_flight", "grace_s", "child_items", "child_memory_mb"):
+        for name in ("pool_size", "batches_in_flight", "grace_s", "child_items", "child_memory_mb", "prints_fd"):
             if getattr(self, name) < 0:
                 raise SettingsError(f"{_variable(name)}={getattr(self, name)} must not be negative")
         if self.queue_batches < 1:

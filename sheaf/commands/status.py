@@ -10,6 +10,7 @@ from sheaf.connection import connect
 from sheaf.errors import ClusterError, OutputError
 from sheaf.fence import blocker
 from sheaf.human import bytes_text, count_text, path_text, seconds_text
+from sheaf.last_words import last_words
 from sheaf.locate import locate_run
 from sheaf.lock import LockStatus, lock_status
 from sheaf.output import Output, Progress
@@ -20,6 +21,8 @@ from sheaf.tasks.versions import versions
 
 #: Runs that the overview lists.
 LISTED_RUNS = 10
+#: Broken workers whose last words it shows.
+LISTED_DEATHS = 5
 
 
 @click.command(short_help="Show the workers and the runs.")
@@ -151,6 +154,9 @@ def _show_workers(settings: Settings) -> None:
     without = f", and {silent} without a sign of life" if silent else ""
     click.echo(count_text(len(cards) - silent, "worker") + without if cards else "No workers are running.")
     _table([_worker_row(card) for card in cards])
+    for death in last_words(settings.data_dir)[:LISTED_DEATHS]:
+        times = f", {death.times} times in a row" if death.times > 1 else ""
+        click.echo(f"broke    {death.label} (pid {death.pid}), {seconds_text(death.ago_s)} ago{times}: {death.cause}")
 
 
 def _worker_row(card: WorkerCard) -> list[str]:

@@ -15,6 +15,7 @@ from sheaf_worker.worker import Worker
 def main() -> None:
     # All containers of a stack share one group: what one creates on the volume, the others must be able to write.
     os.umask(0o002)
+    logs.keep_standard_descriptors()
     try:
         settings = Settings.from_env()
         worker = Worker(settings, connect(settings))

@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType
 
+from sheaf.logs import STDERR, Sink
 from sheaf.numbers import Numbers
 from sheaf_worker import child
 from sheaf_worker.arena import ArenaReader, Memory
@@ -67,7 +68,14 @@ class ChildStatus:
 class ChildHandle:
     """Start a child. Only for the thread that runs the pool: the kernel ends a child with the *thread* that made it."""
 
-    def __init__(self, number: int, tasks_dir: Path | None, ring_bytes: int, task_modules: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        number: int,
+        tasks_dir: Path | None,
+        ring_bytes: int,
+        task_modules: Sequence[str] = (),
+        prints: Sink | None = None,
+    ) -> None:
         #: Which place in the pool it fills.
         self.number = number
         self.state = State.STARTING
@@ -108,7 +116,7 @@ class ChildHandle:
         self.arena, memory = ArenaReader.create(ring_bytes)
         self.channel, printed = self._spawn(shared, memory, tasks_dir, task_modules)
         self.pid = self._process.pid or 0
-        self.prints = Prints(printed, self.pid)
+        self.prints = Prints(printed, self.pid, prints or Sink(STDERR))
         #: Becomes readable when the process has ended, whatever its own children keep open.
         self.sentinel = self._open_sentinel()
 

@@ -1,7 +1,11 @@
-"""Keeps this worker's claims alive: leases, card, health file. Runs no user code and waits for nobody."""
+"""Keeps this worker's claims alive: leases, card, health file. Runs no user code and waits for nobody.
+
+Only while the worker is well: the claims of one whose main loop does not turn run out, and others do its batches.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -14,8 +18,6 @@ from sheaf_worker.holdings import Holdings
 
 logger = logging.getLogger(__name__)
 
-#: A worker whose main loop has not turned for so many seconds is not well, though its process lives.
-STUCK_S = 60.0
 #: Seconds for which a worker's card stays after its last beat (two leases, if those are longer): time enough for a
 #: person to see that it gives no sign of life any more.
 CARD_S = 120.0
@@ -24,7 +26,7 @@ CALM_S = 0.5
 
 
 class Keeper(threading.Thread):
-    """One thread. `card` returns the fields to show; `last_turn` when (monotonic) the worker's loop last turned.
+    """One thread. `card` returns the fields to show; `well` whether the worker's main loop turns.
 
     `look` is shown the cards of all workers at each beat.
     """
@@ -36,7 +38,7 @@ class Keeper(threading.Thread):
         holdings: Holdings,
         worker: str,
         card: Callable[[], dict[str, str]],
-        last_turn: Callable[[], float],
+        well: Callable[[], bool],
         look: Callable[[list[WorkerCard]], None] | None,
     ) -> None:
         super().__init__(name="keeper")
@@ -45,7 +47,9 @@ class Keeper(threading.Thread):
         self._holdings = holdings
         self._worker = worker
         self._card = card
-        self._last_turn = last_turn
+        self._well = well
+        #: When (monotonic) this thread last came round.
+        self.beaten = time.monotonic()
         self._look = look
         self._stop_asked = False
         self._nudged = threading.Event()
@@ -62,7 +66,9 @@ class Keeper(threading.Thread):
 
     def run(self) -> None:
         while not self._stop_asked:
-            self._beat()
+            self.beaten = time.monotonic()
+            if self._well():
+                self._beat()
             if self._nudged.wait(self._settings.heartbeat_s) and not self._stop_asked:
                 time.sleep(min(CALM_S, self._settings.heartbeat_s))
             self._nudged.clear()
@@ -89,6 +95,7 @@ class Keeper(threading.Thread):
             logger.warning("batches were taken over by others", extra={"action": "renew", "batches": lost})
 
     def _touch_health_file(self) -> None:
-        path = self._settings.health_file
-        if path is not None and time.monotonic() - self._last_turn() < STUCK_S:
-            path.touch()
+        if self._settings.health_file is not None:
+            # Who looks at the file sees that it is old or gone; that is no reason to lose the leases as well.
+            with contextlib.suppress(OSError):
+                self._settings.health_file.touch()

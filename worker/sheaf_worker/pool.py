@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sheaf.batch import Item, Results
+from sheaf.logs import STDERR, Sink
 from sheaf_worker.arena import ring_bytes
 from sheaf_worker.blame import explain_exit
 from sheaf_worker.channel import Program, encode_program
@@ -49,11 +50,13 @@ class Pool:
         task_modules: Sequence[str] = (),
         child_items: int = 0,
         child_memory_mb: int = 0,
+        prints_to: int = STDERR,
     ) -> None:
         self._size = size
         # Where the worker stands now, wherever a child may stand when it looks.
         self._tasks_dir = tasks_dir and tasks_dir.absolute()
         self._task_modules = task_modules
+        self._prints = Sink(prints_to)
         self._ears = Ears()
         self._by_number: dict[int, ChildHandle] = {}
         #: Places without a child: when to start one.
@@ -197,6 +200,11 @@ class Pool:
         atexit.unregister(self._kill_all)
         self._ears.close()
 
+    def abandon(self) -> None:
+        """Kill the children and what they have started. For any thread, when this process is about to end."""
+        for child in list(self._by_number.values()):
+            child.kill("abandoned")
+
     def _kill_all(self) -> None:
         for child in self._by_number.values():
             child.kill("closed")
@@ -209,7 +217,7 @@ class Pool:
     def _start_child(self, number: int) -> None:
         self._vacant.pop(number, None)
         try:
-            child = ChildHandle(number, self._tasks_dir, ring_bytes(self._size), self._task_modules)
+            child = ChildHandle(number, self._tasks_dir, ring_bytes(self._size), self._task_modules, self._prints)
         except OSError as error:
             logger.error("a pool process cannot be started", extra={"action": "spawn", "why": str(error)})
             self._vacate(number, failed=True)

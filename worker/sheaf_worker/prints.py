@@ -9,6 +9,8 @@ import os
 import time
 from multiprocessing.connection import Connection
 
+from sheaf import logs
+
 logger = logging.getLogger(__name__)
 
 #: Bytes that one child may print in one period; the rest is dropped, and it is said how much that was.
@@ -16,22 +18,26 @@ LIMIT_BYTES = 1 << 20
 PERIOD_S = 60.0
 #: Bytes that the kernel keeps for us, and that are read at once.
 _PIPE_BYTES = 1 << 18
-_STDERR = 2
 
 
 class Prints:
-    """The worker's end of a pipe that is its child's stdout and stderr. Reading never blocks."""
+    """The worker's end of a pipe that is its child's stdout and stderr.
 
-    def __init__(self, connection: Connection, pid: int) -> None:
+    Never blocks and never raises for what is behind `target`: a print is not worth a worker. What cannot be written
+    (the disk with the log is full, who reads the log is gone or has stopped) is dropped and counted.
+    """
+
+    def __init__(self, connection: Connection, pid: int, target: logs.Sink) -> None:
         self._connection = connection
         self._pid = pid
+        self._target = target
         self.descriptor = connection.fileno()
         os.set_blocking(self.descriptor, False)
         with contextlib.suppress(OSError):
             # More than a user may have is refused; the usual 64 KiB do as well, only slower.
             fcntl.fcntl(self.descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._began = time.monotonic()
-        self._passed = self._dropped = 0
+        self._passed = self._dropped = self._unwritten = 0
 
     def pass_on(self) -> bool:
         """Read once and pass on what may be; False at the pipe's end."""
@@ -39,13 +45,14 @@ class Prints:
             text = os.read(self.descriptor, _PIPE_BYTES)
         except BlockingIOError:
             return True
+        except OSError:
+            return False
         if time.monotonic() - self._began > PERIOD_S:
             self._begin_period()
         kept = text[: LIMIT_BYTES - self._passed]
         self._passed += len(kept)
         self._drop(len(text) - len(kept))
-        while kept:
-            kept = kept[os.write(_STDERR, kept) :]
+        self._unwritten += len(kept) - self._target.put(kept)
         return bool(text)
 
     def close(self) -> None:
@@ -65,10 +72,15 @@ class Prints:
     def _begin_period(self) -> None:
         self._tell_dropped()
         self._began = time.monotonic()
-        self._passed = self._dropped = 0
+        self._passed = self._dropped = self._unwritten = 0
 
     def _tell_dropped(self) -> None:
         if self._dropped:
             logger.warning(
                 "printed text was dropped", extra={"action": "print", "pid": self._pid, "bytes": self._dropped}
+            )
+        if self._unwritten:
+            logger.warning(
+                "printed text could not be written",
+                extra={"action": "print", "pid": self._pid, "bytes": self._unwritten},
             )

@@ -16,16 +16,15 @@ import os
 import secrets
 import signal
 import socket
-import threading
 import time
 from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import Any
 
 import redis
 
 from sheaf.batch import Results, settled_count
 from sheaf.errors import ClusterError, SettingsError
+from sheaf.last_words import LastWords
 from sheaf.queue import BatchQueue, WorkerCard
 from sheaf.settings import Settings
 from sheaf.tasks.versions import files_in_force
@@ -42,6 +41,7 @@ from sheaf_worker.recovery import Recovery
 from sheaf_worker.share import host_name, share_among
 from sheaf_worker.surplus import take_surplus
 from sheaf_worker.taker import Taker
+from sheaf_worker.vitals import MAIN, Vitals
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,6 @@ class Worker:
         self._rate = Rate()
         self._stop_asked = False
         self._shown: tuple[bool, str | None] = (False, None)
-        self._failed: str | None = None
         self._last_turn = time.monotonic()
         #: When something last came into the pool or out of it.
         self._moved = time.monotonic()
@@ -83,6 +82,7 @@ class Worker:
             task_modules=settings.extra_modules,
             child_items=settings.child_items,
             child_memory_mb=settings.child_memory_mb,
+            prints_to=settings.prints_fd,
         )
         self._gathering = Gathering(settings.commit_mb * 2**20, settings.commit_s, self._pool.wake)
         self._committer = Committer(
@@ -98,24 +98,37 @@ class Worker:
             self._holdings,
             self.id,
             self._card,
-            lambda: self._last_turn,
+            lambda: self._vitals.well,
             self._look if self._cores else None,
+        )
+        self._vitals = Vitals(
+            self.id,
+            LastWords(settings.data_dir, self.label),
+            self._say_farewell,
+            lambda: self._last_turn,
+            lambda: self._keeper.beaten,
+            settings.heartbeat_s,
         )
 
     def run(self) -> int:
-        """Work until told to stop; return the exit status: 0, or 1 if a part of the worker broke."""
-        threading.excepthook = self._on_thread_failure
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+        """Work until told to stop; return 0. If any part breaks or hangs, the process ends with 1, wherever it is."""
+        try:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._on_signal)
+            self._start()
+            while not self._stop_asked:
+                self._turn()
+            self._end()
+        except BaseException as error:  # noqa: BLE001  whatever it is: no thread may outlive this one
+            self._vitals.end(MAIN, error)
+        return 0
+
+    def _start(self) -> None:
         self._pool.start()
-        for thread in (self._committer, self._keeper, self._taker, self._recovery):
-            thread.start()
+        self._vitals.guard((self._committer, self._keeper, self._taker, self._recovery))
         logger.info(
             "worker started", extra={"action": "start", "pool": self._pool.size, "data": str(self._settings.data_dir)}
         )
-        while not self._stop_asked and self._failed is None:
-            self._turn()
-        return self._end()
 
     def _turn(self) -> None:
         """One turn: results out, items in."""
@@ -222,27 +235,26 @@ class Worker:
         # Not one by one: that would be a round trip for each batch.
         return missing if 2 * missing >= target else 0
 
-    def _end(self) -> int:
+    def _end(self) -> None:
         """Drain: finish what is in hand, commit it, hand back the rest; all within the grace period."""
         deadline = time.monotonic() + self._settings.grace_s
+        self._vitals.stopping(self._settings.grace_s)
         logger.info("worker stops", extra={"action": "stop", "in_hand": self._pool.in_hand})
         self._taker.stop()
         self._recovery.stop()
         self._pool.stop_feeding()
-        while self._pool.in_hand and time.monotonic() < deadline and self._failed is None:
-            self._last_turn = time.monotonic()
+        while self._pool.in_hand and time.monotonic() < deadline:
             for run, results in self._pool.poll(TURN_S):
                 self._pass_on(run, results)
         self._pool.close(grace_s=max(0.0, min(1.0, deadline - time.monotonic())))
-        if self._committer.is_alive():
-            self._committer.close(within_s=max(1.0, deadline - time.monotonic()))
+        self._committer.close(within_s=max(1.0, deadline - time.monotonic()))
         self._hand_back()
         self._keeper.stop()
         self._queue.close()
         logger.info(
             "worker stopped", extra={"action": "stop", "items": self._committer.items, **self._committer.times.fields()}
         )
-        return 0 if self._failed is None else 1
+        self._vitals.close()
 
     def _hand_back(self) -> None:
         rest = self._holdings.drop_all()
@@ -289,12 +301,8 @@ class Worker:
         self._stop_asked = True
         self._pool.wake()
 
-    def _on_thread_failure(self, args: Any) -> None:
-        """A thread of ours broke: end the process; what starts it again (compose, `sheaf up`) gives it a fresh one."""
-        self._failed = f"{args.exc_type.__name__}: {args.exc_value}"
-        logger.critical(
-            "a part of the worker broke",
-            extra={"action": "fail", "thread": args.thread.name if args.thread else "?"},
-            exc_info=(args.exc_type, args.exc_value, args.exc_traceback),
-        )
-        self._pool.wake()
+    def _say_farewell(self) -> None:
+        """This process is about to end, in the midst of everything: others need not wait for the leases."""
+        self._pool.abandon()
+        self._hand_back()
+        self._queue.leave(self.id)

@@ -1,0 +1,66 @@
+"""A worker one part of which breaks once FLAG exists: `python breaking_worker.py FLAG PART HOW`."""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import sheaf.lock
+from sheaf_worker import __main__, vitals
+from sheaf_worker.committer import Committer
+from sheaf_worker.keeper import Keeper
+from sheaf_worker.pool import Pool
+from sheaf_worker.recovery import Recovery
+from sheaf_worker.taker import Taker
+from sheaf_worker.vitals import Vitals
+from sheaf_worker.worker import Worker
+
+#: Part -> what each of its turns calls.
+PLACES: dict[str, tuple[Any, str]] = {
+    "main": (Worker, "_turn"),
+    "main-end": (Worker, "_end"),
+    "pool": (Pool, "poll"),
+    "committer": (Committer, "_by_output"),
+    "keeper": (Keeper, "_beat"),
+    "taker": (Taker, "_turn"),
+    "recovery": (Recovery, "_look"),
+    "renewer": (sheaf.lock._Renewer, "_next"),
+    "vitals": (Vitals, "_look"),
+}
+
+
+class Odd(Exception):
+    """One whose text cannot be had."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def break_down(how: str) -> NoReturn:
+    if how == "hangs":
+        while True:
+            time.sleep(3600)
+    raise {
+        "raises": RuntimeError("broken on\npurpose \x1b[31m"),
+        "exits": SystemExit(0),
+        "is out of memory": MemoryError(),
+        "has no text": Odd(),
+    }[how]
+
+
+def broken(original: Callable[..., Any], flag: Path, how: str) -> Callable[..., Any]:
+    def step(*arguments: Any, **keywords: Any) -> Any:
+        if flag.exists():
+            break_down(how)
+        return original(*arguments, **keywords)
+
+    return step
+
+
+if __name__ == "__main__":
+    flag, part, how = sys.argv[1:]
+    owner, name = PLACES[part]
+    vitals.STUCK_S = 2.0
+    setattr(owner, name, broken(getattr(owner, name), Path(flag), how))
+    __main__.main()

@@ -1,0 +1,178 @@
+"""A broken part is a dead worker: ends the process, at once and with its reason, when a thread breaks or hangs.
+
+    a thread raises ───────────────┐
+    a thread ends unasked ─────────┼──► log ─► last words ─► batches handed back (3 s at most) ─► exit 1
+    the main loop does not turn ───┘
+
+Whoever started the worker (`sheaf up`, compose) starts a fresh one; what this one had in hand is done by others.
+Waiting is not hanging: the committer may wait for a disk or for another process's fence as long as it takes, which is
+said as a problem (`docs/decisions/0023-a-broken-thread-is-a-dead-worker.md`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, NoReturn
+
+from sheaf.last_words import LastWords
+
+logger = logging.getLogger(__name__)
+
+#: A worker whose main loop has not turned for so many seconds is stuck, though its process lives.
+STUCK_S = 30.0
+#: A beat waits for Redis at times, which may take its time to say that it is not there. Three beats, if that is longer.
+SILENT_S = 90.0
+#: Seconds between two looks. A look that comes so much later means that the process itself was held up.
+LOOK_S, BLIND_S = 1.0, 5.0
+#: Seconds that the hand-back of the batches may take, and the end as a whole, when even that hangs.
+FAREWELL_S, END_S = 3.0, 10.0
+#: Seconds for which no thread of Python may get its turn (native code that keeps the interpreter's lock).
+FROZEN_S = 300.0
+#: Seconds beyond its grace period that a worker which was told to stop may take.
+LATE_S = 15.0
+_STDERR = 2
+MAIN = threading.main_thread().name
+
+
+class Vitals(threading.Thread):
+    """One thread. `farewell` hands back what the worker holds, as well as that can be done now.
+
+    `last_turn` and `last_beat` say when (monotonic) the main loop and the keeper last came round.
+    """
+
+    def __init__(
+        self,
+        worker: str,
+        words: LastWords,
+        farewell: Callable[[], None],
+        last_turn: Callable[[], float],
+        last_beat: Callable[[], float],
+        beat_s: float,
+    ) -> None:
+        super().__init__(name="vitals", daemon=True)
+        self._silent_s = max(SILENT_S, 3 * beat_s)
+        self._worker = worker
+        self._words = words
+        self._farewell = farewell
+        self._last_turn, self._last_beat = last_turn, last_beat
+        self._parts: Sequence[threading.Thread] = ()
+        #: Until when the process has to end, once it was told to stop.
+        self._stop_by: float | None = None
+        #: When this thread last looked, and since when the process has not been held up from outside.
+        self._looked = self._awake = time.monotonic()
+        self._ending = threading.Lock()
+        self._done = threading.Event()
+
+    @property
+    def well(self) -> bool:
+        """Whether the main loop turns; what does not turn keeps no lease and shows no sign of life."""
+        return self._stop_by is not None or self._age(self._last_turn()) < STUCK_S
+
+    def guard(self, parts: Sequence[threading.Thread]) -> None:
+        """Start these threads; from now on they live as long as the worker does."""
+        self._words.reserve()
+        threading.excepthook = self._on_thread_failure
+        for part in parts:
+            part.start()
+        self._parts = parts
+        self._looked = self._awake = time.monotonic()
+        self.start()
+
+    def stopping(self, within_s: float) -> None:
+        """The worker was told to stop: its threads may end, and all is over after so many seconds."""
+        self._stop_by = time.monotonic() + within_s + LATE_S
+
+    def close(self) -> None:
+        """All ended as it should."""
+        self._done.set()
+        faulthandler.cancel_dump_traceback_later()
+        self._words.release()
+
+    def end(self, thread: str, error: BaseException) -> NoReturn:
+        """End the process because of an exception. For any thread; the first one's reason counts."""
+        try:
+            why = traceback.format_exception_only(error)[-1].strip()
+        except BaseException:  # noqa: BLE001  whatever its text does: its name has to do
+            why = type(error).__name__
+        self._end(thread, why, (type(error), error, error.__traceback__))
+
+    def run(self) -> None:
+        while not self._done.wait(LOOK_S):
+            faulthandler.dump_traceback_later(FROZEN_S, exit=True, file=_STDERR)
+            self._look(time.monotonic())
+
+    def _look(self, now: float) -> None:
+        if now - self._looked > BLIND_S:
+            self._awake = now  # stopped, frozen, suspended: no thread of ours is to blame
+        self._looked = now
+        if self._stop_by is not None:
+            if now > self._stop_by:
+                self._end_hung(MAIN, "it did not end in time after it was told to stop")
+            return
+        if not self.well:
+            self._end_hung(MAIN, f"the main loop has not turned for {self._age(self._last_turn()):.0f} s")
+        if self._age(self._last_beat()) > self._silent_s:
+            self._end_hung("keeper", f"no sign of life was given for {self._age(self._last_beat()):.0f} s")
+        for part in self._parts:
+            # Asked to stop meanwhile, it may end.
+            if not part.is_alive() and self._stop_by is None:
+                self._end(part.name, "the thread ended although nobody had asked it to")
+
+    def _age(self, moment: float) -> float:
+        return time.monotonic() - max(moment, self._awake)
+
+    def _end_hung(self, thread: str, why: str) -> NoReturn:
+        stack = _stack_of(thread)
+        place = f"; it stands in {stack[-1].filename}:{stack[-1].lineno}, {stack[-1].name}" if stack else ""
+        self._end(thread, f"{why}{place}", stack="".join(traceback.format_list(stack)))
+
+    def _on_thread_failure(self, args: Any) -> None:
+        name = args.thread.name if args.thread is not None else "?"
+        self.end(name, args.exc_value if args.exc_value is not None else args.exc_type())
+
+    def _end(
+        self,
+        thread: str,
+        why: str,
+        error: tuple[type[BaseException], BaseException, TracebackType | None] | None = None,
+        stack: str = "",
+    ) -> NoReturn:
+        if not self._ending.acquire(blocking=False):
+            time.sleep(END_S)  # another one is at it
+            os._exit(1)
+        try:
+            # Whatever hangs below, the kernel ends us. Nobody here handles SIGALRM.
+            signal.setitimer(signal.ITIMER_REAL, END_S)
+            self._words.say(self._worker, f"{why} (in the thread {thread!r})")
+            fields = {"action": "fail", "part": thread, "why": why}
+            logger.critical(
+                "a part of the worker broke; it ends",
+                extra=fields | ({"stack": stack} if stack else {}),
+                exc_info=error,
+            )
+            helper = threading.Thread(target=self._say_farewell, name="farewell", daemon=True)
+            helper.start()
+            helper.join(FAREWELL_S)
+        finally:
+            os._exit(1)
+
+    def _say_farewell(self) -> None:
+        with contextlib.suppress(Exception):
+            self._farewell()
+
+
+def _stack_of(thread: str) -> list[traceback.FrameSummary]:
+    """Where a thread is, by its name; the innermost call last."""
+    idents = {each.name: each.ident for each in threading.enumerate()}
+    frame = sys._current_frames().get(idents.get(thread) or 0)
+    return list(traceback.extract_stack(frame)) if frame is not None else []
