@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -149,16 +149,26 @@ class Shape(Protocol):
 class Cluster:
     """Redis, the workers and the producers of one trial. Whatever dies is started again by `supervise()`."""
 
-    def __init__(self, folder: Path, shape: Shape, worker_module: Sequence[str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        shape: Shape,
+        worker_module: Sequence[str],
+        wrap: Callable[[str, list[str]], list[str]] | None = None,
+    ) -> None:
+        """`wrap` makes of a worker's label and command the command that is run."""
         self.folder = folder
         self.data = folder / "data"
         self.data.mkdir(parents=True)
         (folder / "tasks").mkdir(exist_ok=True)
         self._workers = shape.workers
         self._worker_module = worker_module
-        self._environment = _environment(shape, self.data)
-        self.redis = RedisServer(folder, self._environment)
-        self._environment["SHEAF_REDIS_URL"] = self.redis.url
+        self._wrap = wrap
+        #: What workers are started in, and what commands are.
+        self._worker_environment: dict[str, str] = {}
+        self.environment = _environment(shape, self.data)
+        self.redis = RedisServer(folder, self.environment)
+        self.environment["SHEAF_REDIS_URL"] = self.redis.url
         self.slots: list[Slot] = []
         self.producers: list[subprocess.Popen[bytes]] = []
         #: Exit statuses of workers whose end nobody asked for.
@@ -166,19 +176,31 @@ class Cluster:
 
     def start(self) -> None:
         self.redis.start()
+        self.start_workers()
+
+    def point_workers_at(self, url: str) -> None:
+        """Let the workers, and nobody else, find Redis there."""
+        self._worker_environment["SHEAF_REDIS_URL"] = url
+
+    def start_workers(self) -> None:
         for number in range(self._workers):
             label = f"w{number}x1"
             self.slots.append(Slot(number, self._start_worker(label), label))
 
     def _start_worker(self, label: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", *self._worker_module]
-        environment = {**self._environment, "SHEAF_LABEL": label}
-        return start_process(command, self.folder, environment, self.folder / f"worker-{label}.log")
+        if self._wrap is not None:
+            command = self._wrap(label, command)
+        environment = {**self.environment, **self._worker_environment, "SHEAF_LABEL": label}
+        return start_process(command, self.folder, environment, self.log_of(label))
+
+    def log_of(self, label: str) -> Path:
+        return self.folder / f"worker-{label}.log"
 
     def produce(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a command of `sheaf`, as a person would."""
         command = [sys.executable, "-c", "from sheaf.cli import main; main()", *arguments]
-        process = start_process(command, self.folder, self._environment, self.folder / "producer.log")
+        process = start_process(command, self.folder, self.environment, self.folder / "producer.log")
         self.producers.append(process)
         return process
 
@@ -217,7 +239,7 @@ class Cluster:
             try:
                 slot.process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                doing = _what_it_does(slot.process.pid)
+                doing = what_it_does(slot.process.pid)
                 self.unexpected_exits.append(f"{slot.label}: did not end within {within_s} s of SIGTERM; {doing}")
                 slot.process.kill()
                 slot.process.wait()
@@ -230,7 +252,7 @@ class Cluster:
         self.redis.close()
 
 
-def _what_it_does(pid: int) -> str:
+def what_it_does(pid: int) -> str:
     """Say, for whoever has to find out why a process does not end, what each of its threads waits for."""
     threads = []
     for thread in sorted(Path(f"/proc/{pid}/task").glob("*")):

@@ -1,0 +1,88 @@
+"""Makes everything fail that can fail, one thing a run: `python -m tests.chaos.errors MEANS FOLDER`.
+
+MEANS is `calls` (system calls), `threads` (exceptions) or `replies` (what Redis answers). A recording run tells what
+can fail; each of it then fails once, and in another run for good. Prints each case and how it ended; the exit status is
+1 if anything was lost, doubled or torn, or anybody hung or was silent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from sheaf.torture.campaign import code_digest
+from tests.chaos.errors_bench import Case
+from tests.chaos.errors_calls import CallErrors
+from tests.chaos.errors_replies import ReplyErrors
+from tests.chaos.errors_threads import ThreadErrors
+
+MEANS: dict[str, Any] = {"calls": CallErrors, "threads": ThreadErrors, "replies": ReplyErrors}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("means", choices=MEANS)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--full", action="store_true", help="every error at every place, not one of each")
+    parser.add_argument("--sample", type=int, help="only so many cases, drawn by the seed")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--who", default="", help="only those of this process or thread")
+    parser.add_argument("--where", default="", help="only those where this stands in the place")
+    parser.add_argument("--lasting", choices=["once", "for good"])
+    parser.add_argument("--results", type=Path, help="add a line for each case to this file")
+    asked = parser.parse_args()
+    # Everything that is started lies in folders of its own, and imports what is here.
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in (str(Path.cwd()), *sys.path) if path)
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    maker = MEANS[asked.means](asked.folder.resolve())
+    try:
+        maker.record()
+        draw = random.Random(asked.seed)
+        cases = [case for case in maker.cases(draw, asked.full) if _wanted(case, asked)]
+        if asked.sample is not None and asked.sample < len(cases):
+            cases = draw.sample(cases, asked.sample)
+        print(f"{len(maker.sites)} sites, {len(cases)} cases", flush=True)
+        return _run(maker, cases, asked.results)
+    finally:
+        maker.close()
+
+
+def _wanted(case: Case, asked: argparse.Namespace) -> bool:
+    lasting = {None: case.lasting, "once": False, "for good": True}[asked.lasting]
+    return asked.who in case.who and asked.where in case.where and case.lasting == lasting
+
+
+def _run(maker: Any, cases: list[Case], results: Path | None) -> int:
+    counts: Counter[str] = Counter()
+    began, code = time.monotonic(), code_digest()
+    for case in cases:
+        maker.run(case)
+        case.code, case.at = code, time.strftime("%Y-%m-%d %H:%M", time.gmtime())
+        if results is not None:
+            with results.open("a") as file:
+                file.write(case.as_json() + "\n")
+        counts.update(runs=1, struck=case.struck, wrong=not case.right, unmet=not case.struck)
+        counts.update({name: getattr(case, name) for name in ("lost", "doubled", "torn", "failed", "hung", "silent")})
+        _show(case)
+    total = ", ".join(f"{count} {name}" for name, count in counts.items())
+    print(f"{total}, in {time.monotonic() - began:.0f} s", flush=True)
+    return int(counts["wrong"] > 0)
+
+
+def _show(case: Case) -> None:
+    mark = "WRONG" if not case.right else "ok" if case.struck else "not met"
+    wrong = [f"{getattr(case, name)} {name}" for name in ("lost", "doubled", "torn", "failed", "hung", "silent")
+             if getattr(case, name)]  # fmt: skip
+    print(f"{mark:<8}{case.seconds:5.1f} s  {case}  {', '.join(wrong)}", flush=True)
+    for note in ([case.said] if case.said else []) + (case.notes if not case.right else []):
+        print(f"            {note[:600]}", flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

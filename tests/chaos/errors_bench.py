@@ -1,0 +1,307 @@
+"""A small cluster that runs the same little job again and again, while something is made to fail; and the judge of it.
+
+The judge looks from outside: at the file, with plain JSON, at the failures with plain SQLite, at the run's folder, at
+what a person is shown. It notices who hangs, not only who dies: a run has to come to its end once nothing fails any
+more, and while something fails for good, somebody has to say so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import redis
+
+from sheaf import keys
+from sheaf.torture.checker import check_values
+from sheaf.torture.cluster import Cluster, what_it_does
+from sheaf.torture.plan import LEASES, Leases
+from sheaf.torture.trial import failures_of
+
+ITEMS, BATCH_SIZE = 12, 3
+#: What each run does: it prints, reads a file and takes a moment, as tasks do.
+TASK = '''"""What runs while something is made to fail."""
+
+import time
+
+
+def square(text):
+    print("item", text)
+    time.sleep(0.005)
+    return int(text) ** 2
+'''
+#: Seconds for which a fault that is to last is kept up, unless the run ends or somebody says what is wrong.
+LASTING_S = 10.0
+#: Seconds without any progress after which a run hangs, on a busy machine.
+HUNG_S = 30.0
+#: Lines of `sheaf status` that tell a person that something is wrong.
+SIGNS = ("problem", "blocked", "not known", "No workers are running", "no sign of life", "stopped", "damaged", "sheaf:")
+
+
+@dataclass(slots=True)
+class Shape:
+    """Two workers, so that one can do what the other leaves; fields that are called as a setting are its value."""
+
+    workers: int = 2
+    pool: int = 1
+    leases: Leases = LEASES["quick"]
+    commit_s: float = 0.05
+    lock_wait_s: float = 1.0
+
+
+@dataclass(slots=True)
+class Case:
+    """What was made to fail, and what came of it: a line of the results' file."""
+
+    #: `calls`, `threads` or `replies`.
+    means: str
+    #: Who was hit, where, and with what; the same words always mean the same fault.
+    who: str
+    where: str
+    fault: str
+    lasting: bool
+    #: How often it struck.
+    struck: int = 0
+    lost: int = 0
+    doubled: int = 0
+    torn: int = 0
+    #: Items that were given up, with a reason.
+    failed: int = 0
+    hung: int = 0
+    silent: int = 0
+    #: What somebody said about it while the run stood still.
+    said: str = ""
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    kind: str = "error"
+    at: str = ""
+    code: str = ""
+
+    @property
+    def right(self) -> bool:
+        return not (self.lost or self.doubled or self.torn or self.hung or self.silent)
+
+    def __str__(self) -> str:
+        return f"{self.means}: {self.who}: {self.where}: {self.fault}, {'for good' if self.lasting else 'once'}"
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self))
+
+
+class Bench:
+    """The cluster. A run that was not right leaves the bench `broken`: make another one."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        wrap: Callable[[str, list[str]], list[str]] | None = None,
+        worker_module: tuple[str, ...] = ("sheaf_worker",),
+        workers: int = 2,
+        redis_through: Callable[[str], str] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.cluster = Cluster(folder, Shape(workers), worker_module, wrap)
+        (folder / "tasks/little.py").write_text(TASK)
+        self.broken = False
+        self._serial = 0
+        self.cluster.redis.start()
+        if redis_through is not None:
+            self.cluster.point_workers_at(redis_through(self.cluster.redis.url))
+        self.cluster.start_workers()
+        self._submitter = Submitter(folder, self.cluster.environment)
+
+    @property
+    def output(self) -> Path:
+        return self.cluster.data / f"out-{self._serial}.jsonl"
+
+    def command(self) -> list[str]:
+        source = ["map", "little:square", f"range({ITEMS})", "-o", self.output.name]
+        return [*source, "--batch-size", str(BATCH_SIZE)]
+
+    def next_run(self) -> None:
+        self._serial += 1
+
+    def submit(self) -> None:
+        """Submit without a fault, as fast as it goes."""
+        self._submitter.run([*self.command(), "--detach"])
+
+    def runs(self) -> list[Path]:
+        """The folders of the runs of this output; there should be one."""
+        found = []
+        for path in (self.cluster.data / "runs").glob("[!.]*"):
+            try:
+                if json.loads((path / "run.json").read_text())["output"] == self.output.name:
+                    found.append(path)
+            except (OSError, ValueError):
+                continue
+        return found
+
+    @property
+    def finished(self) -> bool:
+        found = self.runs()
+        return bool(found) and all((path / "finished").exists() for path in found)
+
+    def drive(self, within_s: float, *, until: Callable[[], bool] = lambda: False) -> bool:
+        """Start again what dies, until the run is finished (True), or `until`, or nothing moved for so long."""
+        since, last = time.monotonic(), self._progress()
+        while not self.finished and not until():
+            now = time.monotonic()
+            self.cluster.supervise(now)
+            if (progress := self._progress()) != last:
+                since, last = now, progress
+            if now - since > within_s:
+                return False
+            time.sleep(0.02)
+        return self.finished
+
+    def _progress(self) -> tuple[int, int]:
+        """What grows while work goes on: the output. A worker that ends and is started again is no progress."""
+        try:
+            return self.output.stat().st_size, len(self.runs())
+        except OSError:
+            return 0, len(self.runs())
+
+    def try_case(
+        self, case: Case, arm: Callable[[], None], struck: Callable[[], int], lift: Callable[[], None]
+    ) -> Case:
+        """Let the fault strike during a run; `case` becomes what came of it."""
+        began = time.monotonic()
+        self.next_run()
+        exits = len(self.cluster.unexpected_exits)
+        arm()
+        self.submit()
+        if case.lasting:
+            self._stand(case, struck, exits)
+        finished = case.lasting or self.drive(HUNG_S)
+        case.struck = struck()
+        lift()
+        if not finished or not self.drive(HUNG_S):
+            case.hung = 1
+            case.notes += [f"{slot.label}: {what_it_does(slot.process.pid)}" for slot in self.cluster.slots]
+        self._hear(case, exits)
+        self.judge(case)
+        case.seconds = round(time.monotonic() - began, 2)
+        self.broken |= not case.right
+        return case
+
+    def _stand(self, case: Case, struck: Callable[[], int], exits: int) -> None:
+        """Wait while it fails for good: until the run ends all the same, or somebody says what is wrong."""
+        deadline = time.monotonic() + LASTING_S
+
+        def heard() -> bool:
+            case.said = case.said or self._said(exits)
+            return bool(case.said) or time.monotonic() > deadline
+
+        finished = self.drive(LASTING_S, until=heard)
+        if not finished and not case.said and struck():
+            case.said = next((line for line in self.status().splitlines() if any(sign in line for sign in SIGNS)), "")
+            case.silent = int(not case.said)
+
+    def _said(self, exits: int) -> str:
+        """What a worker says in Redis, or said when it ended."""
+        client = self.cluster.redis.client
+        try:
+            for run in self.runs():
+                if problem := client.hget(keys.PROBLEM_PREFIX + run.name, "problem"):
+                    return f"problem: {problem!r}"
+        except redis.exceptions.RedisError:
+            return ""
+        ended = self.cluster.unexpected_exits[exits:]
+        return self._last_words(ended[0]) if ended else ""
+
+    def _last_words(self, ending: str) -> str:
+        """The last thing that a worker which has ended wrote; empty if it said nothing."""
+        label = ending.partition(":")[0]
+        lines = self.cluster.log_of(label).read_text(errors="replace").splitlines()
+        words = [line for line in lines if '"critical"' in line or '"error"' in line or line.startswith("sheaf-worker")]
+        return f"{ending}: {words[-1][:300]}" if words else ""
+
+    def _hear(self, case: Case, exits: int) -> None:
+        """A worker that ended without a word was silent, whether or not the run suffered from it."""
+        for ending in self.cluster.unexpected_exits[exits:]:
+            words = self._last_words(ending)
+            case.notes.append(words or f"{ending}: without a word")
+            case.silent |= int(not words)
+
+    def judge(self, case: Case) -> None:
+        """Read the output and its failures."""
+        if len(self.runs()) > 1:
+            case.doubled += 1
+            case.notes.append(f"{len(self.runs())} runs came of one submission")
+        verdict = check_values(self.output, ITEMS, lambda index: index**2)
+        failures = failures_of(self.output)
+        case.failed = len(failures)
+        # What is still to be done is not lost.
+        case.lost = 0 if case.hung else max(0, len(verdict.lost) - len(failures))
+        case.doubled += len(verdict.doubled)
+        case.torn = 0 if case.hung else len(verdict.torn)
+        case.notes += [*verdict.torn[:3], *failures[:3]]
+
+    def status(self) -> str:
+        """What a person is shown."""
+        done = subprocess.run(
+            [sys.executable, "-c", "from sheaf.cli import main; main()", "status"],
+            cwd=self.folder, env=self.cluster.environment, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        return done.stdout + done.stderr
+
+    def close(self) -> None:
+        self._submitter.close()
+        self.cluster.close()
+
+
+class Submitter:
+    """A process that has everything imported, and forks for each command: submitting costs a moment only."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        command = [sys.executable, "-m", "tests.chaos.errors_bench"]
+        self._process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=open(folder / "submitter.log", "ab"),  # noqa: SIM115  the process has it
+            text=True,
+        )
+
+    def run(self, arguments: list[str]) -> int:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(arguments) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+def _serve_commands() -> None:
+    """What the submitter's process does."""
+    from sheaf.cli import main
+
+    import sheaf_producer.map_command  # noqa: F401  isort: skip
+
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            os.dup2(2, 1)
+            sys.argv = ["sheaf", *json.loads(line)]
+            try:
+                main()
+            except SystemExit as ending:
+                os._exit(int(ending.code or 0))
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+if __name__ == "__main__":
+    _serve_commands()
