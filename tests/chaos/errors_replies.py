@@ -59,6 +59,8 @@ class ReplyErrors:
         if rule.request in self._starting:
             bench.cluster.slots[0].ending = True
             bench.cluster.slots[0].process.kill()
+        if rule.request == "SCRIPT LOAD":
+            bench.cluster.redis.client.script_flush()
 
     def _new_bench(self) -> Bench:
         self.close()

@@ -1,6 +1,6 @@
-"""A proxy in front of Redis that knows each request by name and each reply as a whole, and can put another in its place.
+"""A proxy in front of Redis that knows requests by name and replies as a whole, and can put others in their place.
 
-It speaks Redis's protocol (RESP2): requests may come many at once, and each reply belongs to the request before it.
+It speaks Redis's protocol: requests may come many at once, and each reply belongs to the request before it.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def name_of(words: list[bytes]) -> str:
     if first in ("CLIENT", "SCRIPT", "FUNCTION"):
         return f"{first} {words[1].decode(errors='replace').upper()}"
     key = words[1].decode(errors="replace") if len(words) > 1 else ""
-    return f"{first} {re.sub(r'[^:]*[0-9][^:]*$', '*', key)}".strip()
+    return f"{first} {':'.join(re.sub(r'.*[0-9].*', '*', part) for part in key.split(':')[:2])}".strip()
 
 
 class ReplyProxy:
@@ -177,10 +177,11 @@ def _value(stream: object) -> Iterator[bytes]:
     if not line:
         raise EOFError
     yield line
-    if line[:1] == b"$" and int(line[1:]) >= 0:
-        yield stream.read(int(line[1:]) + 2)  # type: ignore[attr-defined]
-    elif line[:1] == b"*":
-        for _ in range(int(line[1:])):
+    kind, counted = line[:1], line[1:]
+    if kind in b"$=!" and int(counted) >= 0:
+        yield stream.read(int(counted) + 2)  # type: ignore[attr-defined]
+    elif kind in b"*~>%":
+        for _ in range(int(counted) * (1 + (kind == b"%"))):
             yield from _value(stream)
 
 
