@@ -22,6 +22,7 @@ _USUAL_CAUSE = {
 #: The exit status of a child that finds its end of the pipe broken.
 PIPE_LOST = 113
 PIPE_LOST_TEXT = "process was ended: the code it ran closed, or wrote to, the pipe to its worker"
+UNRESPONSIVE_TEXT = "process was killed: it had not begun what it was given, and did not answer any more"
 #: The exit status of a child that has as many files open as a process may have.
 FILES_USED_UP = 114
 _FILES_USED_UP_TEXT = (
@@ -59,6 +60,10 @@ class Attempts:
         self._counts[run, index] = count
         return count
 
+    def count(self, run: str, index: int) -> int:
+        """How many tries the item has spoilt so far."""
+        return self._counts.get((run, index), 0)
+
     def settle(self, run: str, index: int) -> None:
         """The item has its result: forget it."""
         self._counts.pop((run, index), None)
@@ -72,3 +77,39 @@ class Attempts:
         """Forget all items of a run."""
         for key in [key for key in self._counts if key[0] == run]:
             del self._counts[key]
+
+
+class Caution:
+    """Runs whose processes have died without it being known of what: children get fewer of their items at once.
+
+    Each such death divides the number again, until a child that dies had one item only, which is then the guilty one.
+    It ends when as many items are done as the guilty one can be among.
+    """
+
+    #: A child gets this part of what the dead one had.
+    PART = 8
+
+    def __init__(self) -> None:
+        #: Run -> items that a child may have at once, and how many are to be done until it may have more.
+        self._limits: dict[str, tuple[int, int]] = {}
+
+    def take(self, run: str, outstanding: int) -> None:
+        """A child has died that had so many items of the run."""
+        _, left = self._limits.get(run, (0, 0))
+        self._limits[run] = (max(1, outstanding // self.PART), max(left, outstanding))
+
+    def limit(self, run: str | None) -> int | None:
+        """How many items of the run a child may have at once; None: as many as it likes."""
+        if run is None or run not in self._limits:
+            return None
+        return self._limits[run][0]
+
+    def settle(self, run: str, count: int) -> None:
+        """So many items of the run have their results."""
+        if run in self._limits:
+            limit, left = self._limits.pop(run)
+            if left > count:
+                self._limits[run] = (limit, left - count)
+
+    def forget(self, run: str) -> None:
+        self._limits.pop(run, None)

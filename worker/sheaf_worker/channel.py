@@ -42,6 +42,8 @@ _SIZE = struct.Struct(">i")
 _LARGE_SIZE = struct.Struct(">iQ")
 #: Version 2 has no references, which would cost a look-up per string; nothing here is shared or recursive.
 _MARSHAL_VERSION = 2
+#: How every message begins: it is a tuple of a few parts.
+_OPENING, _TUPLE, _MOST_PARTS = struct.Struct("<cI"), b"(", 8
 #: Fewer indexes than this, or stretches that are shorter on average, are sent one by one.
 _STRETCHES_FROM, _LEAST_STRETCH = 256, 64
 
@@ -163,8 +165,8 @@ class Channel:
         try:
             while self._fill():
                 messages += self._whole_messages()
-        except EOFError:
-            pass  # what follows the last whole message was cut off by the child's death
+        except (EOFError, ValueError, TypeError):
+            pass  # what follows the last whole message was cut off by the child's death, or is no message
         return messages
 
     def close(self) -> None:
@@ -195,6 +197,7 @@ class Channel:
                 if self._end - self._start < head:
                     break
                 _, size = _LARGE_SIZE.unpack_from(self._view, self._start)
+            self._check(self._start + head)
             if self._end - self._start < head + size:
                 self._needed = head + size
                 break
@@ -202,6 +205,16 @@ class Channel:
             messages.append(decode(self._view[body : body + size]))
             self._start = body + size
         return messages
+
+    def _check(self, body: int) -> None:
+        """Raise ValueError for what cannot be a message: a task may have written into the pipe.
+
+        Else we would wait for as many bytes as some text happens to name.
+        """
+        if self._end - body >= _OPENING.size:
+            kind, count = _OPENING.unpack_from(self._view, body)
+            if kind != _TUPLE or not 0 < count <= _MOST_PARTS:
+                raise ValueError("what came through the pipe is no message")
 
     def _make_room(self) -> None:
         if self._start == self._end:

@@ -259,12 +259,12 @@ class Inbox:
     def _read(self) -> None:
         while self._poller.poll(0):
             try:
-                frame = self._connection.recv_bytes()
+                message = decode(self._connection.recv_bytes())
             except EOFError:
                 os._exit(0)  # the worker is gone, and nobody waits for what this process still has
-            except OSError:
+            except Exception:  # noqa: BLE001 - a task has closed the pipe, or read from it what was for us
                 os._exit(PIPE_LOST)
-            self._handle(decode(frame))
+            self._handle(message)
 
     def _handle(self, message: Message) -> None:
         kind = message[0]

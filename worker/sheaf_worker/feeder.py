@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable
 
+from sheaf_worker.blame import Caution
 from sheaf_worker.handle import ChildHandle, State
 from sheaf_worker.waiting import Lot, Waiting
 
@@ -21,8 +22,9 @@ _PART = 0.5
 class Feeder:
     """`child_items`: replace a child after so many items (0: never)."""
 
-    def __init__(self, waiting: Waiting, size: int, child_items: int) -> None:
+    def __init__(self, waiting: Waiting, size: int, child_items: int, caution: Caution) -> None:
         self._waiting = waiting
+        self._caution = caution
         self.size = size
         self._child_items = child_items
 
@@ -55,7 +57,11 @@ class Feeder:
             run: math.ceil(_PART * (count + (self._waiting.count(run) if run else 0)) / max(1, self.size))
             for run, count in left.items()
         }
-        return {child.number: child.room(most[child.run]) for child in children}
+        return {child.number: self._room(child, most[child.run]) for child in children}
+
+    def _room(self, child: ChildHandle, most: int) -> int:
+        room, limit = child.room(most), self._caution.limit(child.run)
+        return room if limit is None else max(0, min(room, limit - len(child.outstanding)))
 
     def _feed(self, child: ChildHandle, served: set[str | None], takers: int, room: int) -> None:
         program = self._waiting.choose(child.run, served)
@@ -75,7 +81,10 @@ class Feeder:
     def _feed_alone(self, child: ChildHandle) -> None:
         if not child.free or not self._waiting.suspects:
             return
-        program, item = self._waiting.suspects[0]
+        program, item, fresh = self._waiting.suspects[0]
+        if fresh and child.done:
+            self._retire(child)
+            return
         if program != child.program:
             child.begin(program)
             return
@@ -92,7 +101,8 @@ class Feeder:
                 child.solo = child.alone
             return
         able = [child for child in children if not child.solo and child.state in (State.IDLE, State.READY)]
-        for child in sorted(able, key=lambda child: len(child.outstanding))[: max(0, wanted - len(solo))]:
+        able.sort(key=lambda child: (len(child.outstanding), child.done > 0))
+        for child in able[: max(0, wanted - len(solo))]:
             child.solo = True
             if child.outstanding:
                 child.recall()

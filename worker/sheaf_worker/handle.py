@@ -7,6 +7,7 @@ import enum
 import math
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import time
@@ -35,7 +36,8 @@ MOST_ITEMS = 20_000
 MOST_BYTES = 1 << 20
 #: After each report the number of items ahead grows at most by this factor: the first ones may have been easy.
 _GROWTH = 8
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+#: What of a process's memory is its own (docs/decisions/0026-when-a-process-is-not-to-blame.md), KiB.
+_OWN_MEMORY = re.compile(rb"^(?:RssAnon|VmSwap):\s*(\d+) kB$", re.MULTILINE)
 _context = multiprocessing.get_context("spawn")
 
 
@@ -58,7 +60,8 @@ class ChildStatus:
     in_hand: int
     #: Seconds for which it has had its oldest item in hand.
     busy_s: float
-    rss_bytes: int
+    #: Memory that is its own; files that it has mapped, and what it shares with others, do not count.
+    own_bytes: int
     #: Results since its start.
     done: int
     #: How many processes in this place of the pool have died before it.
@@ -99,6 +102,8 @@ class ChildHandle:
         self.held = False
         #: When its end of the pipe was closed; None: it is open.
         self.hung_up: float | None = None
+        #: When the run that it serves was forgotten, while it had items of that or prepared for it; None: it was not.
+        self.forgotten: float | None = None
         #: Why it was killed by us, and when; None: it was not.
         self.killed: str | None = None
         self.killed_at = 0.0
@@ -163,6 +168,8 @@ class ChildHandle:
         """
         if self.state is not State.READY or self.outstanding.weight >= MOST_BYTES or (self.held and self.outstanding):
             return 0
+        if self.forgotten is not None:
+            return 0
         target = min(self._target, max(most, self._target // _LEAST, 1)) if self.adaptive else self._target
         missing = target - len(self.outstanding)
         return missing if 2 * missing >= target else 0
@@ -186,6 +193,7 @@ class ChildHandle:
     def begin(self, program: Program) -> None:
         """Have it serve another run. Only when nothing is outstanding."""
         self.program = program
+        self.forgotten = None
         self.at_once = 1
         self._speed_s = self._covered_s = 0.0
         self.state, self.since = State.PREPARING, time.monotonic()
@@ -244,6 +252,13 @@ class ChildHandle:
         self.recalled, self.held = time.monotonic(), True
         self.channel.send(encode(("recall",)))
 
+    def forget(self) -> None:
+        """The run that it serves is forgotten: nothing that it has of it is wanted, and it should soon be free."""
+        if self.forgotten is None and (self.outstanding or self.state is State.PREPARING):
+            self.forgotten = time.monotonic()
+            if len(self.outstanding) > 1:
+                self.recall()
+
     def end(self) -> None:
         """Ask it to exit."""
         self.state, self.since = State.ENDING, time.monotonic()
@@ -277,15 +292,18 @@ class ChildHandle:
             run=self.run,
             in_hand=len(self.outstanding),
             busy_s=max(0.0, now - min(in_hand.values(), default=now)),  # one may only wait for its next try
-            rss_bytes=self.rss_bytes(),
+            own_bytes=self.own_bytes(),
             done=self.done,
             deaths=deaths,
         )
 
-    def rss_bytes(self) -> int:
+    def own_bytes(self) -> int:
+        """Bytes of memory that is its own, in memory or swapped out. Pages of mapped files do not count: they are given
+        back when memory is needed. Nor does what it shares, such as the arena.
+        """
         try:
-            return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * _PAGE_BYTES
-        except (OSError, IndexError):
+            return sum(map(int, _OWN_MEMORY.findall(Path(f"/proc/{self.pid}/status").read_bytes()))) << 10
+        except OSError:
             return 0  # it has just ended
 
 

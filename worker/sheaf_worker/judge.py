@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from sheaf.batch import Failed, Item
-from sheaf_worker.blame import FILES_USED_UP, PIPE_LOST_TEXT, Attempts, explain_exit
+from sheaf_worker.blame import (
+    FILES_USED_UP,
+    PIPE_LOST,
+    PIPE_LOST_TEXT,
+    UNRESPONSIVE_TEXT,
+    Attempts,
+    Caution,
+    explain_exit,
+)
 from sheaf_worker.channel import Program
 from sheaf_worker.handle import ChildHandle
 from sheaf_worker.waiting import Lot, Suspect, Waiting
 
 #: Reasons to kill a child that are not its items' fault.
-TIMED_OUT, UNRESPONSIVE, BROKEN_PIPE = "timed out", "unresponsive", "broken pipe"
+TIMED_OUT, UNRESPONSIVE, BROKEN_PIPE, FORGOTTEN = "timed out", "unresponsive", "broken pipe", "its run is forgotten"
 #: A reason that is: of what it has in hand, something fills its memory.
 TOO_LARGE = "too large"
 #: The same, by the task's own limit.
@@ -28,17 +36,23 @@ class Verdict(NamedTuple):
 
 
 class Judge:
-    """Blames precisely: one item in hand is the guilty one, several are suspects, the others are innocent."""
+    """Blames precisely: one item in hand is the guilty one, several are suspects, the others are innocent.
+
+    A process that dies with nothing in hand may have been spoilt by any item that it had done (its pipe closed, a
+    thread left behind that kills it): then children get fewer and fewer of the run's items, until only one can have
+    done it.
+    """
 
     def __init__(self, waiting: Waiting, report: Callable[[str, Iterable[Failed]], None]) -> None:
         self._waiting = waiting
         self._report = report
         self.attempts = Attempts()
+        self.caution = Caution()
 
     def after_death(self, child: ChildHandle, exit_code: int | None, in_hand: dict[int, float]) -> None:
         """Settle what a dead child had. `in_hand` are the outstanding items it had begun, and when."""
         program = child.program
-        if program is None:
+        if program is None or child.forgotten is not None:
             return
         if child.killed == TIMED_OUT:
             late = self._late(child, program, in_hand)
@@ -49,34 +63,61 @@ class Judge:
                 self._waiting.suspects.extend(Suspect(program, item) for item in items)
             else:
                 self._time_out(program, late)
-        elif child.killed == UNRESPONSIVE or (exit_code == FILES_USED_UP and child.done):
-            # In the second case items before these have left files open; in a fresh process they get what they need.
+        elif exit_code == FILES_USED_UP and child.done:
+            # Items before these have left files open; in a fresh process they get what they need.
             self._put_back(child, program, except_for=())
-        else:
-            known = {
-                BROKEN_PIPE: PIPE_LOST_TEXT,
-                TOO_LARGE: _TOO_LARGE_TEXT,
-                OVER_TASK_LIMIT: f"process was killed: it took more than the {program.memory_mb} MiB of memory_mb",
-            }
-            cause = known.get(child.killed or "") or explain_exit(exit_code)
-            self.blame(child, list(in_hand), Verdict("ProcessDied", cause))
-            self._put_back(child, program, except_for=in_hand)
+        elif child.outstanding:
+            self._find_guilty(child, program, exit_code, list(in_hand))
 
-    def blame(self, child: ChildHandle, indexes: Iterable[int], verdict: Verdict) -> None:
-        """These were in hand when it happened: one is guilty, of several nobody knows which one is."""
+    def _find_guilty(self, child: ChildHandle, program: Program, exit_code: int | None, in_hand: list[int]) -> None:
+        known = {
+            BROKEN_PIPE: PIPE_LOST_TEXT,
+            UNRESPONSIVE: UNRESPONSIVE_TEXT,
+            TOO_LARGE: _TOO_LARGE_TEXT,
+            OVER_TASK_LIMIT: f"process was killed: it took more than the {program.memory_mb} MiB of memory_mb",
+        }
+        verdict = Verdict("ProcessDied", known.get(child.killed or "") or explain_exit(exit_code))
+        if in_hand and child.killed != BROKEN_PIPE and exit_code != PIPE_LOST:
+            self.blame(child, in_hand, verdict)
+            self._put_back(child, program, except_for=in_hand)
+            return
+        # Each of them may have done it: what it has finished, and could not report any more, is among them.
+        suspects = in_hand or (list(child.outstanding) if len(child.outstanding) == 1 else [])
+        self.blame(child, suspects, verdict, certain=child.done == 0 and len(child.outstanding) == 1)
+        if len(child.outstanding) > len(suspects):
+            self.caution.take(program.run, len(child.outstanding))
+            self._put_back(child, program, except_for=suspects)
+
+    def forget(self, run: str) -> None:
+        self.attempts.forget(run)
+        self.caution.forget(run)
+
+    def settle(self, run: str, indexes: Sequence[int]) -> None:
+        """These have their results."""
+        self.attempts.settle_all(run, indexes)
+        self.caution.settle(run, len(indexes))
+
+    def blame(self, child: ChildHandle, indexes: Iterable[int], verdict: Verdict, *, certain: bool = True) -> None:
+        """These were in hand when it happened: one is guilty, of several nobody knows which one is.
+
+        Not `certain`: it may have been an item that the process had done before.
+        """
         program = child.program
         if program is None:
             return
         items = [Item(index, child.outstanding[index]) for index in indexes if index in child.outstanding]
         if len(items) == 1:
-            self._convict(program, items[0], verdict)
+            self._convict(program, items[0], verdict, certain=certain)
         else:
             self._waiting.suspects.extend(Suspect(program, item) for item in items)
 
-    def _convict(self, program: Program, item: Item, verdict: Verdict) -> None:
+    def _convict(self, program: Program, item: Item, verdict: Verdict, *, certain: bool) -> None:
+        if not certain and self.attempts.count(program.run, item.index) + 1 >= program.attempts:
+            self._waiting.suspects.append(Suspect(program, item, fresh=True))
+            return
         count = self.attempts.blame(program.run, item.index)
         if count < program.attempts:
-            self._waiting.suspects.append(Suspect(program, item))
+            self._waiting.suspects.append(Suspect(program, item, fresh=count + 1 >= program.attempts))
             return
         self.attempts.settle(program.run, item.index)
         tries = f"; tried {count} times, alone" if count > 1 else ""

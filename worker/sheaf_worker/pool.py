@@ -10,6 +10,7 @@ One selector, no thread, no lock; nothing here waits for a child.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import selectors
 import time
@@ -67,7 +68,7 @@ class Pool:
         self._reports = Reports(self._waiting)
         #: Runs whose task is not the one they were submitted with: forgotten here, for the worker to let go of.
         self.changed = self._reports.changed
-        self._feeder = Feeder(self._waiting, size, child_items)
+        self._feeder = Feeder(self._waiting, size, child_items, self._reports.judge.caution)
         self._watch = Watch(child_memory_mb)
         self._paused = False
         self._stopped = False
@@ -85,8 +86,8 @@ class Pool:
 
     @property
     def in_hand(self) -> int:
-        """Items sent to a child and not finished."""
-        return sum(len(child.outstanding) for child in list(self._by_number.values()))
+        """Items sent to a child and not finished, of runs that are not forgotten."""
+        return sum(len(child.outstanding) for child in list(self._by_number.values()) if child.forgotten is None)
 
     @property
     def at_once(self) -> int:
@@ -158,8 +159,14 @@ class Pool:
             self._reports.fail(program.run, lot.indexes, refusal)
 
     def forget(self, run: str) -> list[int]:
-        """Drop what waits of a run; return the indexes. What children have of it still comes out of poll()."""
-        self._reports.judge.attempts.forget(run)
+        """Drop what there is of a run; return the indexes of what waited. Children that do not soon finish what they
+        have of it are replaced; nothing of that comes out of poll() any more.
+        """
+        self._reports.judge.forget(run)
+        self._reports.drop(run)
+        for child in self._by_number.values():
+            if child.run == run:
+                child.forget()
         return [item.index for item in self._waiting.drop(run)]
 
     def stop_feeding(self) -> dict[str, list[int]]:
@@ -265,7 +272,7 @@ class Pool:
                     self._reports.hear(child, message)
                 if not messages:
                     return
-        except (EOFError, ValueError, TypeError):
+        except Exception:  # noqa: BLE001 - a task may have written anything into the pipe
             # The pipe's end, or what is no message. Most likely the process has ended, too, and that tells more.
             child.hung_up = time.monotonic()
 
@@ -273,8 +280,9 @@ class Pool:
         """A child has ended: take what it has finished, settle what it has not, and make room for another."""
         self._ears.forget(child.sentinel, child.prints.descriptor, child.channel.descriptor)
         if child.hung_up is None:
-            for message in child.channel.drain():
-                self._reports.hear(child, message)
+            with contextlib.suppress(Exception):  # a task may have written anything into the pipe
+                for message in child.channel.drain():
+                    self._reports.hear(child, message)
         in_hand = {index: begun for index, begun in child.slots.in_hand().items() if index in child.outstanding}
         state = child.state
         exit_code = child.bury()
@@ -288,6 +296,10 @@ class Pool:
         self._reports.judge.after_death(child, exit_code, in_hand)
         self._vacate(child.number, failed=state in (State.STARTING, State.PREPARING))
         self._fill_vacancies(time.monotonic())
+        successor = self._by_number.get(child.number)
+        if successor is not None:
+            # What is to be tried alone need not be waited for by another's items.
+            successor.solo = child.solo
 
     def _look_around(self) -> None:
         now = time.monotonic()

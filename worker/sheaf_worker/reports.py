@@ -51,6 +51,10 @@ class Reports:
         if not gathered:
             del self._results[run]
 
+    def drop(self, run: str) -> None:
+        """Nobody wants the run's results any more."""
+        self._results.pop(run, None)
+
     def refusal(self, run: str) -> Verdict | None:
         """Why the run's items fail without being tried; None: they are tried."""
         until, verdict = self._refused.get(run, (0.0, None))
@@ -69,6 +73,7 @@ class Reports:
         elif kind == "ready" and child.program is not None:
             self._barren.pop(child.program.run, None)
             if child.state is State.PREPARING:
+                child.forgotten = None
                 child.ready(rest[0], rest[1], self._speeds.get(child.program.run))
         elif kind == "hello" and child.state is State.STARTING:
             child.state = State.IDLE
@@ -83,7 +88,8 @@ class Reports:
 
     def died_preparing(self, child: ChildHandle, cause: str) -> None:
         """A child died before its task was imported; a run to which that happens again and again is refused."""
-        if child.program is not None:
+        # In a process that had done other items before, one of those may have seen to its end.
+        if child.program is not None and child.done == 0 and child.forgotten is None:
             self._barren[child.program.run] += 1
             if self._barren[child.program.run] >= _BARREN_LIMIT:
                 self.refuse(child, Verdict("TaskError", f"{child.program.task!r} cannot be imported: {cause}"))
@@ -94,7 +100,7 @@ class Reports:
             self._waiting.drop(child.program.run)
             self.changed.put(child.program.run)
             child.take(list(child.outstanding))
-            child.program = None
+            child.program = child.forgotten = None
             child.state = State.IDLE
 
     def refuse(self, child: ChildHandle, verdict: Verdict) -> None:
@@ -109,8 +115,8 @@ class Reports:
         lost = list(child.outstanding)
         child.take(lost)
         self.fail(program.run, [*lost, *(item.index for item in self._waiting.drop(program.run))], verdict)
-        self.judge.attempts.forget(program.run)
-        child.program = None
+        self.judge.forget(program.run)
+        child.program = child.forgotten = None
         if child.state in (State.PREPARING, State.READY):
             child.state = State.IDLE
 
@@ -140,9 +146,11 @@ class Reports:
             child.held = False
             child.barren = child.at_a_loss = 0
             self._learn(program, child.learn(count, busy_s))
-            for indexes in finished:
-                self.judge.attempts.settle_all(program.run, indexes)
-            self.add(program.run, results)
+            if child.forgotten is None:
+                for indexes in finished:
+                    self.judge.settle(program.run, indexes)
+                self.add(program.run, results)
+            self._let_go_if_done(child)
 
     def _learn(self, program: Program, speed_s: float) -> None:
         if len(self._speeds) > _SPEEDS:
@@ -157,15 +165,27 @@ class Reports:
         child.at_a_loss = child.at_a_loss + 1 if lost else 0
         if child.program is not None:
             items = [Item(index, child.outstanding[index]) for index in indexes if index in child.outstanding]
-            if child.alone:
+            if child.forgotten is not None:
+                pass  # nobody wants them
+            elif child.alone:
                 self._waiting.suspects.extendleft(Suspect(child.program, item) for item in items)
             else:
                 self._waiting.add(child.program, Lot.of(items), front=True)
             child.take(indexes)
+            self._let_go_if_done(child)
+
+    def _let_go_if_done(self, child: ChildHandle) -> None:
+        """Of a run that was forgotten it has nothing any more: it may go on with others."""
+        if child.forgotten is not None and not child.outstanding:
+            child.forgotten = None
 
     def _take_exception(self, child: ChildHandle, error: str, message: str, in_hand: Sequence[int]) -> None:
         """An exception escaped the task: to the items it is as if the process had died; the child goes on."""
         verdict = Verdict(error, message)
+        if child.forgotten is not None:
+            child.take(in_hand)
+            self._let_go_if_done(child)
+            return
         if in_hand:
             self.judge.blame(child, in_hand, verdict)
             child.take(in_hand)

@@ -51,6 +51,8 @@ class Suspect(NamedTuple):
 
     program: Program
     item: Item
+    #: The process must not have done anything else before: what comes of this try decides.
+    fresh: bool = False
 
 
 class _Line:

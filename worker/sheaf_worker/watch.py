@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sheaf_worker.handle import ChildHandle, State
-from sheaf_worker.judge import BROKEN_PIPE, OVER_TASK_LIMIT, TIMED_OUT, TOO_LARGE, UNRESPONSIVE
+from sheaf_worker.judge import BROKEN_PIPE, FORGOTTEN, OVER_TASK_LIMIT, TIMED_OUT, TOO_LARGE, UNRESPONSIVE
 
 #: Seconds between two looks.
 WATCH_S = 0.1
@@ -23,6 +23,8 @@ _SILENT_S = 5.0
 _ANSWER_S = 10.0
 #: ... as is one that was asked so often, and every time had neither finished nor begun nor kept what it should have.
 _AT_A_LOSS = 2
+#: Seconds for which a child may finish what it has of a run that was forgotten.
+_FORGOTTEN_S = 1.0
 #: Seconds between the end of a child's pipe and that of its process; longer, and only the pipe was closed.
 _HANG_UP_S = 0.5
 
@@ -56,7 +58,7 @@ class Watch:
                 self._look_at_memory(child, own_bytes)
 
     def _look_at_memory(self, child: ChildHandle, own_bytes: int) -> None:
-        size = child.rss_bytes()
+        size = child.own_bytes()
         # One that has done nothing yet is as small as a child can be.
         if child.done and any(0 < limit < size for limit in (self._memory_bytes, own_bytes)):
             child.retiring = True
@@ -73,6 +75,8 @@ class Watch:
         waited_s = now - max(child.since, self._awake)
         if child.hung_up is not None and now - child.hung_up > _HANG_UP_S:
             child.kill(BROKEN_PIPE)
+        elif child.forgotten is not None and now - child.forgotten > _FORGOTTEN_S:
+            child.kill(FORGOTTEN)
         elif waited_s > _LIMITS_S.get(child.state, waited_s) and not child.outstanding:
             child.kill(UNRESPONSIVE)
 

@@ -1,10 +1,13 @@
 """Tasks that behave well, and tasks that do not; the pool's tests copy this file into a tasks folder."""
 
+import contextlib
 import ctypes
+import mmap
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -57,6 +60,44 @@ def late_kill(_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def kill_later(delay_s):
+    """Leave a thread behind that kills this process when the item is long done."""
+
+    def wait_and_kill():
+        time.sleep(float(delay_s))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=wait_and_kill).start()
+    return "done"
+
+
+def spoil_pipe(text):
+    """Write into every socket that is open here; the pipe to the worker is one."""
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if str(link.readlink()).startswith("socket:"):
+                os.write(int(link.name), text.encode("latin-1"))
+    return "written"
+
+
+def drain_pipe(_):
+    """Read from every socket that is open here what is meant for others."""
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if str(link.readlink()).startswith("socket:"):
+                os.set_blocking(int(link.name), False)
+                os.read(int(link.name), 3)
+    return "read"
+
+
+def look_into(path):
+    """Read a file by way of a mapping, and keep it mapped for a while."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as pages:
+        total = sum(pages[place] for place in range(0, len(pages), 4096))
+        time.sleep(0.5)
+        return total
+
+
 def leave_behind(argument):
     """Start a process that outlives us, say which, and die."""
     child = subprocess.Popen(["sleep", "1000"])
@@ -72,6 +113,11 @@ ACTIONS = {
     "hang": hang,
     "late-kill": late_kill,
     "leave-behind": leave_behind,
+    "kill-later": kill_later,
+    "spoil-pipe": spoil_pipe,
+    "drain-pipe": drain_pipe,
+    "close-and-go": lambda _: os.closerange(3, 1000),
+    "look-into": look_into,
     "kill": lambda _: os.kill(os.getpid(), signal.SIGKILL),
     "exit": lambda code: os._exit(int(code)),
     "leave": lambda code: sys.exit(int(code)),
