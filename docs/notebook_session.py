@@ -65,7 +65,9 @@ class Prompt:
         if self._pid == 0:
             os.chdir(folder)
             environment = {name: value for name, value in os.environ.items() if not name.startswith("SHEAF_")}
-            os.execve(sys.executable, [sys.executable, "-iq"], {**environment, "TERM": "dumb", "COLUMNS": "400"})  # noqa: S606
+            # The prompt of Python 3.13 and newer draws on the terminal, and says so where it cannot.
+            environment |= {"TERM": "dumb", "COLUMNS": "400", "PYTHON_BASIC_REPL": "1"}
+            os.execve(sys.executable, [sys.executable, "-iq"], environment)  # noqa: S606
         self.recorded = ""
         self._read()
 

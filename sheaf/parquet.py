@@ -14,6 +14,6 @@ def pyarrow_parquet() -> Any:
     except ImportError as error:
         raise UsageError(
             f"Parquet needs the package pyarrow, which cannot be imported here ({error}); install it with "
-            "`pip install 'sheaf[parquet]'`, or in the containers as docs/map.md says"
+            "`pip install pyarrow`, or in the containers as docs/map.md says"
         ) from error
     return pyarrow.parquet

@@ -113,10 +113,15 @@ class Observer:
 
     def close(self) -> None:
         self._output.close()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        """The next look connects anew: a cluster that was started again may have another address."""
         if self._bell is not None:
             self._bell.close()
         if self._connection is not None:
             self._connection.close()
+        self._bell = self._connection = None
 
     def _speed(self, progress: Progress) -> tuple[float, float]:
         now, settled = time.monotonic(), progress.done + progress.failed
@@ -155,6 +160,7 @@ class Observer:
             self._redis_look = time.monotonic() + REDIS_LOOK_S
         except ClusterError as error:
             # Who works is not known then, but the volume still tells how far they are.
+            self._disconnect()
             self._workers = []
             self._problems = [f"{error} (progress is read from the volume)"]
             self._redis_look = time.monotonic() + REDIS_PAUSE_S

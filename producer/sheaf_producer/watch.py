@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
+from collections.abc import Iterable
 
 import click
 
+from sheaf.batch import Batch
 from sheaf.errors import OutputRefused, RunCancelled
 from sheaf.human import bytes_text, count_text, path_text, seconds_text
-from sheaf.output import Output
+from sheaf.output import Failure, Output
 from sheaf.run import Run
 from sheaf.settings import Settings
+from sheaf.tasks.faults import split
 from sheaf_producer.observe import Observer
 from sheaf_producer.screen import screen
 
-#: Classes of failures that the summary lists.
+#: Classes of failures that the summary lists, and characters of the one reason that it shows of each.
 CLASSES = 5
+REASON_CHARS = 300
 
 
 def follow(settings: Settings, run: Run) -> None:
     """Show the run until it is finished, then its summary. Ctrl-C ends the watching only.
+
+    A run of which every item failed ends the command with status 1.
 
     Raises RunCancelled if somebody cancels the run meanwhile, OutputRefused if a person has to look at the output.
     """
@@ -67,13 +73,13 @@ def _watch_until_finished(settings: Settings, run: Run) -> None:
 
 
 def summarize(settings: Settings, run: Run) -> None:
-    """Print what came of a finished run, and what to do next."""
+    """Print what came of a finished run, and what to do next. Raises SystemExit(1) if every item has failed."""
     manifest, noun = run.manifest, noun_of(run)
     path = settings.data_dir / manifest.output
     output = Output(path)
     try:
         progress = output.progress(manifest.run)
-        kinds = Counter(failure.error for failure in output.failures(manifest.run)) if progress.failed else Counter()
+        failures = _Failures(output.failures(manifest.run) if progress.failed else ())
     finally:
         output.close()
     took_s = max(0.0, progress.last_commit - progress.started)
@@ -82,15 +88,45 @@ def summarize(settings: Settings, run: Run) -> None:
         f"Done: {count_text(progress.done, noun)} in {path_text(path)} ({bytes_text(progress.bytes)}){failed}, "
         f"in {seconds_text(took_s)}."
     )
-    for error, count in kinds.most_common(CLASSES):
-        click.echo(f"  {count:>8,}  {error}")
+    for error, count in failures.classes.most_common(CLASSES):
+        click.echo(f"  {count:>8,}  {error}: {failures.reasons[error]}")
     shown = shlex.quote(path_text(path))
-    click.echo(f"Check it:   sheaf verify {shown}")
-    click.echo(f"Look at it: sheaf get {shown} {_first(run)}")
+    if progress.done:
+        click.echo(f"Check it:   sheaf verify {shown}")
+        click.echo(f"Look at it: sheaf get {shown} {_name_of(run, failures.first_done)}")
     if progress.failed:
         click.echo(f"Failures:   sheaf failures {manifest.run}")
         click.echo(f"Again:      sheaf retry {manifest.run}")
+    if progress.failed and not progress.done:
+        raise SystemExit(1)
 
 
-def _first(run: Run) -> str:
-    return shlex.quote(next(run.all_items()).text) if run.manifest.task == "load" else "0"
+class _Failures:
+    """What is told of a run's failures: how many of each class, one reason of each, and what did not fail."""
+
+    def __init__(self, failures: Iterable[Failure]) -> None:
+        self.classes: Counter[str] = Counter()
+        self.reasons: dict[str, str] = {}
+        #: The lowest number of an item that is not among them.
+        self.first_done = 0
+        for failure in failures:
+            self.classes[failure.error] += 1
+            if failure.error not in self.reasons:
+                self.reasons[failure.error] = _reason(failure)
+            if failure.index == self.first_done:
+                self.first_done += 1
+
+
+def _reason(failure: Failure) -> str:
+    """In one line."""
+    fault = split(failure.message)
+    text = " ".join(fault.summary.removeprefix(f"{failure.error}: ").split())
+    return text if len(text) <= REASON_CHARS else f"{text[:REASON_CHARS]}…"
+
+
+def _name_of(run: Run, index: int) -> str:
+    """How `sheaf get` is told of an item."""
+    if run.manifest.task != "load":
+        return str(index)
+    batch = Batch(run.manifest.run, run.manifest.batch_number(index), index, 1)
+    return shlex.quote(run.items(batch)[0].text)

@@ -8,6 +8,7 @@ import dataclasses
 import os
 import sys
 import threading
+import warnings
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -29,6 +30,7 @@ from sheaf.api.works import Works
 from sheaf.connection import connect
 from sheaf.errors import ClusterError, TaskFailed
 from sheaf.settings import Settings
+from sheaf.tasks.importing import refuse_while_importing
 
 _CLOSED = "this cluster object was closed; make another"
 
@@ -71,6 +73,8 @@ class Cluster:
         """
         from sheaf.api.local import start_local, stop_local
 
+        refuse_while_importing("Cluster.local()")
+
         found, temporary = start_local(
             settings or Settings.from_env(),
             workers,
@@ -89,6 +93,7 @@ class Cluster:
         So a script runs unchanged by itself and in the stack. `tasks` is for the local one: the script's own folder,
         unless another is named.
         """
+        refuse_while_importing("Cluster.any()")
         settings = Settings.from_env()
         if settings.redis_url:
             return cls(settings)
@@ -122,7 +127,9 @@ class Cluster:
         session = self._started()
         inputs = zip(items, *more, strict=False) if is_call else items
         encode = _call_encoder(call) if is_call else encode_items
-        stream = ItemStream(work, inputs, session.wake, ordered=ordered, encode=encode)
+        frame = sys._getframe(1)
+        called_at = frame.f_code.co_filename, frame.f_lineno
+        stream = ItemStream(work, inputs, session.wake, ordered=ordered, encode=encode, called_at=called_at)
         session.add(stream)
         return Results(stream, raising=failures == "raise", cancel=session.cancel)
 
@@ -199,6 +206,7 @@ class Cluster:
         return SharedQueue(self._redis(), name, maxsize)
 
     def _redis(self) -> redis.Redis:
+        refuse_while_importing("the cluster")
         with self._lock:
             if self._closed:
                 raise ClusterError(_CLOSED)
@@ -209,6 +217,7 @@ class Cluster:
     # --- its life ---
 
     def _started(self) -> Session:
+        refuse_while_importing("the cluster")
         with self._lock:
             if self._closed:
                 raise ClusterError(_CLOSED)
@@ -239,6 +248,10 @@ class Cluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        session = self._session
+        if error is None and session is not None and session.broken is None and os.getpid() == self._pid:
+            for forgotten in session.loose_ends():
+                warnings.warn(forgotten, RuntimeWarning, stacklevel=2)
         self.close()
 
 

@@ -11,6 +11,7 @@ from sheaf.api.pace import LARGEST_BYTES, Pace
 from sheaf.api.results import Chunk, Segment
 from sheaf.api.stream import Work, failures_of
 from sheaf.errors import TaskFailed
+from sheaf.human import count_text
 
 #: What a failed call's future raises.
 Translate = Callable[[TaskFailed], BaseException]
@@ -62,6 +63,15 @@ class FutureStream:
     def fail(self, error: Exception, first: int) -> None:
         for place in [place for place in self._futures if place >= first]:
             self._futures.pop(place)[0].set_exception(error)
+
+    def loose_ends(self) -> str | None:
+        left = len(self._futures) + sum(not future.cancelled() for _, future, _ in list(self._pending))
+        if not left:
+            return None
+        return (
+            f"{count_text(left, 'call')} of {self.work.task} had no result yet and came to nothing, since the cluster "
+            "object was closed; ask for result() before the end of `with`"
+        )
 
     def end(self, error: Exception) -> None:
         self.fail(error, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -33,8 +34,11 @@ class ItemStream:
         *,
         ordered: bool,
         encode: Encode = encode_items,
+        called_at: tuple[str, int] = ("<unknown>", 0),
     ) -> None:
+        """`called_at`: file and line of the program's call."""
         self.work = work
+        self.called_at = called_at
         self.pace = Pace(work.concurrency)
         self.sent = 0
         self.ordered = ordered
@@ -48,6 +52,8 @@ class ItemStream:
         #: Items are neither in the buffer nor in a segment right now.
         self._taking = False
         self.closed = False
+        #: Whether anybody has asked for results, or said that none are wanted.
+        self.heeded = False
         self._changed = threading.Condition()
         #: Segments with results that were not taken yet; in the input's order if that is wanted.
         self._segments: dict[int, _Arrived] = {}
@@ -141,6 +147,7 @@ class ItemStream:
 
         Raises what has ended the input too early, once all results before that were given.
         """
+        self.heeded = True
         with self._changed:
             while True:
                 found = self._ordered() if self.ordered else self._any()
@@ -177,6 +184,14 @@ class ItemStream:
     def close(self) -> None:
         self.closed = True
         self._room.set()
+
+    def loose_ends(self) -> str | None:
+        if self.heeded:
+            return None
+        return (
+            f"the results of map({self.work.task}) were never read, and items are only worked on as results are read; "
+            "write list(cluster.map(…)), or loop over it"
+        )
 
 
 class _Arrived:
@@ -232,6 +247,10 @@ def _fitting(lines: list[str]) -> int:
 
 
 def _give_up(stream: ItemStream, cancel: Callable[[ItemStream], None]) -> None:
+    if not stream.closed and (forgotten := stream.loose_ends()):
+        stream.heeded = True
+        # Not where the garbage is collected, but where the call stands.
+        warnings.warn_explicit(forgotten, RuntimeWarning, *stream.called_at)
     stream.close()
     cancel(stream)
 
@@ -251,6 +270,10 @@ class Results(Iterator[Any]):
     def __iter__(self) -> Self:
         return self
 
+    def __repr__(self) -> str:
+        begun = "" if self._stream.heeded else ", not read yet: list() or a loop gives them"
+        return f"<results of map({self._stream.work.task}){begun}>"
+
     def __next__(self) -> Any:
         if not self._ready:
             self._ready = deque(self.take_ready())
@@ -269,5 +292,6 @@ class Results(Iterator[Any]):
 
     def close(self) -> None:
         """Send off nothing more, and drop what is still on its way."""
+        self._stream.heeded = True
         self._ready.clear()
         self._finalizer()

@@ -90,6 +90,10 @@ class Session:
             self._streams.remove(stream)
         self._receiver.cancel(stream)
 
+    def loose_ends(self) -> list[str]:
+        """What the program has most likely forgotten, if it closes now."""
+        return [said for stream in list(self._streams) if (said := stream.loose_ends()) is not None]
+
     def close(self) -> None:
         """End the session. What is still out comes to nothing."""
         # What a program has forked is not the one that began it.

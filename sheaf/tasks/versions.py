@@ -12,12 +12,13 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sheaf.errors import TaskChanged
 from sheaf.run import Run, sync_folder
+from sheaf.sessions import session_of
 from sheaf.tasks import files
 
 _FILE = "versions.jsonl"
@@ -87,12 +88,29 @@ def check(run: Run, tasks_dir: Path) -> None:
     differing = files.differing(folder, wanted)
     if not differing:
         return
-    path = folder / differing[0]
-    others = f" and {len(differing) - 1} more have changed" if len(differing) > 1 else ""
-    raise TaskChanged(
-        f"{path}{others or (' has changed' if path.exists() else ' is gone')} since run {run.manifest.run} was "
-        f"submitted (version {version_name(wanted)}), and one run is not made by two versions; put the file back as it "
-        f"was, or go on with what is there now: sheaf retry {run.manifest.run}, or cancel the run and submit it again"
+    missing = [file for file in differing if not (folder / file).exists()]
+    raise TaskChanged(_missing(run, folder, missing) if missing else _changed(run, folder, differing, wanted))
+
+
+def _missing(run: Run, folder: Path, files: Sequence[str]) -> str:
+    more = f" (and {len(files) - 1} more)" if len(files) > 1 else ""
+    return (
+        f"{folder / files[0]}{more} does not exist, and run {run.manifest.run} was submitted with it. Workers look in "
+        f"{folder}, as was set when `sheaf up` or `docker compose up` was called: if you submitted from another tasks "
+        "folder, start the workers with that one (SHEAF_TASKS_DIR, or SHEAF_TASKS with containers); if the file was "
+        "removed, put it back"
+    )
+
+
+def _changed(run: Run, folder: Path, files: Sequence[str], wanted: Mapping[str, str]) -> str:
+    name = run.manifest.run
+    others = f" and {len(files) - 1} more have changed" if len(files) > 1 else " has changed"
+    found = f"{folder / files[0]}{others} since run {name} was submitted (version {version_name(wanted)}), and one run "
+    if session_of(name) is not None:
+        return f"{found}of a program's calls is not made by two versions; put the file back, or start the program again"
+    return (
+        f"{found}is not made by two versions; put the file back as it was, or go on with what is there now: "
+        f"sheaf retry {name}, or cancel the run and submit it again"
     )
 
 

@@ -59,6 +59,25 @@ def test_what_dies_is_started_again(own: Console, site: Site) -> None:
     assert "0 missing" in own.run("verify", "pages.warc.gz").stdout
 
 
+def test_a_watcher_finds_a_cluster_that_was_started_again(own: Console, site: Site) -> None:
+    """By another socket: who watches sees workers and the end again, and need not be started anew."""
+    own.run("up", "--workers", "1")
+    name = own.list_file("urls.txt", *site.pages(300, latency=200))
+    watching = own.start(
+        "load", name, "--connections", "2", "--batch-size", "5", "--allow-net", "127.0.0.0/8", "-o", "p.jsonl"
+    )
+    wait_until(lambda: (own.data / "p.jsonl").exists() and (own.data / "p.jsonl").stat().st_size > 0, 60, "it works")
+    own.run("down")
+    own.run("up", "--workers", "1")
+
+    out, said = watching.communicate(timeout=120)
+
+    assert watching.returncode == 0, said
+    assert "Done: 300 pages" in out
+    after = said[said.rindex("problem: ") :]
+    assert "the problem is over" in after, said
+
+
 def test_a_killed_supervisor_takes_its_cluster_along_and_up_starts_anew(own: Console, site: Site) -> None:
     """No process is left over, the commands say what to do, and the unfinished run goes on after `up`."""
     own.run("up", "--workers", "1")

@@ -88,7 +88,7 @@ def test_failures_are_told_and_can_be_loaded_again(cluster: Console, site: Site)
     run = cluster.runs()[-1]
     assert "10 pages in data/some.jsonl" in loaded.stdout
     assert "2 failed" in loaded.stdout
-    assert "HttpStatus" in loaded.stdout
+    assert "HttpStatus: 404 Not Found" in loaded.stdout
     assert f"sheaf failures {run}" in loaded.stdout
     shown = cluster.run("failures", run[-6:]).stdout
     assert "404" in shown
@@ -99,6 +99,21 @@ def test_failures_are_told_and_can_be_loaded_again(cluster: Console, site: Site)
     assert sorted(cluster.run("failures", "--items").stdout.split()) == sorted(given[10:])
     assert "HttpStatus: 404 Not Found" in cluster.refused("get", "some.jsonl", given[10])
     assert json.loads(cluster.run("get", "some.jsonl", "3").stdout)["url"] == given[3]
+
+
+def test_a_run_of_which_everything_failed_says_why_and_ends_with_1(cluster: Console, site: Site) -> None:
+    """The reason, with its cure, stands in the summary; nothing is offered to look at, as there is nothing."""
+    pages = site.pages(5, first=2200)
+
+    refused = cluster.run("load", "-", "-o", "none.jsonl", given="\n".join(pages), status=1)
+
+    assert "0 pages in data/none.jsonl" in refused.stdout
+    assert "5  AddressRefused: " in refused.stdout
+    assert "--allow-net" in refused.stdout
+    assert "sheaf get" not in refused.stdout
+    first_works = "\n".join((site.pages(1, first=2300, status=404)[0], *site.pages(1, first=2301)))
+    partly = cluster.run("load", "-", "-o", "half.jsonl", *ALLOWED, given=first_works).stdout
+    assert f"sheaf get data/half.jsonl {site.pages(1, first=2301)[0]}" in partly
 
 
 def test_detached_it_returns_at_once_and_can_be_watched(cluster: Console, site: Site) -> None:
