@@ -26,6 +26,8 @@ TOO_LARGE = "too large"
 #: The same, by the task's own limit.
 OVER_TASK_LIMIT = "over its task's limit"
 _TOO_LARGE_TEXT = "process was killed: it took more than twice the memory that SHEAF_CHILD_MEMORY_MB allows"
+#: How an item fails whose process died.
+DIED = "ProcessDied"
 
 
 class Verdict(NamedTuple):
@@ -76,7 +78,7 @@ class Judge:
             TOO_LARGE: _TOO_LARGE_TEXT,
             OVER_TASK_LIMIT: f"process was killed: it took more than the {program.memory_mb} MiB of memory_mb",
         }
-        verdict = Verdict("ProcessDied", known.get(child.killed or "") or explain_exit(exit_code))
+        verdict = Verdict(DIED, known.get(child.killed or "") or explain_exit(exit_code))
         if in_hand and child.killed != BROKEN_PIPE and exit_code != PIPE_LOST:
             self.blame(child, in_hand, verdict)
             self._put_back(child, program, except_for=in_hand)
@@ -117,7 +119,9 @@ class Judge:
             return
         count = self.attempts.blame(program.run, item.index)
         if count < program.attempts:
-            self._waiting.suspects.append(Suspect(program, item, fresh=count + 1 >= program.attempts))
+            # An exception is the item's own, whatever the process did before; a death may not be.
+            fresh = verdict.error == DIED and count + 1 >= program.attempts
+            self._waiting.suspects.append(Suspect(program, item, fresh))
             return
         self.attempts.settle(program.run, item.index)
         tries = f"; tried {count} times, alone" if count > 1 else ""
