@@ -8,7 +8,8 @@ SheafError
 │   ├── RunNotFound         no run of that name
 │   └── TaskError           the task cannot be found, imported or called
 │       ├── TaskForbidden   the workers are not set up to run it
-│       └── TaskChanged     its files are no longer those that the run was submitted with
+│       ├── TaskChanged     its files are no longer those that the run was submitted with
+│       └── GeneratorMiscounts  a stream's generator gave more or fewer values than it took items
 ├── ClusterError            Redis, or the cluster behind it, cannot serve now; nothing was lost
 │   ├── RedisUnavailable    not reachable, or still loading
 │   ├── RedisDenied         wrong password, or a right is missing
@@ -73,6 +74,10 @@ class TaskForbidden(TaskError):
 
 class TaskChanged(TaskError):
     """Put the task's file back, or have the run go on with what is there now; no item was run."""
+
+
+class GeneratorMiscounts(TaskError):
+    """Have the generator yield one value for each item that it takes: no value can be told from its neighbour's."""
 
 
 class ClusterError(SheafError):

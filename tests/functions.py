@@ -19,11 +19,17 @@ class ListSource:
         self._items = [Item(index, text) for index, text in enumerate(texts)]
         self._pauses = set(pauses)
         self.results: list[Result] = []
+        #: Items that were put aside, and how many there were at most.
+        self.held: set[int] = set()
+        self.most_held = 0
+        #: How often somebody waited for an item in vain.
+        self.lulls = 0
         #: What was put off, and for how long.
         self.postponed: list[tuple[int, float]] = []
 
     def take(self, wait_s: float) -> Item | None:
         if not self._items:
+            self.lulls += wait_s > 0
             return None
         if self._items[0].index in self._pauses:
             if wait_s > 0:
@@ -32,11 +38,25 @@ class ListSource:
         return self._items.pop(0)
 
     def wait(self, wait_s: float) -> None:
-        if not self._items:
+        if self._items:
+            self._pauses.discard(self._items[0].index)
+        else:
             time.sleep(wait_s)
 
     def postpone(self, index: int, wait_s: float) -> None:
         self.postponed.append((index, wait_s))
+
+    def hold(self, index: int) -> None:
+        assert index not in self.held
+        self.held.add(index)
+        self.most_held = max(self.most_held, len(self.held))
+
+    def resume(self, index: int) -> None:
+        self.held.remove(index)
+
+    def settle(self, results: Sequence[Result]) -> None:
+        self.results += results
+        self.held -= {result.index for result in results}
 
     def do_all(self, step: Step) -> None:
         while self._items:

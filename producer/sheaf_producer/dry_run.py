@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sheaf.batch import Failed, Item
+from sheaf.batch import Failed, Item, Result
 from sheaf.errors import SheafError, TaskError
 from sheaf.settings import Settings
 from sheaf.tasks import Step
@@ -68,6 +68,15 @@ class _Items:
     def postpone(self, index: int, wait_s: float) -> None:
         """No item has a time limit here."""
 
+    def hold(self, index: int) -> None:
+        """Nobody is to blame here, either."""
+
+    resume = hold
+
+    def settle(self, results: Sequence[Result]) -> None:
+        for result in results:
+            self.outcomes[result.index] = result if isinstance(result, Failed) else result.record
+
     def do_all(self, step: Step) -> None:
         while self._left:
             item = self._left.popleft()
@@ -88,7 +97,7 @@ def _outcomes(question: Mapping[str, Any]) -> dict[int, bytes | Failed]:
     source = _Items(question["texts"])
     for result in task.run(source, options, format_for(question["output"], options)):
         if result is not None:
-            source.outcomes[result.index] = result if isinstance(result, Failed) else result.record
+            source.settle([result])
     return source.outcomes
 
 

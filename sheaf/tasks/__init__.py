@@ -39,6 +39,15 @@ class Source(Protocol):
     def postpone(self, index: int, wait_s: float) -> None:
         """Have the time of an item that was taken begin in `wait_s` seconds: it waits for its next try."""
 
+    def hold(self, index: int) -> None:
+        """Put aside an item that was taken: its time stops, it is not to blame, another may come in its place."""
+
+    def resume(self, index: int) -> None:
+        """Take up one that was put aside: its time begins anew."""
+
+    def settle(self, results: Sequence[Result]) -> None:
+        """Hand over results from within the task, as if it had yielded them."""
+
     @property
     def closed(self) -> bool:
         """True once nothing will ever come again: end when your hands are empty."""

@@ -39,12 +39,17 @@ class Fault(NamedTuple):
 
 def failed(item: Item, error: BaseException, folder: Path | None, attempts: int = 1) -> Failed:
     """The item's failure. Raises FilesUsedUp if that is what is behind it: then the item may not be to blame."""
-    if _used_up_files(error):
-        raise FilesUsedUp(f"{describe(error, folder)}: this process has all the files open that it may have") from error
+    refuse_used_up(error, folder)
     # An error of ours says all there is to say, unless it was raised below the user's own code.
     is_ours = isinstance(error, SheafError) and not any(_is_own(link, folder) for link in _links(error))
     message = str(error) if is_ours else explain(error, folder)
     return Failed(item.index, type(error).__name__, message, attempts)
+
+
+def refuse_used_up(error: BaseException, folder: Path | None) -> None:
+    """Raise FilesUsedUp if that is what is behind the error."""
+    if _used_up_files(error):
+        raise FilesUsedUp(f"{describe(error, folder)}: this process has all the files open that it may have") from error
 
 
 def describe(error: BaseException, folder: Path | None) -> str:

@@ -20,6 +20,7 @@ from sheaf.tasks.finder import Found, check_signature
 from sheaf.tasks.patience import Patience
 from sheaf.tasks.plain import run_plain
 from sheaf.tasks.setup import opened
+from sheaf.tasks.spec import TaskSpec
 
 
 class FunctionTask:
@@ -47,7 +48,7 @@ class FunctionTask:
         found, way, extra = self._found, check_way(options), opened(self._found)
         spec = found.spec.with_options(options)
         if found.kind == "stream":
-            return _stream(found, way, extra, source, format)
+            return _stream(found, spec, way, extra, source, format)
         call = build_call(found.function, way, extra)
         if found.kind == "async":
             from sheaf.tasks.asynchronous import AsyncLoop
@@ -60,7 +61,9 @@ class FunctionTask:
         return PatientLoop(call, found.folder, Patience.of(spec), format).run(source)
 
 
-def _stream(found: Found, way: str, extra: tuple[Any, ...], source: Source, format: Format) -> Iterator[Result | None]:
+def _stream(
+    found: Found, spec: TaskSpec, way: str, extra: tuple[Any, ...], source: Source, format: Format
+) -> Iterator[Result | None]:
     from sheaf.tasks.stream import StreamLoop
 
-    return StreamLoop(found, extra, parser(way), format).run(source)
+    return StreamLoop(found, spec, extra, parser(way), format).run(source)

@@ -6,6 +6,7 @@ import resource
 import sys
 import threading
 import time
+from collections import deque
 from pathlib import Path
 
 from sheaf import task
@@ -97,6 +98,28 @@ def answer(item):
     if item == "bad":
         raise ValueError("bad")
     return item * 2
+
+
+@task(stream=True, concurrency=20)
+def forgetful(items):
+    """Always some items behind, and gives nothing for every hundredth."""
+    begun = deque()
+    for item in items:
+        if not item.endswith("55"):
+            begun.append(item)
+        if len(begun) > 12:
+            yield begun.popleft() * 2
+    while begun:
+        yield begun.popleft() * 2
+
+
+@task(stream=True, timeout_s=1)
+def never_back(items):
+    """Gives all values, and does not come back from the last one."""
+    for item in items:
+        yield item * 2
+        if item == "hang":
+            time.sleep(1000)
 
 
 @task(attempts=2, backoff_s=0.3, timeout_s=1.5)

@@ -147,6 +147,33 @@ def test_a_stream_is_answered_item_by_item(faulty: Bench) -> None:
     assert (faulty.person.folder / "open.log").read_text() == "open\nclose\n"
 
 
+def test_no_value_of_a_stream_stands_beside_another_item(faulty: Bench) -> None:
+    """A generator that is always behind leaves items out: those fail, by its name, and all others have their own."""
+    items = [f"{index:04}" for index in range(2000)]
+    run = submit(faulty, "task_faults:forgetful", *items)
+
+    records, failed = outcome(faulty, run)
+
+    left_out = [index for index, item in enumerate(items) if item.endswith("55")]
+    assert sorted(failed) == left_out
+    assert {index: record["value"] for index, record in records.items()} == {
+        index: item * 2 for index, item in enumerate(items) if index not in left_out
+    }
+    error, message, attempts = failed[55]
+    assert (error, attempts) == ("GeneratorMiscounts", 1)
+    assert "the generator 'task_faults:forgetful' gave 0 values for 1 item" in message
+
+
+def test_a_stream_that_does_not_come_back_is_ended(faulty: Bench) -> None:
+    """Also from an item that has its value already; those before it are done."""
+    run = submit(faulty, "task_faults:never_back", *"abcd", "hang", *"efgh")
+
+    records, failed = outcome(faulty, run)
+
+    assert failed.keys() == {4} and failed[4][0] == "TimedOut"
+    assert sorted(records) == [0, 1, 2, 3, 5, 6, 7, 8]
+
+
 def test_time_counts_for_each_attempt_and_not_for_the_pauses(faulty: Bench) -> None:
     """Two attempts of 0.8 s and a pause are more than 1.5 s, and are not killed; an attempt that hangs is."""
     run = submit(faulty, "task_faults:patient", "slow", "hang", "good")

@@ -11,6 +11,7 @@
                      ("results", indexes, lengths, records, failures, busy_s)
                                                                records: themselves, or where they lie in the arena
                      ("choices", [(name, value, why)])         what the task has decided by itself
+                     ("holding", count)                        so many are put aside: it has room for as many others
                      ("returned", indexes)                     the answer to a recall
                      ("broke", error, message, indexes)        an exception escaped the task with these items in hand
 

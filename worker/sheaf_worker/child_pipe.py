@@ -28,6 +28,8 @@ from sheaf_worker.slots import LINE, SlotWriter
 FLUSH_S = 0.05
 #: What a result weighs besides its record.
 _RESULT_BYTES = 32
+#: Of so many more items that a task holds back its worker is told, and sends others.
+_TELL_EVERY = 32
 #: Fewer bytes than this go through the pipe with the message that tells of them.
 _SHARED_FROM = 1 << 14
 
@@ -138,6 +140,8 @@ class ItemSource:
         # it. Only the task's thread removes those that are used up.
         self._lots: deque[Iterator[Pair]] = deque()
         self._closed = False
+        #: Items that were put aside, and how many of them the worker was told of.
+        self._held = self._told = 0
 
     @property
     def closed(self) -> bool:
@@ -178,6 +182,31 @@ class ItemSource:
 
     def postpone(self, index: int, wait_s: float) -> None:
         self._slots.postpone(index, wait_s)
+
+    def hold(self, index: int) -> None:
+        if self._slots.finish(index):
+            self._held += 1
+            if self._held - self._told >= _TELL_EVERY:
+                self._tell(self._held)
+
+    def resume(self, index: int) -> None:
+        self._held -= 1
+        # Of more than can be in hand at once, the last ones are done without a time of their own.
+        if self._slots.free:
+            self._slots.begin(index)
+
+    def settle(self, results: Sequence[Result]) -> None:
+        for result in results:
+            self._outbox.add(result)
+            if not self._slots.finish(result.index):
+                self._held -= 1
+        if self._told > self._held:
+            self._outbox.flush()
+            self._tell(self._held)
+
+    def _tell(self, held: int) -> None:
+        self._told = held
+        self._outbox.send("holding", held)
 
     def do_all(self, step: Step) -> None:
         if not self._lots:

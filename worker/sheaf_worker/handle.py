@@ -98,6 +98,8 @@ class ChildHandle:
         self.recalled: float | None = None
         #: Times in a row that it had nothing to give back and nothing in hand, though it should have had something.
         self.at_a_loss = 0
+        #: Items that its task has put aside: it works on others meanwhile.
+        self.holding = 0
         #: It gets nothing more until an item is finished.
         self.held = False
         #: When its end of the pipe was closed; None: it is open.
@@ -171,7 +173,7 @@ class ChildHandle:
         if self.forgotten is not None:
             return 0
         target = min(self._target, max(most, self._target // _LEAST, 1)) if self.adaptive else self._target
-        missing = target - len(self.outstanding)
+        missing = target + self.holding - len(self.outstanding)
         return missing if 2 * missing >= target else 0
 
     @property
@@ -195,6 +197,7 @@ class ChildHandle:
         self.program = program
         self.forgotten = None
         self.at_once = 1
+        self.holding = 0
         self._speed_s = self._covered_s = 0.0
         self.state, self.since = State.PREPARING, time.monotonic()
         self.channel.send(encode_program(program))

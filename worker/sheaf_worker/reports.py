@@ -7,6 +7,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from queue import SimpleQueue
+from typing import Any
 
 from sheaf.batch import Bundle, Failed, Item, Result, Results, single_results
 from sheaf.errors import TaskChanged
@@ -79,12 +80,18 @@ class Reports:
             child.state = State.IDLE
         elif kind == "refused" and rest[0] == TaskChanged.__name__:
             self._give_up(child)
-        elif kind == "choices":
-            child.told = [(str(name), str(value), str(why)) for name, value, why in rest[0]]
+        elif kind in ("choices", "holding"):
+            self._note(child, kind, rest[0])
         elif kind == "refused":
             self.refuse(child, Verdict(*rest))
         elif kind == "broke":
             self._take_exception(child, *rest)
+
+    def _note(self, child: ChildHandle, kind: str, told: Any) -> None:
+        if kind == "holding":
+            child.holding = int(told)
+        else:
+            child.told = [(str(name), str(value), str(why)) for name, value, why in told]
 
     def died_preparing(self, child: ChildHandle, cause: str) -> None:
         """A child died before its task was imported; a run to which that happens again and again is refused."""
