@@ -38,6 +38,7 @@ _ORDER = (
     "up",
     "load",
     "map",
+    "exec",
     "watch",
     "status",
     "failures",

@@ -77,6 +77,15 @@ def _main_module(name: str, tasks_dir: Path) -> str:
     return ".".join(parts)
 
 
+#: How a task opens what programs share, by the class of it.
+_SHARED = {
+    "SharedLock": "Cluster().lock(name)",
+    "SharedQueue": "Cluster().queue(name)",
+    "SharedDict": "Cluster().dict(name)",
+    "Counter": "Cluster().counter(name)",
+}
+
+
 def encode_call(call: Call, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> str:
     """One call as a line of a run. Raises InputError for what JSON cannot hold."""
     try:
@@ -100,6 +109,12 @@ def encode_items(items: Sequence[Any]) -> tuple[list[str], InputError | None]:
 
 
 def _not_json(what: str, error: Exception) -> str:
+    shared = next((way for kind, way in _SHARED.items() if f"type {kind} " in str(error)), None)
+    if shared is not None:
+        return (
+            f"{what} cannot be sent to the workers: {error}; pass its name, and have the task open it by that: "
+            f"`from sheaf import Cluster`, then `{shared}`"
+        )
     return (
         f"{what} cannot be sent to the workers: {error}; "
         "pass text, numbers, booleans, None, and lists and dicts of these"

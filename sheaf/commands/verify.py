@@ -6,6 +6,7 @@ import click
 
 from sheaf.human import bytes_text, count_text, path_text
 from sheaf.locate import locate_existing_output, locate_run
+from sheaf.run import Run
 from sheaf.settings import Settings
 from sheaf.verify import Report, RunReport
 from sheaf.verify import verify as check
@@ -30,11 +31,11 @@ def verify(settings: Settings, output: str, run_name: str | None) -> None:
     inside = locate_existing_output(settings.data_dir, output)
     run = None if run_name is None else locate_run(settings.data_dir, run_name).manifest.run
     report = check(settings.data_dir, inside, run)
-    _show(report)
+    _show(settings, report)
     raise SystemExit(0 if report.ok else 1)
 
 
-def _show(report: Report) -> None:
+def _show(settings: Settings, report: Report) -> None:
     click.echo(f"{path_text(report.output)}: {bytes_text(report.length)} in {count_text(report.commits, 'commit')}")
     if len(report.runs) > 1:
         for run in report.runs:
@@ -48,9 +49,15 @@ def _show(report: Report) -> None:
         click.echo("OK: every item is in the file once and whole, or among the failures.")
     elif not report.problems:
         unfinished = next(run.run for run in report.runs if run.missing)
-        click.echo(f"What is there is right, but not all is there yet: sheaf watch {unfinished}")
+        click.echo(f"What is there is right, but not all is there yet: {_way_on(settings, unfinished)}")
     else:
         click.echo(f"NOT OK. What can be repaired: sheaf repair {path_text(report.output)}")
+
+
+def _way_on(settings: Settings, name: str) -> str:
+    if Run.open(settings.data_dir, name).cancelled:
+        return f"run {name} was cancelled; submit the same again to go on with it"
+    return f"sheaf watch {name}"
 
 
 def _counts(counted: Report | RunReport) -> str:

@@ -52,6 +52,7 @@ def person(tmp_path: Path, redis_alone: str) -> Console:
         (["load"], "", "Missing argument 'FILE...'"),
         (["load", "missing.txt"], "", "there is no file missing.txt"),
         (["load", "."], "", "is a folder"),
+        (["load", "https://example.org/a b"], "", "echo 'https://example.org/a b' | sheaf load -"),
         (["load", "-"], "", "the list is empty"),
         (["load", "-"], "# nothing\n\n", "the list is empty"),
         (["load", "-"], "ftp://example.org/\nnonsense\n", "none of the 2 lines is a URL"),

@@ -8,10 +8,12 @@ import json
 import math
 import operator
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +21,8 @@ from sheaf.api.calls import Call, call_of, decode_item, encode_call, encode_item
 from sheaf.api.executor import builtin_of
 from sheaf.api.items import _fitting
 from sheaf.api.pace import LARGEST, LARGEST_BYTES, Pace
+from sheaf.api.shared import SharedDict
+from sheaf.api.shared_lock import SharedLock
 from sheaf.errors import InputError, TaskError, TaskFailed
 
 TASKS = Path(__file__).parent
@@ -45,6 +49,16 @@ def failure(error: str) -> TaskFailed:
 )
 def test_a_function_is_called_by_the_name_that_others_find_it_by(function: Any, name: str) -> None:
     assert call_of(function, TASKS) == Call(name)
+
+
+@pytest.mark.parametrize(
+    ("shared", "way"),
+    [(SharedLock(redis.Redis(), "log", 10.0), "lock(name)"), (SharedDict(redis.Redis(), "d"), "dict(name)")],
+)
+def test_what_is_shared_is_passed_by_name_and_the_message_says_how(shared: object, way: str) -> None:
+    """`Object of type SharedLock is not JSON serializable` helps nobody."""
+    with pytest.raises(InputError, match="pass its name.*" + re.escape(f"`Cluster().{way}`")):
+        encode_call(Call("a:b"), [shared], {})
 
 
 def test_arguments_that_were_bound_before_come_first() -> None:

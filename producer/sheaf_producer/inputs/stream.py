@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import shlex
 import stat
 import sys
 import zlib
@@ -56,6 +57,11 @@ def check_inputs(names: Sequence[str]) -> None:
         if path.is_dir():
             raise InputError(
                 f"{name} is a folder; name the files in it, one after the other (for example {name.rstrip('/')}/*.txt)"
+            )
+        if name.startswith(("http://", "https://")):
+            raise InputError(
+                f"{name} is a URL, and what is wanted is a file with one URL a line; for one: echo {shlex.quote(name)} | "
+                "sheaf load -"
             )
         if not path.exists():
             raise InputError(
