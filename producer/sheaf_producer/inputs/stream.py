@@ -60,8 +60,8 @@ def check_inputs(names: Sequence[str]) -> None:
             )
         if name.startswith(("http://", "https://")):
             raise InputError(
-                f"{name} is a URL, and what is wanted is a file with one URL a line; for one: echo {shlex.quote(name)} | "
-                "sheaf load -"
+                f"{name} is a URL; what is wanted is a file with one URL a line. For one: "
+                f"echo {shlex.quote(name)} | sheaf load -"
             )
         if not path.exists():
             raise InputError(
