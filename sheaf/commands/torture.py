@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sheaf.human import count_text, seconds_text
-from sheaf.torture.plan import LEASES, WEIGHTS
+from sheaf.torture.plan import ERROR_WEIGHTS, LEASES, WEIGHTS
 
 if TYPE_CHECKING:
+    from sheaf.torture.outcome import Outcome
     from sheaf.torture.tiny import TinyOutcome
-    from sheaf.torture.trial import Outcome
 
 #: Minutes within which a sabotage must be found.
 SABOTAGE_MINUTES = 5.0
 
 
-@click.command(short_help="Kill everything, many times, and check that nothing is lost.")
+@click.command(short_help="Kill and break everything, many times, and check that nothing is lost.")
 @click.option("--seed", type=int, metavar="N", help="Run this seed only.")
 @click.option(
     "--seeds", type=click.IntRange(0), default=10, show_default=True, metavar="N", help="How many; 0: only --report."
@@ -41,7 +41,12 @@ SABOTAGE_MINUTES = 5.0
 @click.option(
     "--report", type=click.Path(path_type=Path), help="Write a page about everything in --results (.md, .json)."
 )
-@click.option("--only", multiple=True, type=click.Choice(list(WEIGHTS)), help="This class of faults; may be repeated.")
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice([*WEIGHTS, *ERROR_WEIGHTS]),
+    help="This class of faults; may be repeated.",
+)
 @click.option(
     "--leases", type=click.Choice(list(LEASES)), default="quick", help="Short ones, or the product's defaults."
 )
@@ -52,7 +57,7 @@ SABOTAGE_MINUTES = 5.0
 )
 @click.option("--keep", is_flag=True, help="Keep every run's folder, not only those where something is wrong.")
 def torture(seed: int | None, seeds: int, report: Path | None, results: tuple[Path, ...], **given: Any) -> None:
-    """Run many small runs, kill and stop and flush everything meanwhile, and check each output from outside.
+    """Run many small runs, kill, stop and damage everything meanwhile, and check each output from outside.
 
     Everything happens in a scratch folder, with a Redis and workers of its own; nothing of yours is touched. Exit
     status 0 if every page of every run is in its file once and whole, 1 otherwise. A run that went wrong keeps its
@@ -117,6 +122,7 @@ def _run(folder: Path, seeds: Iterator[int], results: Path | None, given: dict[s
             _show(outcome)
             counts.update(runs=1, pages=outcome.pages, faults=sum(outcome.faults.values()))
             counts.update(lost=outcome.lost, doubled=outcome.doubled, torn=outcome.torn)
+            counts.update(hung=outcome.hung + outcome.stalled, silent=outcome.silent)
             wrong += [] if outcome.ok else [outcome.seed]
             if found:
                 outcomes.close()
@@ -170,7 +176,8 @@ def _conclude(counts: Counter[str], wrong: list[int], seconds: float) -> None:
     click.echo(
         f"{count_text(counts['runs'], 'run')}, {count_text(counts['pages'], 'page')}, "
         f"{count_text(counts['faults'], 'fault')} in {seconds_text(seconds)}: "
-        f"{counts['lost']} lost, {counts['doubled']} doubled, {counts['torn']} torn."
+        f"{counts['lost']} lost, {counts['doubled']} doubled, {counts['torn']} torn, "
+        f"{counts['hung']} hung, {counts['silent']} silent."
     )
     if wrong:
         click.echo(f"Seeds with something wrong: {', '.join(map(str, wrong))}")

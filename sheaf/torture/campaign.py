@@ -17,9 +17,10 @@ from pathlib import Path
 
 from sheaf.errors import SheafError
 from sheaf.torture.cluster import end_with_parent, start_process
+from sheaf.torture.outcome import Outcome
 from sheaf.torture.plan import LEASES, make_plan
 from sheaf.torture.tiny import TinyOutcome, TinyRun
-from sheaf.torture.trial import Outcome, Trial, stop_process
+from sheaf.torture.trial import Trial, stop_process
 
 _WORKER = ("sheaf_worker",)
 #: How often the deadline must have passed until a run counts as stalled for good: a busy machine is no fault.

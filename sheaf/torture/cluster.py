@@ -63,6 +63,8 @@ class RedisServer:
         self.url = f"unix://{socket}"
         self._command = redis_command(find_redis_server(), socket, self._folder)
         self._process: subprocess.Popen[bytes] | None = None
+        #: Whether its log of commands was damaged, so that it may not start on it.
+        self._damaged = False
         #: When (monotonic) it may be started again.
         self.down_until = 0.0
         #: How often it was started, and when (monotonic) it first answered after the last time.
@@ -84,7 +86,12 @@ class RedisServer:
                 self.started_at = time.monotonic()
                 return
             except redis.exceptions.RedisError:
-                if time.monotonic() > deadline or self._process.poll() is not None:
+                if self._damaged and self._process.poll() is not None:
+                    # What it kept cannot be read: a person, or `sheaf up`, puts it aside.
+                    self._damaged = False
+                    self.forget_everything()
+                    self._process = start_process(self._command, self._folder, self._environment, self._folder / "log")
+                elif time.monotonic() > deadline or self._process.poll() is not None:
                     raise
                 time.sleep(0.01)
 
@@ -105,6 +112,17 @@ class RedisServer:
         if not logs:
             return False
         os.truncate(logs[-1], max(0, logs[-1].stat().st_size - size_bytes))
+        return True
+
+    def damage(self, where: float) -> bool:
+        """Change one bit of the dead server's log of commands, that far from its beginning; False if there is none."""
+        logs = sorted(self._folder.rglob("*.aof"), key=lambda path: path.stat().st_mtime_ns)
+        content = bytearray(logs[-1].read_bytes()) if logs else bytearray()
+        if not content:
+            return False
+        content[int(where * len(content))] ^= 4
+        logs[-1].write_bytes(content)
+        self._damaged = True
         return True
 
     def forget_everything(self) -> None:

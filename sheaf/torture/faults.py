@@ -186,10 +186,10 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-def strike(stage: Stage, name: str, length_s: float) -> bool:
-    """Inject a fault of that class; False if there was nothing to strike."""
+def strike(stage: Any, fault: Callable[[Any, float], bool], length_s: float) -> bool:
+    """Inject a fault; False if there was nothing to strike."""
     try:
-        return FAULTS[name](stage, length_s)
+        return fault(stage, length_s)
     except redis.exceptions.RedisError:
         # Redis is down, or stopped: another fault has it.
         return False

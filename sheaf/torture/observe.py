@@ -27,6 +27,10 @@ class Stalls:
         self._since = 0.0
         self.longest_s = 0.0
 
+    def grew_since(self, moment: float) -> bool:
+        """Whether anything was written since then (monotonic)."""
+        return self._since >= moment
+
     @property
     def began(self) -> bool:
         """Whether anything was ever written."""
@@ -41,6 +45,28 @@ class Stalls:
             self.longest_s = max(self.longest_s, now - self._since)
         if size != self._size:
             self._size, self._since = size, now
+
+
+class Problems:
+    """What the workers say of the runs, in Redis."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = cast(Any, client)
+
+    def forget(self) -> None:
+        """What was said before is not meant."""
+        try:
+            for key in self._client.scan_iter(keys.PROBLEM_PREFIX + "*"):
+                self._client.delete(key)
+        except redis.exceptions.RedisError:
+            return
+
+    def shown(self) -> bool:
+        """Whether anybody says that something is wrong; True without Redis, where nobody can."""
+        try:
+            return next(iter(self._client.scan_iter(keys.PROBLEM_PREFIX + "*")), None) is not None
+        except redis.exceptions.RedisError:
+            return True
 
 
 class Returns:

@@ -31,6 +31,31 @@ WEIGHTS = {
     "lease-removed": 2,
     "submit-twice": 2,
 }
+#: What is not a kill: drawn apart, so that a seed's kills are what they always were.
+ERROR_WEIGHTS = {
+    "disk-error-once": 4,
+    "disk-error": 3,
+    "disk-full": 3,
+    "read-error": 2,
+    "few-files": 2,
+    "no-processes": 2,
+    "redis-odd-value": 3,
+    "redis-odd-reply": 4,
+    "redis-damaged": 1,
+    "lease-clock": 2,
+    "list-damaged": 2,
+    "cancel": 2,
+    "two-runs": 2,
+    "output-damaged": 1,
+    "poison": 3,
+}
+#: Those for which workers are started so that their system calls can be refused, and those that stand in Redis's way.
+HELD = ("disk-error-once", "disk-error", "disk-full", "read-error", "few-files", "no-processes")
+PROXIED = ("redis-odd-reply",)
+#: Those that are part of what is submitted, and those that strike when all is over.
+IN_THE_WORK, IN_THE_END = ("poison", "two-runs"), ("output-damaged",)
+#: What an item can do to the process that runs it, to its worker and to itself.
+POISONS = ("kill", "exit", "close", "hang", "system-exit", "interrupt", "kill-worker", "raise")
 #: Faults that strike while the producer submits, not while the workers work.
 AT_SUBMISSION = ("kill-producer",)
 #: An item whose process died three times is rightly given up; two kills can never bring that about.
@@ -93,6 +118,11 @@ class Plan:
     lock_wait_s: float
     leases: Leases
     strikes: tuple[Strike, ...]
+    #: Item -> what it does, for those that can never succeed.
+    poison: tuple[tuple[int, str], ...] = ()
+
+    def has(self, *names: str) -> bool:
+        return any(strike.name in names for strike in self.strikes)
 
     @property
     def site(self) -> str:
@@ -109,6 +139,12 @@ def make_plan(seed: int, leases: Leases, only: Sequence[str] = ()) -> Plan:
     batch_size, suffix = draw.randint(2, 12), draw.choice(SUFFIXES)
     if task == "map":
         suffix, connections = of_task.choice(VALUE_SUFFIXES), 1
+    of_errors = random.Random(f"sheaf torture errors {seed}")  # noqa: S311
+    strikes = [*_strikes(draw, leases, only), *_errors(of_errors, task, only)]
+    poison: tuple[tuple[int, str], ...] = ()
+    if any(strike.name == "poison" for strike in strikes):
+        poisoned = of_errors.sample(range(pages), of_errors.randint(1, 2))
+        poison = tuple((index, of_errors.choice(POISONS)) for index in sorted(poisoned))
     return Plan(
         seed=seed,
         task=task,
@@ -123,18 +159,30 @@ def make_plan(seed: int, leases: Leases, only: Sequence[str] = ()) -> Plan:
         commit_mb=draw.choice((0.05, 1.0)),
         lock_wait_s=draw.choice((0.5, 5.0)),
         leases=leases,
-        strikes=_strikes(draw, leases, only),
+        strikes=tuple(sorted(strikes, key=lambda strike: strike.at_s)),
+        poison=poison,
     )
 
 
 def _strikes(draw: random.Random, leases: Leases, only: Sequence[str]) -> tuple[Strike, ...]:
     weights = {name: weight for name, weight in WEIGHTS.items() if not only or name in only}
     strikes: list[Strike] = []
-    for _ in range(draw.randint(2, 6)):
+    for _ in range(draw.randint(2, 6) if weights else 0):
         (name,) = draw.choices(list(weights), list(weights.values()))
         if sum(strike.name == name for strike in strikes) < AT_MOST.get(name, 9):
             strikes.append(Strike(name, draw.uniform(0.0, IDEAL_S), _length(draw, name, leases)))
     return tuple(sorted(strikes, key=lambda strike: strike.at_s))
+
+
+def _errors(draw: random.Random, task: str, only: Sequence[str]) -> list[Strike]:
+    """Up to three kinds of what is not a kill."""
+    weights = {name: weight for name, weight in ERROR_WEIGHTS.items() if not only or name in only}
+    if task != "map":
+        weights.pop("poison", None)
+    if only and not weights:
+        return []
+    names = draw.choices(list(weights), list(weights.values()), k=draw.randint(1, 3)) if weights else []
+    return [Strike(name, draw.uniform(0.0, IDEAL_S), draw.uniform(0.3, 2.0)) for name in dict.fromkeys(names)]
 
 
 def _length(draw: random.Random, name: str, leases: Leases) -> float:

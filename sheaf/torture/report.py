@@ -36,6 +36,21 @@ MEANINGS = {
     "queue-removed": "most of the queue is removed, by hand",
     "lease-removed": "all leases are removed, by hand",
     "submit-twice": "the same run is submitted again in mid-run",
+    "disk-error-once": "a write, sync, cut, lock, rename or opening of a file fails once in a worker",
+    "disk-error": "all writes and syncs of the output, its index or everything fail for a while (EIO, ENOSPC, EROFS)",
+    "disk-full": "nobody can write anything for a while, logs included",
+    "read-error": "files of the data and tasks folders cannot be read, looked at or mapped, once or for a while",
+    "few-files": "no descriptors are left, once or for a while",
+    "no-processes": "a process of a pool is killed, and none can be started for a while",
+    "redis-odd-value": "values and entries in Redis that no worker would write: not UTF-8, not numbers, of other types",
+    "redis-odd-reply": "Redis answers with an error, another kind of value, nonsense or half a reply (1 to 20 times)",
+    "redis-damaged": "kill -9 of Redis, and a bit of its log of commands is another one",
+    "lease-clock": "all leases end a minute or an hour sooner or later, as when a clock jumps",
+    "list-damaged": "a bit or the end of a run's manifest, list or offsets is changed, until somebody says so",
+    "cancel": "the run is cancelled in mid-run, and the same submitted again",
+    "two-runs": "another run, of a function, comes into an output of its own",
+    "output-damaged": "in the end a bit of the output is changed: `sheaf verify` has to notice",
+    "poison": "one or two items kill or end their process or worker, close its files, hang, or raise",
 }
 #: What stands in a table of which nothing was measured.
 _EMPTY = "| none was run |"
@@ -54,6 +69,7 @@ def write_report(results: Sequence[Result], path: Path) -> None:
         format_counts=", ".join(f"{count:,} `{suffix}`" for suffix, count in summary["formats"].items()) or "none",
         task_counts=", ".join(f"{count:,} `sheaf {task}`" for task, count in summary["tasks"].items()) or "none",
         ended_by_themselves=summary["workers_that_ended_by_themselves"],
+        error_rows=_rows(_error_row(*row) for row in summary["errors"].items()),
         state_rows=_rows(_state_row(state) for state in summary["states"]),
         fault_rows=_rows(_fault_row(name, counts) for name, counts in summary["faults"].items()),
         time_rows=_rows(_time_row(*row) for row in _by_leases(summary, "{}_leases")),
@@ -87,6 +103,11 @@ def _state_row(state: dict[str, Any]) -> str:
 
 def _fault_row(name: str, counts: dict[str, int]) -> str:
     return _row(f"`{name}`", MEANINGS[name], counts["injected"], counts["runs"])
+
+
+def _error_row(means: str, counts: dict[str, Any]) -> str:
+    wrong = [f"**{counts[name]}**" for name in ("lost", "doubled", "torn", "hung", "silent")]
+    return _row(means, counts["places"], counts["faults"], counts["runs"], counts["struck"], counts["given_up"], *wrong)
 
 
 def _time_row(title: str, times: dict[str, Any]) -> str:

@@ -11,12 +11,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sheaf.torture.plan import WEIGHTS
+from sheaf.torture.plan import ERROR_WEIGHTS, WEIGHTS
 
 #: Faults that kill one worker.
 _KILLS = ("kill-worker", "kill-fence-holder", "kill-lock-holder")
 #: What is counted of every run of the campaign.
-_COUNTED = ("pages", "lost", "doubled", "torn", "stalled", "fetched_again")
+_COUNTED = ("pages", "lost", "doubled", "torn", "stalled", "hung", "silent", "poisoned", "fetched_again")
+#: What a sabotage may be seen as.
+_WRONG = ("lost", "doubled", "torn", "failed", "hung", "silent", "stalled")
 
 Result = dict[str, Any]
 
@@ -52,7 +54,8 @@ def summarize(results: Sequence[Result]) -> dict[str, Any]:
         "states": [_state(plain, code) for code in dict.fromkeys(result["code"] for result in plain)],
         "tasks": dict(sorted(Counter(result.get("task", "load") for result in plain).items())),
         "formats": dict(sorted(Counter(result["suffix"] for result in plain).items())),
-        "faults": {name: _fault(plain, name) for name in WEIGHTS},
+        "faults": {name: _fault(plain, name) for name in (*WEIGHTS, *ERROR_WEIGHTS)},
+        "errors": _errors(of_kind(results, "error")),
         "quick_leases": _times(quick),
         "product_leases": _times(product),
         "returns": {"quick": _returns(quick), "product": _returns(product)},
@@ -64,7 +67,7 @@ def summarize(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def _count(results: Sequence[Result]) -> dict[str, int]:
-    totals = {name: sum(result[name] for result in results) for name in _COUNTED}
+    totals = {name: sum(result.get(name, 0) for result in results) for name in _COUNTED}
     return {"runs": len(results), **totals, "given_up": sum(result["failed"] for result in results)}
 
 
@@ -85,6 +88,30 @@ def _state(results: Sequence[Result], code: str) -> dict[str, Any]:
 def _fault(results: Sequence[Result], name: str) -> dict[str, int]:
     counts = [result["faults"].get(name, 0) for result in results]
     return {"injected": sum(counts), "runs": sum(count > 0 for count in counts)}
+
+
+def _errors(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
+    """Of the newest state of the code: what was made to fail, one thing a run, by who was hit and by which means."""
+    newest = max((result["at"] for result in results), default="")
+    code = next((result["code"] for result in results if result["at"] == newest), "")
+    own: dict[str, list[Result]] = {}
+    for result in results:
+        if result["code"] == code and result["struck"]:
+            own.setdefault(f"{result['means']}, {result['group']}", []).append(result)
+    return {name: _error(cases) for name, cases in sorted(own.items())}
+
+
+def _error(cases: Sequence[Result]) -> dict[str, Any]:
+    counts = {name: sum(case[name] for case in cases) for name in ("lost", "doubled", "torn", "hung", "silent")}
+    return {
+        "places": len({(case["who"], case["where"].partition(", after ")[0]) for case in cases}),
+        "faults": len({(case["who"], case["where"], case["fault"], case["lasting"]) for case in cases}),
+        "runs": len(cases),
+        "struck": sum(case["struck"] for case in cases),
+        "given_up": sum(case["failed"] for case in cases),
+        **counts,
+        "code": cases[0]["code"],
+    }
 
 
 def _times(results: Sequence[Result]) -> dict[str, Any]:
@@ -112,7 +139,7 @@ def _sabotage(results: Sequence[Result], kind: str) -> dict[str, Any]:
     """Each search ends with its first find, so there are as many searches as finds, but for one that found nothing."""
     own = [result for result in results if result["sabotage"] == kind]
     found = [result for result in own if result["found_after_s"] is not None]
-    seen_as = {name for result in found for name in ("lost", "doubled", "torn", "stalled") if result[name]}
+    seen_as = {name for result in found for name in _WRONG if result.get(name)}
     return {
         "kind": kind,
         "runs": len(own),

@@ -17,9 +17,11 @@ from pathlib import Path
 
 from sheaf.torture.checker import check_values
 from sheaf.torture.cluster import Cluster
+from sheaf.torture.judge import LISTED
 from sheaf.torture.observe import Reruns, Stalls
+from sheaf.torture.outcome import failures_of, was_finished
 from sheaf.torture.plan import Leases
-from sheaf.torture.trial import END_S, LISTED, failures_of, was_finished
+from sheaf.torture.trial import END_S
 
 #: What each item's function is: as little as it can do and still be told apart from its neighbours'.
 TASK = '''"""What `sheaf torture --tiny` runs."""

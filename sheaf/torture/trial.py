@@ -5,25 +5,26 @@ from __future__ import annotations
 import contextlib
 import heapq
 import itertools
-import json
 import random
 import shutil
 import signal
-import sqlite3
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sheaf.torture.checker import Verdict
 from sheaf.torture.cluster import Cluster, Slot
-from sheaf.torture.faults import strike
-from sheaf.torture.observe import Reruns, Returns, Stalls
-from sheaf.torture.plan import AT_SUBMISSION, Plan, Strike
-from sheaf.torture.work import work_of
+from sheaf.torture.errors import CALLS, ERRORS
+from sheaf.torture.faults import FAULTS, strike
+from sheaf.torture.judge import LISTED, Judgement, damage_is_found
+from sheaf.torture.observe import Problems, Reruns, Returns, Stalls
+from sheaf.torture.outcome import Outcome, run_of, was_finished
+from sheaf.torture.plan import AT_SUBMISSION, HELD, IN_THE_END, PROXIED, Plan, Strike
+from sheaf.torture.refusals import Refusals
+from sheaf.torture.replies import ReplyProxy
+from sheaf.torture.work import SecondWork, work_of
 
 #: Seconds between two looks at everything.
 TURN_S = 0.005
@@ -31,50 +32,10 @@ TURN_S = 0.005
 ZOMBIE_S = 0.3
 #: Seconds that workers get to end; their own grace period is 5 (`cluster.py`), the rest is for a busy machine.
 END_S = 30.0
-#: Wrong things that a result spells out.
-LISTED = 5
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What came of one trial; a line of the results' file."""
-
-    seed: int
-    ok: bool
-    sabotage: str = ""
-    task: str = "load"
-    leases: str = ""
-    suffix: str = ""
-    pages: int = 0
-    lost: int = 0
-    doubled: int = 0
-    torn: int = 0
-    #: Items that were given up; none of these faults is a reason to.
-    failed: int = 0
-    #: Whether the run was not finished when the time was over.
-    stalled: bool = False
-    #: How often each class of faults struck.
-    faults: dict[str, int] = field(default_factory=dict)
-    seconds: float = 0.0
-    stall_s: float = 0.0
-    reruns_s: list[float] = field(default_factory=list)
-    #: (fault, seconds): how soon a batch was claimed after Redis was back from it.
-    returns_s: list[tuple[str, float]] = field(default_factory=list)
-    #: Pages that were fetched more than once: the price of the faults.
-    fetched_again: int = 0
-    problems: list[str] = field(default_factory=list)
-    unexpected_exits: list[str] = field(default_factory=list)
-    folder: str = ""
-    #: Seconds from the beginning of the campaign until the fault was found; with a sabotaged worker only.
-    found_after_s: float | None = None
-    #: Which call of the tool this was part of.
-    campaign: str = ""
-    #: Which state of the source code ran, and when it ended (UTC).
-    code: str = ""
-    at: str = ""
-
-    def as_json(self) -> str:
-        return json.dumps(asdict(self))
+#: Seconds between two submissions of what is not there yet, or was stopped.
+SUBMIT_AGAIN_S = 5.0
+#: Seconds for which damage may stand without a word while nothing goes on.
+SILENT_S = 15.0
 
 
 class Trial:
@@ -84,12 +45,25 @@ class Trial:
         self.plan = plan
         self.draw = random.Random(f"trial {plan.seed}")  # noqa: S311  not for secrets
         shutil.rmtree(folder, ignore_errors=True)
-        self.cluster = Cluster(folder, plan, worker_module)
+        #: Who refuses the workers' system calls, and who stands between them and Redis, in those trials that need it.
+        self.refusals = Refusals(folder, CALLS) if plan.has(*HELD) else None
+        self.proxy: ReplyProxy | None = None
+        wrap = None if self.refusals is None else self.refusals.command
+        self.cluster = Cluster(folder, plan, worker_module, wrap)
+        if plan.has(*PROXIED):
+            self.proxy = ReplyProxy(self.cluster.redis.url)
+            self.cluster.point_workers_at(self.proxy.url)
         self.output = self.cluster.data / f"pages{plan.suffix}"
         self._work = work_of(plan, folder, site_url)
+        self._second: SecondWork | None = None
         self._stalls = Stalls(self.output)
         self._reruns = Reruns(self.cluster.redis.client)
         self._returns = Returns(self.cluster.redis)
+        self._problems = Problems(self.cluster.redis.client)
+        self._silent: list[str] = []
+        #: What is to strike when all is over.
+        self._late: list[str] = []
+        self._over = False
         self._later: list[tuple[float, int, Callable[[], object]]] = []
         self._numbers = itertools.count()
         self._struck: Counter[str] = Counter()
@@ -108,6 +82,10 @@ class Trial:
             return self._judge(finished, seconds, within_s)
         finally:
             self.cluster.close()
+            if self.refusals is not None:
+                self.refusals.close()
+            if self.proxy is not None:
+                self.proxy.close()
 
     def later(self, wait_s: float, action: Callable[[], object]) -> None:
         """Do something while the trial goes on, or when it ends."""
@@ -124,6 +102,31 @@ class Trial:
         """Run the producer's command; the same each time."""
         return self.cluster.produce(*self._work.command(), *(() if watch else ("--detach",)))
 
+    def cancel(self) -> bool:
+        """Stop the run, as a person does."""
+        run = run_of(self.cluster.data, self.output.name)
+        if run is None or self.released():
+            return False
+        self.cluster.produce("cancel", run.name)
+        return True
+
+    def watch_damage(self, restore: Callable[[], None], length_s: float) -> None:
+        """Something of a run is damaged: bring it back when somebody has said so, or work goes on, or ends, anyway."""
+        began = time.monotonic()
+        self._problems.forget()
+
+        def look() -> None:
+            now = time.monotonic()
+            stands = not (self._over or self.released() or self._stalls.grew_since(now - 2 * length_s))
+            if stands and not self._problems.shown() and now - began < SILENT_S:
+                self.later(0.1, look)
+                return
+            if stands and not self._problems.shown():
+                self._silent.append("damage stood in a run's way, and nobody said so")
+            restore()
+
+        self.later(length_s, look)
+
     def _submit(self) -> None:
         """Start the producer; if it is killed in mid-submission, do what a person does: the same again."""
         watch = any(each.name == "kill-watcher" for each in self._strikes)
@@ -139,7 +142,7 @@ class Trial:
 
     def _drive(self, deadline: float) -> bool:
         """Strike, repair and look until the run is finished (True), or the time is over."""
-        next_submission = time.monotonic() + 5.0
+        next_submission = time.monotonic() + SUBMIT_AGAIN_S
         while not self.released():
             now = time.monotonic()
             if now > deadline:
@@ -150,12 +153,22 @@ class Trial:
             self._stalls.look(now)
             self._reruns.look(now)
             self._returns.look(now)
-            if not runs_in(self.cluster.data) and now > next_submission:
-                # Its producer was killed, or found no Redis: a person would try again.
-                self.submit(watch=False)
-                next_submission = now + 5.0
+            if now > next_submission:
+                # Its producer was killed, or found no Redis, or it was stopped: a person would try again.
+                next_submission = now + SUBMIT_AGAIN_S
+                self._submit_again()
             time.sleep(TURN_S)
         return True
+
+    def _submit_again(self) -> None:
+        for work, output in self._works():
+            run = run_of(self.cluster.data, output.name)
+            if run is None or (run / "cancelled").exists():
+                self.cluster.produce(*work.command(), "--detach")
+
+    def _works(self) -> list[tuple[Any, Path]]:
+        works: list[tuple[Any, Path]] = [(self._work, self.output)]
+        return works if self._second is None else [*works, (self._second, self.cluster.data / self._second.output)]
 
     def _do_due(self, now: float) -> None:
         while self._later and self._later[0][0] <= now:
@@ -170,7 +183,15 @@ class Trial:
             self._strike(self._strikes.pop(0))
 
     def _strike(self, due: Strike) -> None:
-        if strike(self, due.name, due.length_s):
+        if due.name in IN_THE_END:
+            self._late.append(due.name)
+        elif due.name == "poison":
+            self._struck[due.name] += 1
+        elif due.name == "two-runs":
+            self._second = SecondWork(self.cluster.folder)
+            self.cluster.produce(*self._second.command(), "--detach")
+            self._struck[due.name] += 1
+        elif strike(self, {**FAULTS, **ERRORS}[due.name], due.length_s):
             self._struck[due.name] += 1
             self._returns.note(due.name)
 
@@ -178,26 +199,37 @@ class Trial:
         """Wake all sleepers, give them time to do harm, and end everything."""
         if not self.cluster.redis.running:
             self.cluster.redis.start()
-        sleepers = bool(self._later)
+        sleepers, self._over = bool(self._later), True
+        if self.refusals is not None:
+            self.refusals.rule()
         self._do_due(float("inf"))
         time.sleep(ZOMBIE_S if sleepers else 0.0)
         self.cluster.end_workers(END_S)
 
     def _judge(self, finished: bool, seconds: float, within_s: float) -> Outcome:
-        verdict = self._work.check(self.output)
-        failures = failures_of(self.output)
-        problems = [*self._problems(verdict, None if finished else within_s), *failures][: 4 * LISTED]
+        judgement = Judgement(self.plan, self.cluster)
+        for work, output in self._works():
+            judgement.judge(work, output)
+        judgement.judge_workers(self._silent)
+        for name in self._late if finished else ():
+            self._struck[name] += 1
+            judgement.silent += damage_is_found(self.cluster, self.output, self.draw)
+        if not finished:
+            judgement.problems.insert(0, f"not finished after {within_s:.0f} s")
         return Outcome(
             seed=self.plan.seed,
-            ok=verdict.ok and finished and not failures and len(runs_in(self.cluster.data)) == 1,
+            ok=judgement.right and finished,
             task=self.plan.task,
             leases=self.plan.leases.name,
             suffix=self.plan.suffix,
             pages=self.plan.pages,
-            lost=len(verdict.lost),
-            doubled=len(verdict.doubled),
-            torn=len(verdict.torn),
-            failed=len(failures),
+            lost=judgement.lost,
+            doubled=judgement.doubled,
+            torn=judgement.torn,
+            failed=judgement.failed,
+            poisoned=judgement.poisoned,
+            hung=judgement.hung,
+            silent=len(judgement.silent),
             stalled=not finished,
             faults=dict(sorted(self._struck.items())),
             seconds=round(seconds, 2),
@@ -205,39 +237,10 @@ class Trial:
             reruns_s=self._reruns.seconds,
             returns_s=self._returns.seconds,
             fetched_again=self._work.done_again(),
-            problems=problems,
-            unexpected_exits=self.cluster.unexpected_exits,
+            problems=[*judgement.problems, *judgement.silent][: 4 * LISTED],
+            unexpected_exits=judgement.unexpected_exits,
             folder=str(self.cluster.folder),
         )
-
-    def _problems(self, verdict: Verdict, stalled_s: float | None) -> list[str]:
-        problems = [] if stalled_s is None else [f"not finished after {stalled_s:.0f} s"]
-        if len(runs_in(self.cluster.data)) != 1:
-            problems.append(f"{len(runs_in(self.cluster.data))} runs came of one submission")
-        problems += [f"lost: {url}" for url in verdict.lost[:LISTED]]
-        problems += [f"doubled: {url}" for url in verdict.doubled[:LISTED]]
-        return problems + [f"torn: {what}" for what in verdict.torn[:LISTED]]
-
-
-def runs_in(data: Path) -> list[Path]:
-    return [path for path in (data / "runs").glob("*") if not path.name.startswith(".")]
-
-
-def was_finished(data: Path) -> bool:
-    """Whether there is a run, and every one is finished."""
-    runs = runs_in(data)
-    return bool(runs) and all((run / "finished").exists() for run in runs)
-
-
-def failures_of(output: Path) -> list[str]:
-    """Read with plain SQLite what the index says was given up."""
-    path = output.with_name(f"{output.name}.index")
-    try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-            rows = connection.execute("SELECT item, error, message, attempts FROM failures").fetchall()
-    except sqlite3.Error as error:
-        return [f"the index cannot be read: {error}"]
-    return [f"item {item} failed after {attempts}: {error}: {message}" for item, error, message, attempts in rows]
 
 
 def stop_process(process: Any) -> None:

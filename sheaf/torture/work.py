@@ -11,16 +11,44 @@ from sheaf.torture.checker import Verdict, check, check_values
 from sheaf.torture.pages import page, page_url
 from sheaf.torture.plan import Plan
 
+#: Seconds that one item may take where one hangs: more than any worker is stopped for.
+HANG_S = 6
 #: The file in the tasks folder. Its values are the same pages, so that records have all sizes.
 TASK = '''"""What a trial of `sheaf torture` runs."""
 
+import os
+import signal
 import time
 
 from sheaf.torture.pages import page
 
+#: Items that can never succeed, and what they do.
+POISON = {poison!r}
+
+
+def harm(how):
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif how == "kill-worker":
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+    elif how == "exit":
+        os._exit(3)
+    elif how == "close":
+        os.closerange(3, 256)
+    elif how == "hang":
+        time.sleep(3600)
+    elif how == "system-exit":
+        raise SystemExit(5)
+    elif how == "interrupt":
+        raise KeyboardInterrupt
+    raise ValueError(how)
+
 
 def read(text):
     time.sleep({seconds})
+    if int(text) in POISON:
+        harm(POISON[int(text)])
     return page({site!r}, int(text)).decode()
 '''
 
@@ -69,15 +97,36 @@ class ValueWork:
     def __init__(self, plan: Plan, folder: Path) -> None:
         self._plan = plan
         (folder / "tasks").mkdir(exist_ok=True)
-        task = TASK.format(seconds=plan.latency_ms / 1000, site=plan.site)
+        task = TASK.format(seconds=plan.latency_ms / 1000, site=plan.site, poison=dict(plan.poison))
         (folder / "tasks/values.py").write_text(task)
 
     def command(self) -> list[str]:
         source = ["map", "values:read", f"range({self._plan.pages})"]
-        return [*source, "-o", f"pages{self._plan.suffix}", "--batch-size", str(self._plan.batch_size)]
+        limit = ["--timeout", str(HANG_S)] if any(how == "hang" for _, how in self._plan.poison) else []
+        return [*source, "-o", f"pages{self._plan.suffix}", "--batch-size", str(self._plan.batch_size), *limit]
 
     def check(self, output: Path) -> Verdict:
         return check_values(output, self._plan.pages, lambda index: page(self._plan.site, index).decode())
+
+    def done_again(self) -> int:
+        return 0
+
+
+class SecondWork:
+    """A small `sheaf map` into an output of its own, beside the trial's run."""
+
+    output = "second.jsonl"
+    items = 40
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "tasks").mkdir(exist_ok=True)
+        (folder / "tasks/second.py").write_text("def square(text):\n    return int(text) ** 2\n")
+
+    def command(self) -> list[str]:
+        return ["map", "second:square", f"range({self.items})", "-o", self.output, "--batch-size", "5"]
+
+    def check(self, output: Path) -> Verdict:
+        return check_values(output, self.items, lambda index: index**2)
 
     def done_again(self) -> int:
         return 0

@@ -21,8 +21,8 @@ import redis
 from sheaf import keys
 from sheaf.torture.checker import check_values
 from sheaf.torture.cluster import Cluster, what_it_does
+from sheaf.torture.outcome import failures_of
 from sheaf.torture.plan import LEASES, Leases
-from sheaf.torture.trial import failures_of
 
 ITEMS, BATCH_SIZE = 12, 3
 #: What each run does: it prints, reads a file and takes a moment, as tasks do.
@@ -66,6 +66,8 @@ class Case:
     where: str
     fault: str
     lasting: bool
+    #: Which part of the cluster that is, for the table.
+    group: str = "worker"
     #: How often it struck.
     struck: int = 0
     lost: int = 0

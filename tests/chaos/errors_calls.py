@@ -86,7 +86,7 @@ class CallErrors:
 
     def _case(self, site: Site, error: int, after: int, *, lasting: bool) -> Case:
         where = f"{site.call} {site.place}".strip() + (f", after {after}" if after else "")
-        return Case(self.means, site.who, where, errno.errorcode[error], lasting)
+        return Case(self.means, site.who, where, errno.errorcode[error], lasting, group=site.who)
 
     def run(self, case: Case) -> Case:
         call, _, rest = case.where.partition(" ")

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from sheaf.torture.replies import FAULTS, ReplyProxy, ReplyRule
 from tests.chaos.errors_bench import HUNG_S, Bench, Case
-from tests.chaos.reply_proxy import FAULTS, ReplyProxy, ReplyRule
 
 
 class ReplyErrors:

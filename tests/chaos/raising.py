@@ -21,6 +21,8 @@ from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 PACKAGES = ("/sheaf/", "/sheaf_worker/", "/sheaf_producer/")
+#: Module that is run -> the one that imports all that it uses.
+STARTS = {"sheaf_worker": "sheaf_worker.worker", "sheaf.embedded": "sheaf.embedded.supervisor"}
 #: Seconds between two looks at FOLDER/raise.json.
 LOOK_S = 0.02
 ERRORS = {
@@ -161,7 +163,7 @@ def main() -> None:
         Recorder(folder)
     else:
         # Our modules exist before the program begins, so that what it calls first can raise, too.
-        __import__(module if module.startswith("sheaf_producer") else f"{module}.__main__")
+        __import__(STARTS.get(module, module))
         raiser = Raiser(folder)
         raiser.look()
         threading.Thread(target=raiser.watch, name="raising", daemon=True).start()

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import socket
 import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.resources import files
 
+from sheaf.torture.replies import SCRIPTS
 from tests.support import ReplyLosingProxy
-
-_LUA = files("sheaf") / "lua"
-_TEXTS = {path.name.removesuffix(".lua"): path.read_text() for path in _LUA.iterdir()}
-#: How scripts are put together, see the callers of `sheaf.scripts.Script`.
-SCRIPTS = {
-    hashlib.sha1(text.encode()).hexdigest(): name
-    for name, own in _TEXTS.items()
-    for text in (own, f"{_TEXTS['lock_waiters']}\n{own}")
-}
 
 
 def name_of(request: bytes) -> str:

@@ -41,7 +41,7 @@ def outcomes(results: Path) -> list[dict[str, object]]:
 
 
 def test_a_dozen_seeds_lose_double_and_tear_nothing(tmp_path: Path) -> None:
-    """Kills, stops and a forgetful Redis: every page is in its file once and whole, and the page about it says so."""
+    """Kills, stops, errors, damage and poison: each page is there once and whole, and the page about it says so."""
     results, page = tmp_path / "results.jsonl", tmp_path / "proof.md"
 
     told = torture(tmp_path, "--seeds", str(SEEDS), "--results", str(results), "--report", str(page))
@@ -52,7 +52,7 @@ def test_a_dozen_seeds_lose_double_and_tear_nothing(tmp_path: Path) -> None:
     assert sorted(int(str(outcome["seed"])) for outcome in noted) == list(range(1, SEEDS + 1))
     assert all(outcome["ok"] for outcome in noted)
     assert sum(bool(outcome["faults"]) for outcome in noted) >= SEEDS // 2
-    assert "| **0** | **0** | **0** | 0 | 0 |" in page.read_text()
+    assert "| **0** | **0** | **0** | 0 | 0 | 0 | 0 |" in page.read_text()
     assert json.loads(page.with_suffix(".json").read_text())["runs"] == SEEDS
     assert list((tmp_path / "runs").glob("seed-*")) == []
 

@@ -8,18 +8,32 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from sheaf.torture.checker import check, check_values
+from sheaf.torture.errors import ERRORS
 from sheaf.torture.faults import FAULTS
 from sheaf.torture.pages import page, page_url
-from sheaf.torture.plan import AT_MOST, AT_SUBMISSION, LEASES, SUFFIXES, VALUE_SUFFIXES, WEIGHTS, make_plan
+from sheaf.torture.plan import (
+    AT_MOST,
+    AT_SUBMISSION,
+    ERROR_WEIGHTS,
+    IN_THE_END,
+    IN_THE_WORK,
+    LEASES,
+    POISONS,
+    SUFFIXES,
+    VALUE_SUFFIXES,
+    WEIGHTS,
+    make_plan,
+)
 from sheaf.torture.report import MEANINGS, read_results, summarize, write_report
 from sheaf.torture.sabotage import SABOTAGE
 from sheaf.torture.tiny import TinyOutcome
+from tests.chaos.errors_bench import Case
 
 EXPECTED = {page_url("http://127.0.0.1:1", "site", number, 0): page("site", number) for number in range(4)}
 
@@ -167,11 +181,14 @@ def test_without_an_output_all_values_are_lost(tmp_path: Path) -> None:
 
 
 def test_every_class_of_faults_is_drawn_explained_and_made() -> None:
-    """Within two hundred seeds each class comes up, never more often than allowed."""
-    plans = [make_plan(seed, LEASES["quick"]) for seed in range(200)]
+    """Within five hundred seeds each class comes up, never more often than allowed."""
+    plans = [make_plan(seed, LEASES["quick"]) for seed in range(500)]
     drawn = Counter(strike.name for plan in plans for strike in plan.strikes)
 
-    assert drawn.keys() == WEIGHTS.keys() == MEANINGS.keys() == FAULTS.keys() | set(AT_SUBMISSION)
+    assert drawn.keys() == WEIGHTS.keys() | ERROR_WEIGHTS.keys() == MEANINGS.keys()
+    assert WEIGHTS.keys() == FAULTS.keys() | set(AT_SUBMISSION)
+    assert ERROR_WEIGHTS.keys() == ERRORS.keys() | {*IN_THE_WORK, *IN_THE_END}
+    assert {how for plan in plans for _, how in plan.poison} == set(POISONS)
     assert {(plan.task, plan.suffix) for plan in plans} == {
         *(("load", suffix) for suffix in SUFFIXES),
         *(("map", suffix) for suffix in VALUE_SUFFIXES),
@@ -201,7 +218,7 @@ def test_the_report_adds_up(tmp_path: Path) -> None:
     assert summary["faults"]["kill-worker"] == {"injected": 4, "runs": 2}
     assert summary["quick_leases"]["longest_rerun_s"] == 2.5
     text = (tmp_path / "proof.md").read_text()
-    assert "| 2 | 120 | **1** | **0** | **0** | 0 | 0 |" in text
+    assert "| 2 | 120 | **1** | **0** | **0** | 0 | 0 | 0 | 0 |" in text
     assert "| `fence` | 1 | 1 | 12.0 s | lost |" in text
     assert "Seeds that were not right: 2." in text
     assert json.loads((tmp_path / "proof.json").read_text()) == summary
@@ -218,8 +235,27 @@ def test_the_report_tells_states_of_the_code_apart(tmp_path: Path) -> None:
     assert "| `old` | 2026-01-01 10:00 to 2026-01-01 10:00 | 2 | 4 | 120 | 0 | 1 | 0 | 0 | 2 |" in text
     assert "| `new` | 2026-01-02 10:00 to 2026-01-02 10:00 | 1 | 2 | 60 | 0 | 0 | 0 | 0 | none |" in text
     assert "| short | `redis-flush` | 2 | 2.5 s |" in text
-    assert text.count("| none was run |") == 3
+    assert text.count("| none was run |") == 4
     assert text.index("`old`") < text.index("`new`")
+
+
+def test_the_report_shows_what_was_made_to_fail(tmp_path: Path) -> None:
+    """By who was hit and by which means, of the newest state of the code; what did not strike is not counted."""
+    case = Case("calls", "worker", "fdatasync data/out", "EIO", lasting=False, struck=1, code="new", at="2026-01-02")
+    cases = [
+        replace(case, code="old", at="2026-01-01", lost=7),
+        case,
+        replace(case, where="fdatasync data/out, after 2"),
+        replace(case, fault="ENOSPC", hung=1),
+        replace(case, where="fsync data", struck=0, silent=1),
+        replace(case, means="threads", group="supervisor", failed=2),
+    ]
+
+    write_report([asdict(each) for each in cases], tmp_path / "proof.md")
+
+    text = (tmp_path / "proof.md").read_text()
+    assert "| calls, worker | 1 | 3 | 3 | 3 | 0 | **0** | **0** | **0** | **1** | **0** |" in text
+    assert "| threads, supervisor | 1 | 1 | 1 | 1 | 2 | **0** | **0** | **0** | **0** | **0** |" in text
 
 
 def test_the_report_shows_runs_that_have_no_seed(tmp_path: Path) -> None:

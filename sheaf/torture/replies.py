@@ -6,15 +6,24 @@ It speaks Redis's protocol: requests may come many at once, and each reply belon
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 import socket
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.resources import files
+from typing import IO
 
-from tests.chaos.replies import SCRIPTS
-
+_LUA = files("sheaf") / "lua"
+_TEXTS = {path.name.removesuffix(".lua"): path.read_text() for path in _LUA.iterdir() if path.name.endswith(".lua")}
+#: Digest -> name, as scripts are put together by the callers of `sheaf.scripts.Script`.
+SCRIPTS = {
+    hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(): name
+    for name, own in _TEXTS.items()
+    for text in (own, f"{_TEXTS['lock_waiters']}\n{own}")
+}
 #: What Redis can answer to anything, on a bad day.
 REFUSALS = {
     "BUSY": b"-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n",
@@ -172,14 +181,14 @@ def _values(source: socket.socket) -> Iterator[bytes]:
             yield b"".join(_value(stream))
 
 
-def _value(stream: object) -> Iterator[bytes]:
-    line = stream.readline()  # type: ignore[attr-defined]
+def _value(stream: IO[bytes]) -> Iterator[bytes]:
+    line = stream.readline()
     if not line:
         raise EOFError
     yield line
     kind, counted = line[:1], line[1:]
     if kind in b"$=!" and int(counted) >= 0:
-        yield stream.read(int(counted) + 2)  # type: ignore[attr-defined]
+        yield stream.read(int(counted) + 2)
     elif kind in b"*~>%":
         for _ in range(int(counted) * (1 + (kind == b"%"))):
             yield from _value(stream)
