@@ -18,7 +18,7 @@ from pathlib import Path
 from sheaf.errors import SheafError
 from sheaf.torture.cluster import end_with_parent, start_process
 from sheaf.torture.outcome import Outcome
-from sheaf.torture.plan import LEASES, make_plan
+from sheaf.torture.plan import ERROR_WEIGHTS, LEASES, make_plan
 from sheaf.torture.tiny import TinyOutcome, TinyRun
 from sheaf.torture.trial import Trial, stop_process
 
@@ -53,7 +53,9 @@ def run_seed(order: Order, seed: int) -> Outcome:
     outcome = Trial(plan, folder, order.site_url, worker).run(deadline_s)
     outcome.sabotage, outcome.campaign, outcome.code, outcome.at = order.sabotage, order.campaign, code, _now()
     (folder / "outcome.json").write_text(outcome.as_json() + "\n")
-    if outcome.ok and not outcome.unexpected_exits and not order.keep:
+    # A worker that is refused what it needs may end, if it says why; one that is not has no reason to.
+    reasonable = plan.has(*ERROR_WEIGHTS) or not outcome.unexpected_exits
+    if outcome.ok and reasonable and not order.keep:
         shutil.rmtree(folder)
         outcome.folder = ""
     return outcome
