@@ -8,6 +8,7 @@ import sys
 
 from sheaf.errors import SheafError
 from sheaf.tasks.description import answer
+from sheaf.tasks.faults import describe
 
 
 def main() -> None:
@@ -18,6 +19,8 @@ def main() -> None:
         reply = answer(question)
     except SheafError as error:
         reply = json.dumps({"error": str(error)})
+    except BaseException as error:  # noqa: BLE001 - the user's module, or its decorator, may raise anything
+        reply = json.dumps({"error": f"the task cannot be looked at: {describe(error, None)}"})
     replies.write(reply)
     replies.flush()
     # Not by returning: a thread that the user's module has started would keep us.

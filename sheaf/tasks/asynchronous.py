@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +34,7 @@ class AsyncLoop:
         self._format = format
         self._loop = event_loop()
         self._changed = asyncio.Event()
-        self._flying: set[asyncio.Task[None]] = set()
+        self._flying: set[asyncio.Task[Result]] = set()
         #: How many of those only wait for their next attempt.
         self._resting = 0
         self._landed: list[Result] = []
@@ -44,7 +46,7 @@ class AsyncLoop:
             while True:
                 self._take_in()
                 if self._flying or self._landed:
-                    self._loop.run_until_complete(self._something_happens())
+                    self._turn()
                     if self._broken is not None:
                         raise self._broken
                     landed, self._landed = self._landed, []
@@ -64,36 +66,60 @@ class AsyncLoop:
         while self._room and (item := self._source.take(0)) is not None:
             task = self._loop.create_task(self._attend(item))
             self._flying.add(task)
-            task.add_done_callback(self._flying.discard)
+            task.add_done_callback(functools.partial(self._land, item))
 
     @property
     def _room(self) -> bool:
         return len(self._flying) - self._resting < self._spec.concurrency
 
+    def _turn(self) -> None:
+        """Let the items go on until one is done, or it is time to look for new ones.
+
+        Raises what a task that the user's code has started beside them raises to end the loop (SystemExit).
+        """
+        turn = self._loop.create_task(self._something_happens())
+        try:
+            self._loop.run_until_complete(turn)
+        except asyncio.CancelledError:
+            pass  # the user's code has cancelled all there is; those of its items are settled as any other's
+        finally:
+            turn.cancel()
+
     async def _something_happens(self) -> None:
-        """Wait until an item is done, or it is time to look for new ones."""
         if self._landed:
             return
         self._changed.clear()
         look = self._loop.call_later(_LOOK_S if self._room else IDLE_S, self._changed.set)
-        await self._changed.wait()
-        look.cancel()
+        try:
+            await self._changed.wait()
+        finally:
+            look.cancel()
 
-    async def _attend(self, item: Item) -> None:
+    async def _attend(self, item: Item) -> Result:
         """See one item through all its attempts."""
         attempt = 1
-        try:
-            while isinstance(result := await self._try(item, attempt), Failed):
-                pause_s = self._patience.pause_s(attempt)
-                if pause_s is None:
-                    break
-                attempt += 1
-                await self._rest(item, pause_s)
-            self._landed.append(result)
-        except FilesUsedUp as error:
+        while isinstance(result := await self._try(item, attempt), Failed):
+            pause_s = self._patience.pause_s(attempt)
+            if pause_s is None:
+                break
+            attempt += 1
+            await self._rest(item, pause_s)
+        return result
+
+    def _land(self, item: Item, task: asyncio.Task[Result]) -> None:
+        """An item's task has ended, in whatever way: cancelled before it began, or while it rested, too."""
+        self._flying.discard(task)
+        self._changed.set()
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if self._abandoned:
+            return
+        if isinstance(error, FilesUsedUp):
             self._broken = error
-        finally:
-            self._changed.set()
+            return
+        try:
+            self._landed.append(task.result() if error is None else failed(item, error, self._folder))
+        except FilesUsedUp as broken:
+            self._broken = broken
 
     async def _try(self, item: Item, attempt: int) -> Result:
         limit = asyncio.timeout(self._spec.timeout_s)
@@ -107,11 +133,10 @@ class AsyncLoop:
                 return failed(item, error, self._folder, attempt)
             message = f"not finished within {self._spec.timeout_s:g} s; it was cancelled"
             return Failed(item.index, "TimedOut", message, attempt)
-        except asyncio.CancelledError as error:
+        except BaseException as error:
+            # Whatever the user's code raises is this item's fault.
             if self._abandoned:
                 raise
-            return failed(item, error, self._folder, attempt)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the user's code raises is this item's fault
             return failed(item, error, self._folder, attempt)
         return encode(item, value, self._format, self._folder, attempt)
 
@@ -128,7 +153,10 @@ class AsyncLoop:
     def _abandon(self) -> None:
         """When something went wrong, or the program changes: nothing goes on behind our back."""
         self._abandoned = True
-        for task in list(self._flying):
+        flying = list(self._flying)
+        for task in flying:
             task.cancel()
-        if self._flying:
-            self._loop.run_until_complete(asyncio.wait(self._flying, timeout=IDLE_S))
+        if flying:
+            # What it raises is on its way already, or comes too late to be anybody's.
+            with contextlib.suppress(BaseException):
+                self._loop.run_until_complete(asyncio.wait(flying, timeout=IDLE_S))

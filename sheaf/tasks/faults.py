@@ -13,6 +13,8 @@ from sheaf.errors import SheafError
 
 #: How much of an exception's text stands in the first line.
 _TEXT_CHARS = 2000
+#: How much of the name of its class.
+_NAME_CHARS = 200
 #: How much of a traceback is kept: each failed item's lies in the index.
 _TRACEBACK_CHARS = 4000
 _HERE = f"{Path(__file__).parent}/"
@@ -43,7 +45,7 @@ def failed(item: Item, error: BaseException, folder: Path | None, attempts: int 
     # An error of ours says all there is to say, unless it was raised below the user's own code.
     is_ours = isinstance(error, SheafError) and not any(_is_own(link, folder) for link in _links(error))
     message = str(error) if is_ours else explain(error, folder)
-    return Failed(item.index, type(error).__name__, message, attempts)
+    return Failed(item.index, class_name(error), message, attempts)
 
 
 def refuse_used_up(error: BaseException, folder: Path | None) -> None:
@@ -52,12 +54,17 @@ def refuse_used_up(error: BaseException, folder: Path | None) -> None:
         raise FilesUsedUp(f"{describe(error, folder)}: this process has all the files open that it may have") from error
 
 
+def class_name(error: BaseException) -> str:
+    """The name of the error's class, in one line and not without end: the user's code may have made it up."""
+    return " ".join(type.__dict__["__name__"].__get__(type(error)).split())[:_NAME_CHARS]
+
+
 def describe(error: BaseException, folder: Path | None) -> str:
     """Say in one line what was raised, and where: the innermost line of the user's own files, if there is one."""
     links = _links(error)
     own = [link for link in links if _is_own(link, folder)]
     where = (own or links)[-1:]
-    text = f"{type(error).__name__}: {_text(error)}"
+    text = f"{class_name(error)}: {_text(error)}"
     return text + "".join(f" ({link.tb_frame.f_code.co_filename}:{link.tb_lineno})" for link in where)
 
 
@@ -68,8 +75,8 @@ def explain(error: BaseException, folder: Path | None) -> str:
         return describe(error, folder)
     try:
         lines = _rendered(error, links)
-    except Exception as other:  # noqa: BLE001 - an exception's own __str__ may raise anything
-        lines = f"{_HEADING}\n{''.join(traceback.format_tb(links[0]))}(not to be shown: {type(other).__name__})"
+    except BaseException as other:  # noqa: BLE001 - an exception's own __str__ may raise anything
+        lines = f"{_HEADING}\n{''.join(traceback.format_tb(links[0]))}(not to be shown: {class_name(other)})"
     if len(lines) > _TRACEBACK_CHARS:
         half = _TRACEBACK_CHARS // 2
         lines = f"{lines[:half]}\n  … {len(lines) - 2 * half} characters left out …\n{lines[-half:]}"
@@ -86,18 +93,22 @@ def split(message: str) -> Fault:
 
 
 def _text(error: BaseException) -> str:
-    if isinstance(error, SystemExit):
-        return f"{error.code} (the code called sys.exit(); raise an error instead)"
     try:
-        lines = str(error).splitlines() or [""]
-    except Exception as other:  # noqa: BLE001 - an exception's own __str__ may raise anything
-        return f"(its text cannot be shown: {type(other).__name__})"
-    return lines[0][:_TEXT_CHARS] + (" …" if len(lines) > 1 else "")
+        # A `__str__` may give a subclass of str, whose own methods are the user's code, too.
+        text = str.__str__(str(error.code if isinstance(error, SystemExit) else error))
+    except BaseException as other:  # noqa: BLE001 - an exception's own __str__ may raise anything
+        return f"(its text cannot be shown: {class_name(other)})"
+    head = text[:_TEXT_CHARS]
+    line = (head.splitlines() or [""])[0]
+    shown = line + (" …" if len(line) < len(text.rstrip()) else "")
+    if isinstance(error, SystemExit):
+        return f"{shown} (the code called sys.exit(); raise an error instead)"
+    return shown
 
 
 def _rendered(error: BaseException, links: list[TracebackType]) -> str:
     """As Python shows it. Of a million items that fail at one place, the frames are put into words once."""
-    if error.__cause__ or error.__context__ or isinstance(error, BaseExceptionGroup):
+    if error.__cause__ is not None or error.__context__ is not None or isinstance(error, BaseExceptionGroup):
         return "".join(traceback.format_exception(type(error), error, links[0])).rstrip()
     key = tuple((link.tb_frame.f_code, link.tb_lasti) for link in links)
     frames = _frames.get(key)
@@ -132,5 +143,5 @@ def _used_up_files(error: BaseException) -> bool:
             return False
         if isinstance(link, OSError) and link.errno == errno.EMFILE:
             return True
-        link = link.__cause__ or link.__context__
+        link = link.__cause__ if link.__cause__ is not None else link.__context__
     return False

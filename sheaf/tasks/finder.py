@@ -136,7 +136,7 @@ def _import_module(name: str, module_name: str, path: Path, folder: Path) -> Mod
         raise TaskError(f"{name!r} cannot be imported: {faults.describe(error, folder)}") from error
     except SyntaxError as error:
         raise TaskError(f"{name!r} cannot be imported: {error.filename}:{error.lineno}: {error.msg}") from error
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise TaskError(f"{name!r} cannot be imported: {faults.describe(error, folder)}") from error
 
 

@@ -39,7 +39,7 @@ def find_registered(name: str, modules: Sequence[str]) -> Callable[..., Any]:
         )
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
+    except BaseException as error:
         raise TaskError(
             f"the module {module_name!r}, which SHEAF_TASK_MODULES names, cannot be imported: "
             f"{type(error).__name__}: {error}; add its package to requirements/extra.txt"

@@ -58,7 +58,7 @@ class PatientLoop:
         """Call the function; None: it raised, and the item is put aside for its next try."""
         try:
             value = self._call(item.text)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the user's code raises is this item's fault
+        except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is this item's fault
             failure = failed(item, error, self._folder, attempt)
             pause_s = self._patience.pause_s(attempt)
             if pause_s is None:
@@ -83,5 +83,5 @@ def encode(item: Item, value: object, format: Format, folder: Path | None, attem
     """Make the item's record of what the function gave; a value that cannot be one is not tried again."""
     try:
         return Done(item.index, format.value(*item, value))
-    except Exception as error:  # noqa: BLE001 - a value's own methods may raise anything
+    except BaseException as error:  # noqa: BLE001 - a value's own methods may raise anything
         return failed(item, error, folder, attempt)

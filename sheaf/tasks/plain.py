@@ -37,7 +37,7 @@ def _step(call: Call, number_call: NumberCall, folder: Path | None, format: Form
         index, text = pair
         try:
             return encode(index, text, number_call(text) if type(text) is int else call(text))  # type: ignore[arg-type]
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the user's code raises is this item's failure
+        except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is this item's failure
             return failed(Item(index, str(text)), error, folder)
         finally:
             if home.left:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import inspect
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,7 @@ def opened(found: Found) -> tuple[Any, ...]:
     known = _opened.get(found.name)
     if known is not None and known.setup is not setup:
         # The file has changed, and with it this function.
-        _opened.pop(found.name).close()
+        _close(_opened.pop(found.name))
         known = None
     if known is None:
         if not _opened:
@@ -51,14 +52,22 @@ def opened(found: Found) -> tuple[Any, ...]:
 def close_all() -> None:
     """Close what setups have opened, the newest first."""
     while _opened:
-        _opened.popitem()[1].close()
+        _close(_opened.popitem()[1])
+
+
+def _close(opened: _Opened) -> None:
+    """What it raises concerns no item: it goes where prints go, and the next one is closed."""
+    try:
+        opened.close()
+    except BaseException:  # noqa: BLE001 - it is the user's code
+        traceback.print_exc()
 
 
 def _open_patiently(found: Found, setup: Callable[[], Any]) -> _Opened:
     for pause_s in (*PAUSES_S, None):
         try:
             return _open(setup)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             if pause_s is None:
                 raise TaskError(f"the setup of {found.name!r} raised {explain(error, found.folder)}") from error
         time.sleep(pause_s)

@@ -73,6 +73,37 @@ async def fetch(text):
     return [text, os.getpid()]
 
 
+class Panic(BaseException):
+    """As an extension in Rust raises it."""
+
+
+@task(concurrency=5)
+async def panics(text):
+    await asyncio.sleep(0.01)
+    if text == "panic":
+        raise Panic("boom \ud800\0")
+    if text == "interrupt":
+        raise KeyboardInterrupt
+    if text == "beside":
+        beside = asyncio.create_task(exits())
+        await asyncio.sleep(0.1)
+        return str(beside)
+    return text
+
+
+async def exits():
+    sys.exit("beside")
+
+
+def open_nothing():
+    raise Panic("no model")
+
+
+@task(setup=open_nothing)
+def without_model(text, model):
+    return text
+
+
 def open_log():
     """Say in a file when this child begins and ends."""
     path = Path(os.environ["OPEN_LOG"])

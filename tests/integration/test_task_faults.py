@@ -128,6 +128,36 @@ def test_async_items_share_one_process_and_one_that_blocks_it_fails_alone(faulty
     assert failed[21][0] == "TimedOut"
 
 
+def test_an_async_item_that_raises_what_is_no_exception_fails_alone(faulty: Bench) -> None:
+    """Also one that starts a task which ends the loop; its process goes on."""
+    items = [f"good {index}" for index in range(20)]
+    items[3], items[9], items[14] = "panic", "interrupt", "beside"
+    run = submit(faulty, "task_faults:panics", *items)
+
+    records, failed = outcome(faulty, run)
+
+    assert sorted(records) == [index for index in range(20) if index not in (3, 9, 14)]
+    assert {index: error for index, (error, _, _) in failed.items()} == {
+        3: "Panic",
+        9: "KeyboardInterrupt",
+        14: "SystemExit",
+    }
+    assert failed[3][1].startswith("Panic: boom ") and "in panics" in failed[3][1]
+
+
+def test_a_setup_that_panics_is_told_of_with_its_traceback(faulty: Bench) -> None:
+    """Not as a process that ended."""
+    run = submit(faulty, "task_faults:without_model", "a", "b")
+
+    records, failed = outcome(faulty, run)
+
+    assert not records
+    assert failed[0] == failed[1]
+    assert failed[0][0] == "TaskError"
+    assert "the setup of 'task_faults:without_model' raised Panic: no model" in failed[0][1]
+    assert "in open_nothing" in failed[0][1]
+
+
 def test_a_stream_is_answered_item_by_item(faulty: Bench) -> None:
     """What the generator raises is found out item by item; its setup is closed when the child ends."""
     items = [f"{index} " for index in range(200)]

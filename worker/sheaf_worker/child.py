@@ -20,10 +20,10 @@ from types import FrameType
 from typing import NamedTuple
 
 from sheaf.batch import Result
-from sheaf.errors import SheafError
+from sheaf.errors import SheafError, TaskError
 from sheaf.formats import format_for
 from sheaf.tasks import resolve
-from sheaf.tasks.faults import FilesUsedUp, explain
+from sheaf.tasks.faults import FilesUsedUp, class_name, explain
 from sheaf_worker.arena import ArenaWriter, Memory
 from sheaf_worker.blame import FILES_USED_UP
 from sheaf_worker.child_pipe import Inbox, ItemSource, Outbox, start_helper
@@ -166,11 +166,18 @@ class _Service:
             self._outbox.send("ready", window, int(getattr(task, "at_once", 1)))
             while not self._source.closed:
                 self._pass_on(task.run(self._source, options, record_format))
+        except FilesUsedUp:
+            os._exit(FILES_USED_UP)
         except SheafError as error:
-            # Not an item's fault: the task cannot be found, or not be called so. The same for every item of the run.
-            self._slots.clear()
-            self._outbox.flush()
-            self._outbox.send("refused", type(error).__name__, str(error))
+            self._refuse(type(error).__name__, str(error))
+        except BaseException as error:  # noqa: BLE001 - a module's, or a decorator's, code may raise anything
+            self._refuse(TaskError.__name__, f"{name!r} cannot be made ready: {explain(error, self._tasks_dir)}")
+
+    def _refuse(self, error: str, message: str) -> None:
+        """Not an item's fault: the task cannot be found, or not be called so. The same for every item of the run."""
+        self._slots.clear()
+        self._outbox.flush()
+        self._outbox.send("refused", error, message)
 
     def _pass_on(self, results: Iterator[Result | None]) -> None:
         """Send off results until the source is closed, or an exception comes through."""
@@ -195,6 +202,6 @@ class _Service:
         except BaseException as error:  # noqa: BLE001 - also SystemExit: whatever it is, the worker has to know
             in_hand = self._slots.clear()
             self._outbox.flush()
-            self._outbox.send("broke", type(error).__name__, explain(error, self._tasks_dir), in_hand)
+            self._outbox.send("broke", class_name(error), explain(error, self._tasks_dir), in_hand)
             if not in_hand:
                 time.sleep(_PAUSE_S)
