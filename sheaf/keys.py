@@ -26,8 +26,11 @@ RQ_QUEUE_WORKERS = f"rq:workers:{QUEUE}"
 LEASES = "sheaf:leases"
 #: hash batch id -> worker id that holds the lease; a field lives as long as its lease.
 OWNERS = "sheaf:owners"
-#: hash batch id -> how many times it was claimed; a field lives until the batch is finished.
+#: hash batch id -> how many times it was claimed and not handed back: one more than workers have died with it.
+#: A field lives until the batch is finished.
 CLAIMS = "sheaf:claims"
+#: string, one per batch whose workers died with it: what of it is in hand (sheaf.suspicion); lives a day.
+IN_HAND_PREFIX = "sheaf:in-hand:"
 #: string, one per worker: its last claim's request and answer, for a claim whose answer was lost; lives half a lease.
 CLAIMED_PREFIX = "sheaf:claimed:"
 #: pub/sub channel: something was put on the queue; idle workers listen so that they need not poll.

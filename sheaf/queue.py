@@ -218,12 +218,20 @@ class BatchQueue(Roster):
                     [worker, *ids],
                 )
 
-    def hand_back(self, worker: str, ids: Sequence[str]) -> None:
-        """Put this worker's batches back to the front of the queue; those that are not its own are passed over."""
+    def hand_back(self, worker: str, ids: Sequence[str], *, in_peace: bool = True) -> None:
+        """Put this worker's batches back to the front of the queue; those that are not its own are passed over.
+
+        Not `in_peace`: something broke that they may have to do with, and their claims go on being counted.
+        """
         if ids:
             with self._turn:
                 self._note_let_go(ids)
-                self._put_back_to_front(worker, ids)
+                put_back = self._put_back_to_front(worker, ids)
+            if in_peace and put_back:
+                with redis_errors(), self._connection.pipeline(transaction=False) as pipe:
+                    for name in put_back:
+                        pipe.hincrby(keys.CLAIMS, name, -1)
+                    pipe.execute()
 
     def reap(self) -> list[str]:
         """Put every batch whose lease ran out back to the front of the queue; return their ids."""

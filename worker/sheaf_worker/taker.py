@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
-from sheaf.batch import Batch, batch_id
+from sheaf.batch import Batch, Failed, batch_id
 from sheaf.errors import ClusterError, OutputError, OutputRefused, RunNotFound, TaskChanged, TaskForbidden
 from sheaf.feed import PROBLEM_S
 from sheaf.output import Output
@@ -19,8 +19,10 @@ from sheaf.outputs import Outputs
 from sheaf.queue import BatchQueue
 from sheaf.run import Run
 from sheaf.settings import Settings
+from sheaf.suspicion import Notes
 from sheaf.tasks import check_allowed, versions
 from sheaf_worker.holdings import Held, Holdings
+from sheaf_worker.isolation import CLAIMS, Isolation
 from sheaf_worker.waiting import Lot
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,8 @@ HELD_LIMIT = 256
 KNOWN_RUNS = 64
 #: Seconds between two looks while nothing is wanted, while what was taken is on its way, while all is held that may be.
 IDLE_S, BREATH_S, HELD_S = 0.25, 0.001, 0.01
+#: Seconds between two looks while a batch is done part by part (isolation.py).
+ALONE_LOOK_S = 0.005
 #: Seconds of waiting for the queue's bell before it is looked at all the same (a bell may be lost).
 BELL_S = 1.0
 #: Seconds for which a worker that has never found a run on its volume takes nothing after it did not find one.
@@ -52,6 +56,8 @@ class Taker(threading.Thread):
         worker: str,
         wake: Callable[[], None],
         refill: Callable[[], None],
+        notes: Notes,
+        idle: Callable[[], bool],
     ) -> None:
         super().__init__(name="taker")
         self._settings = settings
@@ -67,6 +73,18 @@ class Taker(threading.Thread):
         self._outputs = Outputs(settings.data_dir, settings.lock_wait_s)
         self._runs: dict[str, Run] = {}
         self.taken: SimpleQueue[tuple[Held, Lot]] = SimpleQueue()
+        #: Runs and their items that fail without being tried once more.
+        self.failed: SimpleQueue[tuple[str, Failed]] = SimpleQueue()
+        self._given = 0
+        #: How many times the worker has passed on to its pool what was in `taken`.
+        self.passed_on = 0
+        self._isolation = Isolation(
+            notes,
+            holdings,
+            self._give,
+            lambda run, failed: self.failed.put((run, failed)),
+            lambda: self._given == self.passed_on and idle(),
+        )
         #: Whether nothing more is to be had now, as far as is known.
         self.dry = True
         #: Why no batch can be taken now; None while all is well.
@@ -107,6 +125,10 @@ class Taker(threading.Thread):
         self._outputs.close()
 
     def _turn(self) -> None:
+        if self._isolation.turn():
+            self._set_dry()
+            self._stop_asked.wait(ALONE_LOOK_S)
+            return
         if not self.taken.empty() or not self._hungry.wait(IDLE_S):
             # What was taken last is not yet with the pool, so it is not known whether that wants still more.
             self._stop_asked.wait(BREATH_S)
@@ -126,8 +148,8 @@ class Taker(threading.Thread):
         else:
             self._set_dry()
             self._queue.wait(BELL_S)
-        for run, number, _ in claims.batches:
-            self._take(run, number)
+        for run, number, count in claims.batches:
+            self._take(run, number, count)
         if claims.left <= self._settings.queue_batches // 2 and any(map(self._is_long, claims.batches)):
             self._refill()
 
@@ -145,7 +167,7 @@ class Taker(threading.Thread):
         """Batches to claim at once: no more than the pool will use up soon, so that other workers get theirs."""
         return min(CLAIM_LIMIT, -(-self._wanted // self._batch_items))
 
-    def _take(self, name: str, number: int) -> None:
+    def _take(self, name: str, number: int, claims: int) -> None:
         """Read a claimed batch's open items and pass them on, or let go of it if there is nothing to do."""
         try:
             run = self._run(name)
@@ -175,9 +197,17 @@ class Taker(threading.Thread):
         if not lot.indexes:
             self._queue.finish(self._worker, [batch.id])
             return
+        note = self._isolation.note_of(batch.id) if claims > CLAIMS else None
         held = Held.of(batch, run, lot.indexes)
         self._holdings.add(held)
         self._batch_items = len(lot.indexes)
+        if claims > CLAIMS:
+            self._isolation.add(held, lot, claims, note)
+        else:
+            self._give(held, lot)
+
+    def _give(self, held: Held, lot: Lot) -> None:
+        self._given += 1
         self.taken.put((held, lot))
         self._wake()
 

@@ -27,6 +27,7 @@ from sheaf.errors import ClusterError, SettingsError
 from sheaf.last_words import LastWords
 from sheaf.queue import BatchQueue, WorkerCard
 from sheaf.settings import Settings
+from sheaf.suspicion import Notes
 from sheaf.tasks.versions import files_in_force
 from sheaf_worker.committer import Committer
 from sheaf_worker.cores import usable_cores
@@ -91,7 +92,16 @@ class Worker:
         self._recovery = Recovery(
             settings, connection, self._queue, self._holdings, self.id, self.label, self._cancelled.put
         )
-        self._taker = Taker(settings, self._queue, self._holdings, self.id, self._pool.wake, self._recovery.call)
+        self._taker = Taker(
+            settings,
+            self._queue,
+            self._holdings,
+            self.id,
+            self._pool.wake,
+            self._recovery.call,
+            Notes(connection),
+            lambda: self._pool.waiting == 0 and self._pool.in_hand == 0,
+        )
         self._keeper = Keeper(
             settings,
             self._queue,
@@ -177,6 +187,9 @@ class Worker:
             self._gathering.add(run, results)
 
     def _take_in(self) -> None:
+        while not self._taker.failed.empty():
+            name, failed = self._taker.failed.get()
+            self._pass_on(name, [failed])
         while True:
             try:
                 held, items = self._taker.taken.get_nowait()
@@ -195,6 +208,7 @@ class Worker:
                 memory_mb=manifest.memory_mb,
             )
             self._pool.add(program, items)
+            self._taker.passed_on += 1
 
     def _give_up_surplus(self) -> None:
         """Slow items hold up all children: let others have the batches that wait behind them."""
@@ -256,15 +270,15 @@ class Worker:
         )
         self._vitals.close()
 
-    def _hand_back(self) -> None:
+    def _hand_back(self, *, in_peace: bool = True) -> None:
         rest = self._holdings.drop_all()
         if rest:
             logger.info("unfinished batches are handed back", extra={"action": "hand-back", "batches": len(rest)})
-            self._put_back(rest)
+            self._put_back(rest, in_peace=in_peace)
 
-    def _put_back(self, batches: list[str]) -> None:
+    def _put_back(self, batches: list[str], *, in_peace: bool = True) -> None:
         try:
-            self._queue.hand_back(self.id, batches)
+            self._queue.hand_back(self.id, batches, in_peace=in_peace)
         except ClusterError as error:
             logger.warning("leases run out by themselves", extra={"action": "hand-back", "why": str(error)})
 
@@ -304,5 +318,6 @@ class Worker:
     def _say_farewell(self) -> None:
         """This process is about to end, in the midst of everything: others need not wait for the leases."""
         self._pool.abandon()
-        self._hand_back()
+        # It may be something about one of them that has ended us.
+        self._hand_back(in_peace=False)
         self._queue.leave(self.id)
