@@ -13,6 +13,7 @@ Redis may forget all of this at any time: the volume knows what is left to do, a
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import secrets
@@ -31,7 +32,7 @@ from sheaf import keys
 from sheaf.batch import Batch, parse_batch_id
 from sheaf.bell import Bell
 from sheaf.connection import redis_errors
-from sheaf.errors import UsageError
+from sheaf.errors import ClusterError, UsageError
 from sheaf.mend import mended
 from sheaf.replies import json_object, number, text
 from sheaf.roster import Problem, Roster, WorkerCard, rq_time
@@ -228,7 +229,12 @@ class BatchQueue(Roster):
                 self._note_let_go(ids)
                 put_back = self._put_back_to_front(worker, ids)
             if in_peace and put_back:
-                with redis_errors(), self._connection.pipeline(transaction=False) as pipe:
+                # A count that stays too large costs the batch some time, no more; a full Redis takes no change of it.
+                with (
+                    contextlib.suppress(ClusterError),
+                    redis_errors(),
+                    self._connection.pipeline(transaction=False) as pipe,
+                ):
                     for name in put_back:
                         pipe.hincrby(keys.CLAIMS, name, -1)
                     pipe.execute()

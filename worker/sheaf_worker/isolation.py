@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from sheaf.batch import Failed
+from sheaf.errors import RedisFull
 from sheaf.suspicion import Note, Notes
 from sheaf_worker.holdings import Held, Holdings
 from sheaf_worker.judge import DIED
@@ -121,7 +122,7 @@ class Isolation:
     def _begin_next(self, batch: _Batch) -> None:
         lot, note = batch.parts[0]
         note = replace(note, alone=int(self._idle()))
-        self._notes.write(batch.held.batch.id, note)
+        self._write(batch.held.batch.id, note)
         batch.parts.popleft()
         batch.note, batch.since = note, time.monotonic()
         self._give(batch.held, lot)
@@ -129,7 +130,14 @@ class Isolation:
     def _give_up_solitude(self, batch: _Batch, note: Note) -> None:
         """It takes long. The others have waited for it long enough."""
         batch.note = replace(note, alone=0)
-        self._notes.write(batch.held.batch.id, batch.note)
+        self._write(batch.held.batch.id, batch.note)
+
+    def _write(self, batch: str, note: Note) -> None:
+        try:
+            self._notes.write(batch, note)
+        except RedisFull:
+            # It has to drain, with a note or without; an old one would lead astray.
+            self._notes.remove(batch)
 
 
 def _plan(lot: Lot, note: Note | None, claims: int, most: int) -> tuple[list[tuple[Lot, Note]], Note | None]:
