@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,6 +93,8 @@ def _refusal(error: redis.exceptions.ResponseError) -> ClusterError:
         return RedisDenied(f"Redis denied the command: {text}; check SHEAF_REDIS_USER and the ACL")
     if isinstance(error, redis.exceptions.ReadOnlyError) or "READONLY" in text:
         return RedisReadOnly(f"this Redis is read-only ({text}); point SHEAF_REDIS_URL at the primary")
+    if "MISCONF" in text and os.strerror(errno.ENOSPC) in text:
+        return RedisReadOnly(f"the disk is full: Redis cannot write its file and takes no changes ({text}); make room")
     if "MISCONF" in text:
         return RedisReadOnly(f"Redis cannot write to its disk and takes no changes ({text}); give it room")
     return ClusterError(f"Redis answered with an error: {text}")

@@ -13,6 +13,7 @@ import redis
 
 from sheaf import keys
 from sheaf.connection import redis_errors
+from sheaf.errors import RedisReadOnly
 from sheaf.mend import mended
 from sheaf.replies import amount, fields, number, text
 from sheaf.scripts import Script
@@ -135,6 +136,19 @@ class Roster:
 
     def _read(self, key: str, read: Callable[[], object]) -> object:
         return mended(self._connection, [key], read)
+
+    def refusal(self) -> str | None:
+        """Why Redis takes no changes, if it takes none: cards and problems then run out, whoever lives.
+
+        A full disk (MISCONF), a read-only replica; not a full memory, in which cards are still shown.
+        """
+        try:
+            with redis_errors():
+                # A change that changes nothing.
+                self._connection.delete(keys.PROBLEM_PREFIX)
+        except RedisReadOnly as error:
+            return str(error)
+        return None
 
     def _now_ms(self) -> int:
         seconds, micros = self._connection.time()

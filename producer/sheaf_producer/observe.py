@@ -15,7 +15,8 @@ from sheaf.connection import connect
 from sheaf.errors import ClusterError, OutputError
 from sheaf.fence import blocker
 from sheaf.output import Output, Progress
-from sheaf.roster import Problem, Roster, WorkerCard
+from sheaf.presence import absence
+from sheaf.roster import Roster, WorkerCard
 from sheaf.run import Run
 from sheaf.settings import Settings
 
@@ -155,7 +156,9 @@ class Observer:
             roster = Roster(self._connection)
             self._workers = roster.workers()
             problem = roster.problem(self.run.manifest.run)
-            self._problems = _problems(self._workers, problem)
+            absent = absence(self._settings, roster, self._workers)
+            self._problems = [f"{problem.text} (found by {problem.worker or 'the reconciler'})"] if problem else []
+            self._problems += [absent] if absent is not None else []
             self._refused = problem.text if problem is not None and problem.refused else None
             self._redis_look = time.monotonic() + REDIS_LOOK_S
         except ClusterError as error:
@@ -164,12 +167,3 @@ class Observer:
             self._workers = []
             self._problems = [f"{error} (progress is read from the volume)"]
             self._redis_look = time.monotonic() + REDIS_PAUSE_S
-
-
-def _problems(workers: Sequence[WorkerCard], problem: Problem | None) -> list[str]:
-    found = [f"{problem.text} (found by {problem.worker or 'the reconciler'})"] if problem else []
-    if workers and all(card.silent for card in workers):
-        found.append("no worker gives a sign of life: they are stopped, dead, or cut off from Redis")
-    if not workers:
-        found.append("no workers are running; start some with `sheaf up` or `docker compose up -d`")
-    return found

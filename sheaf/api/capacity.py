@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 
 from sheaf.errors import ClusterError
+from sheaf.presence import absence
 from sheaf.queue import BatchQueue
+from sheaf.settings import Settings
 
 #: Segments of one stream that are out at least, however few processes there are.
 LEAST_AHEAD = 8
@@ -16,7 +18,8 @@ LOOK_S = 5.0
 
 
 class Capacity:
-    def __init__(self, queue: BatchQueue) -> None:
+    def __init__(self, settings: Settings, queue: BatchQueue) -> None:
+        self._settings = settings
         self._queue = queue
         self.workers = 1
         self.processes = 1
@@ -33,8 +36,7 @@ class Capacity:
         while not self.look():
             if time.monotonic() > deadline:
                 raise ClusterError(
-                    "the cluster has no workers, so nothing would ever be done; start some with `sheaf up` or "
-                    "`docker compose up -d`, or use Cluster.local()"
+                    f"the cluster has no workers that could do anything: {self.why_nobody()}; or use Cluster.local()"
                 )
             time.sleep(0.1)
 
@@ -46,6 +48,10 @@ class Capacity:
             self.workers = len(cards)
             self.processes = sum(card.few("pool", 1) for card in cards)
         return bool(cards)
+
+    def why_nobody(self) -> str:
+        """What to tell a person when there are no workers. Raises ClusterError if Redis does not tell."""
+        return absence(self._settings, self._queue, self._queue.workers()) or "they have just come"
 
     @property
     def due(self) -> bool:

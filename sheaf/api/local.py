@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 from sheaf.embedded import cluster
 from sheaf.embedded.state import Places
 from sheaf.errors import UsageError
+from sheaf.logs import STDERR
 from sheaf.settings import Settings
 
 #: How the temporary data folders begin.
@@ -34,7 +36,7 @@ def start_local(settings: Settings, workers: int, tasks: Path | None, data: Path
             f"a cluster serves {local.data_dir} already, and would end with this program; use Cluster(data=...) for it"
         )
     try:
-        cluster.up(local, workers, ends_with_us=True, temporary=temporary)
+        cluster.up(local, workers, ends_with_us=True, temporary=temporary, prints_fd=_stderr())
     except BaseException:
         stop_local(local, temporary)
         raise
@@ -45,6 +47,15 @@ def _own_folder(tasks_dir: Path) -> Path:
     """The tasks folder of the settings if there is one, else the folder of the script that runs."""
     file = getattr(sys.modules["__main__"], "__file__", None)
     return tasks_dir if file is None or tasks_dir.is_dir() else Path(file).parent
+
+
+def _stderr() -> int | None:
+    """This program's standard error, where it is open: what tasks print is seen there, as with processes of its own."""
+    try:
+        os.fstat(STDERR)
+    except OSError:
+        return None
+    return STDERR
 
 
 def stop_local(settings: Settings, temporary: bool) -> None:

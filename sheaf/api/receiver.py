@@ -196,7 +196,7 @@ class Receiver(threading.Thread):
         elif problem is not None:
             self._say(f"no results come: {problem.text}")
         elif not self._capacity.look():
-            self._say("no results come: no workers are running; start some, and they will")
+            self._say(f"no results come: {self._capacity.why_nobody()}")
 
     def _say(self, text: str) -> None:
         if text != self._told:

@@ -51,7 +51,7 @@ class Session:
         self._pid = os.getpid()
         self._connection = connect(settings)
         self._queue = BatchQueue(self._connection)
-        self.capacity = Capacity(self._queue)
+        self.capacity = Capacity(settings, self._queue)
         self.capacity.check()
         self._folder, self._owner = sessions.create_session(settings.data_dir, self.name)
         self._parts = Parts(settings.data_dir, self._folder)

@@ -34,7 +34,7 @@ def up(settings: Settings, workers: int, foreground: bool) -> None:
             f"Redis and {count_text(workers, 'worker')} on {path_text(places.data_dir)}; Ctrl-C stops them.", err=True
         )
         raise SystemExit(cluster.supervise(settings))
-    state = cluster.up(settings, workers)
+    state = cluster.up(settings, workers, say=lambda text: click.echo(text, err=True))
     click.echo(
         f"Sheaf is up: Redis and {count_text(workers, 'worker')} on the data folder {path_text(settings.data_dir)}."
     )

@@ -14,6 +14,7 @@ from sheaf.last_words import last_words
 from sheaf.locate import locate_run
 from sheaf.lock import LockStatus, lock_status
 from sheaf.output import Output, Progress
+from sheaf.presence import absence, cluster_news, living_workers
 from sheaf.roster import Roster, WorkerCard
 from sheaf.run import Run, list_runs
 from sheaf.settings import Settings
@@ -50,6 +51,7 @@ def status(settings: Settings, run: str | None, explain: bool) -> None:
 def _overview(settings: Settings) -> None:
     click.echo(f"Data folder {path_text(settings.data_dir)}")
     _show_workers(settings)
+    _show_troubles(settings)
     names = list_runs(settings.data_dir)
     if not names:
         click.echo("No runs yet; start one with: sheaf load urls.txt")
@@ -146,17 +148,29 @@ def _state(run: Run, progress: Progress) -> str:
 def _show_workers(settings: Settings) -> None:
     try:
         with connect(settings, timeout_s=2.0) as connection:
-            cards = Roster(connection).workers()
+            roster = Roster(connection)
+            cards = roster.workers()
+            absent = absence(settings, roster, cards)
     except ClusterError as error:
-        click.echo(f"Workers: not known ({error})")
+        living = living_workers(settings)
+        click.echo(f"Workers: not known ({error})" + (f"; these live: {', '.join(living)}" if living else ""))
         return
     silent = sum(card.silent for card in cards)
     without = f", and {silent} without a sign of life" if silent else ""
-    click.echo(count_text(len(cards) - silent, "worker") + without if cards else "No workers are running.")
+    if cards:
+        click.echo(count_text(len(cards) - silent, "worker") + without)
+    if absent is not None:
+        click.echo(f"problem  {absent}" if cards else f"{absent[0].upper()}{absent[1:]}.")
     _table([_worker_row(card) for card in cards])
+
+
+def _show_troubles(settings: Settings) -> None:
+    """Workers that broke, and what the supervisor has seen and done."""
     for death in last_words(settings.data_dir)[:LISTED_DEATHS]:
         times = f", {death.times} times in a row" if death.times > 1 else ""
         click.echo(f"broke    {death.label} (pid {death.pid}), {seconds_text(death.ago_s)} ago{times}: {death.cause}")
+    for news in cluster_news(settings):
+        click.echo(f"cluster  {news}")
 
 
 def _worker_row(card: WorkerCard) -> list[str]:

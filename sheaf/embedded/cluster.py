@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
 
 from sheaf.connection import connect
 from sheaf.embedded.processes import ProcessId, is_alive, send_signal, stop, wait_gone
+from sheaf.embedded.redis_keeper import PATIENCE_S, REDIS_START_S
 from sheaf.embedded.redis_server import find_redis_server
 from sheaf.embedded.state import ClusterState, Places, tail
-from sheaf.embedded.supervisor import PATIENCE_S, REDIS_START_S, Supervisor
+from sheaf.embedded.supervisor import Supervisor
 from sheaf.errors import ClusterError, UsageError
+from sheaf.last_words import last_words
+from sheaf.replies import number
 from sheaf.roster import Roster
 from sheaf.settings import Settings, child_environment
 
@@ -24,22 +30,44 @@ WORKER_START_S = 60.0
 RESTARTS = 3
 #: The supervisor ended because another one already serves the data folder.
 ALREADY_SERVED = 3
+#: Seconds of waiting after which it is said for what.
+SILENT_S = 2.0
 
 
-def up(settings: Settings, workers: int, *, ends_with_us: bool = False, temporary: bool = False) -> ClusterState:
+def up(
+    settings: Settings,
+    workers: int,
+    *,
+    ends_with_us: bool = False,
+    temporary: bool = False,
+    prints_fd: int | None = None,
+    say: Callable[[str], None] = lambda _text: None,
+) -> ClusterState:
     """Start the cluster, or give the running one another number of workers; return when all of them serve.
 
     `ends_with_us`: it ends when this process does, however that ends; `temporary`: its data folder goes with it then.
-    Raises ClusterError with the end of the log if they do not.
+    `prints_fd`: a descriptor of ours for what tasks print. `say` is told what is waited for, if that takes its time.
+    Raises ClusterError with the reason if they do not come. Interrupted, it stops what it has started.
     """
     places = prepare(settings, workers)
-    supervisor: subprocess.Popen[bytes] | None = None
     if places.locked:
         _notify(places)
-    else:
-        find_redis_server()
-        supervisor = _start_supervisor(settings, places, ends_with_us=ends_with_us, temporary=temporary)
-    return _wait_until_serving(settings, places, workers, supervisor)
+        return _wait_until_serving(settings, places, workers, None, say)
+    find_redis_server()
+    interrupted: list[int] = []
+    with _noted(interrupted):
+        supervisor = _start_supervisor(
+            settings, places, ends_with_us=ends_with_us, temporary=temporary, prints_fd=prints_fd
+        )
+    try:
+        if interrupted:
+            raise KeyboardInterrupt
+        return _wait_until_serving(settings, places, workers, supervisor, say)
+    except KeyboardInterrupt:
+        say("interrupted: what was started is stopped again")
+        supervisor.terminate()
+        supervisor.wait(settings.grace_s + 3 * PATIENCE_S)
+        raise
 
 
 def prepare(settings: Settings, workers: int) -> Places:
@@ -55,7 +83,7 @@ def prepare(settings: Settings, workers: int) -> Places:
     return places
 
 
-def supervise(settings: Settings, ends_with: int | None = None) -> int:
+def supervise(settings: Settings, ends_with: int | None = None, prints_fd: int | None = None) -> int:
     """Be the supervisor until told to stop, or until the process `ends_with` is gone."""
     places = Places(settings.data_dir.resolve())
     lock = places.lock()
@@ -63,7 +91,7 @@ def supervise(settings: Settings, ends_with: int | None = None) -> int:
         sys.stderr.write(f"a cluster already serves {places.data_dir}\n")
         return ALREADY_SERVED
     try:
-        Supervisor(settings, places, ends_with).run()
+        Supervisor(settings, places, ends_with, prints_fd).run()
     finally:
         os.close(lock)
     return 0
@@ -90,16 +118,24 @@ def down(settings: Settings) -> bool:
 
 
 def _start_supervisor(
-    settings: Settings, places: Places, *, ends_with_us: bool, temporary: bool
+    settings: Settings, places: Places, *, ends_with_us: bool, temporary: bool, prints_fd: int | None
 ) -> subprocess.Popen[bytes]:
-    ends = ["--ends-with", str(os.getpid())] if ends_with_us else []
-    with open(places.log("supervisor"), "ab") as log:
+    options = ["--ends-with", str(os.getpid())] if ends_with_us else []
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context(open(places.log("supervisor"), "ab"))
+        passed = []
+        if prints_fd is not None:
+            # Under a number of its own: as the supervisor's stderr it would get the log.
+            passed.append(os.dup(prints_fd))
+            stack.callback(os.close, passed[0])
+            options += ["--prints-fd", str(passed[0])]
         return subprocess.Popen(
-            [sys.executable, "-m", "sheaf.embedded", str(places.data_dir), *ends, *["--temporary"] * temporary],
+            [sys.executable, "-m", "sheaf.embedded", str(places.data_dir), *options, *["--temporary"] * temporary],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             cwd="/",
+            pass_fds=passed,
             # Named in full, since the workers do not start where we are.
             env=child_environment(
                 {"SHEAF_TASKS_DIR": str(settings.tasks_dir.absolute()), "SHEAF_TASKS_DIR_FILE": None}
@@ -107,6 +143,19 @@ def _start_supervisor(
             # Its own session: it outlives this terminal, and Ctrl-C in it.
             start_new_session=True,
         )
+
+
+@contextlib.contextmanager
+def _noted(interrupted: list[int]) -> Iterator[None]:
+    """A Ctrl-C is noted in the list, and no longer comes between the start of a process and the knowledge of it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # such a thread is never interrupted
+        return
+    before = signal.signal(signal.SIGINT, lambda number, _frame: interrupted.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _notify(places: Places) -> None:
@@ -117,33 +166,55 @@ def _notify(places: Places) -> None:
 
 
 def _wait_until_serving(
-    settings: Settings, places: Places, workers: int, supervisor: subprocess.Popen[bytes] | None
+    settings: Settings,
+    places: Places,
+    workers: int,
+    supervisor: subprocess.Popen[bytes] | None,
+    say: Callable[[str], None],
 ) -> ClusterState:
-    deadline = time.monotonic() + REDIS_START_S + WORKER_START_S
+    began = time.monotonic()
     seen: set[ProcessId] = set()
-    while time.monotonic() < deadline and len(seen) <= workers + RESTARTS:
+    missing, said = "", ("", began)
+    while time.monotonic() - began < REDIS_START_S + WORKER_START_S and len(seen) <= workers + RESTARTS:
         state = ClusterState.read(places)
         if state is not None and is_alive(state.supervisor):
-            if _serves(settings, state, workers):
+            missing = _missing(settings, state, workers)
+            if not missing:
                 return state
             seen.update(state.workers().values())
+        else:
+            missing = "the supervisor, which has not written down yet who runs"
         if supervisor is not None and supervisor.poll() not in (None, ALREADY_SERVED):
             raise ClusterError(f"the cluster does not start:\n{tail(places.log('supervisor'))}")
+        if missing != said[0] and time.monotonic() - said[1] >= SILENT_S:
+            said = missing, time.monotonic()
+            say(f"waiting for {missing}")
         time.sleep(0.05)
     raise ClusterError(
-        f"the workers do not come up ({workers} are wanted); the end of {places.log('worker-1')}:\n"
-        f"{tail(places.log('worker-1'))}\nThe supervisor goes on trying; `sheaf down` stops it"
+        f"the workers do not come up ({workers} are wanted). Still missing: {missing}; the end of "
+        f"{places.log('worker-1')}:\n{tail(places.log('worker-1'))}\n"
+        "The supervisor goes on trying; `sheaf down` stops it"
     )
 
 
-def _serves(settings: Settings, state: ClusterState, workers: int) -> bool:
-    """Whether exactly the wanted workers run and each has announced itself."""
-    if len(state.workers()) != workers:
-        return False
+def _missing(settings: Settings, state: ClusterState, workers: int) -> str:
+    """What is still waited for and why, for people; nothing if exactly the wanted workers run and show themselves."""
     here = dataclasses.replace(settings, redis_url=state.redis_url, redis_user=None, redis_password=None)
+    why = "".join(f"; {news}" for news in state.news())
     try:
-        with connect(here) as connection:
-            announced = {card.number("pid") for card in Roster(connection).workers()}
-    except ClusterError:
-        return False
-    return {process.pid for process in state.workers().values()} <= announced
+        with connect(here, timeout_s=2.0) as connection:
+            roster = Roster(connection)
+            announced = {number(card.fields.get("pid")) for card in roster.workers()}
+            refusal = roster.refusal()
+    except ClusterError as error:
+        return f"Redis: {error}{why}"
+    running = state.workers()
+    if len(running) != workers:
+        return f"{workers} workers, of which {len(running)} run{why}"
+    silent = [name for name, process in running.items() if process.pid not in announced]
+    if silent and refusal is not None:
+        return f"{', '.join(silent)}, which cannot show themselves: {refusal}"
+    broken = [
+        f"; {death.label} broke: {death.cause}" for death in last_words(settings.data_dir) if death.label in silent
+    ]
+    return f"a first sign of life of {', '.join(silent)}{''.join(broken)}{why}" if silent else ""

@@ -7,6 +7,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -14,9 +15,14 @@ from typing import Self
 from sheaf.connection import CLUSTER_FILE
 from sheaf.embedded.processes import ProcessId
 from sheaf.errors import UsageError
+from sheaf.human import seconds_text
 
 #: How the folder of Redis's socket is called, in the system's folder for temporary files.
 SOCKET_FOLDER_PREFIX = "sheaf-"
+#: Workers of one embedded cluster at most.
+MOST_WORKERS = 256
+#: Seconds for which it is told what the supervisor has done, and how many such things.
+NEWS_S, NEWS = 3600.0, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,11 @@ class Places:
         return False
 
     def wanted_workers(self) -> int:
-        return int(self.workers.read_text())
+        """Raises ValueError if the file says nothing sensible."""
+        count = int(self.workers.read_text())
+        if not 0 <= count <= MOST_WORKERS:
+            raise ValueError(f"{self.workers} says {count} workers")
+        return count
 
     def want_workers(self, count: int) -> None:
         replace_text(self.workers, f"{count}\n")
@@ -91,6 +101,9 @@ class ClusterState:
     supervisor: ProcessId
     #: Redis and the workers, by name.
     processes: dict[str, ProcessId] = field(default_factory=dict)
+    #: What is wrong now, and what the supervisor has done about such things, with the time (seconds since 1970).
+    troubles: tuple[str, ...] = ()
+    events: tuple[tuple[float, str], ...] = ()
 
     @classmethod
     def read(cls, places: Places) -> Self | None:
@@ -98,7 +111,10 @@ class ClusterState:
         try:
             values = json.loads(places.cluster.read_text())
             processes = {name: ProcessId(*each) for name, each in values["processes"].items()}
-            return cls(values["redis_url"], ProcessId(*values["supervisor"]), processes)
+            # An older supervisor does not tell.
+            troubles = tuple(str(text) for text in values.get("troubles", ()))
+            events = tuple((float(moment), str(text)) for moment, text in values.get("events", ()))
+            return cls(values["redis_url"], ProcessId(*values["supervisor"]), processes, troubles, events)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -111,8 +127,17 @@ class ClusterState:
         # No more than that, and only if it is one of ours: the address was read from a file.
         if socket.parent.name.startswith(SOCKET_FOLDER_PREFIX):
             with contextlib.suppress(OSError):
-                socket.unlink(missing_ok=True)
+                for file in (socket, *socket.parent.glob("*.health")):
+                    file.unlink(missing_ok=True)
                 socket.parent.rmdir()
+
+    def news(self) -> list[str]:
+        """What is wrong, and what was done within the last hour, the latest first; for people."""
+        now = time.time()
+        recent = [(now - moment, text) for moment, text in self.events if now - moment < NEWS_S]
+        return [*self.troubles, *(f"{text} ({seconds_text(max(0.0, ago))} ago)" for ago, text in reversed(recent))][
+            :NEWS
+        ]
 
     def workers(self) -> dict[str, ProcessId]:
         return {name: process for name, process in self.processes.items() if name.startswith("worker-")}
@@ -131,5 +156,5 @@ def tail(path: Path, lines: int = 12) -> str:
         with open(path, "rb") as log:
             log.seek(max(0, path.stat().st_size - 4096))
             return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
-    except FileNotFoundError:
+    except OSError:
         return ""

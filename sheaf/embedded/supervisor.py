@@ -1,57 +1,60 @@
-"""Keeps the embedded cluster's processes alive, and ends them in the right order."""
+"""Keeps the embedded cluster's processes alive and well, and ends them in the right order.
+
+Nothing that the system may refuse for a while (a descriptor, a process, room on the disk, a look into a folder) ends
+it: what cannot be done now is tried again, and said in the log, in `cluster.json`, and so by `sheaf status` and
+`sheaf up`.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
-import shutil
 import signal
 import sys
-import tempfile
 import time
+from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 
-import redis
-
-from sheaf.embedded.child import Child
+from sheaf.embedded.child import Child, Command, status_text, stop_children
 from sheaf.embedded.processes import identify, stop
-from sheaf.embedded.redis_server import find_redis_server, redis_command
-from sheaf.embedded.state import SOCKET_FOLDER_PREFIX, ClusterState, Places, tail
-from sheaf.errors import RedisUnavailable
+from sheaf.embedded.redis_keeper import PATIENCE_S, RedisKeeper
+from sheaf.embedded.state import NEWS, ClusterState, Places
 from sheaf.settings import Settings, child_environment
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that Redis may take to load what it kept.
-REDIS_START_S = 60.0
-#: Seconds on top of a worker's grace period before it is killed.
-PATIENCE_S = 10.0
-#: Seconds between two looks when no signal comes: for a data folder that somebody has removed.
-LOOK_S = 5.0
-#: A unix socket's path holds at most 107 bytes; ours adds "/redis.sock" to the folder's.
-_FOLDER_PATH_LIMIT = 90
+#: Seconds between two looks when no signal comes; while Redis does not answer yet; after something could not be done.
+LOOK_S, START_LOOK_S, RETRY_S = 5.0, 0.1, 1.0
+#: A look that comes so many seconds late means that the supervisor was held up itself.
+BLIND_S = 15.0
+#: Seconds for which the data folder must have been gone until nothing is left to serve.
+GONE_S = 10.0
 
 
 class Supervisor:
     """Runs until SIGTERM or SIGINT. SIGHUP makes it look at the wanted number of workers at once."""
 
-    def __init__(self, settings: Settings, places: Places, ends_with: int | None = None) -> None:
-        """`ends_with`: the pid of a process whose end is ours too."""
+    def __init__(
+        self, settings: Settings, places: Places, ends_with: int | None = None, prints: int | None = None
+    ) -> None:
+        """`ends_with`: the pid of a process whose end is ours too; `prints`: a descriptor for what tasks print."""
         self._settings = settings
         self._places = places
+        self._prints = prints
         self._stop_asked = False
         self._ends_with = None if ends_with is None else _open_process(ends_with)
-        self._socket_folder = _private_folder()
-        socket = self._socket_folder / "redis.sock"
-        self._url = f"unix://{socket}"
-        command = redis_command(find_redis_server(), socket, places.redis)
-        self._redis = Child("redis", command, child_environment({}), places.log("redis"))
+        #: What was done lately, and what is said in cluster.json now.
+        self._events: deque[tuple[float, str]] = deque(maxlen=NEWS)
+        self._written: ClusterState | None = None
+        self._redis = RedisKeeper(places, self._note)
         self._workers: dict[str, Child] = {}
-        #: Whether cluster.json says who runs now.
-        self._written = False
+        self._count = 0
+        self._gone_since: float | None = None
+        self._looked = time.monotonic()
+        self._myself = identify(os.getpid())
 
     def run(self) -> None:
         """Start everything, keep it alive, end it when told to. The caller holds the supervisor's lock."""
@@ -59,10 +62,10 @@ class Supervisor:
         watched = [] if self._ends_with is None else [self._ends_with]
         try:
             self._stop_leftovers()
-            self._start_redis()
+            self._redis.start(lambda: self._stop_asked)
             while not self._stop_asked:
-                self._look()
-                awake = select.select([wake, *watched], [], [], self._nap_s())[0]
+                nap_s = self._look_safely()
+                awake = select.select([wake, *watched], [], [], nap_s)[0]
                 if wake in awake:
                     os.read(wake, 4096)
                 # Whoever has started us is gone.
@@ -73,17 +76,10 @@ class Supervisor:
     def _end(self) -> None:
         """End the workers, which commit or hand back what they have, then Redis."""
         logger.info("cluster stops", extra={"action": "stop"})
-        workers = [child.identity for child in self._workers.values() if child.identity is not None]
-        for child in (*self._workers.values(), self._redis):
-            child.dismissed = True
-        # Ended children stay in the process table until they are reaped, but a corpse does not count as alive.
-        stop(workers, self._settings.grace_s + PATIENCE_S)
-        if self._redis.identity is not None:
-            stop([self._redis.identity], PATIENCE_S)
-        for child in (*self._workers.values(), self._redis):
-            child.reap()
-        self._places.cluster.unlink(missing_ok=True)
-        shutil.rmtree(self._socket_folder, ignore_errors=True)
+        stop_children(list(self._workers.values()), self._settings.grace_s + PATIENCE_S)
+        self._redis.end()
+        with contextlib.suppress(OSError):
+            self._places.cluster.unlink(missing_ok=True)
         logger.info("cluster stopped", extra={"action": "stop"})
 
     def _stop_leftovers(self) -> None:
@@ -93,87 +89,122 @@ class Supervisor:
             stop(left.processes.values(), self._settings.grace_s + PATIENCE_S)
             left.remove_socket()
 
-    def _start_redis(self) -> None:
-        """Start Redis; if it cannot read what it kept, put that aside and start empty: the truth is on the volume."""
-        self._redis.start()
-        if self._redis_answers():
-            return
-        aside = _free_name(self._places.redis)
-        logger.warning("Redis does not start on its data; it is put aside", extra={"action": "start", "aside": aside})
-        self._places.redis.rename(aside)
-        self._places.redis.mkdir()
-        self._redis.start()
-        if not self._redis_answers():
-            raise RedisUnavailable(f"redis-server does not start; its last words:\n{tail(self._places.log('redis'))}")
-
-    def _redis_answers(self) -> bool:
-        """Wait until Redis answers; False if it ended instead, or does not come to an end with loading."""
-        deadline = time.monotonic() + REDIS_START_S
-        with redis.Redis.from_url(self._url, socket_timeout=2.0) as client:
-            while self._redis.running and time.monotonic() < deadline:
-                try:
-                    client.ping()
-                except redis.exceptions.RedisError:
-                    time.sleep(0.02)
-                else:
-                    return True
-        self._redis.reap()
-        return False
+    def _look_safely(self) -> float:
+        """Look, whatever the system refuses; return the seconds until the next look."""
+        try:
+            self._look()
+        except OSError as error:
+            logger.error("not everything could be looked after", extra={"action": "look", "why": str(error)})
+            return RETRY_S
+        return self._nap_s()
 
     def _look(self) -> None:
-        """Start what has died or is newly wanted, end what is no longer wanted, write down who runs."""
-        try:
-            count = self._places.wanted_workers()
-        except (OSError, ValueError) as error:
-            logger.warning("the data folder is gone", extra={"action": "stop", "why": str(error)})
-            self._stop_asked = True
-            return
-        wanted = [f"worker-{number}" for number in range(1, count + 1)]
-        changed = not self._written
+        """Start what has died or is newly wanted, end what is no longer wanted or hangs, write down who runs."""
+        now = time.monotonic()
+        held_up, self._looked = now - self._looked > BLIND_S, now
+        if held_up:
+            self._redis.forgive()
+        self._read_wanted(now)
+        wanted = [f"worker-{number}" for number in range(1, self._count + 1)]
         for name in wanted:
             if name not in self._workers:
                 self._workers[name] = self._worker(name)
         for name, child in list(self._workers.items()):
+            if held_up:
+                child.forgive(now)
             if name not in wanted:
                 child.dismiss()
-            changed |= child.keep_running()
+            self._keep_worker(child, now)
             if child.dismissed and not child.running:
                 del self._workers[name]
-        changed |= self._redis.keep_running()
-        if changed:
-            self._write_state()
+        # Last: it may have a reason to wait.
+        self._redis.look()
+        self._write_state()
+
+    def _keep_worker(self, child: Child, now: float) -> None:
+        hung_s = child.hung_s(now)
+        if hung_s:
+            self._note(
+                f"{child.name} (pid {child.pid}) lives, but has given no sign of health for {hung_s:.0f} s; "
+                "it is killed and started again"
+            )
+            child.kill()
+        if child.reap() and not child.dismissed and not child.killed:
+            self._note(f"{child.name} ended with {status_text(child.status)}; it is started again")
+        child.keep_running()
+
+    def _read_wanted(self, now: float) -> None:
+        """How many workers there should be; as before while that cannot be read."""
+        try:
+            self._count, self._gone_since = self._places.wanted_workers(), None
+            return
+        except (OSError, ValueError) as error:
+            why = str(error)
+        if self._places.folder.exists():
+            self._gone_since = None
+            logger.warning("the wanted number of workers cannot be read", extra={"action": "look", "why": why})
+            return
+        self._gone_since = self._gone_since or now
+        if now - self._gone_since >= GONE_S:
+            logger.warning("the data folder is gone", extra={"action": "stop", "why": why})
+            self._stop_asked = True
 
     def _worker(self, name: str) -> Child:
+        health_file = self._redis.folder / f"{name}.health"
         changes = {
             "SHEAF_DATA_DIR": str(self._places.data_dir),
-            "SHEAF_REDIS_URL": self._url,
+            "SHEAF_TASKS_DIR": str(self._settings.tasks_dir.absolute()),
+            "SHEAF_TASKS_DIR_FILE": None,
+            "SHEAF_REDIS_URL": self._redis.url,
             "SHEAF_REDIS_USER": None,
             "SHEAF_REDIS_PASSWORD": None,
             "SHEAF_REDIS_PASSWORD_FILE": None,
-            "SHEAF_HEALTH_FILE": None,
+            "SHEAF_HEALTH_FILE": str(health_file),
+            "SHEAF_PRINTS_FD": None if self._prints is None else str(self._prints),
             "SHEAF_LABEL": name,
             # Whoever may start this cluster may run commands here anyhow.
             "SHEAF_ALLOW_EXEC": "0" if self._settings.allow_exec is False else "1",
         }
-        command = [sys.executable, "-m", "sheaf_worker"]
-        return Child(name, command, child_environment(changes), self._places.log(name))
+        command = Command(
+            [sys.executable, "-m", "sheaf_worker"],
+            child_environment(changes),
+            self._places.log(name),
+            # As in containers: where a task's relative paths lead.
+            self._places.data_dir,
+            health_file,
+            self._prints,
+        )
+        return Child(name, command)
 
     def _nap_s(self) -> float:
         """Seconds until there is something to do that no signal tells of."""
-        starts = [child.start_in_s for child in (self._redis, *self._workers.values())]
-        return min([LOOK_S, *(start for start in starts if start is not None)])
+        starts = [child.start_in_s for child in (self._redis.child, *self._workers.values())]
+        look_s = LOOK_S if self._redis.answered else START_LOOK_S
+        if self._gone_since is not None:
+            look_s = min(look_s, RETRY_S)
+        return min([look_s, *(start for start in starts if start is not None)])
+
+    def _note(self, text: str) -> None:
+        """Something was done that a person should know of."""
+        logger.warning("%s", text, extra={"action": "mend"})
+        self._events.append((time.time(), text))
 
     def _write_state(self) -> None:
-        children = (self._redis, *self._workers.values())
+        children = (self._redis.child, *self._workers.values())
         running = {child.name: child.identity for child in children if child.identity is not None}
-        myself = identify(os.getpid())
-        assert myself is not None  # noqa: S101  we are alive
+        troubles = tuple(child.trouble for child in children if child.trouble is not None)
+        if self._myself is None:
+            self._myself = identify(os.getpid())
+        assert self._myself is not None  # noqa: S101  we are alive
+        state = ClusterState(self._redis.url, self._myself, running, troubles, tuple(self._events))
+        if state == self._written and self._places.cluster.exists():
+            return
         try:
-            ClusterState(self._url, myself, running).write(self._places)
-            self._written = True
+            state.write(self._places)
+            self._written = state
         except OSError as error:
             # The disk is full, say: what runs goes on, and the next look tries again.
-            self._written = False
+            self._written = None
             logger.warning("cluster.json cannot be written", extra={"action": "state", "why": str(error)})
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
@@ -199,19 +230,3 @@ def _open_process(pid: int) -> int:
         reading, writing = os.pipe()
         os.close(writing)
         return reading
-
-
-def _private_folder() -> Path:
-    """A new folder that only this user can enter, with a path short enough for a socket in it."""
-    folder = tempfile.mkdtemp(prefix=SOCKET_FOLDER_PREFIX)
-    if len(os.fsencode(folder)) > _FOLDER_PATH_LIMIT:
-        Path(folder).rmdir()
-        folder = tempfile.mkdtemp(prefix=SOCKET_FOLDER_PREFIX, dir="/tmp")
-    return Path(folder)
-
-
-def _free_name(path: Path) -> Path:
-    number = 1
-    while (aside := path.with_name(f"{path.name}.unreadable-{number}")).exists():
-        number += 1
-    return aside
