@@ -47,7 +47,7 @@ class ItemStream:
         self._buffer: deque[Any] = deque()
         self._room = threading.Event()
         #: What ended the input too early: an exception of its own, or an item that cannot be sent.
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._read_all = False
         #: Items are neither in the buffer nor in a segment right now.
         self._taking = False
@@ -73,7 +73,7 @@ class ItemStream:
                     return
                 if self.closed:
                     return
-        except Exception as error:  # noqa: BLE001 - the caller's own iterable; raised where its next item would come
+        except BaseException as error:  # noqa: BLE001 - the caller's own iterable; raised where its next item would come
             self._error = error
         finally:
             with self._changed:

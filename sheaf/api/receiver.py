@@ -43,7 +43,7 @@ class Receiver(threading.Thread):
         capacity: Capacity,
         tasks_dir: Path,
         room: Callable[[], None],
-        broken: Callable[[Exception], None],
+        broken: Callable[[BaseException], None],
     ) -> None:
         super().__init__(name="sheaf-receiver", daemon=True)
         self.out: dict[str, Segment] = {}
@@ -79,7 +79,7 @@ class Receiver(threading.Thread):
     def run(self) -> None:
         try:
             self._receive_until_closed()
-        except Exception as error:  # noqa: BLE001 - passed on to all who wait
+        except BaseException as error:  # noqa: BLE001 - passed on to all who wait
             self._broken(error)
         if self._listening is not None:
             self._listening.close()

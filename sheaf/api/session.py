@@ -122,7 +122,7 @@ class Session:
         for stream in streams:
             stream.end(error)
 
-    def _break(self, error: Exception) -> None:
+    def _break(self, error: BaseException) -> None:
         """A thread of ours cannot go on: whoever waits for results has to know, and whoever calls next."""
         self.broken = ClusterError(
             f"a part of this session broke ({type(error).__name__}: {error}); make another Cluster"
@@ -135,7 +135,7 @@ class Session:
     def _send_all(self) -> None:
         try:
             self._send_until_closed()
-        except Exception as error:  # noqa: BLE001 - passed on to all who wait
+        except BaseException as error:  # noqa: BLE001 - passed on to all who wait
             self._break(error)
 
     def _send_until_closed(self) -> None:

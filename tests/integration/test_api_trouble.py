@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,21 @@ def test_a_local_cluster_ends_with_its_program(tmp_path: Path, death: str) -> No
     assert value == "8"
     assert Path(folder).name.startswith(PREFIX)
     wait_until(lambda: not processes_of(Path(folder)) and not Path(folder).exists(), 60, "nothing of it is left")
+
+
+@pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt, GeneratorExit, ValueError])
+def test_whatever_ends_the_items_is_raised_and_no_result_is_left_out(
+    cluster: Cluster, raised: type[BaseException]
+) -> None:
+    """The program's own iterable calls `sys.exit()`, say: that is no end of the list, and never looks like one."""
+
+    def items() -> Iterator[int]:
+        yield from range(5)
+        raise raised("in the middle of the list")
+
+    taken = []
+    with pytest.raises(raised, match="in the middle"):
+        for result in cluster.map("api_tasks:nap", items()):
+            taken.append(result)  # noqa: PERF402  what came before is what counts
+
+    assert taken == list(range(5))
