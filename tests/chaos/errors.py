@@ -1,8 +1,9 @@
 """Makes everything fail that can fail, one thing a run: `python -m tests.chaos.errors MEANS FOLDER`.
 
-MEANS is `calls` (system calls), `threads` (exceptions) or `replies` (what Redis answers). A recording run tells what
-can fail; each of it then fails once, and in another run for good. Prints each case and how it ended; the exit status is
-1 if anything was lost, doubled or torn, or anybody hung or was silent.
+MEANS is `calls` (system calls of workers and commands), `threads` (exceptions in a worker), `replies` (what Redis
+answers), `supervisor` (its calls and exceptions) or `program` (exceptions in a session's threads). A recording run
+tells what can fail; each of it then fails once, and in another run for good. Prints each case and how it ended; the
+exit status is 1 if anything was lost, doubled or torn, or anybody hung or was silent.
 """
 
 from __future__ import annotations
@@ -19,10 +20,18 @@ from typing import Any
 from sheaf.torture.campaign import code_digest
 from tests.chaos.errors_bench import Case
 from tests.chaos.errors_calls import CallErrors
+from tests.chaos.errors_program import ProgramErrors
 from tests.chaos.errors_replies import ReplyErrors
+from tests.chaos.errors_supervisor import SupervisorErrors
 from tests.chaos.errors_threads import ThreadErrors
 
-MEANS: dict[str, Any] = {"calls": CallErrors, "threads": ThreadErrors, "replies": ReplyErrors}
+MEANS: dict[str, Any] = {
+    "calls": CallErrors,
+    "threads": ThreadErrors,
+    "replies": ReplyErrors,
+    "supervisor": SupervisorErrors,
+    "program": ProgramErrors,
+}
 
 
 def main() -> int:

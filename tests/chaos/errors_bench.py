@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -38,8 +39,12 @@ def square(text):
 '''
 #: Seconds for which a fault that is to last is kept up, unless the run ends or somebody says what is wrong.
 LASTING_S = 10.0
+#: Seconds until a person whose submission came to nothing tries again.
+AGAIN_S = 1.0
 #: Seconds without any progress after which a run hangs, on a busy machine.
 HUNG_S = 30.0
+#: What stands in a line that says why a process ends: in Sheaf's words, or in Python's while it reads the code.
+WORDS = ('"critical"', '"error"', "sheaf-worker: ", "sheaf: ", "made to raise", "importlib._bootstrap")
 #: Lines of `sheaf status` that tell a person that something is wrong.
 SIGNS = ("problem", "blocked", "not known", "No workers are running", "no sign of life", "stopped", "damaged", "sheaf:")
 
@@ -97,27 +102,34 @@ class Case:
 
 
 class Bench:
-    """The cluster. A run that was not right leaves the bench `broken`: make another one."""
+    """Runs on a cluster, judged. A run that was not right leaves the bench `broken`: make another one."""
 
-    def __init__(
-        self,
+    def __init__(self, cluster: Any) -> None:
+        """`cluster`: a torture's, or something like it (`errors_supervisor.py`)."""
+        self.folder: Path = cluster.folder
+        self.cluster = cluster
+        (self.folder / "tasks/little.py").write_text(TASK)
+        self.broken = False
+        self._serial = 0
+        self._submitter = Submitter(self.folder, cluster.environment)
+
+    @classmethod
+    def with_workers(
+        cls,
         folder: Path,
         *,
         wrap: Callable[[str, list[str]], list[str]] | None = None,
         worker_module: tuple[str, ...] = ("sheaf_worker",),
         workers: int = 2,
         redis_through: Callable[[str], str] | None = None,
-    ) -> None:
-        self.folder = folder
-        self.cluster = Cluster(folder, Shape(workers), worker_module, wrap)
-        (folder / "tasks/little.py").write_text(TASK)
-        self.broken = False
-        self._serial = 0
-        self.cluster.redis.start()
+    ) -> Bench:
+        """On a Redis and workers that this process starts, and starts again."""
+        cluster = Cluster(folder, Shape(workers), worker_module, wrap)
+        cluster.redis.start()
         if redis_through is not None:
-            self.cluster.point_workers_at(redis_through(self.cluster.redis.url))
-        self.cluster.start_workers()
-        self._submitter = Submitter(folder, self.cluster.environment)
+            cluster.point_workers_at(redis_through(cluster.redis.url))
+        cluster.start_workers()
+        return cls(cluster)
 
     @property
     def output(self) -> Path:
@@ -131,7 +143,7 @@ class Bench:
         self._serial += 1
 
     def submit(self) -> None:
-        """Submit without a fault, as fast as it goes."""
+        """Submit without a fault, as fast as it goes. Without a Redis that fails, and `drive()` does it again."""
         self._submitter.run([*self.command(), "--detach"])
 
     def runs(self) -> list[Path]:
@@ -153,9 +165,13 @@ class Bench:
     def drive(self, within_s: float, *, until: Callable[[], bool] = lambda: False) -> bool:
         """Start again what dies, until the run is finished (True), or `until`, or nothing moved for so long."""
         since, last = time.monotonic(), self._progress()
+        submit_at = since + AGAIN_S
         while not self.finished and not until():
             now = time.monotonic()
             self.cluster.supervise(now)
+            if now > submit_at and not self.runs():
+                self.submit()
+                submit_at = now + AGAIN_S
             if (progress := self._progress()) != last:
                 since, last = now, progress
             if now - since > within_s:
@@ -208,10 +224,9 @@ class Bench:
 
     def _said(self, exits: int) -> str:
         """What a worker says in Redis, or said when it ended."""
-        client = self.cluster.redis.client
         try:
             for run in self.runs():
-                if problem := client.hget(keys.PROBLEM_PREFIX + run.name, "problem"):
+                if problem := self.cluster.redis.client.hget(keys.PROBLEM_PREFIX + run.name, "problem"):
                     return f"problem: {problem!r}"
         except redis.exceptions.RedisError:
             return ""
@@ -222,7 +237,7 @@ class Bench:
         """The last thing that a worker which has ended wrote; empty if it said nothing."""
         label = ending.partition(":")[0]
         lines = self.cluster.log_of(label).read_text(errors="replace").splitlines()
-        words = [line for line in lines if '"critical"' in line or '"error"' in line or line.startswith("sheaf-worker")]
+        words = [line for line in lines if any(sign in line for sign in WORDS)]
         return f"{ending}: {words[-1][:300]}" if words else ""
 
     def _hear(self, case: Case, exits: int) -> None:

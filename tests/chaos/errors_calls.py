@@ -94,7 +94,7 @@ class CallErrors:
         rule = Rule(
             getattr(errno, case.fault),
             (call.rstrip(","),),
-            place=f"^{_escaped(place)}$",
+            place=f"^{escaped(place)}$",
             who=case.who,
             after=int(after or 0),
             times=None if case.lasting else 1,
@@ -158,7 +158,7 @@ class CallErrors:
         self._benches += 1
         folder = self._folder / f"calls-{self._benches}"
         self._refusals = Refusals(folder, CALLS)
-        self.bench = Bench(folder, wrap=self._refusals.command)
+        self.bench = Bench.with_workers(folder, wrap=self._refusals.command)
         return self.bench
 
     def close(self) -> None:
@@ -169,5 +169,5 @@ class CallErrors:
             self.bench = None
 
 
-def _escaped(place: str) -> str:
+def escaped(place: str) -> str:
     return "".join(f"\\{letter}" if letter in r".*+?()[]{}^$|\-" else letter for letter in place)

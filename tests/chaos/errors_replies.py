@@ -70,7 +70,7 @@ class ReplyErrors:
             self._proxy = ReplyProxy(url)
             return self._proxy.url
 
-        self.bench = Bench(self._folder / f"replies-{self._benches}", redis_through=through)
+        self.bench = Bench.with_workers(self._folder / f"replies-{self._benches}", redis_through=through)
         return self.bench
 
     def close(self) -> None:

@@ -103,7 +103,9 @@ class ThreadErrors:
         folder.mkdir()
         if record:
             (folder / "record").touch()
-        self.bench = Bench(folder, worker_module=("tests.chaos.raising", str(folder), "sheaf_worker"), workers=1)
+        self.bench = Bench.with_workers(
+            folder, worker_module=("tests.chaos.raising", str(folder), "sheaf_worker"), workers=1
+        )
         return self.bench
 
     def close(self) -> None:

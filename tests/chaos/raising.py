@@ -22,7 +22,11 @@ from typing import Any
 
 PACKAGES = ("/sheaf/", "/sheaf_worker/", "/sheaf_producer/")
 #: Module that is run -> the one that imports all that it uses.
-STARTS = {"sheaf_worker": "sheaf_worker.worker", "sheaf.embedded": "sheaf.embedded.supervisor"}
+STARTS = {
+    "sheaf_worker": "sheaf_worker.worker",
+    "sheaf.embedded": "sheaf.embedded.supervisor",
+    "a_program": "sheaf.api.cluster",
+}
 #: Seconds between two looks at FOLDER/raise.json.
 LOOK_S = 0.02
 ERRORS = {
