@@ -66,6 +66,14 @@ class Disk:
             del self.names[call.file]
             self.pending_names.append((call.file, None))
             return True
+        if call.target:
+            self.names[call.target] = self.names[call.file]
+            self.pending_names.append((call.target, self.names[call.file]))
+            if "rename" in name:
+                # That the disk may know the file by both names for a moment is more than file systems do to us.
+                del self.names[call.file]
+                self.pending_names.append((call.file, None))
+            return True
         return self._use(event)
 
     def _open(self, event: Event, flags: int) -> bool:

@@ -24,10 +24,11 @@ from tests.chaos.tracer import trace
 DROPPED: dict[str, Callable[[str, int, int], bool]] = {
     "": lambda _file, _process, _nth: False,
     "of the output": lambda file, _process, _nth: file == NAME,
-    "of the log": lambda file, _process, _nth: file == f"{NAME}.index-wal",
+    "of the log": lambda file, _process, _nth: file in (f"{NAME}.index-wal", f"{NAME}.index-wal-anew"),
+    "of the log on take-over": lambda file, process, _nth: process == 2 and file == f"{NAME}.index-wal-anew",
     "of the index": lambda file, _process, _nth: file == f"{NAME}.index",
     "of the folder": lambda file, _process, _nth: file == ".",
-    "on take-over": lambda file, process, nth: process == 2 and nth == 0 and file in (NAME, f"{NAME}.index-wal"),
+    "on take-over": lambda file, process, nth: process == 2 and nth == 0 and file in (NAME, f"{NAME}.index-wal-anew"),
 }
 #: Images tried per cut where there are too many for all.
 SAMPLE = 60 if FULL else 5

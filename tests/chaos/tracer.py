@@ -41,6 +41,7 @@ NAMES = {"x86_64": _numbers(_X86_64), "aarch64": _numbers(_AARCH64)}.get(platfor
 _PATH_FIRST = """open stat lstat access truncate rename mkdir creat link unlink symlink readlink chmod chown"""
 _PATH_SECOND = """openat mkdirat newfstatat unlinkat renameat linkat fchmodat faccessat renameat2 statx faccessat2"""
 _PATH_AT = dict.fromkeys(_PATH_FIRST.split(), 0) | dict.fromkeys(_PATH_SECOND.split(), 1)
+_TARGET_AT = {"rename": 1, "link": 1, "renameat": 3, "renameat2": 3, "linkat": 3}
 _TRACEME, _SYSCALL, _SETOPTIONS, _GET_SYSCALL_INFO = 0, 24, 0x4200, 0x420E
 _SYSGOOD, _EXITKILL = 0x1, 0x100000
 _ENTRY = 1
@@ -63,6 +64,8 @@ class Call:
     offset: int = -1
     #: What the kernel answered; None if the child was killed before.
     result: int | None = None
+    #: The new name that a rename or a link gives.
+    target: str = ""
 
     def __str__(self) -> str:
         span = f" {len(self.data)} bytes at {self.offset}" if self.data else ""
@@ -199,6 +202,9 @@ class _Tracer:
         if path != self._folder and self._folder not in path.parents:
             return None
         call = Call(name, str(path.relative_to(self._folder)), arguments)
+        if name in _TARGET_AT:
+            target = Path(os.pread(self._memory, 4096, arguments[_TARGET_AT[name]]).split(b"\0")[0].decode())
+            call.target = str(target.relative_to(self._folder))
         if name in ("write", "pwrite64"):
             call.data = os.pread(self._memory, arguments[2], arguments[1])
         elif name in ("writev", "pwritev", "pwritev2"):

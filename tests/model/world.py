@@ -14,7 +14,7 @@ MUTATIONS = {
     "done before sync": "the records are not synced before the index tells of them (sheaf/output.py, _write)",
     "ack before sync": "the index is not synced before the batch finishes (synchronous=OFF)",
     "ack before commit": "the batch finishes before its commit (sheaf_worker/committer.py, _settle)",
-    "no sync on take-over": "what a dead writer left is trusted unsynced (sheaf/index.py, _sync_log)",
+    "no sync on take-over": "what a dead writer left is trusted unsynced (sheaf/opener.py)",
     "cut not synced": "the cut of a torn tail is not synced (sheaf/tail.py, clear_tail; sheaf/output.py, _write)",
     "no last look": "a run is finished without a last cut of what lies beyond L (sheaf/feed.py)",
     "no reconciler": "nobody puts back what Redis has lost (sheaf/feed.py)",

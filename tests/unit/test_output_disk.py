@@ -4,20 +4,25 @@ import errno
 import os
 import resource
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
-from sheaf import disk_errors
+from sheaf import disk_errors, sqlite_log
 from sheaf import index as index_module
 from sheaf.batch import Done, Failed
+from sheaf.door import Presence
 from sheaf.errors import (
     FenceTimeout,
     IndexForeign,
     OutputError,
     OutputUnwritable,
 )
+from sheaf.opener import Opener
 from sheaf.output import Output
 from sheaf.verify import verify
 
@@ -35,6 +40,16 @@ def output(tmp_path: Path) -> Iterator[Output]:
 
 def commit(output: Output, index: int) -> None:
     output.commit({RUN: [Done(index, b"record %d\n" % index)]}, worker="w", token=1)
+
+
+def killed_after_commit(output: Output, index: int) -> None:
+    """A process commits and is killed; nobody else has the index open, so that its log is all there is of it."""
+    output.close()
+    child = os.fork()
+    if child == 0:
+        commit(Output(output.path), index)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def assert_sound(output: Output, items: int) -> None:
@@ -121,14 +136,201 @@ def test_who_comes_new_syncs_file_and_log_before_trusting_them(output: Output, m
         synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
         real(descriptor)
 
+    killed_after_commit(output, 1)
     newcomer = Output(output.path)
     monkeypatch.setattr(os, "fdatasync", note)
     newcomer.commit({RUN: [Done(0, b"known already")]}, worker="w", token=1)
-    assert synced == ["pages.txt.index-wal", "pages.txt"]
+    assert synced == ["pages.txt.index-wal-anew", "pages.txt"]
 
-    commit(newcomer, 1)
+    commit(newcomer, 2)
     assert synced[2:] == ["pages.txt"]
     newcomer.close()
+
+
+def test_who_comes_new_writes_the_whole_log_anew_before_it_is_read(
+    output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The killed one's sync may have failed: the kernel takes the pages for written, and only new writes are tried."""
+    killed_after_commit(output, 1)
+    log = output.path.with_name("pages.txt.index-wal")
+    before = log.read_bytes()
+    written: list[tuple[str, int, bytes]] = []
+    steps: list[str] = []
+    real_write, real_sync, real_connect = os.pwrite, os.fdatasync, sqlite3.connect
+
+    def write(descriptor: int, data: bytes, offset: int) -> int:
+        written.append((Path(f"/proc/self/fd/{descriptor}").readlink().name, offset, bytes(data)))
+        steps.append("write")
+        return real_write(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", write)
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: (steps.append("sync"), real_sync(descriptor))[1])
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: (steps.append("open"), real_connect(*a, **k))[1])
+
+    assert output.progress(RUN).done == 2
+    assert steps[-2:] == ["sync", "open"]
+    assert {name for name, _, _ in written} == {f"{log.name}-anew"}
+    assert b"".join(data for _, _, data in sorted(written, key=lambda each: each[1])) == before
+    assert len(before) > 0
+
+
+def test_who_comes_while_others_are_there_neither_writes_nor_waits(
+    output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They know what is in the log; one that keeps the fence must not keep readers out."""
+    output.progress(RUN)
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+
+    def look(step: str) -> None:
+        if step == "note":
+            synced.clear()
+            newcomer = Output(output.path, fence_wait_s=0.0)
+            assert newcomer.progress(RUN).done == 1
+            newcomer.close()
+            assert synced == []
+
+    holding = Output(output.path, steps=look)
+    holding.highest_token()
+    holding.commit({RUN: [Done(1, b"record 1\n")]}, worker="w", token=1)
+    holding.close()
+
+
+def test_whoever_had_the_index_open_dies_while_another_opens_it(
+    output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was known to be open, but no longer when SQLite had read the log: then that was a newcomer's own reading."""
+    killed_after_commit(output, 1)
+    neighbour = Output(output.path)
+    neighbour.progress(RUN)
+    newcomer = Output(output.path)
+    real = Opener._open_ours
+    synced: list[str] = []
+    monkeypatch.setattr(
+        os, "fdatasync", lambda descriptor: synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+    )
+
+    def meanwhile(self: Opener) -> sqlite3.Connection:
+        connection = real(self)
+        # Its word is gone; that its connection is not, as a killed process's would be, is the same to the newcomer.
+        assert neighbour._index._presence is not None
+        neighbour._index._presence.leave()
+        return connection
+
+    monkeypatch.setattr(Opener, "_open_ours", meanwhile)
+    assert newcomer.progress(RUN).done == 2
+    assert synced == ["pages.txt.index-wal"]
+    newcomer.close()
+    neighbour.close()
+
+
+def test_a_forked_child_does_not_keep_its_parents_word(output: Output) -> None:
+    """It lives on when the parent is killed, and must not pass for somebody who has the index open."""
+    output.progress(RUN)
+    note, inode = output.path.with_name("pages.txt.intent"), output.path.with_name("pages.txt.index").stat().st_ino
+    ready, go = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(ready[1], b".")
+        os.read(go[0], 1)
+        os._exit(0)
+    try:
+        os.read(ready[0], 1)
+        other = Presence(note, inode)
+        assert not other.alone()
+        output.close()
+        assert other.alone()
+        other.leave()
+    finally:
+        os.write(go[1], b".")
+        os.waitpid(child, 0)
+        for descriptor in (*ready, *go):
+            os.close(descriptor)
+
+
+def test_a_stranger_that_has_the_index_open_keeps_its_log(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older Sheaf may be writing: the log is written anew under the fence then, not beside it."""
+    killed_after_commit(output, 1)
+    index = output.path.with_name("pages.txt.index")
+    holder = (
+        "import sqlite3, sys; connection = sqlite3.connect(sys.argv[1], isolation_level=None);"
+        "connection.execute('BEGIN IMMEDIATE'); print(flush=True); sys.stdin.readline();"
+        "connection.execute('ROLLBACK'); print(flush=True); sys.stdin.readline()"
+    )
+    stranger = subprocess.Popen(
+        [sys.executable, "-c", holder, index], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert stranger.stdin is not None and stranger.stdout is not None
+    stranger.stdout.readline()
+    written: list[str] = []
+    real = os.pwrite
+
+    def write(descriptor: int, data: bytes, offset: int) -> int:
+        written.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        return real(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", write)
+    newcomer = Output(output.path, fence_wait_s=0.1)
+    with pytest.raises(FenceTimeout):
+        newcomer.progress(RUN)
+    assert written == []
+    stranger.stdin.write("\n")
+    stranger.stdin.flush()
+    stranger.stdout.readline()
+    assert newcomer.progress(RUN).done == 2
+    assert written == ["pages.txt.index-wal"]
+    newcomer.close()
+    stranger.communicate("\n")
+
+
+def test_no_connection_moves_the_log_by_itself_and_it_stays_short(
+    output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite's WAL-reset bug needs one that moves the log while another writes: whoever moves it has the fence."""
+    moves: list[bool] = []
+    longest = 0
+    real = sqlite_log.move
+
+    def move(connection: sqlite3.Connection, fence: sqlite3.Connection) -> None:
+        def look(statement: str) -> None:
+            if "checkpoint" in statement:
+                moves.append(fence.in_transaction)
+                with closing(sqlite3.connect(index.path, timeout=0)) as third, pytest.raises(sqlite3.OperationalError):
+                    third.execute("BEGIN IMMEDIATE")
+
+        connection.set_trace_callback(look)
+        real(connection, fence)
+        connection.set_trace_callback(None)
+
+    index = output._index
+    monkeypatch.setattr(sqlite_log, "move", move)
+    monkeypatch.setattr(sqlite_log, "LONG", 1 << 18)
+    other = Output(output.path)
+    for number in range(1, 100):
+        failed = [Failed(number, "Dns", "x" * 9000, 1)]
+        (output if number % 2 else other).commit({RUN: failed}, worker="w", token=1)
+        for each in (output, other):
+            assert each._index.connect().execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
+        longest = max(longest, sqlite_log.size(index.path))
+
+    assert len(moves) >= 5
+    assert all(moves)
+    assert longest < 3 << 17
+    other.close()
+    assert_sound(output, 1)
+
+
+def test_a_log_that_cannot_be_moved_fails_no_commit(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commit stands already; its worker would do its items again."""
+    monkeypatch.setattr(sqlite_log, "LONG", 1)
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+    monkeypatch.setattr(sqlite_log, "move", lambda *_: (_ for _ in ()).throw(error))
+
+    commit(output, 1)
+    commit(output, 2)
+
+    assert_sound(output, 3)
 
 
 def test_stray_bytes_follow_no_link_that_lies_in_their_way(output: Output, tmp_path: Path) -> None:
@@ -259,19 +461,46 @@ def test_a_log_whose_sync_failed_is_written_anew_before_it_is_trusted(
     output: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A failed sync is not repaired by a sync that succeeds: the kernel has forgotten the pages by then."""
+    killed_after_commit(output, 1)
     opened = Output(output.path)
-    real = os.fdatasync
+    real_sync, real_write = os.fdatasync, os.pwrite
     monkeypatch.setattr(os, "fdatasync", lambda descriptor: (_ for _ in ()).throw(OSError(errno.EIO, "I/O error")))
     with pytest.raises(OutputUnwritable, match="I/O error"):
         opened.highest_token()
-    monkeypatch.setattr(os, "fdatasync", real)
+    monkeypatch.setattr(os, "fdatasync", real_sync)
     log = output.path.with_name("pages.txt.index-wal")
-    assert log.stat().st_size > 0
+    written: list[bytes] = []
+    monkeypatch.setattr(os, "pwrite", lambda *given: (written.append(given[1]), real_write(*given))[1])
 
     opened.highest_token()
 
-    assert log.stat().st_size == 0
+    assert b"".join(written) == log.read_bytes()
     opened.close()
+
+
+def test_a_commit_whose_sync_failed_has_the_log_written_anew(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside others too: the disk may not have the page that the last whole transaction shares with the failed one."""
+    neighbour = Output(output.path)
+    neighbour.progress(RUN)
+    commit(output, 1)
+    real = sqlite_log.write_anew
+    rewritten: list[Path] = []
+    monkeypatch.setattr(sqlite_log, "write_anew", lambda path: (rewritten.append(path), real(path))[1])
+    failing = Output(output.path)
+    failing.progress(RUN)
+    monkeypatch.setattr(failing._index, "translated", lambda: (_ for _ in ()).throw(OutputUnwritable("I/O error")))
+    with pytest.raises(OutputUnwritable), suppress(sqlite3.Error):
+        failing._index.connect().execute("BEGIN IMMEDIATE")
+        failing._index.commit()
+    monkeypatch.undo()
+    monkeypatch.setattr(sqlite_log, "write_anew", lambda path: (rewritten.append(path), real(path))[1])
+
+    commit(failing, 2)
+
+    assert rewritten == [output.path.with_name("pages.txt.index")]
+    assert_sound(output, 3)
+    for each in (failing, neighbour):
+        each.close()
 
 
 def test_a_writer_that_keeps_the_fence_is_named_to_those_who_wait(output: Output) -> None:
