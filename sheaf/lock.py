@@ -52,8 +52,8 @@ class FairLock:
             *(key + part for part in (keys.LOCK_TOKEN_SUFFIX, keys.LOCK_WAITERS_SUFFIX, keys.LOCK_SEEN_SUFFIX)),
         ]
         self._wake_prefix = key + keys.LOCK_WAKE_SUFFIX
-        self._acquire = Script(connection, "lock_waiters", "lock_acquire")
-        self._release = Script(connection, "lock_waiters", "lock_release")
+        self._acquire = Script(connection, "lock_acquire")
+        self._release = Script(connection, "lock_release")
         self._renew = Script(connection, "lock_renew")
 
     def acquire(self, timeout_s: float, floor: int = 0) -> Lease:

@@ -1,29 +1,35 @@
-"""The atomic steps in Redis: the files in `sheaf/lua`, run by their digest."""
+"""Runs the atomic steps in Redis: as functions where Redis has them, as scripts where it may be given some."""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Any
 
 import redis
 
 from sheaf.connection import redis_errors
+from sheaf.errors import RedisDenied
 from sheaf.mend import mended
+from sheaf.redis_library import STEPS, function_name, library_name
+
+#: Where functions were asked for in vain: a Redis before 7, or one that nobody has given ours.
+_without_functions: weakref.WeakSet[redis.ConnectionPool] = weakref.WeakSet()
 
 
 class Script:
-    """One Lua script, or several files that make one. Thread-safe.
+    """One step of `sheaf.redis_library`. Thread-safe.
 
-    Every script here bears a replay: run twice, it leaves the same state and gives the same answer. So when the
+    Every step here bears a replay: run twice, it leaves the same state and gives the same answer. So when the
     connection breaks before the answer is here, it is sent once more; only if that fails too, a ClusterError is raised.
     """
 
-    def __init__(self, connection: redis.Redis, *names: str) -> None:
-        folder = files("sheaf") / "lua"
-        text = "\n".join((folder / f"{name}.lua").read_text() for name in names)
+    def __init__(self, connection: redis.Redis, step: str) -> None:
         self._connection = connection
-        self._script = connection.register_script(text)
+        self._pool = connection.connection_pool
+        self._reads = "no-writes" in STEPS[step].flags
+        self._function = function_name(step)
+        self._script = connection.register_script(STEPS[step].text)
 
     def __call__(self, keys: Sequence[str], args: Sequence[str | int]) -> Any:
         with redis_errors():
@@ -33,4 +39,39 @@ class Script:
                 return self._run(keys, args)
 
     def _run(self, keys: Sequence[str], args: Sequence[str | int]) -> Any:
-        return mended(self._connection, [*keys, *args], lambda: self._script(keys, args))
+        return mended(self._connection, [*keys, *args], lambda: self._send(keys, args))
+
+    def _send(self, keys: Sequence[str], args: Sequence[str | int]) -> Any:
+        if self._pool not in _without_functions:
+            call: Any = self._connection.fcall_ro if self._reads else self._connection.fcall
+            try:
+                return call(self._function, len(keys), *keys, *args)
+            except redis.exceptions.ResponseError as error:
+                if not _is_missing(error):
+                    raise
+        try:
+            answer = self._script(keys, args)
+        except redis.exceptions.NoPermissionError as error:
+            if not _is_about_scripts(error):
+                raise
+            # Scripts are not for this user: functions are, once they are there.
+            _without_functions.discard(self._pool)
+            raise RedisDenied(
+                f"Redis does not have the functions of this version of Sheaf ({library_name()}), and this user may not "
+                "load scripts in their place. The stack's Redis loads them when it starts: "
+                "`docker compose up -d --build redis`; another Redis is given them by "
+                "`python -m sheaf.redis_library | redis-cli -x FUNCTION LOAD`"
+            ) from error
+        _without_functions.add(self._pool)
+        return answer
+
+
+def _is_missing(error: redis.exceptions.ResponseError) -> bool:
+    """Whether the answer is that there are no functions, that this one is missing, or that they are not for us."""
+    text = str(error).lower()
+    return text.startswith(("unknown command", "function not found")) or "'fcall" in text
+
+
+def _is_about_scripts(error: redis.exceptions.NoPermissionError) -> bool:
+    text = str(error).lower()
+    return "'evalsha" in text or "'script" in text

@@ -10,10 +10,12 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import redis
 
 from sheaf.connection import connect
+from sheaf.redis_library import library_name
 from sheaf.settings import Settings
 
 
@@ -89,6 +91,13 @@ class ReplyLosingProxy:
     def lose(self, word: str) -> None:
         """Let the next request that holds `word` reach Redis, and close the connection when its reply comes."""
         self._word = word.encode()
+
+    def lose_step(self) -> None:
+        """The same for the next atomic step: a function where Redis has been given ours, else a script."""
+        with connect(Settings(redis_url=self._server_url)) as client:
+            server: Any = client.info("server")
+            functions = int(server["redis_version"].split(".")[0]) >= 7 and client.function_list(library_name())
+        self.lose("FCALL" if functions else "EVALSHA")
 
     def client(self) -> redis.Redis:
         return connect(Settings(redis_url=self.url))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 CREDS = Path("/creds")
 #: Who may read each role's password. `admin` is for a person: `docker compose run --rm creds cat /creds/admin`.
-READERS = {"admin": 0, "worker": 10001, "producer": 10002}
+READERS = {"admin": 0, "worker": 10001, "producer": 10002, "viewer": 10003}
 
 
 def put(name: str, text: str, reader: int, mode: int) -> None:

@@ -25,12 +25,12 @@ _client = threading.local()
 
 
 class Requests:
-    """Runs one of the scripts that answer each request once."""
+    """Runs one of the steps that answer each request once."""
 
-    def __init__(self, connection: redis.Redis, *names: str) -> None:
-        self._script = Script(connection, "shared_request", *names)
+    def __init__(self, connection: redis.Redis, step: str) -> None:
+        self._script = Script(connection, step)
 
-    def __call__(self, names: Sequence[str], arguments: Sequence[str | int]) -> str:
+    def __call__(self, names: Sequence[str], arguments: Sequence[str | int] = ()) -> str:
         answer = self._script([keys.CLIENT_PREFIX + _client_id(), *names], [secrets.token_hex(8), *arguments])
         return bytes(answer).decode()
 
@@ -61,6 +61,7 @@ class Counter:
         self._connection = connection
         self._key = keys.COUNTER_PREFIX + name
         self._change = Requests(connection, "shared_value")
+        self._remove = Requests(connection, "shared_remove")
 
     def add(self, number: int = 1) -> int:
         """Add to the count, in one step; return what it is then."""
@@ -76,7 +77,7 @@ class Counter:
 
     def delete(self) -> None:
         """Leave nothing of it in Redis; used again, it begins at 0."""
-        self._change([self._key], ["clear"])
+        self._remove([self._key])
 
 
 class SharedDict(MutableMapping[str | int, Any]):
@@ -90,6 +91,7 @@ class SharedDict(MutableMapping[str | int, Any]):
         self._connection = connection
         self._key = keys.DICT_PREFIX + name
         self._change = Requests(connection, "shared_value")
+        self._remove = Requests(connection, "shared_remove")
 
     def __getitem__(self, key: str | int) -> Any:
         with redis_errors():
@@ -153,10 +155,10 @@ class SharedDict(MutableMapping[str | int, Any]):
 
     def clear(self) -> None:
         """Leave nothing of it in Redis."""
-        self._change([self._key], ["clear"])
+        self._remove([self._key])
 
     def _pop(self, key: str | int) -> str | None:
-        answer = self._change([self._key], ["pop", _encode_key(key)])
+        answer = self._remove([self._key], [_encode_key(key)])
         return answer[1:] if answer.startswith("+") else None
 
     def __repr__(self) -> str:

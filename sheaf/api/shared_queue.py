@@ -6,6 +6,7 @@ import contextlib
 import json
 import queue
 import time
+from collections.abc import Callable
 from typing import Any
 
 import redis
@@ -26,19 +27,24 @@ class SharedQueue:
         #: How many values it holds at most, as this side sees it; 0: any number.
         self.maxsize = maxsize
         self._connection = connection
-        key = keys.QUEUE_PREFIX + name
-        self._keys = [key, key + keys.QUEUE_WAKE_SUFFIX, key + keys.QUEUE_ROOM_SUFFIX]
-        self._step = Requests(connection, "shared_queue")
+        self._key = keys.QUEUE_PREFIX + name
+        #: Those who wait to get something sleep on the one, those who wait to put something on the other.
+        self._wake, self._room = self._key + keys.QUEUE_WAKE_SUFFIX, self._key + keys.QUEUE_ROOM_SUFFIX
+        self._put, self._take = Requests(connection, "shared_put"), Requests(connection, "shared_take")
 
     def put(self, value: Any, block: bool = True, timeout: float | None = None) -> None:
         """Raises queue.Full if there is no room in time."""
         text = encode(value)
-        if self._try(["put", text, self.maxsize], self._keys[2], block, timeout) is None:
+
+        def step() -> str:
+            return self._put([self._key, self._wake], [text, self.maxsize])
+
+        if self._try(step, self._room, block, timeout) is None:
             raise queue.Full
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Raises queue.Empty if nothing comes in time."""
-        answer = self._try(["get"], self._keys[1], block, timeout)
+        answer = self._try(lambda: self._take([self._key, self._room]), self._wake, block, timeout)
         if answer is None:
             raise queue.Empty
         return json.loads(answer)
@@ -51,7 +57,7 @@ class SharedQueue:
 
     def qsize(self) -> int:
         with redis_errors():
-            length: Any = self._connection.llen(self._keys[0])
+            length: Any = self._connection.llen(self._key)
         return int(length)
 
     def empty(self) -> bool:
@@ -63,15 +69,15 @@ class SharedQueue:
     def delete(self) -> None:
         """Leave nothing of it in Redis."""
         with redis_errors():
-            self._connection.delete(*self._keys)
+            self._connection.delete(self._key, self._wake, self._room)
 
-    def _try(self, step: list[str | int], call: str, block: bool, timeout: float | None) -> str | None:
+    def _try(self, step: Callable[[], str], call: str, block: bool, timeout: float | None) -> str | None:
         """Do the step, or wait until it can be done; None: it could not be in time."""
         if timeout is not None and timeout < 0:
             raise ValueError("'timeout' must be a non-negative number")
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
-            answer = self._step(self._keys, step)
+            answer = step()
             if answer.startswith("+"):
                 return answer[1:]
             left_s = LOOK_S if deadline is None else deadline - time.monotonic()

@@ -1,12 +1,12 @@
--- shared_value.lua: changes a counter or a dict.
+-- shared_value.lua: adds to a counter or a dict, or sets what it holds. Refused when Redis is full.
 --
 -- KEYS 1  as in shared_request.lua, which is put before this
 --      2  sheaf:counter:<name>  string  the count, or
 --         sheaf:dict:<name>     hash    key -> value, both as JSON
 -- ARGV 1  request
---      2  what to do: add (a number), set (a number); put (key, value, …), default (key, value), pop (key), clear
+--      2  what to do: add (a number), set (a number); put (key, value, …), default (key, value)
 --      3… with what
--- Returns the new count; for `default` the value that is there now; for `pop` '+' and the value, or '-' if there was none
+-- Returns the new count; for `default` the value that is there now
 
 local before = answered()
 if before then
@@ -29,13 +29,5 @@ elseif what == 'put' then
 elseif what == 'default' then
   redis.call('HSETNX', KEYS[2], ARGV[3], ARGV[4])
   return answer(redis.call('HGET', KEYS[2], ARGV[3]))
-elseif what == 'pop' then
-  local value = redis.call('HGET', KEYS[2], ARGV[3])
-  -- HDEL is a write that Redis never refuses: when Redis is full, it lets a script go on that has begun to write.
-  redis.call('HDEL', KEYS[2], ARGV[3])
-  return answer(value and '+' .. value or '-')
-elseif what == 'clear' then
-  redis.call('DEL', KEYS[2])
-  return answer('')
 end
 return redis.error_reply('no such change: ' .. what)

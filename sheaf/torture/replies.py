@@ -13,17 +13,13 @@ import threading
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import IO
 
-_LUA = files("sheaf") / "lua"
-_TEXTS = {path.name.removesuffix(".lua"): path.read_text() for path in _LUA.iterdir() if path.name.endswith(".lua")}
-#: Digest -> name, as scripts are put together by the callers of `sheaf.scripts.Script`.
-SCRIPTS = {
-    hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(): name
-    for name, own in _TEXTS.items()
-    for text in (own, f"{_TEXTS['lock_waiters']}\n{own}")
-}
+from sheaf.redis_library import STEPS, function_name
+
+#: A step's name, by its script's digest and by its function's name.
+SCRIPTS = {hashlib.sha1(step.text.encode(), usedforsecurity=False).hexdigest(): name for name, step in STEPS.items()}
+SCRIPTS |= {function_name(name): name for name in STEPS}
 #: What Redis can answer to anything, on a bad day.
 REFUSALS = {
     "BUSY": b"-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n",
@@ -85,11 +81,11 @@ class ReplyRule:
 def name_of(words: list[bytes]) -> str:
     """A request's name: its command; a script's or function's name, with what it is for where that matters."""
     first = words[0].decode(errors="replace").upper()
-    if first in ("EVALSHA", "FCALL"):
+    if first in ("EVALSHA", "FCALL", "FCALL_RO"):
         key = words[3].decode(errors="replace") if len(words) > 3 and words[2] != b"0" else ""
         which = " reconciler" if ":lock:" in key and key.endswith("reconciler") else ""
         called = words[1].decode(errors="replace")
-        return (SCRIPTS.get(called, "script") if first == "EVALSHA" else called) + which
+        return SCRIPTS.get(called, "script") + which
     if first in ("CLIENT", "SCRIPT", "FUNCTION"):
         return f"{first} {words[1].decode(errors='replace').upper()}"
     key = words[1].decode(errors="replace") if len(words) > 1 else ""

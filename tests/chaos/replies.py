@@ -16,7 +16,7 @@ def name_of(request: bytes) -> str:
     """A request's name: its commands, a script's name with the first key it is for."""
     words = [word for word in request.split(b"\r\n") if word[:1] not in (b"*", b"$")]
     first = words[0].decode(errors="replace").upper()
-    if first == "EVALSHA":
+    if first in ("EVALSHA", "FCALL", "FCALL_RO"):
         key = words[3].decode() if words[2] != b"0" else ""
         which = key.rpartition(":")[2] if ":lock:" in key and key.endswith("reconciler") else ""
         return f"{SCRIPTS.get(words[1].decode(), 'script')} {which}".strip()

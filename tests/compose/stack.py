@@ -92,11 +92,19 @@ class Stack:
             text=True,
         )
 
+    @property
+    def admin_password(self) -> str:
+        return self.compose("run", "--rm", "-T", "--no-deps", "creds", "cat", "/creds/admin").stdout.strip()
+
+    def as_admin(self, *command: str, as_json: bool = False) -> str:
+        """Ask Redis as the one user who may do everything."""
+        login = ["--no-auth-warning", "--user", "admin", "--pass", self.admin_password]
+        options = ["-e", *(["--json"] if as_json else [])]
+        return self.compose("exec", "-T", "redis", "redis-cli", *options, *login, *command).stdout
+
     def denials(self) -> list[str]:
         """What Redis has denied to our programs (they name their connections) since it started."""
-        password = self.compose("run", "--rm", "-T", "--no-deps", "creds", "cat", "/creds/admin").stdout.strip()
-        login = ["--no-auth-warning", "--user", "admin", "--pass", password]
-        log = json.loads(self.compose("exec", "-T", "redis", "redis-cli", "--json", *login, "acl", "log").stdout)
+        log = json.loads(self.as_admin("acl", "log", as_json=True))
         return [f"{entry['username']}: {entry['object']}" for entry in log if " name=sheaf " in entry["client-info"]]
 
     def site(self, target: str) -> str:

@@ -52,7 +52,7 @@ def test_a_lost_reply_changes_nothing(connection: redis.Redis, losing_proxy: Rep
             lease = lock.acquire(1)
             lease.renew()
 
-        losing_proxy.lose("EVALSHA")
+        losing_proxy.lose_step()
         if step == "acquire":
             lease = lock.acquire(1)
         elif step == "renew":

@@ -42,7 +42,7 @@ def test_a_claim_whose_reply_was_lost_strands_nothing(
     """The second try returns the batches that the first one took, and takes no others."""
     flaky.put(batches(5))
 
-    losing_proxy.lose("EVALSHA")
+    losing_proxy.lose_step()
     claims = flaky.claim("worker-1", 2, lease_s=15)
 
     assert losing_proxy.lost == 1
@@ -58,16 +58,16 @@ def test_a_claim_that_failed_altogether_is_made_up_for_by_the_next(
         queue = BatchQueue(client)
         queue.put(batches(3))
         queue.claim("worker-1", 1, lease_s=15)
-        send = queue._claim._script
+        send = queue._claim._run
 
         def losing_each(*arguments: object) -> object:
-            losing_proxy.lose("EVALSHA")
+            losing_proxy.lose_step()
             return send(*arguments)  # type: ignore[arg-type]
 
-        queue._claim._script = losing_each  # type: ignore[assignment]
+        queue._claim._run = losing_each  # type: ignore[assignment]
         with pytest.raises(RedisUnavailable):
             queue.claim("worker-1", 1, lease_s=15)
-        queue._claim._script = send
+        queue._claim._run = send
 
         claims = queue.claim("worker-1", 1, lease_s=15)
 
@@ -86,7 +86,10 @@ def test_a_lost_reply_changes_nothing(
     flaky.announce("worker-1", {"label": "a"}, ttl_s=30)
     time.sleep(0.15)
 
-    losing_proxy.lose("SREM" if step == "leave" else "EVALSHA")
+    if step == "leave":
+        losing_proxy.lose("SREM")
+    else:
+        losing_proxy.lose_step()
     if step == "renew":
         assert flaky.renew("worker-1", ids(0, 1), lease_s=15) == []
     elif step == "finish":

@@ -67,10 +67,10 @@ def test_a_change_whose_reply_is_lost_is_made_once(
         (lambda: shaky.dict("d").setdefault("b", [2]), [2]),
     ]
     for step, expected in steps:
-        losing_proxy.lose("EVALSHA")
+        losing_proxy.lose_step()
         assert step() == expected
     cluster.queue("q").put("two")
-    losing_proxy.lose("EVALSHA")
+    losing_proxy.lose_step()
 
     assert shaky.queue("q").get() == "one"
     assert losing_proxy.lost == 5

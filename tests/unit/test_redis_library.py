@@ -1,0 +1,58 @@
+"""The library of functions: what is in it, and what tells one version from another."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sheaf import redis_library
+from sheaf.redis_library import STEPS, function_name, library, library_name
+
+LUA = Path(redis_library.__file__).parent / "lua"
+#: Files that are put before others.
+PRELUDES = {"lock_waiters", "shared_request", "shared_wake"}
+
+
+def test_every_lua_file_is_a_step_or_put_before_one() -> None:
+    """None is forgotten: a step that is not in the library could not be taken in the stack."""
+    assert {path.stem for path in LUA.glob("*.lua")} == set(STEPS) | PRELUDES
+    assert {name for step in STEPS.values() for name in step.files[:-1]} == PRELUDES
+
+
+def test_each_step_is_a_function_of_this_version() -> None:
+    """Names of functions are shared by all libraries of a Redis, and two versions may be in it during an update."""
+    text = library()
+    assert text.startswith(f"#!lua name={library_name()}\n")
+    for step in STEPS:
+        assert f"function_name='{function_name(step)}'" in text
+        assert function_name(step) == f"sheaf_{step}_{redis_library.version()}"
+
+
+def test_a_changed_step_is_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers never call a function that does something else than they think; flags count, too."""
+    before = redis_library.version()
+    for changed in (redis_library.Step(("finish",)), redis_library.Step(("renew",), ("allow-oom",))):
+        monkeypatch.setitem(STEPS, "finish", changed)
+        redis_library.version.cache_clear()
+        assert redis_library.version() != before
+    monkeypatch.undo()
+    redis_library.version.cache_clear()
+    assert redis_library.version() == before
+
+
+def test_what_adds_without_end_is_refused_by_a_full_redis() -> None:
+    """All else takes, lets go, or shows that Redis is full; a flag that is missing there would stop a full cluster."""
+    assert {name for name, step in STEPS.items() if not step.flags} == {"shared_put", "shared_value"}
+    assert [name for name, step in STEPS.items() if "no-writes" in step.flags] == ["snapshot"]
+
+
+def test_the_library_is_printed_without_any_package() -> None:
+    """The image of the stack's Redis is built where none is installed."""
+    root = Path(redis_library.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-S", "-E", "-m", "sheaf.redis_library"], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == library()
