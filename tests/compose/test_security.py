@@ -30,7 +30,8 @@ for words in {commands!r}:
     except redis.exceptions.NoPermissionError:
         print('DENIED', *words)
     except redis.exceptions.ResponseError as error:
-        print('DENIED' if 'ACL failure in script' in str(error) else error, *words)
+        off = 'command not allowed. If the enable-' in str(error)
+        print('DENIED' if off or 'ACL failure in script' in str(error) else error, *words)
 """
 
 #: Every way to bring code of one's own: a script that loops for ever stops Redis for all, and is counted for no limit.
@@ -107,6 +108,18 @@ def assert_limited(host: dict[str, Any]) -> None:
     assert host["PidsLimit"] > 0
 
 
+#: Whether it is Redis that answers there: an address that leads nowhere may lead to a proxy of the host's network.
+ASK_REDIS = """
+import socket
+try:
+    with socket.create_connection(({address!r}, 6379), timeout=3) as there:
+        there.sendall(b'PING\\r\\n')
+        print('Redis' if there.recv(100).startswith((b'-NOAUTH', b'+PONG')) else 'somebody else')
+except OSError as error:
+    print('closed')
+"""
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_containers_run_without_rights(stack: Stack, service: str) -> None:
     """Not root, no capabilities, no way to gain any, nothing of the image can be changed."""
@@ -165,8 +178,8 @@ def test_redis_cannot_be_reached_from_outside_its_network(stack: Stack) -> None:
     (network,) = redis["NetworkSettings"]["Networks"].values()
 
     for address in ("redis", network["IPAddress"]):
-        assert stack.python("site", CONNECT.format(address=address, port=6379)).strip() == "closed"
-    assert stack.python("worker", CONNECT.format(address="redis", port=6379)).strip() == "open"
+        assert stack.python("site", ASK_REDIS.format(address=address)).strip() in ("closed", "somebody else")
+        assert stack.python("worker", ASK_REDIS.format(address=address)).strip() == "Redis"
 
 
 def test_redis_and_the_producer_have_no_way_out(stack: Stack) -> None:
@@ -292,7 +305,7 @@ def test_redis_that_lost_its_functions_is_given_them_when_it_starts(stack: Stack
 def test_a_full_redis_is_given_its_functions_too(stack: Stack) -> None:
     """Without them nothing could be taken out of it again: the loader lifts the limit for a moment."""
     volume = f"{stack.name}_creds:/creds:ro"
-    options = ["--read-only", "--tmpfs", "/tmp", "--tmpfs", "/data:mode=1777", "--volume", volume]
+    options = ["--read-only", "--tmpfs", "/tmp", "--volume", volume]
     container = docker("run", "-d", *options, f"sheaf-redis:{stack.name}", "--maxmemory", "1000").strip()
     try:
         ask = ["exec", container, "redis-cli", "--no-auth-warning", "--user", "admin", "--pass", stack.admin_password]
