@@ -18,6 +18,7 @@ from typing import cast
 import click
 
 import sheaf
+from sheaf import terminal
 from sheaf.errors import SheafError, UsageError
 from sheaf.settings import Settings
 
@@ -74,7 +75,8 @@ def _commands() -> dict[str, str]:
 @click.command(
     cls=Commands,
     invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    # `color`: click takes nothing out of what is printed; the streams show it (sheaf.terminal), data stays exact.
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "color": True},
 )
 @click.option("--data", type=click.Path(path_type=Path), help="The data folder [SHEAF_DATA_DIR, else ./data].")
 @click.version_option(sheaf.__version__, message="sheaf %(version)s")
@@ -98,6 +100,7 @@ def sheaf_command(context: click.Context, data: Path | None) -> None:
 def main() -> None:
     """Run the command line and exit."""
     os.umask(0o002)
+    terminal.guard()
     try:
         status = sheaf_command.main(prog_name="sheaf", standalone_mode=False)
         sys.stdout.flush()

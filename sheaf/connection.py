@@ -13,6 +13,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from sheaf.address import fault_of, shown_address
 from sheaf.errors import ClusterError, RedisDenied, RedisFull, RedisReadOnly, RedisUnavailable, SettingsError
 from sheaf.settings import Settings
 
@@ -40,10 +41,18 @@ def connect(settings: Settings, *, timeout_s: float = 5.0) -> redis.Redis:
     command knows that it bears repeating, and does so in the open.
     """
     url = redis_url(settings)
-    try:
-        return _client(url, settings, timeout_s)
-    except ValueError as error:
-        raise SettingsError(f"SHEAF_REDIS_URL={url!r} is not an address of a Redis: {error}") from error
+    fault = fault_of(url)
+    if fault is None:
+        try:
+            return _client(url, settings, timeout_s)
+        except ValueError:
+            fault = "redis-py does not understand it"
+    # Not `from` that error: it quotes parts of the address, and so perhaps of the password.
+    raise SettingsError(
+        f"SHEAF_REDIS_URL={shown_address(url)} is not an address of a Redis: {fault}. Write "
+        "redis://USER:PASSWORD@HOST:6379/0, in the password # as %23, / as %2F, ? as %3F and @ as %40; or leave it out "
+        "and set SHEAF_REDIS_PASSWORD_FILE"
+    ) from None
 
 
 def _client(url: str, settings: Settings, timeout_s: float) -> redis.Redis:

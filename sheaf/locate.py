@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from sheaf.errors import OutputPathError, RunNotFound
 from sheaf.run import SESSIONS, Run, list_runs
+from sheaf.terminal import one_line
 
 #: Folders inside the data folder that are ours.
 _OURS = ("runs", SESSIONS, ".sheaf")
@@ -19,6 +20,11 @@ def locate_output(data_dir: Path, text: str) -> str:
     A relative path is meant inside the data folder, unless it leads there from the current folder by itself
     (`sheaf verify data/pages.warc.gz`). Raises OutputPathError for a path that leads out of the data folder.
     """
+    if one_line(text) != text:
+        raise OutputPathError(
+            f"the output's name {text!r} holds control characters or bytes that are no text; wherever it is shown "
+            "they would hide or forge something. Choose a name without them"
+        )
     return _inside(data_dir, text, _OURS)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self, get_args, get_type_hints
 
@@ -22,11 +22,11 @@ class Settings:
     #: The folder that all workers share: outputs, their indexes, and the runs.
     data_dir: Path = Path("data")
     #: Where Redis is. Unset: the embedded cluster of `data_dir`, started by `sheaf up`.
-    redis_url: str | None = None
+    redis_url: str | None = field(default=None, repr=False)
     #: Redis's ACL user; unset for the default user.
     redis_user: str | None = None
     #: Redis's password. Prefer SHEAF_REDIS_PASSWORD_FILE.
-    redis_password: str | None = None
+    redis_password: str | None = field(default=None, repr=False)
 
     #: Processes in a worker's pool; 0: its part of the host's cores, no more than this container may use (affinity and
     #: cgroup quota). The workers of a host share its cores, each taking its part again as others come and go.
@@ -113,10 +113,10 @@ class Settings:
         source = os.environ if environment is None else environment  # noqa: TID251  the one place that reads it
         hints = get_type_hints(cls)
         values: dict[str, Any] = {}
-        for field in fields(cls):
-            text = _lookup(source, _variable(field.name))
+        for each in fields(cls):
+            text = _lookup(source, _variable(each.name))
             if text is not None:
-                values[field.name] = _convert(_variable(field.name), text, hints[field.name])
+                values[each.name] = _convert(_variable(each.name), text, hints[each.name])
         return cls(**values)
 
 
@@ -139,7 +139,9 @@ def _lookup(source: Mapping[str, str], variable: str) -> str | None:
         try:
             return Path(path).read_text().strip()
         except OSError as error:
-            raise SettingsError(f"{variable}_FILE={path!r} cannot be read: {error.strerror}") from error
+            # Who writes a password where its file's name belongs should not read it in a log.
+            shown = path if "/" in path or "PASSWORD" not in variable else "***"
+            raise SettingsError(f"{variable}_FILE={shown!r} cannot be read: {error.strerror}") from None
     return source.get(variable) or None
 
 

@@ -17,6 +17,7 @@ from sheaf.errors import ClusterError
 from sheaf.human import count_text, path_text
 from sheaf.run import Run
 from sheaf.settings import Settings
+from sheaf.terminal import control
 from sheaf_producer.draft import Draft, Tally
 from sheaf_producer.inputs.stream import shown_name
 from sheaf_producer.occupied import Holding, Onto
@@ -96,10 +97,10 @@ def told(pieces: Iterator[T], size: Callable[[T], int]) -> Iterator[T]:
         number += size(piece)
         if number >= due:
             due += TOLD_LINES
-            click.echo(f"\rReading: {number:,} lines", nl=False, err=True)
+            control(f"\rReading: {number:,} lines")
         yield piece
     if number >= TOLD_LINES:
-        click.echo("\r\x1b[K", nl=False, err=True)
+        control("\r\x1b[K")
 
 
 def _tell(settings: Settings, run: Run, outcome: Outcome, tally: Tally, noun: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import IO, Protocol, cast
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -15,6 +15,7 @@ from rich.text import Text
 
 from sheaf.human import bytes_text, count_text, rate_text, seconds_text
 from sheaf.roster import WorkerCard
+from sheaf.terminal import Canvas, one_line
 from sheaf_producer.observe import View
 
 #: Seconds between two lines where there is no terminal to redraw.
@@ -38,7 +39,8 @@ class Screen(Protocol):
 @contextmanager
 def screen(title: str, noun: str) -> Iterator[Screen]:
     """The screen that suits standard error. What was drawn is wiped out at the end; what was printed stays."""
-    console = Console(stderr=True, highlight=False)
+    console = Console(file=cast(IO[str], Canvas()), highlight=False)
+    title = one_line(title)
     if console.is_terminal and not console.is_dumb_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             yield Picture(live, title, noun)
@@ -73,7 +75,7 @@ class Lines:
             self._problems = problems
 
     def _print(self, text: str) -> None:
-        self._console.print(f"{time.strftime('%H:%M:%S')}  {text}", markup=False, soft_wrap=True)
+        self._console.print(f"{time.strftime('%H:%M:%S')}  {one_line(text)}", markup=False, soft_wrap=True)
 
 
 class Picture:
@@ -100,7 +102,7 @@ class Picture:
         parts: list[RenderableType] = [Text(self._title, style="bold"), bar, Text(summary(view, self._noun))]
         if view.workers:
             parts.append(_workers(view, self._noun))
-        parts += [Text(f"! {problem}", style="yellow") for problem in view.problems]
+        parts += [Text(f"! {one_line(problem)}", style="yellow") for problem in view.problems]
         parts.append(Text("Ctrl-C stops watching, not the run.", style="dim"))
         return Group(*parts)
 
@@ -146,8 +148,8 @@ def _worker(card: WorkerCard, settled: int, noun: str) -> list[Text]:
     if card.silent:
         state = f"no sign of life for {card.silent_s:.0f} s"
     return [
-        Text(f"  {card.label}", style="cyan"),
+        Text(f"  {one_line(card.label)}", style="cyan"),
         Text(count_text(card.number("pool"), "process")),
         Text(count_text(settled, noun)),
-        Text("" if state in _WELL else state, style="yellow"),
+        Text("" if state in _WELL else one_line(state), style="yellow"),
     ]

@@ -16,6 +16,7 @@ from sheaf.output import Failure, Output
 from sheaf.run import Run
 from sheaf.settings import Settings
 from sheaf.tasks.faults import Fault, split
+from sheaf.terminal import data, one_line
 
 #: Groups that are shown; each may come with a traceback.
 SHOWN_GROUPS = 20
@@ -60,7 +61,8 @@ def failures(
             failure for failure in output.failures(found.manifest.run) if wanted is None or failure.error == wanted
         )
         if as_json or only_items or one_by_one:
-            count = _show_each(found, chosen, _as_item if only_items else _as_json if as_json else _as_text)
+            shown = _as_item if only_items else _as_json if as_json else _as_text
+            count = _show_each(found, chosen, shown, click.echo if shown is _as_text else data)
         else:
             count = _show_groups(found, chosen)
     finally:
@@ -69,11 +71,13 @@ def failures(
         click.echo(f"{count_text(count, 'item')} of run {found.manifest.run} failed.", err=True)
 
 
-def _show_each(run: Run, chosen: Iterator[Failure], shown: Callable[[Failure, str], str]) -> int:
+def _show_each(
+    run: Run, chosen: Iterator[Failure], shown: Callable[[Failure, str], str], show: Callable[[str], None]
+) -> int:
     count = 0
     for failure in chosen:
         count += 1
-        click.echo(shown(failure, _item(run, failure)))
+        show(shown(failure, _item(run, failure)))
     return count
 
 
@@ -89,7 +93,7 @@ def _show_groups(run: Run, chosen: Iterator[Failure]) -> int:
     for (error, place), group in ordered[:SHOWN_GROUPS]:
         fault = split(group.first.message)
         click.echo(f"{group.count:>8,}  {error}" + (f" at {place}" if place else ""))
-        click.echo(f"          item {group.first.index}: {_item(run, group.first)[:_ITEM_CHARS]}")
+        click.echo(f"          item {group.first.index}: {one_line(_item(run, group.first)[:_ITEM_CHARS])}")
         click.echo(textwrap.indent(fault.traceback or _reason(group.first, fault), " " * 10))
     if len(groups) > SHOWN_GROUPS:
         click.echo(f"          and {count_text(len(groups) - SHOWN_GROUPS, 'group')} more; see --all")
@@ -126,4 +130,4 @@ def _as_json(failure: Failure, item: str) -> str:
 def _as_text(failure: Failure, item: str) -> str:
     fault = split(failure.message)
     place = f" ({fault.place})" if fault.place else ""
-    return f"{failure.index}  {item}\n    {failure.error}: {_reason(failure, fault)}{place}"
+    return f"{failure.index}  {one_line(item)}\n    {failure.error}: {one_line(_reason(failure, fault))}{place}"

@@ -19,6 +19,7 @@ from sheaf.roster import Roster, WorkerCard
 from sheaf.run import Run, list_runs
 from sheaf.settings import Settings
 from sheaf.tasks.versions import versions
+from sheaf.terminal import one_line
 
 #: Runs that the overview lists.
 LISTED_RUNS = 10
@@ -77,7 +78,7 @@ def _show_problems(settings: Settings, runs: list[Run]) -> None:
         return  # it is said above that Redis cannot be asked
     for name, problem in found:
         if problem is not None:
-            click.echo(f"problem  {name}: {problem.text}")
+            click.echo(f"problem  {name}: {one_line(problem.text)}")
 
 
 def _run_row(settings: Settings, run: Run) -> list[str]:
@@ -96,7 +97,8 @@ def _detail(settings: Settings, run: Run) -> None:
     click.echo(f"task     {manifest.task}" + "".join(f" {name}={value}" for name, value in manifest.options.items()))
     for version in versions(run):
         click.echo(f"version  {version.name} since {version.since}: {', '.join(version.files)}")
-    click.echo(f"items    {manifest.items:,} in {count_text(manifest.batches, 'batch')}, from {manifest.source or '?'}")
+    batches = count_text(manifest.batches, "batch")
+    click.echo(f"items    {manifest.items:,} in {batches}, from {one_line(manifest.source) or '?'}")
     if manifest.rejected:
         click.echo(f"rejected {count_text(manifest.rejected, 'line')}, see {path_text(run.folder / 'rejected.jsonl')}")
     progress = read_progress(settings, run)
@@ -199,14 +201,15 @@ def _show_redis(settings: Settings, run: Run) -> None:
         return
     click.echo(f"lock     {_lock_text(lock)}")
     if problem is not None:
-        click.echo(f"problem  {problem.text} ({problem.worker or 'reconciler'}, {seconds_text(problem.since_s)} ago)")
+        worker = one_line(problem.worker) or "reconciler"
+        click.echo(f"problem  {one_line(problem.text)} ({worker}, {seconds_text(problem.since_s)} ago)")
 
 
 def _lock_text(lock: LockStatus) -> str:
     waits = f"; {count_text(lock.waiting, 'worker')} waiting" if lock.waiting else ""
     if not lock.holder:
         return f"free, last token {lock.token}{waits}"
-    return f"held by {lock.label} for {seconds_text(lock.held_s)}, token {lock.token}{waits}"
+    return f"held by {one_line(lock.label)} for {seconds_text(lock.held_s)}, token {lock.token}{waits}"
 
 
 def _show_blocker(settings: Settings, output: str) -> None:
@@ -221,6 +224,7 @@ def _show_blocker(settings: Settings, output: str) -> None:
 
 def _table(rows: list[list[str]]) -> None:
     """Print rows in columns; numbers are not told apart, since each column reads as words."""
+    rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
     for row in rows:
         click.echo(("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip())

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from sheaf.address import shown_address
 from sheaf.connection import connect
 from sheaf.embedded.processes import ProcessId, is_alive, send_signal, stop, wait_gone
 from sheaf.embedded.redis_keeper import PATIENCE_S, REDIS_START_S
@@ -74,8 +75,8 @@ def prepare(settings: Settings, workers: int) -> Places:
     """Make the data folder ready for a cluster of so many workers."""
     if settings.redis_url:
         raise UsageError(
-            f"SHEAF_REDIS_URL is set ({settings.redis_url}), so `sheaf load` would use that Redis and not the one "
-            "that `sheaf up` starts; unset it, or use the workers of that Redis"
+            f"SHEAF_REDIS_URL is set ({shown_address(settings.redis_url)}), so `sheaf load` would use that Redis and "
+            "not the one that `sheaf up` starts; unset it, or use the workers of that Redis"
         )
     places = Places(settings.data_dir.resolve())
     places.make()

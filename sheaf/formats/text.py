@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from sheaf.errors import TaskError
 from sheaf.formats.charset import as_utf8, is_text
 from sheaf.formats.page import Page
+from sheaf.terminal import one_line
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
@@ -80,4 +81,5 @@ class TextFormat(_CombinedFormat):
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    """What a server or a list says of itself, in a file that people open in a terminal."""
+    return one_line(" ".join(text.split()))

@@ -263,6 +263,20 @@ def test_a_combined_file_leaves_out_what_is_no_text() -> None:
     )
 
 
+@pytest.mark.parametrize("suffix", [".html", ".txt"])
+def test_a_heading_shows_what_a_terminal_would_obey(suffix: str) -> None:
+    """A Content-Type, an item, the place a redirect led to: an escape in them is written as text."""
+    hostile = "a/b\x1b]0;t\x07\x9b2J\u202e"
+    head = [b"Content-Type: " + hostile.encode("latin-1", "ignore") + b"\r\n"]
+    exchanges = [exchange(status=301), exchange(url=f"http://x/{hostile}", head=head, body=b"\x89PNG\x00")]
+
+    heading = format_for(f"p{suffix}").page(Page(Item(1, hostile), exchanges)).decode()
+
+    assert heading.count("\\x1b]0;t\\x07\\u009b2J") == 3
+    assert heading.count("\\u202e") == 2
+    assert not any(sign in heading for sign in "\x1b\x07\x9b\u202e")
+
+
 @given(st.text())
 def test_no_name_can_end_the_comment(name: str) -> None:
     """Whatever an item or a Content-Type says, the heading is one line and one comment."""

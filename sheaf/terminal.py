@@ -1,0 +1,94 @@
+"""What others have written (servers, items, exceptions, file names, Redis), on its way to a terminal or into a heading.
+
+A terminal obeys what it is shown: an escape sequence in an exception's text can clear the screen or hide lines, and a
+character that turns the direction of writing can make one name look like another. So the command line's standard
+streams show such characters instead of passing them on, whoever prints. Data stays exact: `data()`, and all that is
+binary.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from typing import Any
+
+#: Controls (C0 but for tab and newline, DEL, C1), what changes the direction of writing, the separators of lines and
+#: paragraphs, and lone halves of surrogate pairs.
+_ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_ODD_OR_BREAK = re.compile(f"{_ODD.pattern}|\n")
+
+
+def printable(text: str) -> str:
+    """The text with what a terminal would obey shown as `\\x1b`; its lines stay lines."""
+    return text if text.isprintable() else _ODD.sub(_escape, text)
+
+
+def one_line(text: str) -> str:
+    """The same for a text that must not look like two lines."""
+    return text if text.isprintable() else _ODD_OR_BREAK.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if found[0] == "\n":
+        return "\\n"
+    if 0xDC80 <= code <= 0xDCFF:
+        # A byte of a file name that is not UTF-8.
+        return f"\\x{code - 0xDC00:02x}"
+    # From 0x7f on, the form that JSON knows, too: what is printed as JSON stays the same value.
+    return f"\\x{code:02x}" if code < 0x7F else f"\\u{code:04x}"
+
+
+class _Shown(io.TextIOWrapper):
+    """A standard stream on which nothing is obeyed."""
+
+    def write(self, text: str, /) -> int:
+        super().write(printable(text))
+        return len(text)
+
+    def write_exactly(self, text: str) -> None:
+        super().write(text)
+
+
+def guard() -> None:
+    """From here on the process's standard streams show what a terminal would obey."""
+    for name in ("stdout", "stderr"):
+        stream: Any = getattr(sys, name)
+        if type(stream) is io.TextIOWrapper:
+            encoding, lines, through = stream.encoding, stream.line_buffering, stream.write_through
+            shown = _Shown(stream.detach(), encoding, "backslashreplace", None, lines, through)
+            setattr(sys, name, shown)
+            setattr(sys, f"__{name}__", shown)
+
+
+def control(text: str) -> None:
+    """Write to standard error what the terminal is to obey: our own."""
+    _exactly(sys.stderr, text)
+    sys.stderr.flush()
+
+
+class Canvas:
+    """Standard error for what draws on it with escape sequences of its own; texts of others are its own to clean."""
+
+    def write(self, text: str) -> int:
+        _exactly(sys.stderr, text)
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+
+def data(line: str) -> None:
+    """Print a line that a program may read: exact, unless it is a terminal that would obey it."""
+    if sys.stdout.isatty():
+        sys.stdout.write(line + "\n")
+    else:
+        _exactly(sys.stdout, line + "\n")
+
+
+def _exactly(stream: Any, text: str) -> None:
+    if isinstance(stream, _Shown):
+        stream.write_exactly(text)
+    else:
+        stream.write(text)

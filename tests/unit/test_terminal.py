@@ -1,0 +1,82 @@
+"""What others have written is shown, not obeyed: in a terminal, and in the headings of a combined file."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sheaf.errors import OutputPathError
+from sheaf.locate import locate_output
+from sheaf.terminal import one_line, printable
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b]0;a title\x07\x1b[2J", "\\x1b]0;a title\\x07\\x1b[2J"),
+        ("a\rb\x08c\x00", "a\\x0db\\x08c\\x00"),
+        ("\x7f\x9b31m\x85", "\\u007f\\u009b31m\\u0085"),
+        ("abc\u202egpj.exe\u2066x\u2069", "abc\\u202egpj.exe\\u2066x\\u2069"),
+        ("line\u2028paragraph\u2029", "line\\u2028paragraph\\u2029"),
+        ("half \ud83d of a pair", "half \\ud83d of a pair"),
+        ("a name of bytes: \udcff", "a name of bytes: \\xff"),
+        ("tab\tand \u00e9 \u6f22 \U0001f600 \u200f\u05e9", "tab\tand \u00e9 \u6f22 \U0001f600 \u200f\u05e9"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_shown(text: str, shown: str) -> None:
+    """Escapes, controls of both kinds, changes of direction, halves of characters; letters of every language stay."""
+    assert printable(text) == one_line(text) == shown
+
+
+def test_lines_stay_lines_only_where_there_may_be_several() -> None:
+    """A traceback has lines; an item's text that looks like a second line of ours has none."""
+    assert printable("first\nsecond") == "first\nsecond"
+    assert one_line("first\nsecond") == "first\\nsecond"
+
+
+PROGRAM = """
+import sys, click
+from sheaf import terminal
+terminal.guard()
+context = click.Context(click.Command("x"), color=True)
+text = "\\x1b[2J\\u202e\\x9b"
+with context:
+    click.echo(text)
+    click.echo(text, err=True)
+print(text)
+terminal.data(text)
+terminal.control("\\x1b[K")
+sys.stdout.buffer.write(b"\\x1b")
+sys.stdout.flush()
+raise ValueError(text)
+"""
+
+
+def test_the_streams_show_what_is_printed_and_data_stays_exact() -> None:
+    """Whoever prints, and how: echo, print, a traceback. What a program reads is untouched."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, env={"PYTHONIOENCODING": "utf-8"})
+
+    shown = b"\\x1b[2J\\u202e\\u009b"
+    assert done.stdout.count(shown) == 2
+    assert done.stdout.count("\x1b[2J\u202e\x9b\n".encode()) == 1
+    assert done.stdout.replace("\x1b[2J\u202e\x9b\n".encode(), b"").count(b"\x1b") == 1
+    assert done.stderr.count(shown) == 2
+    assert done.stderr.count(b"\x1b") == 1
+
+
+def test_json_that_is_shown_is_still_the_same_value() -> None:
+    """On a terminal, too: JSON escapes the first 32 by itself, the others are shown as it would write them."""
+    value = {"message": "\x1b[2J\u202e\x9b\x7f"}
+    assert json.loads(printable(json.dumps(value, ensure_ascii=False))) == value
+
+
+@pytest.mark.parametrize("name", ["a\nb.jsonl", "\x1b[31m.jsonl", "a\u202elnosj.jsonl", "a\udcff.jsonl", "a\x9b.jsonl"])
+def test_an_output_cannot_have_a_name_that_a_terminal_obeys(name: str, tmp_path: Path) -> None:
+    """It is shown in every line that names it; the message shows it escaped."""
+    with pytest.raises(OutputPathError, match="control characters") as caught:
+        locate_output(tmp_path, name)
+    assert printable(str(caught.value)) == str(caught.value)
