@@ -42,6 +42,7 @@ class Script:
         return mended(self._connection, [*keys, *args], lambda: self._send(keys, args))
 
     def _send(self, keys: Sequence[str], args: Sequence[str | int]) -> Any:
+        has_functions = False
         if self._pool not in _without_functions:
             call: Any = self._connection.fcall_ro if self._reads else self._connection.fcall
             try:
@@ -49,13 +50,14 @@ class Script:
             except redis.exceptions.ResponseError as error:
                 if not _is_missing(error):
                     raise
+                has_functions = _NOT_FOUND in str(error).lower()
         try:
             answer = self._script(keys, args)
         except redis.exceptions.NoPermissionError as error:
-            if not _is_about_scripts(error):
-                raise
-            # Scripts are not for this user: functions are, once they are there.
+            # Scripts are not for this user: functions may be, once they are there.
             _without_functions.discard(self._pool)
+            if not has_functions:
+                raise
             raise RedisDenied(
                 f"Redis does not have the functions of this version of Sheaf ({library_name()}), and this user may not "
                 "load scripts in their place. The stack's Redis loads them when it starts: "
@@ -66,12 +68,11 @@ class Script:
         return answer
 
 
+#: What a Redis says that has functions, but not this one.
+_NOT_FOUND = "function not found"
+
+
 def _is_missing(error: redis.exceptions.ResponseError) -> bool:
     """Whether the answer is that there are no functions, that this one is missing, or that they are not for us."""
     text = str(error).lower()
-    return text.startswith(("unknown command", "function not found")) or "'fcall" in text
-
-
-def _is_about_scripts(error: redis.exceptions.NoPermissionError) -> bool:
-    text = str(error).lower()
-    return "'evalsha" in text or "'script" in text
+    return text.startswith(("unknown command", _NOT_FOUND)) or "'fcall" in text
