@@ -17,7 +17,7 @@ set -eu
 copies=$(mktemp -d)
 trap 'rm -rf "$copies"' EXIT
 
-# --shell: a line for the shell; each item is quoted in it, so that none is ever code.
+# --shell: a line for the shell; each item is one word in it, so that none is ever code.
 printf '%s\n' 'apple' '$(rm -rf ~)' |
     sheaf exec - -o lengths.jsonl --shell -- 'printf %s {} | wc -c | tr -d "\n"' >&2
 sheaf export lengths.jsonl "$copies/lengths.csv" --ordered --columns item,exit,stdout >&2

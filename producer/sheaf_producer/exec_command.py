@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
 from sheaf.settings import Settings
-from sheaf.tasks.exec.command import command_line
+from sheaf.tasks.exec.command import shown
 from sheaf.tasks.exec.options import TUNING, ExecOptions
 from sheaf_producer.input_options import input_options, request_of
 from sheaf_producer.map_command import carry_out, first_items
@@ -48,7 +47,9 @@ class _Statuses(click.ParamType):  # type: ignore[type-arg]  # generic in newer 
 @click.argument("inputs", metavar="INPUT... -- COMMAND...", nargs=-1, required=True)
 @click.option("--output", "-o", default="exec.jsonl", show_default=True, help="The file; its suffix: the format.")
 @click.option("--dry-run", is_flag=True, help="Show the first commands; run nothing.")
-@click.option("--shell", is_flag=True, default=None, help="The command is a line for /bin/sh; items are quoted in it.")
+@click.option(
+    "--shell", is_flag=True, default=None, help="The command is a line for /bin/sh; an item is one word in it."
+)
 @click.option("--stdin", is_flag=True, default=None, help="The command reads the item from its standard input.")
 @click.option("--accept-exit", type=_Statuses(), metavar="0,1", help="Exit statuses that are no failure, or any [0].")
 @click.option("--attempts", type=click.IntRange(1), metavar="N", help="How often a command is tried [1].")
@@ -86,8 +87,7 @@ def exec_(context: click.Context, /, inputs: tuple[str, ...], **given: Any) -> N
     if given["dry_run"]:
         request.inputs.check()
         for number, text in enumerate(first_items(request), start=1):
-            words = command_line(checked.command, text, number, shell=checked.shell, on_stdin=checked.stdin)
-            click.echo(words[-1] if checked.shell else shlex.join(words))
+            click.echo(shown(checked.command, text, number, shell=checked.shell, on_stdin=checked.stdin))
         click.echo("Nothing was run.", err=True)
         return
     carry_out(settings, request, detach=given["detach"], explain=given["explain"])

@@ -37,9 +37,9 @@ def test_what_an_item_holds_is_never_code() -> None:
     """Neither braces in it, nor, in a shell line, anything that a shell would understand."""
     text = "{#} '; rm -rf / #"
     assert command_line(["a", "{}"], text, 1, shell=False, on_stdin=False) == ["a", text]
-    shell, _, line = command_line(["echo", "{}"], text, 1, shell=True, on_stdin=False)
+    command = command_line(["echo", "{}"], text, 1, shell=True, on_stdin=False)
 
-    done = run_command([shell, "-c", line], Path("/"), None, 10, 1000)
+    done = run_command(command, Path("/"), None, 10, 1000)
 
     assert done.stdout.decode() == f"{text}\n"
 

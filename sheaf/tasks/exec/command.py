@@ -7,33 +7,46 @@ import re
 import shlex
 from collections.abc import Sequence
 
-#: What may stand in a command, as in GNU parallel: the item; it without its suffix; its last part; its folder; its last
-#: part without a suffix; its number, from 1.
-_PLACEHOLDER = re.compile(r"\{(?:|\.|/|//|/\.|#)\}")
+from sheaf.tasks.exec.shell_line import PLACEHOLDER, ShellLine, shell_line
 
 
 def command_line(words: Sequence[str], text: str, number: int, *, shell: bool, on_stdin: bool) -> list[str]:
     """Return the program and its arguments. A command without a placeholder gets the item as its last argument.
 
-    With `shell` the words become one line for `/bin/sh`, the item quoted in it, so that no item is taken for code.
+    With `shell` the words are one line for `/bin/sh`, in which the item is a variable. Raises TaskError for a line in
+    which it cannot stand where it is to.
     """
-    if not on_stdin and not any(_PLACEHOLDER.search(word) for word in words):
+    if shell:
+        line = shell_line(tuple(words), on_stdin)
+        values = [_value(placeholder, text, number) for placeholder in line.placeholders]
+        return ["/bin/sh", "-c", line.opening + _numbered(line, number), "/bin/sh", *values]
+    if not on_stdin and not any(map(has_placeholder, words)):
         words = [*words, "{}"]
+    return [_filled(word, text, number) for word in words]
+
+
+def shown(words: Sequence[str], text: str, number: int, *, shell: bool, on_stdin: bool) -> str:
+    """The command for people, as they could type it."""
     if not shell:
-        return [_filled(word, text, number, quoted=False) for word in words]
-    return ["/bin/sh", "-c", _filled(" ".join(words), text, number, quoted=True)]
+        return shlex.join(command_line(words, text, number, shell=False, on_stdin=on_stdin))
+    line = shell_line(tuple(words), on_stdin)
+    line = ShellLine(_numbered(line, number), line.placeholders)
+    return line.shown([shlex.quote(_value(placeholder, text, number)) for placeholder in line.placeholders])
 
 
 def has_placeholder(word: str) -> bool:
-    return _PLACEHOLDER.search(word) is not None
+    return PLACEHOLDER.search(word) is not None
 
 
-def _filled(word: str, text: str, number: int, *, quoted: bool) -> str:
+def _numbered(line: ShellLine, number: int) -> str:
+    return line.text.replace("${sheaf_number}", str(number))
+
+
+def _filled(word: str, text: str, number: int) -> str:
     def value(match: re.Match[str]) -> str:
-        found = _value(match[0], text, number)
-        return shlex.quote(found) if quoted else found
+        return _value(match[0], text, number)
 
-    return _PLACEHOLDER.sub(value, word)
+    return PLACEHOLDER.sub(value, word)
 
 
 def _value(placeholder: str, text: str, number: int) -> str:

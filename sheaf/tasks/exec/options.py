@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from sheaf.errors import TaskError
+from sheaf.tasks.exec.shell_line import shell_line
 
 #: Options that change how a command is run, not what it gives.
 TUNING = frozenset({"timeout_s", "attempts", "max_output_bytes"})
@@ -21,7 +22,7 @@ class ExecOptions:
     command: tuple[str, ...]
     #: The folder it runs in.
     cwd: str = "/"
-    #: The words are one line for /bin/sh.
+    #: The words are one line for /bin/sh, in which the item is a variable.
     shell: bool = False
     #: The item is what the command reads from standard input.
     stdin: bool = False
@@ -47,6 +48,8 @@ class ExecOptions:
             raise TaskError("exec needs a command behind `--`, for example: sheaf exec urls.txt -- curl -sO {}")
         if (made.timeout_s is not None and made.timeout_s <= 0) or made.attempts < 1 or made.max_output_bytes < 0:
             raise TaskError("the time, the attempts and the size of the output that exec allows must be greater than 0")
+        if made.shell:
+            shell_line(made.command, made.stdin)
         return made
 
     @property

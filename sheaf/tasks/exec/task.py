@@ -102,5 +102,5 @@ def _said(done: Finished) -> str:
 
 
 def _text(data: bytes) -> str:
-    """What is not UTF-8 is written as escapes, so that nothing of it is lost."""
+    """What is not UTF-8 is written as escapes, so that a person sees it: `\\xff` in the text itself looks the same."""
     return data.decode(errors="backslashreplace")

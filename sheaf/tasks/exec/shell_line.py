@@ -1,0 +1,253 @@
+"""A line for `/bin/sh` with places for an item. The item is a variable of the shell, never a part of the line's text.
+
+    grep -c {} "books/{/}"   →   sheaf_item=$1 sheaf_name=$2; shift 2; grep -c "${sheaf_item}" "books/${sheaf_name}"
+
+A shell does not read a variable's value as code, wherever it stands, so a mistake of ours in reading the line could
+spoil a text and never run one. Refused is what would print another text than the item's, and what hands the item to
+another interpreter (`eval`, `sh -c`, a here-document, `awk`): there it would be code, whatever the quotation marks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from sheaf.errors import TaskError
+from sheaf.tasks.exec.interpreters import PIPED_SHELL, reads_code
+
+#: What may stand in a command, as in GNU parallel: the item; it without its suffix; its last part; its folder; its last
+#: part without a suffix; its number, from 1.
+PLACEHOLDER = re.compile(r"\{(?:|\.|/|//|/\.|#)\}")
+_VARIABLES = {
+    "{}": "sheaf_item",
+    "{.}": "sheaf_without_suffix",
+    "{/}": "sheaf_name",
+    "{//}": "sheaf_folder",
+    "{/.}": "sheaf_name_without_suffix",
+}
+_BREAKS = ";&|\n()"
+#: Words behind which another command begins.
+_OPENERS = frozenset(("{", "}", "!", "if", "then", "elif", "else", "while", "until", "do", "time"))
+_QUOTED = 'write it bare, or within "double quotes": the item stays one word, whatever it holds'
+_AS_ARGUMENT = "hand it over as an argument of its own, as in: sh -c 'echo \"$1\"' sh {}"
+
+
+@dataclass
+class _Frame:
+    """What encloses the place that is read: the line or a `$(…)`, in which commands stand, or "double quotes"."""
+
+    quotes: bool = False
+    #: Parentheses that are open in it.
+    depth: int = 0
+    #: The words of its present command, and the one that has begun.
+    words: list[str] = field(default_factory=list)
+    word: str = ""
+
+    def end_word(self) -> None:
+        if self.word and not (not self.words and self.word in _OPENERS):
+            self.words.append(self.word)
+        self.word = ""
+
+    def end_command(self) -> None:
+        self.word = ""
+        self.words = []
+
+
+@dataclass(frozen=True)
+class ShellLine:
+    """A line as the shell gets it."""
+
+    text: str
+    #: What stands in the line, in the order in which the shell gets their values.
+    placeholders: tuple[str, ...]
+
+    @property
+    def opening(self) -> str:
+        """What gives the values their names, before the line itself."""
+        if not self.placeholders:
+            return ""
+        names = " ".join(f"{_VARIABLES[name]}=${place}" for place, name in enumerate(self.placeholders, start=1))
+        return f"{names}; shift {len(self.placeholders)}; "
+
+    def shown(self, values: Sequence[str]) -> str:
+        """The line for people, with its values."""
+        names = [f"{_VARIABLES[name]}={value}" for name, value in zip(self.placeholders, values, strict=True)]
+        return "; ".join([*names, self.text])
+
+
+@lru_cache(maxsize=16)
+def shell_line(words: tuple[str, ...], on_stdin: bool) -> ShellLine:
+    """Read a line. Raises TaskError that says how to write it, if an item cannot stand where it is to."""
+    line = " ".join(words)
+    if not PLACEHOLDER.search(line):
+        if on_stdin:
+            return ShellLine(line, ())
+        line += " {}"
+    reader = _Reader(line)
+    return ShellLine(reader.read(), tuple(dict.fromkeys(reader.found)))
+
+
+class _Reader:
+    def __init__(self, line: str) -> None:
+        self._line = line
+        self._at = 0
+        self._frames = [_Frame()]
+        self._done: list[str] = []
+        self._here_document = False
+        self.found: list[str] = []
+
+    def read(self) -> str:
+        while self._at < len(self._line):
+            placeholder = PLACEHOLDER.match(self._line, self._at)
+            if placeholder:
+                self._put(placeholder[0])
+            elif self._frames[-1].quotes:
+                self._read_quoted()
+            else:
+                self._read_bare()
+        if len(self._frames) > 1:
+            raise self._refusal("{}", "in a line in which a quotation mark or a parenthesis is not closed", "close it")
+        if not self.found and "{#}" not in self._line:
+            raise self._refusal("{}", "in a comment only", "put it before the #")
+        if self.found and PIPED_SHELL.search(self._line):
+            raise self._refusal(self.found[0], "in a line that is piped into a shell", _AS_ARGUMENT)
+        return "".join(self._done)
+
+    def _put(self, placeholder: str) -> None:
+        frame = self._frames[-1]
+        if self._line[max(0, self._at - 1) : self._at] in ("\\", "$"):
+            raise self._refusal(placeholder, f"behind a {self._line[self._at - 1]}", _QUOTED)
+        if placeholder == "{#}":
+            value = "${sheaf_number}"
+        else:
+            for outer in self._frames:
+                if not outer.quotes and (reader := reads_code(outer.words, outer.word)):
+                    raise self._refusal(placeholder, f"in what {reader} reads as code", _AS_ARGUMENT)
+            self.found.append(placeholder)
+            value = "${" + _VARIABLES[placeholder] + "}"
+        self._done.append(value if frame.quotes else f'"{value}"')
+        self._at += len(placeholder)
+        self._note(placeholder)
+
+    def _note(self, text: str) -> None:
+        """Have it belong to the word that has begun, in all that encloses it."""
+        for frame in self._frames:
+            frame.word += text
+
+    def _take(self, count: int) -> None:
+        """Go on by so many characters, which belong to a word."""
+        text = self._line[self._at : self._at + count]
+        self._done.append(text)
+        self._at += count
+        self._note(text)
+
+    def _skip(self, end: int, where: str, how: str) -> None:
+        """Go on to `end`: no item can stand before it."""
+        inside = PLACEHOLDER.search(self._line[self._at : end])
+        if inside and inside[0] != "{#}":
+            raise self._refusal(inside[0], where, how)
+        if inside:
+            raise self._refusal(inside[0], where, "write it outside of it")
+        self._take(end - self._at)
+
+    def _read_quoted(self) -> None:
+        character = self._line[self._at]
+        if character == '"':
+            self._take(1)
+            self._frames.pop()
+        elif not self._read_expansion(character):
+            self._take(1)
+
+    def _read_bare(self) -> None:
+        frame, character = self._frames[-1], self._line[self._at]
+        if character == "'":
+            end = self._line.find("'", self._at + 1)
+            self._skip(len(self._line) if end < 0 else end + 1, "in 'single quotes'", f"{_QUOTED}; or {_AS_ARGUMENT}")
+        elif character == '"':
+            self._take(1)
+            self._frames.append(_Frame(quotes=True))
+        elif character == "#" and not frame.word:
+            end = self._line.find("\n", self._at)
+            self._pass(len(self._line) if end < 0 else end)
+        elif self._line.startswith("((", self._at) and not frame.words and not frame.word:
+            self._skip(self._closing("(", ")"), "in arithmetic", "give it to a variable first, as in: n={}; …")
+        elif self._line.startswith("<<<", self._at):
+            self._skip(len(self._line), "behind <<<", "write: printf '%s\\n' {} | …")
+        elif self._line.startswith("<<", self._at):
+            self._here_document = True
+            self._take(2)
+        elif character in _BREAKS:
+            self._break(frame, character)
+        elif character.isspace():
+            frame.end_word()
+            self._pass(self._at + 1)
+        elif not self._read_expansion(character):
+            self._take(1)
+
+    def _break(self, frame: _Frame, character: str) -> None:
+        """What ends a command, begins or ends a `(…)`, or ends a `$(…)`."""
+        if character == ")" and not frame.depth and len(self._frames) > 1:
+            self._take(1)
+            self._frames.pop()
+            return
+        frame.depth = max(0, frame.depth + {"(": 1, ")": -1}.get(character, 0))
+        frame.end_word()
+        if character == "\n" and self._here_document:
+            self._skip(len(self._line), "in, or after, a here-document", "use --stdin, or printf '%s\\n' {} | …")
+            return
+        if len(self._frames) > 1 and "case" in frame.words:
+            self._skip(len(self._line), "after a `case` within $(…)", "put the case into a file of its own")
+            return
+        frame.end_command()
+        self._pass(self._at + 1)
+
+    def _read_expansion(self, character: str) -> bool:
+        """What is the same within double quotes and without."""
+        line, at = self._line, self._at
+        if character == "\\":
+            # Not over a placeholder: that is refused there.
+            self._take(1 if PLACEHOLDER.match(line, at + 1) else 2)
+        elif character == "`":
+            end = re.compile(r"(?:[^`\\]|\\.)*`", re.DOTALL).match(line, at + 1)
+            self._skip(end.end() if end else len(line), "in `backquotes`", "write $(…) instead of them")
+        elif line.startswith("$((", at):
+            self._at += 1
+            end_at = self._closing("(", ")")
+            self._at -= 1
+            self._skip(end_at, "in arithmetic", "give it to a variable first, as in: n={}; echo $((n + 1))")
+        elif line.startswith("$(", at):
+            self._take(2)
+            self._frames.append(_Frame())
+        elif line.startswith("${", at) and not PLACEHOLDER.match(line, at + 1):
+            self._at += 1
+            end_at = self._closing("{", "}")
+            self._at -= 1
+            self._skip(end_at, "in ${…}", "give it to a variable first, as in: x={}; …")
+        else:
+            return False
+        return True
+
+    def _closing(self, opening: str, closing: str) -> int:
+        """Where what is opened here is closed again, or the line's end."""
+        depth = 0
+        for place in range(self._at, len(self._line)):
+            depth += {opening: 1, closing: -1}.get(self._line[place], 0)
+            if depth == 0:
+                return place + 1
+        return len(self._line)
+
+    def _pass(self, end: int) -> None:
+        """Go on to `end`; what is passed belongs to no word of this frame, but to those that enclose it."""
+        text = self._line[self._at : end]
+        self._done.append(text)
+        self._at = end
+        for frame in self._frames[:-1]:
+            frame.word += text
+
+    def _refusal(self, placeholder: str, where: str, how: str) -> TaskError:
+        return TaskError(
+            f"--shell: {placeholder} stands {where}, where the item would be code, or not its own text, in the line "
+            f"{self._line!r:.200}; {how}"
+        )
