@@ -6,6 +6,7 @@ SheafError
 │   ├── InputError          an input file or list cannot be used
 │   ├── OutputPathError     the output's path, folder or suffix cannot be used
 │   ├── RunNotFound         no run of that name
+│   │   └── RunDamaged      the run's files are not what was written; it alone is set aside
 │   └── TaskError           the task cannot be found, imported or called
 │       ├── TaskForbidden   the workers are not set up to run it
 │       ├── TaskChanged     its files are no longer those that the run was submitted with
@@ -62,6 +63,10 @@ class OutputPathError(UsageError):
 
 class RunNotFound(UsageError):
     """Look up the run's name with `sheaf status`."""
+
+
+class RunDamaged(RunNotFound):
+    """Bring the file that the message names back as it was; the run goes on by itself then."""
 
 
 class TaskError(UsageError):

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sheaf.batch import Batch, batch_id
-from sheaf.errors import OutputError, OutputRefused, RunNotFound
+from sheaf.errors import OutputError, OutputRefused, RunDamaged, RunNotFound
 from sheaf.output import Output
 from sheaf.outputs import Outputs
 from sheaf.queue import BatchQueue, Snapshot
-from sheaf.run import Run, is_finished, list_runs
+from sheaf.run import Run, is_cancelled, is_finished, list_runs
 from sheaf.sessions import list_segments
 
 logger = logging.getLogger(__name__)
@@ -34,20 +34,39 @@ class Feeder:
         #: Batches that may stand on the queue.
         self._room = room
         self._outputs = Outputs(data_dir)
+        #: Runs whose files are damaged, and how: said in the log once.
+        self._damaged: dict[str, str] = {}
 
     def feed(self) -> int:
         """Look at every unfinished run, oldest first; return how many batches were put on the queue."""
         put = 0
         for name in (*list_runs(self._data_dir), *list_segments(self._data_dir)):
-            # Asked anew each time: a repair may have reopened a run that was finished.
-            if not is_finished(self._data_dir, name):
-                try:
-                    run = Run.open(self._data_dir, name)
-                except RunNotFound:
-                    continue  # a program has just removed its session, or a person the run
-                if not run.cancelled:
-                    put += self.feed_run(run)
+            run = self._open_unfinished(name)
+            if run is not None:
+                put += self.feed_run(run)
         return put
+
+    def _open_unfinished(self, name: str) -> Run | None:
+        """The run, if there is something to do for it; one that is damaged is set aside, and all others go on."""
+        try:
+            # Asked anew each time: a repair may have reopened a run that was finished.
+            if is_finished(self._data_dir, name) or is_cancelled(self._data_dir, name):
+                return None
+            run = Run.open(self._data_dir, name)
+        except RunDamaged as error:
+            self._set_aside(name, str(error))
+            return None
+        except RunNotFound:
+            return None  # a program has just removed its session, or a person the run
+        if self._damaged.pop(name, None):
+            logger.info("run is whole again", extra={"action": "feed", "run": name})
+        return run
+
+    def _set_aside(self, name: str, why: str) -> None:
+        if self._damaged.get(name) != why:
+            self._damaged[name] = why
+            logger.error("run is set aside", extra={"action": "feed", "run": name, "why": why})
+        self._queue.set_problem(name, why, worker="", ttl_s=PROBLEM_S, refused=True)
 
     def feed_run(self, run: Run) -> int:
         """Put as many of one run's missing batches on the queue as there is room for."""

@@ -10,12 +10,12 @@ rest.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from sheaf import disk_errors
-from sheaf.errors import OutputError, RunNotFound, UsageError
+from sheaf.errors import OutputError, RunDamaged, RunNotFound, UsageError
 from sheaf.index import Index
 from sheaf.run import Run, sync_folder
 
@@ -35,7 +35,7 @@ def set_aside(data_dir: Path, name: str, steps: Callable[[str], None] = lambda _
     index = Index(output, _FENCE_WAIT_S)
     try:
         rows = index.begin().execute("SELECT run, done + failed < items FROM runs").fetchall()
-        runs = {run: found for run, _ in rows if (found := open_run(data_dir, run)) is not None}
+        runs = _open_runs(data_dir, [run for run, _ in rows])
         for run, unfinished in rows:
             if unfinished and run in runs and not runs[run].cancelled:
                 raise UsageError(
@@ -56,6 +56,19 @@ def set_aside(data_dir: Path, name: str, steps: Callable[[str], None] = lambda _
         with suppress(OutputError):
             index.roll_back()
         index.drop()
+
+
+def _open_runs(data_dir: Path, names: Iterable[str]) -> dict[str, Run]:
+    """Raises RunDamaged for one that cannot be told: once it is whole again, it would write into the new output."""
+    runs = {}
+    for name in names:
+        try:
+            runs[name] = Run.open(data_dir, name)
+        except RunDamaged:
+            raise
+        except RunNotFound:
+            continue
+    return runs
 
 
 def open_run(data_dir: Path, name: str) -> Run | None:

@@ -3,90 +3,64 @@
     runs/<id>/run.json        the manifest
     runs/<id>/items           one item per line, UTF-8
     runs/<id>/items.offsets   where every 16th item's line starts (unsigned 64-bit, little-endian)
+    runs/<id>/items.sums      the checksums of both, of a long list; those of a short one are in the manifest
     runs/<id>/rejected.jsonl  input lines that could not be used, with line number and reason
     runs/<id>/finished        exists when every item is in the output or among the failures
     runs/<id>/cancelled       exists when a person stopped the run; the same submission resumes it
     runs/<id>/moved           exists when its output was put aside for another one's sake: where it is now
 
 The items of a run over a range of numbers are in no file: the manifest holds the range, whatever its length.
-A run that is still being written is `runs/.<id>`, so whoever finds `runs/<id>` finds it whole.
+A run that is still being written is `runs/.<id>`, so whoever finds `runs/<id>` finds it whole. What is damaged later is
+noticed when it is read (RunDamaged): that run is set aside, until its files are back as they were.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from sheaf.batch import Batch, Item
 from sheaf.errors import RunNotFound
-from sheaf.items import ItemWriter, ListDamaged, read_items
+from sheaf.items import ItemList, ItemWriter
+from sheaf.manifest import (
+    MANIFEST_VERSION,
+    SESSION_PREFIX,
+    SESSIONS,
+    Manifest,
+    damaged,
+    is_run_name,
+    moved_text,
+    read_manifest,
+    read_moved,
+    write_manifest,
+)
 from sheaf.numbers import Numbers
+from sheaf.pages import FileDamaged
+from sheaf.volume import NotReadable, is_folder, is_there
 
-#: The manifest's version; a reader refuses a newer one.
-MANIFEST_VERSION = 1
-#: Programs' runs lie in this folder of the data folder, by session; their names begin with the session's.
-SESSIONS = "sessions"
-SESSION_PREFIX = "session-"
+__all__ = [
+    "MANIFEST_VERSION",
+    "SESSIONS",
+    "SESSION_PREFIX",
+    "Manifest",
+    "Run",
+    "RunWriter",
+    "is_cancelled",
+    "is_finished",
+    "list_runs",
+    "list_strangers",
+    "run_folder",
+    "sync_folder",
+]
+
 #: The file that names the place of an output that was put aside.
 _MOVED = "moved"
 #: Items that are read at once when all are, and their bytes.
 _READ_ITEMS, _READ_BYTES = 16_384, 16 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What a run is. Written once; never changed."""
-
-    #: The run's name: the moment of its submission (UTC, to 1/65536 s) and four random hex digits. Sorts by age.
-    run: str
-    #: `load`, or the user's `module:function`.
-    task: str
-    #: The task's options, as JSON.
-    options: Mapping[str, Any]
-    #: The output's path inside the data folder.
-    output: str
-    #: How many items.
-    items: int
-    #: Items per batch; the last batch may be shorter.
-    batch_size: int
-    #: Equal for two submissions of the same task, options, items and output.
-    fingerprint: str
-    #: When it was submitted, ISO 8601 UTC.
-    created: str
-    #: Names of the input files, for people.
-    source: str = ""
-    #: Seconds after which a pool gives up on one item; None: never.
-    item_timeout_s: float | None = None
-    #: How often an item whose process died is tried.
-    attempts: int = 3
-    #: MiB that a pool's child may weigh while it works on this run's items; 0: no limit.
-    memory_mb: int = 0
-    #: SHA-256 of the files under the tasks folder that the task is made of, by their path there.
-    files: Mapping[str, str] = field(default_factory=dict)
-    #: Input lines that were rejected, and those that were left out as duplicates.
-    rejected: int = 0
-    duplicates: int = 0
-    #: The items are these numbers (start, stop, step, as of `range`), and there is no file of them. None: there is one.
-    numbers: tuple[int, int, int] | None = None
-    version: int = MANIFEST_VERSION
-
-    @property
-    def batches(self) -> int:
-        return -(-self.items // self.batch_size)
-
-    def batch(self, number: int) -> Batch:
-        first = number * self.batch_size
-        return Batch(self.run, number, first, min(self.batch_size, self.items - first))
-
-    def batch_number(self, index: int) -> int:
-        """The number of the batch that holds the item."""
-        return index // self.batch_size
 
 
 class Run:
@@ -95,38 +69,28 @@ class Run:
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
         self.manifest = manifest
+        self._list = ItemList(folder, manifest.items, manifest.list_bytes, manifest.list_sums)
 
     @classmethod
     def open(cls, data_dir: Path, run: str) -> Self:
-        """Raises RunNotFound if there is no such run, or a newer Sheaf wrote it."""
+        """Raises RunNotFound if there is no such run, RunDamaged if its manifest is not what was written."""
         folder = run_folder(data_dir, run)
-        try:
-            values = json.loads((folder / "run.json").read_text())
-        except FileNotFoundError as error:
-            raise RunNotFound(f"no run {run!r} in {data_dir}; `sheaf status` lists them") from error
-        if values.get("version", 0) > MANIFEST_VERSION:
-            raise RunNotFound(
-                f"run {run!r} was written by a newer Sheaf (manifest version {values['version']}); update this one"
-            )
-        known = {field.name for field in dataclasses.fields(Manifest)}
-        if values.get("numbers") is not None:
-            values["numbers"] = tuple(values["numbers"])
-        manifest = Manifest(**{key: value for key, value in values.items() if key in known})
-        return cls(folder, manifest).with_moved_output()
+        return cls(folder, read_manifest(folder, run)).with_moved_output()
 
     def with_moved_output(self) -> Self:
-        """The run with its output where it is now, if it was put aside."""
+        """The run with its output where it is now, if it was put aside. Raises RunDamaged if that cannot be told."""
+        run = self.manifest.run
         try:
-            output = (self.folder / _MOVED).read_text().strip()
-        except FileNotFoundError:
-            return self
+            output = read_moved(self.folder / _MOVED, run)
+        except NotReadable as error:
+            raise damaged(run, self.folder, _MOVED, str(error)) from error
         return type(self)(self.folder, dataclasses.replace(self.manifest, output=output)) if output else self
 
     def move_output(self, output: str) -> None:
         """Note where the output is from now on, as a path inside the data folder; survives a power cut."""
         draft = self.folder / f".{_MOVED}"
-        with open(draft, "w") as target:
-            target.write(f"{output}\n")
+        with open(draft, "wb") as target:
+            target.write(os.fsencode(moved_text(output)))
             target.flush()
             os.fsync(target.fileno())
         draft.rename(self.folder / _MOVED)
@@ -134,11 +98,11 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        return (self.folder / "finished").exists()
+        return _is_marked(self.folder, self.manifest.run, "finished")
 
     @property
     def cancelled(self) -> bool:
-        return (self.folder / "cancelled").exists()
+        return _is_marked(self.folder, self.manifest.run, "cancelled")
 
     def mark_finished(self) -> None:
         (self.folder / "finished").touch()
@@ -161,19 +125,26 @@ class Run:
         """Return the indexes and the texts of a batch's items: one read, one decode, one split for all of them;
         of numbers, the range of them.
 
-        Raises RunNotFound if the list is gone, or shorter than the manifest says.
+        Raises RunDamaged if they are not those that were written.
         """
         indexes = range(batch.first, batch.end)
         numbers = self.manifest.numbers
         if numbers is not None:
             return indexes, Numbers(range(*numbers)[batch.first : batch.end])
         try:
-            return indexes, read_items(self.folder, batch.first, batch.count)
-        except ListDamaged as error:
-            raise RunNotFound(
-                f"the list of run {self.manifest.run} ({self.folder / 'items'}) {error}, though its manifest counts "
-                f"{self.manifest.items:,} items; bring the folder back from a copy, or submit the run again"
-            ) from error
+            return indexes, self._list.read(batch.first, batch.count)
+        except FileDamaged as error:
+            if not self.folder.exists():
+                raise RunNotFound(f"run {self.manifest.run} was removed") from error
+            raise damaged(self.manifest.run, self.folder, error.name, error.what) from error
+
+    def check_list(self) -> None:
+        """Read all of the list. Raises RunDamaged if it is not what was written."""
+        if self.manifest.numbers is None:
+            try:
+                self._list.check()
+            except FileDamaged as error:
+                raise damaged(self.manifest.run, self.folder, error.name, error.what) from error
 
     def all_items(self) -> Iterator[Item]:
         step = self._items_at_once()
@@ -183,11 +154,7 @@ class Run:
 
     def _items_at_once(self) -> int:
         """So many items that they are no more than a few MiB."""
-        try:
-            size = (self.folder / "items").stat().st_size
-        except FileNotFoundError:
-            return _READ_ITEMS
-        return max(1, min(_READ_ITEMS, _READ_BYTES * self.manifest.items // max(1, size)))
+        return max(1, min(_READ_ITEMS, _READ_BYTES * self.manifest.items // max(1, self._list.bytes)))
 
 
 def run_folder(data_dir: Path, run: str) -> Path:
@@ -203,12 +170,35 @@ def list_runs(data_dir: Path) -> list[str]:
     folder = data_dir / "runs"
     if not folder.is_dir():
         return []
-    return sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith(".") and entry.is_dir())
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if is_run_name(entry.name) and is_folder(entry))
+
+
+def list_strangers(data_dir: Path) -> list[Path]:
+    """What lies among the runs that people have submitted and cannot be one."""
+    folder = data_dir / "runs"
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        strangers = [entry.name for entry in entries if not (is_run_name(entry.name) and is_folder(entry))]
+    return sorted(folder / name for name in strangers if not name.startswith("."))
 
 
 def is_finished(data_dir: Path, run: str) -> bool:
     """Like `Run.finished`, without opening the run."""
-    return (run_folder(data_dir, run) / "finished").exists()
+    return _is_marked(run_folder(data_dir, run), run, "finished")
+
+
+def is_cancelled(data_dir: Path, run: str) -> bool:
+    """Like `Run.cancelled`, without opening the run."""
+    return _is_marked(run_folder(data_dir, run), run, "cancelled")
+
+
+def _is_marked(folder: Path, run: str, mark: str) -> bool:
+    try:
+        return is_there(folder / mark)
+    except NotReadable as error:
+        raise damaged(run, folder, mark, str(error)) from error
 
 
 class RunWriter:
@@ -251,15 +241,13 @@ class RunWriter:
 
     def publish(self, manifest: Manifest) -> Run:
         """Make the run visible; when this returns, it survives a power cut (unless it is not to be durable)."""
-        self._list.close(sync=self._durable)
-        if manifest.numbers is not None:
+        size, sums = self._list.seal(sync=self._durable)
+        if manifest.numbers is None:
+            manifest = dataclasses.replace(manifest, list_bytes=size, list_sums=sums)
+        else:
             for name in ("items", "items.offsets"):
                 (self.folder / name).unlink()
-        with open(self.folder / "run.json", "w") as target:
-            json.dump(dataclasses.asdict(manifest), target, indent=1, default=dict)
-            if self._durable:
-                target.flush()
-                os.fsync(target.fileno())
+        write_manifest(self.folder, manifest, sync=self._durable)
         if self._durable:
             sync_folder(self.folder)
         self.folder.rename(self._final)

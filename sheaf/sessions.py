@@ -11,16 +11,21 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from sheaf.run import SESSION_PREFIX, SESSIONS
+from sheaf.volume import is_folder
 
 #: What containers of one group share has to be writable for the group, whatever the umask of the program is.
 _FOLDER_MODE, _FILE_MODE = 0o775, 0o664
 _OWNER = "owner"
+#: How sessions and their segments are called.
+_SESSION = re.compile(re.escape(SESSION_PREFIX) + "[A-Za-z0-9-]{1,100}")
+_NUMBER = re.compile("0|[1-9][0-9]{0,14}")
 
 
 def session_of(run: str) -> str | None:
@@ -31,16 +36,18 @@ def session_of(run: str) -> str | None:
 def list_segments(data_dir: Path) -> list[str]:
     """The names of all whole runs of all sessions, each session's oldest first."""
     segments = []
-    for session in _names(data_dir / SESSIONS):
-        numbers = [int(name) for name in _names(data_dir / SESSIONS / session / "runs")]
+    for session in _names(data_dir / SESSIONS, _SESSION):
+        numbers = [int(name) for name in _names(data_dir / SESSIONS / session / "runs", _NUMBER)]
         segments += [f"{session}-{number}" for number in sorted(numbers)]
     return segments
 
 
-def _names(folder: Path) -> list[str]:
+def _names(folder: Path, pattern: re.Pattern[str]) -> list[str]:
+    """The folders of such names; what else lies there is not ours, and what cannot be looked at is passed over."""
     try:
-        return sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith(".") and entry.is_dir())
-    except FileNotFoundError:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if pattern.fullmatch(entry.name) and is_folder(entry))
+    except OSError:
         return []
 
 
@@ -112,13 +119,15 @@ def _turn(data_dir: Path) -> Iterator[None]:
 def _sweep(data_dir: Path) -> None:
     for folder in (data_dir / SESSIONS).glob(f".{SESSION_PREFIX}*"):
         shutil.rmtree(folder, ignore_errors=True)
-    for session in _names(data_dir / SESSIONS):
+    for session in _names(data_dir / SESSIONS, _SESSION):
         folder = data_dir / SESSIONS / session
-        if (folder / _OWNER).exists():
-            owner = _lock(folder / _OWNER)
-            if owner is not None:
-                remove_session(folder)
-                os.close(owner)
+        # Another kind of thing in its place is not ours to remove, and keeps no other session from its start.
+        with contextlib.suppress(OSError):
+            if (folder / _OWNER).is_file():
+                owner = _lock(folder / _OWNER)
+                if owner is not None:
+                    remove_session(folder)
+                    os.close(owner)
 
 
 def _lock(path: Path) -> int | None:

@@ -52,6 +52,8 @@ class Report:
     stray_bytes: int = 0
     #: What is wrong, for a person; missing items are not among it, a run may still be going on.
     problems: list[str] = field(default_factory=list)
+    #: What a person should know besides, though this output is right.
+    notes: list[str] = field(default_factory=list)
 
     @property
     def items(self) -> int:
@@ -107,6 +109,8 @@ class _Verifier:
         self._report = report
         self._run = run
         self._manifests: dict[str, int] = {}
+        #: Runs that cannot be opened, and why.
+        self._damaged: dict[str, str] = {}
 
     def verify(self) -> Report:
         self._index.connect()
@@ -132,12 +136,21 @@ class _Verifier:
         wanted = self._index.output.resolve()
         for name in list_runs(self._data_dir):
             try:
-                manifest = Run.open(self._data_dir, name).manifest
+                run = Run.open(self._data_dir, name)
             except RunNotFound as error:
-                self._problem(str(error))
+                self._damaged[name] = str(error)
                 continue
-            if (self._data_dir / manifest.output).resolve() == wanted:
-                self._manifests[name] = manifest.items
+            if (self._data_dir / run.manifest.output).resolve() == wanted:
+                self._manifests[name] = run.manifest.items
+                if self._run in (None, name):
+                    self._check_list(run)
+
+    def _check_list(self, run: Run) -> None:
+        """The run's list is the one that was submitted."""
+        try:
+            run.check_list()
+        except RunNotFound as error:
+            self._problem(str(error))
 
     def _problem(self, text: str) -> None:
         self._report.problems.append(text)
@@ -215,6 +228,14 @@ class _Verifier:
 
     def _check_manifests(self, known: dict[str, int]) -> None:
         """A run that the index does not know, or knows with another number of items, is not all there."""
+        for name, why in self._damaged.items():
+            if self._run not in (None, name):
+                continue
+            if name in known or name == self._run:
+                self._problem(why)
+            else:
+                # Its output's index would know it, had it ever begun.
+                self._report.notes.append(why)
         reports = {report.run: report for report in self._report.runs}
         for name, manifest_items in self._manifests.items():
             report = reports.get(name)
@@ -222,7 +243,7 @@ class _Verifier:
                 self._problem(f"run {name} has {manifest_items} items, but the index knows it with {report.items}")
             elif name not in known and self._run in (None, name):
                 self._report.runs.append(RunReport(name, manifest_items, missing=manifest_items))
-        if self._run is not None and self._run not in known and self._run not in self._manifests:
+        if self._run is not None and self._run not in known and self._run not in self._manifests | self._damaged:
             self._problem(f"neither the index nor the data folder knows a run {self._run} of this output")
 
     def _commits(self, last: int) -> Iterator[_Commit]:

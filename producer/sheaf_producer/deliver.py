@@ -18,7 +18,7 @@ from sheaf.human import count_text, path_text
 from sheaf.run import Run
 from sheaf.settings import Settings
 from sheaf.terminal import control
-from sheaf_producer.draft import Draft, Tally
+from sheaf_producer.draft import EXAMPLES, Draft, Tally
 from sheaf_producer.inputs.stream import shown_name
 from sheaf_producer.occupied import Holding, Onto
 from sheaf_producer.start import check_cluster, start
@@ -115,6 +115,8 @@ def _tell(settings: Settings, run: Run, outcome: Outcome, tally: Tally, noun: st
         click.echo(f"  rejected: {example}", err=True)
     if tally.rejected and outcome is Outcome.NEW:
         click.echo(f"  all of them: {path_text(run.folder / 'rejected.jsonl')}", err=True)
+    for why in tally.damaged[:EXAMPLES]:
+        click.echo(f"  passed over: {why}", err=True)
     if outcome is Outcome.RESUMED:
         click.echo(f"Run {manifest.run} has the same {noun}s and output, and goes on.", err=True)
     if outcome is Outcome.FINISHED:

@@ -31,6 +31,8 @@ class Tally:
     duplicates: int = 0
     #: The first few rejected lines, with the reason.
     examples: list[str] = field(default_factory=list)
+    #: Earlier runs that cannot be opened, so that it is not known whether they were the same, and why.
+    damaged: list[str] = field(default_factory=list)
 
     def shown(self) -> str:
         """The examples, one below the other, and how many more there are."""
@@ -134,7 +136,8 @@ def _lock_folder(folder: Path) -> int | None:
     """Lock a folder until the descriptor is closed; None if somebody else has it locked, or has just removed it."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError:
+    except OSError:
+        # Gone meanwhile; or no folder, or none of ours, which is left alone.
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

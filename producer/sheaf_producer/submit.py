@@ -19,7 +19,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from sheaf.errors import OutputError, OutputPathError, UsageError
+from sheaf.errors import OutputError, OutputPathError, RunNotFound, UsageError
 from sheaf.formats import format_for
 from sheaf.index import Index
 from sheaf.output import Output
@@ -27,7 +27,7 @@ from sheaf.replace import set_aside
 from sheaf.run import Manifest, Run, list_runs
 from sheaf.schema import read_state
 from sheaf.tasks.versions import files_in_force, version_name
-from sheaf_producer.draft import Draft, check_data_dir, submission_lock
+from sheaf_producer.draft import Draft, Tally, check_data_dir, submission_lock
 from sheaf_producer.occupied import Holding, Onto, check_free, holding, may_be_known
 
 #: Batches per run that are aimed at: enough to share among workers, few enough to cost nothing.
@@ -132,7 +132,7 @@ def submit(data_dir: Path, wish: Wish, items: Callable[[Draft], Iterable[list[st
         draft.settle()
         mark = fingerprint(wish, draft.writer.digest)
         with submission_lock(data_dir):
-            twin = None if wish.again else _find_twin(data_dir, wish, mark)
+            twin = None if wish.again else _find_twin(data_dir, wish, mark, draft.tally)
             if twin is not None:
                 return _take_up(data_dir, twin)
             if wish.only_known:
@@ -212,13 +212,17 @@ def _take_up(data_dir: Path, run: Run) -> tuple[Run, Outcome]:
     return run, Outcome.RESUMED
 
 
-def _find_twin(data_dir: Path, wish: Wish, mark: str) -> Run | None:
+def _find_twin(data_dir: Path, wish: Wish, mark: str, tally: Tally) -> Run | None:
     """Return the newest run of the same submission, if its output is still at its place and knows of it."""
     for name in reversed(list_runs(data_dir)):
-        run = Run.open(data_dir, name)
-        there = run.manifest.output == wish.output
-        if there and _is_same(run, wish, mark) and (not run.finished or _is_done(data_dir, run)):
-            return run
+        try:
+            run = Run.open(data_dir, name)
+            there = run.manifest.output == wish.output
+            if there and _is_same(run, wish, mark) and (not run.finished or _is_done(data_dir, run)):
+                return run
+        except RunNotFound as error:
+            # It may be the same; nobody can tell.
+            tally.damaged.append(str(error))
     return None
 
 

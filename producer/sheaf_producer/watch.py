@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import click
 
 from sheaf.batch import Batch
-from sheaf.errors import OutputRefused, RunCancelled
+from sheaf.errors import OutputRefused, RunCancelled, RunDamaged
 from sheaf.human import bytes_text, count_text, path_text, seconds_text
 from sheaf.output import Failure, Output
 from sheaf.run import Run
@@ -129,4 +129,7 @@ def _name_of(run: Run, index: int) -> str:
     if run.manifest.task != "load":
         return str(index)
     batch = Batch(run.manifest.run, run.manifest.batch_number(index), index, 1)
-    return shlex.quote(run.items(batch)[0].text)
+    try:
+        return shlex.quote(run.items(batch)[0].text)
+    except RunDamaged:
+        return str(index)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import click
 
 from sheaf.batch import Batch
+from sheaf.errors import RunDamaged
 from sheaf.human import count_text
 from sheaf.locate import locate_run
 from sheaf.output import Failure, Output
@@ -56,32 +57,57 @@ def failures(
     """
     found = locate_run(settings.data_dir, run)
     output = Output(settings.data_dir / found.manifest.output)
+    items = _Items(found)
     try:
         chosen = (
             failure for failure in output.failures(found.manifest.run) if wanted is None or failure.error == wanted
         )
         if as_json or only_items or one_by_one:
             shown = _as_item if only_items else _as_json if as_json else _as_text
-            count = _show_each(found, chosen, shown, click.echo if shown is _as_text else data)
+            count = _show_each(items, chosen, shown, click.echo if shown is _as_text else data)
         else:
-            count = _show_groups(found, chosen)
+            count = _show_groups(items, chosen)
     finally:
         output.close()
+    if items.damage is not None:
+        raise items.damage
     if not as_json and not only_items:
         click.echo(f"{count_text(count, 'item')} of run {found.manifest.run} failed.", err=True)
 
 
+class _Items:
+    """The failed items' texts. Where the list is damaged a note stands in their place."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        #: What is wrong with the list, as far as it was read.
+        self.damage: RunDamaged | None = None
+
+    def text(self, failure: Failure) -> str:
+        manifest = self._run.manifest
+        batch = Batch(manifest.run, manifest.batch_number(failure.index), failure.index, 1)
+        try:
+            return self._run.items(batch)[0].text
+        except RunDamaged as error:
+            self.damage = error
+            return "(not known: the run's list is damaged)"
+
+
 def _show_each(
-    run: Run, chosen: Iterator[Failure], shown: Callable[[Failure, str], str], show: Callable[[str], None]
+    items: _Items, chosen: Iterator[Failure], shown: Callable[[Failure, str], str], show: Callable[[str], None]
 ) -> int:
     count = 0
     for failure in chosen:
         count += 1
-        show(shown(failure, _item(run, failure)))
+        text = items.text(failure)
+        if shown is _as_item and items.damage is not None:
+            # A list to be loaded again holds nothing that is no item.
+            break
+        show(shown(failure, text))
     return count
 
 
-def _show_groups(run: Run, chosen: Iterator[Failure]) -> int:
+def _show_groups(items: _Items, chosen: Iterator[Failure]) -> int:
     """The largest group first."""
     groups: dict[tuple[str, str], _Group] = {}
     count = 0
@@ -93,16 +119,11 @@ def _show_groups(run: Run, chosen: Iterator[Failure]) -> int:
     for (error, place), group in ordered[:SHOWN_GROUPS]:
         fault = split(group.first.message)
         click.echo(f"{group.count:>8,}  {error}" + (f" at {place}" if place else ""))
-        click.echo(f"          item {group.first.index}: {one_line(_item(run, group.first)[:_ITEM_CHARS])}")
+        click.echo(f"          item {group.first.index}: {one_line(items.text(group.first)[:_ITEM_CHARS])}")
         click.echo(textwrap.indent(fault.traceback or _reason(group.first, fault), " " * 10))
     if len(groups) > SHOWN_GROUPS:
         click.echo(f"          and {count_text(len(groups) - SHOWN_GROUPS, 'group')} more; see --all")
     return count
-
-
-def _item(run: Run, failure: Failure) -> str:
-    batch = Batch(run.manifest.run, run.manifest.batch_number(failure.index), failure.index, 1)
-    return run.items(batch)[0].text
 
 
 def _reason(failure: Failure, fault: Fault) -> str:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import gzip
 import mmap
+import os
 import sys
 from pathlib import Path
 
 import click
 
-from sheaf.errors import InputError, RunNotFound, UsageError
+from sheaf.batch import Batch
+from sheaf.errors import InputError, RunDamaged, RunNotFound, UsageError
+from sheaf.items import ITEMS
 from sheaf.locate import locate_existing_output, locate_run
+from sheaf.manifest import damaged
 from sheaf.output import Output
 from sheaf.run import Run
 from sheaf.settings import Settings
 from sheaf.tasks.load.errors import InvalidUrl
 from sheaf.tasks.load.url import check_url
+from sheaf.volume import NotReadable, open_file
 
 
 @click.command(short_help="Print one item's record out of an output.")
@@ -51,14 +56,20 @@ def _find(settings: Settings, output: str, names: list[str], item: str, run_name
             raise UsageError(f"run {run.manifest.run} goes into {run.manifest.output}, not into {output}")
         names = [run.manifest.run]
     text = item if item.isdecimal() else _normal(item)
+    damage: RunDamaged | None = None
     for name in sorted(names, reverse=True):
         try:
             run = Run.open(settings.data_dir, name)
+            index = _number(run, item) if item.isdecimal() else _place_of(run, text)
+        except RunDamaged as error:
+            damage = error
+            continue  # another run may have it
         except RunNotFound:
             continue  # its folder was removed; the records are still in the file, but nobody knows which is which
-        index = _number(run, item) if item.isdecimal() else _place_of(run, text)
         if index is not None:
             return run, index
+    if damage is not None:
+        raise damage
     raise InputError(f"none of the {len(names)} runs in {output} has an item {text!r}")
 
 
@@ -68,7 +79,14 @@ def _number(run: Run, item: str) -> int | None:
 
 def _place_of(run: Run, text: str) -> int | None:
     if run.manifest.numbers is None:
-        return find_item(run.folder / "items", text)
+        try:
+            index = find_item(run.folder / ITEMS, text)
+        except NotReadable as error:
+            raise damaged(run.manifest.run, run.folder, ITEMS, str(error)) from error
+        # A line's end too many or too few before it would make it another's place.
+        if index is not None and run.items(Batch(run.manifest.run, 0, index, 1))[0].text != text:
+            raise damaged(run.manifest.run, run.folder, ITEMS, f"does not have {text!r} where its offsets say")
+        return index
     numbers = range(*run.manifest.numbers)
     is_number = text.removeprefix("-").isdecimal()
     return numbers.index(int(text)) if is_number and int(text) in numbers else None
@@ -82,9 +100,16 @@ def _normal(url: str) -> str:
 
 
 def find_item(items: Path, text: str) -> int | None:
-    """Return the index of the line that equals `text`; one pass over the file, in the system's page cache."""
+    """Return the index of the line that equals `text`; one pass over the file, in the system's page cache.
+
+    Raises NotReadable.
+    """
     wanted = text.encode() + b"\n"
-    with open(items, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    descriptor = open_file(items)
+    if os.fstat(descriptor).st_size == 0:
+        os.close(descriptor)
+        return None
+    with os.fdopen(descriptor, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
         at = 0 if content[: len(wanted)] == wanted else content.find(b"\n" + wanted) + 1
         if at == 0 and content[: len(wanted)] != wanted:
             return None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import click
 
 from sheaf import keys
 from sheaf.commands.explain import show_choices
 from sheaf.connection import connect
-from sheaf.errors import ClusterError, OutputError
+from sheaf.errors import ClusterError, OutputError, RunNotFound
 from sheaf.fence import blocker
 from sheaf.human import bytes_text, count_text, path_text, seconds_text
 from sheaf.last_words import last_words
@@ -16,7 +18,7 @@ from sheaf.lock import LockStatus, lock_status
 from sheaf.output import Output, Progress
 from sheaf.presence import absence, cluster_news, living_workers
 from sheaf.roster import Roster, WorkerCard
-from sheaf.run import Run, list_runs
+from sheaf.run import Run, is_finished, list_runs, list_strangers
 from sheaf.settings import Settings
 from sheaf.tasks.versions import versions
 from sheaf.terminal import one_line
@@ -54,16 +56,46 @@ def _overview(settings: Settings) -> None:
     _show_workers(settings)
     _show_troubles(settings)
     names = list_runs(settings.data_dir)
-    if not names:
+    if names:
+        newest = f", the newest {LISTED_RUNS}" if len(names) > LISTED_RUNS else ""
+        click.echo(f"{count_text(len(names), 'run')}{newest}")
+        _show_runs(settings, names)
+    else:
         click.echo("No runs yet; start one with: sheaf load urls.txt")
-        return
-    click.echo(f"{count_text(len(names), 'run')}" + (f", the newest {LISTED_RUNS}" if len(names) > LISTED_RUNS else ""))
-    runs = [Run.open(settings.data_dir, name) for name in reversed(names[-LISTED_RUNS:])]
-    _table([_run_row(settings, run) for run in runs])
-    unfinished = [run for run in runs if not run.finished]
+    for path in list_strangers(settings.data_dir):
+        click.echo(f"ignored  {path_text(path)} is no run: move it away")
+
+
+def _show_runs(settings: Settings, names: list[str]) -> None:
+    """A run that cannot be opened is shown with the reason, beside all others."""
+    opened = {name: _open(settings, name) for name in reversed(names[-LISTED_RUNS:])}
+    _table([_run_row(settings, run) if isinstance(run, Run) else [name, "set aside"] for name, run in opened.items()])
+    unfinished = [run for run in opened.values() if isinstance(run, Run) and not run.finished]
     _show_problems(settings, unfinished)
+    # An older one that is finished stands in nobody's way.
+    older = {name: _open_unfinished(settings, name) for name in names[:-LISTED_RUNS]}
+    for name, found in (opened | older).items():
+        if isinstance(found, RunNotFound):
+            click.echo(f"problem  {name}: {found}")
     for output in sorted({run.manifest.output for run in unfinished}):
         _show_blocker(settings, output)
+
+
+def _open(settings: Settings, name: str) -> Run | RunNotFound:
+    """The run, or why it cannot be opened; its marks can be looked at, too."""
+    try:
+        run = Run.open(settings.data_dir, name)
+        _ = run.finished, run.cancelled
+    except RunNotFound as error:
+        return error
+    return run
+
+
+def _open_unfinished(settings: Settings, name: str) -> Run | RunNotFound | None:
+    try:
+        return None if is_finished(settings.data_dir, name) else _open(settings, name)
+    except RunNotFound as error:
+        return error
 
 
 def _show_problems(settings: Settings, runs: list[Run]) -> None:
@@ -83,7 +115,10 @@ def _show_problems(settings: Settings, runs: list[Run]) -> None:
 
 def _run_row(settings: Settings, run: Run) -> list[str]:
     manifest = run.manifest
-    progress = read_progress(settings, run)
+    try:
+        progress = read_progress(settings, run)
+    except (OutputError, OSError):
+        return [manifest.run, "unreadable", f"{manifest.items:,}", "", manifest.output]
     if progress is None:
         return [manifest.run, "no output", f"{manifest.items:,}", "", manifest.output]
     failed = f"{progress.failed:,} failed" if progress.failed else ""
@@ -101,9 +136,16 @@ def _detail(settings: Settings, run: Run) -> None:
     click.echo(f"items    {manifest.items:,} in {batches}, from {one_line(manifest.source) or '?'}")
     if manifest.rejected:
         click.echo(f"rejected {count_text(manifest.rejected, 'line')}, see {path_text(run.folder / 'rejected.jsonl')}")
-    progress = read_progress(settings, run)
+    try:
+        progress = read_progress(settings, run)
+    except (OutputError, OSError) as error:
+        click.echo(f"output   {error}")
+        _show_redis(settings, run)
+        return
     if progress is None:
-        click.echo(f"output   {path_text(path)} is not there, or has no index")
+        why = "does not know this run" if path.exists() else "is not there"
+        click.echo(f"output   {path_text(path)} {why}")
+        _show_redis(settings, run)
         return
     click.echo(f"state    {_state(run, progress)}: {progress.done:,} done, {progress.failed:,} failed")
     click.echo(f"output   {path_text(path)}, {bytes_text(progress.bytes)} of this run")
@@ -128,15 +170,16 @@ def _detail(settings: Settings, run: Run) -> None:
 
 
 def read_progress(settings: Settings, run: Run) -> Progress | None:
-    """What the output knows of a run; None if there is no output, or it has never heard of the run."""
+    """What the output knows of a run; None if there is no output, or it has never heard of the run.
+
+    Raises OutputError or OSError if it cannot be read.
+    """
     path = settings.data_dir / run.manifest.output
     if not path.exists():
         return None
     output = Output(path)
     try:
         return output.all_progress().get(run.manifest.run)
-    except OutputError:
-        return None
     finally:
         output.close()
 
@@ -225,6 +268,6 @@ def _show_blocker(settings: Settings, output: str) -> None:
 def _table(rows: list[list[str]]) -> None:
     """Print rows in columns; numbers are not told apart, since each column reads as words."""
     rows = [[one_line(cell) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    widths = [max(map(len, column)) for column in itertools.zip_longest(*rows, fillvalue="")]
     for row in rows:
-        click.echo(("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip())
+        click.echo(("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))).rstrip())

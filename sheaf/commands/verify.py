@@ -45,6 +45,8 @@ def _show(settings: Settings, report: Report) -> None:
         click.echo(f"  wrong: {problem}")
     if len(report.problems) > LISTED_PROBLEMS:
         click.echo(f"  … and {len(report.problems) - LISTED_PROBLEMS:,} more")
+    for note in report.notes[:LISTED_PROBLEMS]:
+        click.echo(f"  note: {note}")
     if report.ok:
         click.echo("OK: every item is in the file once and whole, or among the failures.")
     elif not report.problems:

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sheaf.errors import TaskChanged
+from sheaf.manifest import damaged
 from sheaf.run import Run, sync_folder
 from sheaf.sessions import session_of
 from sheaf.tasks import files
+from sheaf.volume import NotReadable, NotThere, read_file
 
 _FILE = "versions.jsonl"
 #: Path of a `versions.jsonl` -> (its state, the version in force), so that a batch costs a `stat`.
@@ -47,7 +49,7 @@ def versions(run: Run) -> list[Version]:
     """The versions that a run has used, in order; the last one is in force. None for a task without files."""
     first = run.manifest.files
     found = [Version(version_name(first), first, run.manifest.created)] if first else []
-    later = _lines(run.folder / _FILE)
+    later = _lines(run.folder / _FILE, run.manifest.run)
     return found + [Version(version_name(line["files"]), line["files"], line["since"]) for line in later]
 
 
@@ -58,10 +60,12 @@ def files_in_force(run: Run) -> Mapping[str, str]:
         found = os.stat(path)  # noqa: PTH116  per batch: a Path would cost more than the call
     except FileNotFoundError:
         return run.manifest.files
+    except OSError as error:
+        raise damaged(run.manifest.run, run.folder, _FILE, f"cannot be read ({error.strerror})") from error
     state = (found.st_mtime_ns, found.st_size)
     known = _known.get(str(path))
     if known is None or known[0] != state:
-        lines = _lines(path)
+        lines = _lines(path, run.manifest.run)
         known = (state, lines[-1]["files"] if lines else run.manifest.files)
         _known[str(path)] = known
     return known[1]
@@ -114,10 +118,27 @@ def _changed(run: Run, folder: Path, files: Sequence[str], wanted: Mapping[str, 
     )
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
+def _lines(path: Path, run: str) -> list[dict[str, Any]]:
     """The whole lines of the file; the end of one that a killed writer left behind is not one."""
     try:
-        text = path.read_text()
-    except FileNotFoundError:
+        lines = read_file(path).splitlines(keepends=True)
+        return [_version(line) for line in lines if line.endswith(b"\n")]
+    except NotThere:
         return []
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    except NotReadable as error:
+        raise damaged(run, path.parent, _FILE, str(error)) from error
+
+
+def _version(line: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(line.decode())
+    except (ValueError, RecursionError) as error:
+        raise NotReadable(f"has a line that is not valid JSON ({error})") from error
+    texts = [found.get("since"), *found["files"], *found["files"].values()] if _has_files(found) else [None]
+    if not all(isinstance(text, str) for text in texts):
+        raise NotReadable("has a line that is no version of a task")
+    return dict(found)
+
+
+def _has_files(found: object) -> bool:
+    return isinstance(found, dict) and isinstance(found.get("files"), dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from sheaf.batch import Batch, Bundle, Results, batch_id
@@ -20,12 +20,14 @@ class Held:
     run: Run
     #: A bit for each item that is neither in the output nor among the failures, as far as this worker knows.
     open_items: int
+    #: The task's files, with their digests, that the items are to be done with.
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, batch: Batch, run: Run, open_indexes: Sequence[int]) -> Self:
+    def of(cls, batch: Batch, run: Run, open_indexes: Sequence[int], files: Mapping[str, str] | None = None) -> Self:
         """`open_indexes`: ascending, each once."""
         masks = to_masks(to_ranges(open_indexes), run.manifest.batch_size)
-        return cls(batch, run, masks.get(batch.number, 0))
+        return cls(batch, run, masks.get(batch.number, 0), files or {})
 
 
 class Holdings:

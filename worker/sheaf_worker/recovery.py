@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from collections.abc import Callable
 import redis
 
 from sheaf import keys
-from sheaf.errors import ClusterError, LockError
+from sheaf.errors import ClusterError, LockError, RunDamaged
 from sheaf.feed import Feeder
 from sheaf.lock import FairLock
 from sheaf.queue import BatchQueue
@@ -42,6 +43,8 @@ class Recovery(threading.Thread):
         self._lock = FairLock(
             connection, keys.RECONCILER_LOCK, owner=worker, label=label, lease_s=settings.lock_lease_s
         )
+        #: Why the volume cannot be looked at; None while it can.
+        self.problem: str | None = None
         self._stop_asked = threading.Event()
         self._called = threading.Event()
 
@@ -70,12 +73,21 @@ class Recovery(threading.Thread):
         """Return how many batches were put on the queue."""
         self._drop_cancelled()
         try:
-            return self._reconcile()
+            put = self._reconcile()
+            self.problem = None
+            return put
         except LockError:
             pass  # another worker is at it
         except ClusterError as error:
             logger.debug("no look without Redis", extra={"action": "reconcile", "why": str(error)})
+        except OSError as error:
+            self._say(f"the runs on the volume cannot be looked at: {error}")
         return 0
+
+    def _say(self, problem: str) -> None:
+        if problem != self.problem:
+            logger.error("no look at the volume", extra={"action": "reconcile", "why": problem})
+        self.problem = problem
 
     def _reconcile(self) -> int:
         with self._lock.acquire(timeout_s=0) as lease, lease.keep():
@@ -92,5 +104,6 @@ class Recovery(threading.Thread):
     def _drop_cancelled(self) -> None:
         for name, run in self._holdings.runs().items():
             # The session of a program that has ended is gone as a whole.
-            if run.cancelled or (session_of(name) and not run.folder.exists()):
-                self._cancelled(name)
+            with contextlib.suppress(RunDamaged):  # said where it is fed
+                if run.cancelled or (session_of(name) and not run.folder.exists()):
+                    self._cancelled(name)

@@ -12,7 +12,15 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
 from sheaf.batch import Batch, Failed, batch_id
-from sheaf.errors import ClusterError, OutputError, OutputRefused, RunNotFound, TaskChanged, TaskForbidden
+from sheaf.errors import (
+    ClusterError,
+    OutputError,
+    OutputRefused,
+    RunDamaged,
+    RunNotFound,
+    TaskChanged,
+    TaskForbidden,
+)
 from sheaf.feed import PROBLEM_S
 from sheaf.output import Output
 from sheaf.outputs import Outputs
@@ -179,7 +187,12 @@ class Taker(threading.Thread):
                 return
             check_allowed(run.manifest.task, self._settings.allow_exec)
             versions.check(run, self._settings.tasks_dir)
+            files = versions.files_in_force(run)
             lot = _read(run, batch, () if run.cancelled else self._output(run).remaining(name, batch))
+        except RunDamaged as error:
+            # Only this batch may be touched by it: others of the run that are queued are done, if theirs is whole.
+            self._refuse(name, number, str(error), refused=True)
+            return
         except RunNotFound as error:
             self._refuse(
                 name, number, f"{error}; does this worker ({self._settings.data_dir}) share the producer's volume?"
@@ -198,7 +211,7 @@ class Taker(threading.Thread):
             self._queue.finish(self._worker, [batch.id])
             return
         note = self._isolation.note_of(batch.id) if claims > CLAIMS else None
-        held = Held.of(batch, run, lot.indexes)
+        held = Held.of(batch, run, lot.indexes, files)
         self._holdings.add(held)
         self._batch_items = len(lot.indexes)
         if claims > CLAIMS:

@@ -28,7 +28,6 @@ from sheaf.last_words import LastWords
 from sheaf.queue import BatchQueue, WorkerCard
 from sheaf.settings import Settings
 from sheaf.suspicion import Notes
-from sheaf.tasks.versions import files_in_force
 from sheaf_worker.committer import Committer
 from sheaf_worker.cores import usable_cores
 from sheaf_worker.explain import explain
@@ -176,7 +175,7 @@ class Worker:
             self._keeper.nudge()
 
     def _problem(self) -> str | None:
-        return self._committer.problem or self._taker.problem
+        return self._committer.problem or self._taker.problem or self._recovery.problem
 
     def _pass_on(self, name: str, results: Results) -> None:
         """Commit these results, unless their run was let go of in the meantime (cancelled, refused)."""
@@ -204,7 +203,7 @@ class Worker:
                 output=manifest.output,
                 timeout_s=manifest.item_timeout_s,
                 attempts=manifest.attempts,
-                files=files_in_force(held.run),
+                files=held.files,
                 memory_mb=manifest.memory_mb,
             )
             self._pool.add(program, items)

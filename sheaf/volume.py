@@ -1,0 +1,65 @@
+"""Files on the volume, opened without trust: whatever lies in their place, whoever reads neither hangs nor breaks."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+#: No file that is read whole here is larger; one that is, is not ours.
+_LARGEST_BYTES = 64 << 20
+
+
+class NotReadable(Exception):
+    """What lies there cannot be read as a file. Says why, in words that follow the file's name."""
+
+
+class NotThere(NotReadable):
+    """Nothing lies there."""
+
+
+def open_file(path: Path) -> int:
+    """Open a regular file for reading and return its descriptor. A fifo is not waited for. Raises NotReadable."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotThere("is gone") from error
+    except OSError as error:
+        raise NotReadable(f"cannot be read ({error.strerror})") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotReadable("is not a regular file")
+    return descriptor
+
+
+def read_file(path: Path) -> bytes:
+    """Return all of a small file. Raises NotReadable."""
+    descriptor = open_file(path)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size > _LARGEST_BYTES:
+            raise NotReadable(f"is {size:,} bytes long, which is more than it can be")
+        return os.read(descriptor, size + 1) if size else b""
+    except OSError as error:
+        raise NotReadable(f"cannot be read ({error.strerror})") from error
+    finally:
+        os.close(descriptor)
+
+
+def is_there(path: Path) -> bool:
+    """Whether anything lies there, of whatever kind. Raises NotReadable if that cannot be told."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise NotReadable(f"cannot be looked at ({error.strerror})") from error
+    return True
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """False for a circle of links too, and where the disk does not tell."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
