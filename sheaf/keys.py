@@ -103,6 +103,7 @@ _TYPES_BY_PREFIX = {
     RQ_JOB_PREFIX: "hash",
     RQ_WORKER_PREFIX: "hash",
     CLAIMED_PREFIX: "string",
+    IN_HAND_PREFIX: "string",
     WORKER_PREFIX: "hash",
     PROBLEM_PREFIX: "hash",
 }

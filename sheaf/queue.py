@@ -128,11 +128,15 @@ class BatchQueue(Roster):
 
     def withdraw(self, batches: Iterable[Batch]) -> None:
         """Take batches off the queue that nobody has claimed yet. For whoever has put them there."""
-        with redis_errors(), self._connection.pipeline(transaction=False) as pipe:
+        with redis_errors():
+            mended(self._connection, [keys.RQ_QUEUE], functools.partial(self._withdraw, list(batches)))
+
+    def _withdraw(self, batches: Sequence[Batch]) -> None:
+        with self._connection.pipeline(transaction=False) as pipe:
             for batch in batches:
                 pipe.lrem(keys.RQ_QUEUE, 0, batch.id)
                 pipe.delete(keys.RQ_JOB_PREFIX + batch.id)
-            mended(self._connection, [keys.RQ_QUEUE], pipe.execute)
+            pipe.execute()
 
     def tell_committed(self, runs: Iterable[str]) -> None:
         """Tell the programs that wait for results of these runs that there are some; other runs are passed over."""

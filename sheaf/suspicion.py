@@ -14,6 +14,7 @@ import redis
 
 from sheaf import keys
 from sheaf.connection import redis_errors
+from sheaf.mend import mended
 
 #: Seconds for which a note stays: longer than any worker waits for its batch to be put back.
 _NOTE_S = 24 * 3600
@@ -42,11 +43,12 @@ class Notes:
 
     def read(self, batch: str) -> Note | None:
         """What was in hand of the batch when somebody last noted it; None too for what is no note."""
+        key = keys.IN_HAND_PREFIX + batch
         with redis_errors():
-            value = self._connection.get(keys.IN_HAND_PREFIX + batch)
+            value = mended(self._connection, [key], lambda: self._connection.get(key))
         try:
             note = Note(**json.loads(value))  # type: ignore[arg-type]  # bytes, or None, which is a TypeError
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RecursionError):
             return None
         return note if all(type(part) is int and 0 <= part < 2**53 for part in asdict(note).values()) else None
 

@@ -11,6 +11,7 @@ import redis
 from sheaf import keys
 from sheaf.lock import FairLock, lock_status
 from sheaf.queue import BatchQueue
+from sheaf.suspicion import Note, Notes
 from tests.integration.batches import RUN, batches, ids, numbers
 
 pytestmark = pytest.mark.redis
@@ -43,7 +44,7 @@ HASHES = {
 LISTS = [keys.RQ_QUEUE, LOCK + keys.LOCK_WAITERS_SUFFIX]
 SORTED_SETS = [keys.LEASES, keys.RQ_STARTED, keys.RQ_FAILED, keys.WORKERS]
 SETS = [keys.RQ_QUEUES, keys.RQ_WORKERS, keys.RQ_QUEUE_WORKERS]
-STRINGS = [LOCK + keys.LOCK_TOKEN_SUFFIX, keys.CLAIMED_PREFIX + WORKER]
+STRINGS = [LOCK + keys.LOCK_TOKEN_SUFFIX, keys.CLAIMED_PREFIX + WORKER, keys.IN_HAND_PREFIX + f"{RUN}_0"]
 ALL_KEYS = [*HASHES, *LISTS, *SORTED_SETS, *SETS, *STRINGS]
 
 
@@ -84,6 +85,11 @@ def use_everything(queue: BatchQueue, connection: redis.Redis) -> None:
         assert lock_status(connection, keys.output_lock("o.jsonl")).label == WORKER
     queue.renew(WORKER, ids(0, 1), lease_s=15)
     queue.reap()
+    notes = Notes(connection)
+    assert notes.read(f"{RUN}_0") is None
+    notes.write(f"{RUN}_0", Note(0, 1, claims=3, alone=1))
+    assert notes.read(f"{RUN}_0") == Note(0, 1, claims=3, alone=1)
+    queue.withdraw(batches(1, start=90))
 
 
 def assert_no_batch_is_lost(queue: BatchQueue) -> None:
