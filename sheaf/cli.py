@@ -94,6 +94,7 @@ def sheaf_command(context: click.Context, data: Path | None) -> None:
         click.echo(context.get_help())
         return
     settings = Settings.from_env()
+    terminal.type_commands_as(settings.command)
     context.obj = settings if data is None else dataclasses.replace(settings, data_dir=data)
 
 

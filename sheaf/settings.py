@@ -71,6 +71,8 @@ class Settings:
     prints_fd: int = 2
     #: What tells the host of this worker from others; unset: the kernel's boot id. Workers of one host share its cores.
     host: str | None = None
+    #: What a person types to call Sheaf, for the commands in messages.
+    command: str = "sheaf"
     #: The name to show for this worker; unset: the container's or the host's name.
     label: str | None = None
     #: One of debug, info, warning, error.

@@ -17,6 +17,13 @@ from typing import Any
 #: paragraphs, and lone halves of surrogate pairs.
 _ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _ODD_OR_BREAK = re.compile(f"{_ODD.pattern}|\n")
+#: What a person types to call Sheaf.
+_command = "sheaf"
+_COMMANDS = re.compile(
+    r"\bsheaf (up|down|load|map|exec|watch|status|failures|retry|verify|get|export|repair|cancel|resume|prune)\b"
+)
+#: In containers these are not Sheaf's.
+_OUTSIDE = {"up": "docker compose up -d", "down": "docker compose down"}
 
 
 def printable(text: str) -> str:
@@ -41,14 +48,27 @@ def _escape(found: re.Match[str]) -> str:
 
 
 class _Shown(io.TextIOWrapper):
-    """A standard stream on which nothing is obeyed."""
+    """A standard stream on which nothing is obeyed, and each command stands as it is typed here."""
 
     def write(self, text: str, /) -> int:
-        super().write(printable(text))
+        super().write(_as_typed(printable(text)))
         return len(text)
 
     def write_exactly(self, text: str) -> None:
         super().write(text)
+
+
+def type_commands_as(command: str) -> None:
+    """Show Sheaf's commands as a person types them here: `docker compose run --rm producer load` for `sheaf load`."""
+    global _command  # noqa: PLW0603  of the process's standard streams, as they are
+    _command = command
+
+
+def _as_typed(text: str) -> str:
+    if _command == "sheaf" or "sheaf " not in text:
+        return text
+    text = text.replace("`sheaf up` or `docker", "`docker")
+    return _COMMANDS.sub(lambda found: _OUTSIDE.get(found[1], f"{_command} {found[1]}"), text)
 
 
 def guard() -> None:

@@ -78,8 +78,10 @@ def test_a_list_in_a_file_becomes_one_output_made_by_all_workers(stack: Stack, t
     """`producer load urls.txt` with three workers: 5,000 pages, each once, and `status` names three workers."""
     (stack.lists / "urls.txt").write_text(stack.urls(5000, "?latency=20"))
 
-    stack.producer("load", "urls.txt", "-o", "pages.warc.gz", "--allow-net", stack.site_net)
+    loaded = stack.producer("load", "urls.txt", "-o", "pages.warc.gz", "--allow-net", stack.site_net)
 
+    # What it says to type can be typed where it is read.
+    assert "Check it:   docker compose run --rm producer verify /data/pages.warc.gz" in loaded.stdout
     status = stack.producer("status", "last").stdout
     names = {worker["Config"]["Hostname"] for worker in stack.containers("worker")}
     shares = {name: int(items.replace(",", "")) for name, items in SHARE.findall(status)}

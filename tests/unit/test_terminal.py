@@ -38,6 +38,31 @@ def test_lines_stay_lines_only_where_there_may_be_several() -> None:
     assert one_line("first\nsecond") == "first\\nsecond"
 
 
+CONTAINER = """
+import sys
+from sheaf import terminal
+terminal.guard()
+terminal.type_commands_as("docker compose run --rm producer")
+print("no workers are running; start some with `sheaf up` or `docker compose up -d`")
+print("Watch it: sheaf watch 17   Check it: sheaf verify 'a b.warc.gz'   sheaf is up, sheaf uploads")
+print("stop it: sheaf down")
+terminal.data("sheaf watch 17")
+"""
+
+
+def test_commands_are_named_as_they_are_typed_in_containers() -> None:
+    """What a message says to type can be typed where it is read; data is not a message."""
+    shown = subprocess.run([sys.executable, "-c", CONTAINER], capture_output=True, text=True, check=True).stdout
+
+    run = "docker compose run --rm producer"
+    assert shown.splitlines() == [
+        "no workers are running; start some with `docker compose up -d`",
+        f"Watch it: {run} watch 17   Check it: {run} verify 'a b.warc.gz'   sheaf is up, sheaf uploads",
+        "stop it: docker compose down",
+        "sheaf watch 17",
+    ]
+
+
 PROGRAM = """
 import sys, click
 from sheaf import terminal
