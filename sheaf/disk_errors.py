@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sheaf.errors import FenceTimeout, IndexForeign, IndexMissing, OutputError, OutputUnwritable
@@ -61,9 +63,21 @@ def busy(index: Path, holder: Holder | None, waited_s: float) -> str:
 
 def index_damaged(index: Path, why: str) -> IndexForeign:
     return IndexForeign(
-        f"{index} cannot be read as an index ({why}); if it was damaged, bring it back from a copy "
-        "together with its output, or move both away and submit the run again"
+        f"{index} cannot be read as an index ({why}); see what can be repaired: sheaf repair {index.stem}. Or bring it "
+        "back from a copy together with its output, or move both away and submit the run again"
     )
+
+
+@contextmanager
+def making_sense(index: Path) -> Iterator[None]:
+    """Raise IndexForeign for what was read from an index and is none of what is written to one.
+
+    SQLite checks neither what stands in a row nor of what type it is: one bit may make a list of numbers a text.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError) as error:
+        raise index_damaged(index, f"{type(error).__name__}: {error}") from error
 
 
 def unwritable(path: Path, why: OSError | str) -> OutputUnwritable:

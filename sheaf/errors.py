@@ -27,6 +27,7 @@ SheafError
     │   ├── OutputMissing   the index exists, the output does not
     │   ├── OutputShortened the output is shorter than what was committed
     │   ├── OutputReplaced  the output is another file than the one that was committed to
+    │   ├── OutputDamaged   bytes of the output are not those that were committed; none of them is handed out
     │   └── IndexForeign    the index is not one of ours, or belongs to another file or a newer version
     ├── OutputUnwritable    the disk said no (full, read-only, I/O error); nothing was committed, safe to retry
     └── FenceTimeout        another process holds the index's write transaction; nothing was written, safe to retry
@@ -171,6 +172,10 @@ class OutputShortened(OutputRefused):
 
 class OutputReplaced(OutputRefused):
     """Bring the right file back, or have what is lost loaded again with `sheaf repair`."""
+
+
+class OutputDamaged(OutputRefused):
+    """Bring the file back, or have what is damaged done again with `sheaf repair`."""
 
 
 class IndexForeign(OutputRefused):

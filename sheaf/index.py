@@ -199,7 +199,8 @@ class Index(Opener):
             try:
                 # The moment is that of the first look; it may have to wait while another process repairs the log.
                 self.patiently(connection, "SELECT id FROM state")
-                yield connection
+                with disk_errors.making_sense(self.path):
+                    yield connection
             finally:
                 self.roll_back()
 

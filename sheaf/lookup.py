@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import BinaryIO
+
+from isal import isal_zlib
 
 from sheaf.batch import Batch
-from sheaf.errors import OutputError, OutputMissing, OutputShortened, UsageError
+from sheaf.commit_row import COLUMNS, CommitRow
+from sheaf.errors import OutputDamaged, OutputError, OutputMissing, OutputShortened, UsageError
 from sheaf.index import Index
-from sheaf.ranges import place_of, set_bits, unpack, unpack_ranges
+from sheaf.ranges import place_of, set_bits, unpack
 from sheaf.settle import RunRow, find_run
+from sheaf.tail import checksum_of
 
 #: Rows read at once: between two pages nothing is held, so SQLite's log does not grow while a caller thinks.
 PAGE_ROWS = 1000
@@ -63,6 +70,8 @@ class Place:
     index: int
     offset: int
     length: int
+    #: The commit that it is part of.
+    commit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,8 @@ class Piece:
     indexes: list[int]
     offset: int
     length: int
+    #: CRC-32 of the bytes.
+    checksum: int
 
 
 def remaining(index: Index, run: str, batch: Batch) -> Sequence[int]:
@@ -82,12 +93,10 @@ def remaining(index: Index, run: str, batch: Batch) -> Sequence[int]:
             "SELECT left, settled FROM batches WHERE run = ? AND number = ?",
             (find_run(connection, run).id, batch.number),
         ).fetchone()
+        left, settled = row or (batch.count, b"")
+        open_bits = 0 if left == 0 else ((1 << batch.count) - 1) & ~int.from_bytes(settled, "little")
     if row is None:
         return range(batch.first, batch.end)
-    left, settled = row
-    if left == 0:
-        return []
-    open_bits = ((1 << batch.count) - 1) & ~int.from_bytes(settled, "little")
     return [batch.first + position for position in set_bits(open_bits)]
 
 
@@ -165,13 +174,11 @@ def find_record(index: Index, run: str, item: int) -> Place:
             "SELECT commits FROM batches WHERE run = ? AND number = ?", (row.id, item // row.batch_size)
         ).fetchone()
         for commit in unpack(batch[0]) if batch else ():
-            ranges, lengths, offset = connection.execute(
-                "SELECT ranges, lengths, offset FROM commits WHERE id = ?", (commit,)
-            ).fetchone()
-            place = place_of(unpack_ranges(ranges), item)
+            found = read_commit(connection, commit)
+            held, sizes = found.records()
+            place = place_of(held, item)
             if place is not None:
-                sizes = unpack(lengths)
-                return Place(item, offset + sum(sizes[:place]), sizes[place])
+                return Place(item, found.offset + sum(sizes[:place]), sizes[place], commit)
         failure = connection.execute(
             "SELECT error, message FROM failures WHERE run = ? AND item = ?", (row.id, item)
         ).fetchone()
@@ -188,15 +195,17 @@ def places(index: Index, run: str) -> Iterator[Place]:
     while True:
         with index.reading() as connection:
             row = connection.execute(
-                "SELECT id, ranges, lengths, offset FROM commits WHERE run = ? AND id > ? ORDER BY id LIMIT 1",
+                f"SELECT {COLUMNS} FROM commits WHERE run = ? AND id > ? ORDER BY id LIMIT 1",  # noqa: S608
                 (find_run(connection, run).id, after),
             ).fetchone()
-        if row is None:
-            return
-        after, ranges, lengths, offset = row
-        items = (item for first, end in unpack_ranges(ranges) for item in range(first, end))
-        for item, length in zip(items, unpack(lengths), strict=True):
-            yield Place(item, offset, length)
+            if row is None:
+                return
+            commit = CommitRow(*row)
+            after, offset = commit.id, commit.offset
+            held, sizes = commit.records()
+        items = (item for first, end in held for item in range(first, end))
+        for item, length in zip(items, sizes, strict=True):
+            yield Place(item, offset, length, after)
             offset += length
 
 
@@ -204,34 +213,80 @@ def pieces(index: Index, run: str, after: int) -> list[Piece]:
     """What was committed of the run since the commit `after` (0: ever), a piece of the file for each commit."""
     with index.reading() as connection:
         rows = connection.execute(
-            "SELECT id, ranges, offset, length FROM commits WHERE run = ? AND id > ? ORDER BY id LIMIT ?",
+            f"SELECT {COLUMNS} FROM commits WHERE run = ? AND id > ? ORDER BY id LIMIT ?",  # noqa: S608
             (find_run(connection, run).id, after, PAGE_ROWS),
         ).fetchall()
-    return [
-        Piece(commit, [item for first, end in unpack_ranges(ranges) for item in range(first, end)], offset, length)
-        for commit, ranges, offset, length in rows
-    ]
+        return [_piece(CommitRow(*row)) for row in rows]
+
+
+def _piece(commit: CommitRow) -> Piece:
+    items = [item for first, end in commit.records()[0] for item in range(first, end)]
+    return Piece(commit.id, items, commit.offset, commit.length, commit.checksum)
+
+
+def read_commit(connection: sqlite3.Connection, number: int) -> CommitRow:
+    row = connection.execute(f"SELECT {COLUMNS} FROM commits WHERE id = ?", (number,)).fetchone()  # noqa: S608
+    if row is None:
+        raise ValueError(f"commit {number} is not there")
+    return CommitRow(*row)
 
 
 def read_record(index: Index, place: Place) -> bytes:
-    """Read one record. Raises OutputMissing, OutputShortened."""
+    """Read one record. Raises OutputMissing, OutputShortened, OutputDamaged."""
     return next(read_records(index, iter((place,))))[1]
 
 
 def read_records(index: Index, wanted: Iterator[Place]) -> Iterator[tuple[int, bytes]]:
-    """Read records from the output, one after the other."""
+    """Read records from the output, one after the other; each commit is checked before the first record of it."""
+    checked = bytearray()
+    with _reading(index) as source:
+        for place in wanted:
+            if not _mark(checked, place.commit):
+                _check_commit(index, source, place.commit)
+            source.seek(place.offset)
+            record = source.read(place.length)
+            if len(record) < place.length:
+                raise _shortened(index, f"the record of item {place.index}", place.offset + len(record))
+            yield place.index, record
+
+
+def read_piece(index: Index, piece: Piece) -> bytes:
+    """Read what one commit holds, all at once."""
+    with _reading(index) as source:
+        source.seek(piece.offset)
+        data = source.read(piece.length)
+    if len(data) < piece.length:
+        raise _shortened(index, f"commit {piece.commit}", piece.offset + len(data))
+    if isal_zlib.crc32(data) != piece.checksum:
+        raise _damaged(index, piece.commit, len(piece.indexes), piece.offset)
+    return data
+
+
+def _mark(marks: bytearray, number: int) -> bool:
+    """Set a bit; return whether it was set before. A bit for each commit is little, however long the output."""
+    byte, bit = number >> 3, 1 << (number & 7)
+    if byte >= len(marks):
+        marks.extend(bytes(byte + 1 - len(marks)))
+    was = bool(marks[byte] & bit)
+    marks[byte] |= bit
+    return was
+
+
+def _check_commit(index: Index, source: BinaryIO, commit: int) -> None:
+    with index.reading() as connection:
+        row = read_commit(connection, commit)
+    found, left = checksum_of(source, row.offset, row.length)
+    if left:
+        raise _shortened(index, f"commit {commit}", row.offset + row.length - left)
+    if found != row.checksum:
+        raise _damaged(index, commit, row.items, row.offset)
+
+
+@contextmanager
+def _reading(index: Index) -> Iterator[BinaryIO]:
     try:
         with open(index.output, "rb") as source:
-            for place in wanted:
-                source.seek(place.offset)
-                record = source.read(place.length)
-                if len(record) < place.length:
-                    raise OutputShortened(
-                        f"{index.output} ends within the record of item {place.index}, at byte "
-                        f"{place.offset + len(record)}: committed bytes are gone; bring the file back, "
-                        "or see `sheaf repair`"
-                    )
-                yield place.index, record
+            yield source
     except FileNotFoundError as error:
         raise OutputMissing(
             f"{index.output} is gone, but its index {index.path.name} is there; bring the file back"
@@ -240,3 +295,18 @@ def read_records(index: Index, wanted: Iterator[Place]) -> Iterator[tuple[int, b
         raise OutputError(
             f"{index.output} cannot be read: {error.strerror}; look at the disk and the rights"
         ) from error
+
+
+def _shortened(index: Index, what: str, end: int) -> OutputShortened:
+    return OutputShortened(
+        f"{index.output} ends within {what}, at byte {end}: committed bytes are gone; bring the file back, "
+        f"or see what is whole: sheaf repair {index.output.name}"
+    )
+
+
+def _damaged(index: Index, commit: int, items: int, offset: int) -> OutputDamaged:
+    return OutputDamaged(
+        f"commit {commit} of {index.output} ({items} records at byte {offset}) is damaged: its bytes are not those "
+        "that were written, so none of them is handed out; bring the file back, or have what is damaged done again: "
+        f"sheaf repair {index.output.name}"
+    )

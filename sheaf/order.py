@@ -9,8 +9,8 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from sheaf.index import Index
-from sheaf.lookup import PAGE_ROWS, Place, read_records
-from sheaf.ranges import Range, unpack, unpack_ranges
+from sheaf.lookup import PAGE_ROWS, Place, read_commit, read_records
+from sheaf.ranges import Range, unpack
 from sheaf.settle import find_run
 
 #: Commits whose records' places are kept at once while the items' order is followed.
@@ -23,11 +23,13 @@ class Stretch(NamedTuple):
     first: int
     offset: int
     lengths: Sequence[int]
+    commit: int
 
 
 class _Commit(NamedTuple):
     """Where one commit's records lie."""
 
+    id: int
     ranges: list[Range]
     offset: int
     lengths: list[int]
@@ -54,7 +56,7 @@ def read_stretches(index: Index, wanted: Iterator[Stretch]) -> Iterator[tuple[St
     def places() -> Iterator[Place]:
         for stretch in wanted:
             held.append(stretch)
-            yield Place(stretch.first, stretch.offset, sum(stretch.lengths))
+            yield Place(stretch.first, stretch.offset, sum(stretch.lengths), stretch.commit)
 
     for _, data in read_records(index, places()):
         yield held.pop(), data
@@ -84,21 +86,19 @@ def _batches(index: Index, run: str) -> Iterator[tuple[int, int, list[int]]]:
                 "SELECT number, commits FROM batches WHERE run = ? AND number > ? ORDER BY number LIMIT ?",
                 (row.id, after, PAGE_ROWS),
             ).fetchall()
+            held = [(number * row.batch_size, unpack(commits)) for number, commits in found]
         if not found:
             return
-        for number, commits in found:
-            first = number * row.batch_size
-            yield first, first + row.batch_size, unpack(commits)
+        for first, numbers in held:
+            yield first, first + row.batch_size, numbers
         after = found[-1][0]
 
 
 def _load(index: Index, number: int) -> _Commit:
     with index.reading() as connection:
-        ranges, lengths, offset = connection.execute(
-            "SELECT ranges, lengths, offset FROM commits WHERE id = ?", (number,)
-        ).fetchone()
-    sizes = unpack(lengths)
-    return _Commit(unpack_ranges(ranges), offset, sizes, array("Q", accumulate(sizes, initial=0)))
+        row = read_commit(connection, number)
+        held, sizes = row.records()
+        return _Commit(number, held, row.offset, sizes, array("Q", accumulate(sizes, initial=0)))
 
 
 def _within(commit: _Commit, first: int, end: int | None) -> Iterator[Stretch]:
@@ -108,5 +108,5 @@ def _within(commit: _Commit, first: int, end: int | None) -> Iterator[Stretch]:
         begin, stop = max(low, first), high if end is None else min(high, end)
         if begin < stop:
             at = place + begin - low
-            yield Stretch(begin, commit.offset + commit.starts[at], commit.lengths[at : at + stop - begin])
+            yield Stretch(begin, commit.offset + commit.starts[at], commit.lengths[at : at + stop - begin], commit.id)
         place += high - low

@@ -28,7 +28,7 @@ from sheaf.index import Index
 from sheaf.intent import START_BYTES, Intent
 from sheaf.lookup import Failure, Progress, WorkerShare
 from sheaf.ranges import Range
-from sheaf.run import sync_folder
+from sheaf.run import sync_folders
 from sheaf.schema import read_state
 from sheaf.settle import Buffer, Group, Part, plan, prepare
 from sheaf.tail import TailGrew
@@ -96,7 +96,7 @@ class Output:
             with output._turnstile.turn(_caller()) as turn:
                 output._adopt(turn)
             if durable:
-                sync_folder(path.parent)
+                sync_folders(path.parent)
         except OSError as error:
             output.close()
             raise disk_errors.unwritable(path, error) from error
@@ -231,7 +231,7 @@ class Output:
         return lookup.failures(self._index, run)
 
     def record(self, run: str, index: int) -> bytes:
-        """Return one item's record. Raises UsageError that says why there is none."""
+        """Return one item's record. Raises UsageError that says why there is none, OutputDamaged for changed bytes."""
         return lookup.read_record(self._index, lookup.find_record(self._index, run, index))
 
     def records(self, run: str) -> Iterator[tuple[int, bytes]]:
@@ -242,9 +242,9 @@ class Output:
         """Return what was committed of the run since the commit `after`, by commit: for whoever reads in bulk."""
         return lookup.pieces(self._index, run, after)
 
-    def read(self, offset: int, length: int) -> bytes:
-        """Return bytes of the output that the index says are there."""
-        return lookup.read_record(self._index, lookup.Place(0, offset, length))
+    def read(self, piece: lookup.Piece) -> bytes:
+        """Return a piece's bytes. Raises OutputDamaged if they are not those that were committed."""
+        return lookup.read_piece(self._index, piece)
 
     def highest_token(self) -> int:
         """Return the highest token of any commit: where a lock that Redis forgot has to go on from."""

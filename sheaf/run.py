@@ -105,17 +105,33 @@ class Run:
         return _is_marked(self.folder, self.manifest.run, "cancelled")
 
     def mark_finished(self) -> None:
-        (self.folder / "finished").touch()
+        self._set_mark("finished")
 
     def reopen(self) -> None:
         """Take the mark away: items that were done have to be done again."""
-        (self.folder / "finished").unlink(missing_ok=True)
+        self._remove_mark("finished")
 
     def cancel(self) -> None:
-        (self.folder / "cancelled").touch()
+        self._set_mark("cancelled")
 
     def resume(self) -> None:
-        (self.folder / "cancelled").unlink(missing_ok=True)
+        self._remove_mark("cancelled")
+
+    def _set_mark(self, name: str) -> None:
+        (self.folder / name).touch()
+        self._sync_marks()
+
+    def _remove_mark(self, name: str) -> None:
+        (self.folder / name).unlink(missing_ok=True)
+        self._sync_marks()
+
+    def _sync_marks(self) -> None:
+        """Have what was just changed survive a power cut; even if nothing was, for one who did may have been killed.
+
+        A segment of a session ends with its program, and is not synced.
+        """
+        if not self.manifest.run.startswith(SESSION_PREFIX):
+            sync_folder(self.folder)
 
     def items(self, batch: Batch) -> list[Item]:
         """Read one batch's items; costs one seek, whatever the run's length."""
@@ -252,7 +268,7 @@ class RunWriter:
             sync_folder(self.folder)
         self.folder.rename(self._final)
         if self._durable:
-            sync_folder(self._final.parent)
+            sync_folders(self._final.parent)
         return Run(self._final, manifest)
 
     def discard(self) -> None:
@@ -267,3 +283,16 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_folders(folder: Path) -> None:
+    """The same for a folder and all those above it on the same disk: one of them may have been made just now."""
+    sync_folder(folder)
+    device = folder.stat().st_dev
+    for parent in folder.resolve().parents:
+        try:
+            if parent.stat().st_dev != device:
+                return
+            sync_folder(parent)
+        except PermissionError:
+            return  # not ours to read, so it was not made by us

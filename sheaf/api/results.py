@@ -83,7 +83,7 @@ class Part:
             segment.settled += len(piece.indexes)
             segment.result_bytes += piece.length
             self.bytes += piece.length
-            chunks.append(Chunk(piece.indexes, self._output.read(piece.offset, piece.length), []))
+            chunks.append(Chunk(piece.indexes, self._output.read(piece), []))
         if segment.settled < segment.count:
             found = self._output.failures(segment.name)
             failures = [failure for failure in found if failure.index not in segment.failed]
