@@ -6,7 +6,6 @@ worker ──program, items──► inbox ──► source ──► task.run()
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib
 import io
 import os
@@ -27,10 +26,9 @@ from sheaf.tasks.faults import FilesUsedUp, class_name, explain
 from sheaf_worker.arena import ArenaWriter, Memory
 from sheaf_worker.blame import FILES_USED_UP
 from sheaf_worker.child_pipe import Inbox, ItemSource, Outbox, start_helper
+from sheaf_worker.copies import Lifeline, end_with_parent
 from sheaf_worker.slots import SharedSlots, SlotWriter
 
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None)
 #: Of all processes of a container, the kernel should take one of these when memory runs out: the pool can replace it.
 _OOM_SCORE = "500"
 #: Steps of niceness below its worker, which commits, renews leases and hands out work for all its children: it should
@@ -59,7 +57,8 @@ def main(ends: Ends, tasks_dir: Path | None, task_modules: Sequence[str], parent
     slots = SlotWriter(ends.slots)
     outbox = Outbox(connection, ArenaWriter(ends.arena))
     inbox = Inbox(connection, outbox, slots)
-    os.register_at_fork(after_in_child=lambda: _stand_apart(connection, inbox, outbox, slots))
+    lifeline = Lifeline()
+    os.register_at_fork(after_in_child=lambda: _stand_apart(lifeline, connection, inbox, outbox, slots))
     outbox.send("hello")
     start_helper(inbox, outbox)
     _warm_up()
@@ -69,9 +68,7 @@ def main(ends: Ends, tasks_dir: Path | None, task_modules: Sequence[str], parent
 
 
 def _settle_in(parent: int, printed: Connection) -> None:
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(0)  # it died before we could ask to be told
+    end_with_parent(parent)
     # A group of its own: what the task starts can be ended with it, and a Ctrl-C is the worker's to handle.
     os.setpgid(0, 0)
     os.nice(_NICENESS)
@@ -97,12 +94,12 @@ def _warm_up() -> None:
     importlib.import_module("sheaf.formats.jsonl")
 
 
-def _stand_apart(connection: Connection, inbox: Inbox, outbox: Outbox, slots: SlotWriter) -> None:
+def _stand_apart(lifeline: Lifeline, connection: Connection, inbox: Inbox, outbox: Outbox, slots: SlotWriter) -> None:
     """In a copy of this process that a task has forked: it ends with us, and pipe and slots are ours, not its own.
 
     A copy that comes back from the task's function finds its source closed and nobody to report to, and ends.
     """
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    lifeline.hold()
     slots.detach()
     outbox.detach()
     inbox.detach()

@@ -1,0 +1,94 @@
+"""Tasks that fork, in every way in which Python forks; tests/integration/pool/test_pool_copies.py copies this file."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+
+fork = multiprocessing.get_context("fork")
+
+
+def in_thread(call):
+    """What the call gives, in a thread that ends before we go on."""
+    given = []
+    thread = threading.Thread(target=lambda: given.append(call()))
+    thread.start()
+    thread.join()
+    return given[0]
+
+
+def started(target, *arguments):
+    process = fork.Process(target=target, args=arguments)
+    process.start()
+    return process
+
+
+def square(number):
+    return number * number
+
+
+def answer(text):
+    """How a process ends that a thread has started, or what it answers."""
+    if text == "process":
+        process = in_thread(lambda: started(time.sleep, 0.3))
+        process.join()
+        return process.exitcode
+    if text == "popen":
+        return in_thread(lambda: subprocess.Popen(["sleep", "0.3"], preexec_fn=os.setpgrp)).wait()  # noqa: PLW1509
+    if text == "executor":
+        executor = ProcessPoolExecutor(1, mp_context=fork)
+        with ThreadPoolExecutor(1) as threads:
+            threads.submit(lambda: executor.submit(square, 3).result()).result()
+        return executor.submit(square, 4).result(timeout=30)
+    if text == "alarm":
+        process = in_thread(lambda: started(ring))
+        process.join()
+        return process.exitcode
+    return text
+
+
+def ring():
+    """A signal interrupts what the copy itself waits for."""
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(7))
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    time.sleep(1000)
+
+
+def stay(path):
+    Path(f"{path}.{os.getpid()}").touch()
+    while True:
+        time.sleep(1)
+
+
+def stay_apart(path):
+    """In a session of its own, with everything closed that it may close, as a daemon does."""
+    os.setsid()
+    os.closerange(3, 256)
+    stay(path)
+
+
+def fork_twice(path):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            stay(path)
+        os._exit(0)
+    os.wait()
+
+
+def leave(text):
+    """Leave processes behind that only the end of ours can end, and do what was said."""
+    path, how = text.split(" ")
+    in_thread(lambda: started(stay_apart, path))
+    in_thread(lambda: fork_twice(path))
+    fork_twice(path)
+    started(stay_apart, path)
+    while len(list(Path(path).parent.glob(f"{Path(path).name}.*"))) < 4:
+        time.sleep(0.01)
+    if how == "die":
+        os._exit(1)
+    return "done"

@@ -1,0 +1,46 @@
+"""Processes that a task forks, also in threads and twice: they live as long as the task's process, and no longer."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from sheaf_worker.pool import Program
+from tests.integration.pool.helpers import MakePool, alive, gather, items, turn_until, value
+
+ANSWER = Program("answers", "copying_tasks:answer", {}, "r.jsonl")
+LEAVE = Program("leaves", "copying_tasks:leave", {}, "r.jsonl", attempts=1)
+
+
+@pytest.fixture(autouse=True)
+def _copying_tasks(tasks_dir: Path) -> None:
+    shutil.copy(Path(__file__).with_name("copying_tasks.py"), tasks_dir)
+
+
+def test_what_a_thread_forks_outlives_the_thread(make_pool: MakePool) -> None:
+    """As in plain Python: a process, a command with a function of its own, an executor first used in a thread."""
+    pool = make_pool(1)
+    pool.add(ANSWER, items("process", "popen", "executor", "alarm"))
+
+    results = gather(pool, 4)
+
+    assert [value(results[index]) for index in range(4)] == [0, 0, 16, 7]
+
+
+@pytest.mark.parametrize("how", ["go", "die"])
+def test_what_a_task_forks_ends_with_its_process(make_pool: MakePool, tmp_path: Path, how: str) -> None:
+    """Whoever has forked it, also twice, and also in a session of its own with nothing left open; and not before."""
+    pool = make_pool(1)
+    pool.add(LEAVE, items(f"{tmp_path}/left {how}"))
+    gather(pool, 1)
+    left = [int(path.suffix[1:]) for path in tmp_path.glob("left.*")]
+    assert len(left) == 4
+    if how == "go":
+        time.sleep(0.5)
+        assert all(map(alive, left)), "they go on beside the next items"
+        os.kill(pool.children[0].pid, 9)
+    turn_until(pool, lambda: not any(map(alive, left)))
