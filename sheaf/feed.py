@@ -36,13 +36,17 @@ class Feeder:
         self._outputs = Outputs(data_dir)
         #: Runs whose files are damaged, and how: said in the log once.
         self._damaged: dict[str, str] = {}
+        #: The runs that were not finished at the last look.
+        self.unfinished: list[Run] = []
 
     def feed(self) -> int:
         """Look at every unfinished run, oldest first; return how many batches were put on the queue."""
         put = 0
+        self.unfinished = []
         for name in (*list_runs(self._data_dir), *list_segments(self._data_dir)):
             run = self._open_unfinished(name)
             if run is not None:
+                self.unfinished.append(run)
                 put += self.feed_run(run)
         return put
 
@@ -104,6 +108,14 @@ class Feeder:
                 room -= 1
                 if room == 0:
                     return
+
+    def settled(self, run: Run) -> int | None:
+        """How many of the run's items are done or failed; None if that cannot be read now."""
+        try:
+            progress = self._outputs.get(run.manifest.output).progress(run.manifest.run)
+        except OutputError:
+            return None
+        return progress.done + progress.failed
 
     def close(self) -> None:
         self._outputs.close()

@@ -11,6 +11,7 @@ dies is overtaken when its lease runs out. The lock gives order and visibility; 
 from __future__ import annotations
 
 import contextlib
+import math
 import secrets
 import threading
 import time
@@ -153,13 +154,13 @@ class Lease:
         return self._lock._let_go(self._waiter)
 
     @contextlib.contextmanager
-    def keep(self) -> Iterator[Self]:
-        """Renew the lease in the background for as long as this context lasts.
+    def keep(self, most_s: float = math.inf) -> Iterator[Self]:
+        """Renew the lease in the background for as long as this context lasts, and for `most_s` seconds at most.
 
         Costs nothing while the lock is held for less than a third of the lease. Raises nothing: when a renewal fails,
         `lost` is set, and the fence of the output still excludes.
         """
-        _renewer.add(self)
+        _renewer.add(self, most_s)
         try:
             yield self
         finally:
@@ -186,11 +187,14 @@ class _Renewer:
         self._changed = threading.Condition()
         #: Lease -> the moment (monotonic) at which it should be renewed.
         self._due: dict[Lease, float] = {}
+        #: Lease -> the moment from which it is left to run out: its holder hangs.
+        self._until: dict[Lease, float] = {}
         self._wakes_at = 0.0
         self._thread: threading.Thread | None = None
 
-    def add(self, lease: Lease) -> None:
+    def add(self, lease: Lease, most_s: float) -> None:
         with self._changed:
+            self._until[lease] = time.monotonic() + most_s
             due = self._due[lease] = time.monotonic() + lease.lease_s / 3
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="renewer", daemon=True)
@@ -201,18 +205,37 @@ class _Renewer:
     def remove(self, lease: Lease) -> None:
         with self._changed:
             self._due.pop(lease, None)
+            self._until.pop(lease, None)
 
     def _run(self) -> None:
-        while True:
-            lease = self._next()
-            try:
+        try:
+            while True:
+                self._renew(self._next())
+        except BaseException:
+            # A thread that breaks renews nothing more: whoever relies on it is told.
+            with self._changed:
+                for lease in self._due:
+                    lease.lost = True
+                self._due.clear()
+            raise
+
+    def _renew(self, lease: Lease) -> None:
+        try:
+            if time.monotonic() < self._until.get(lease, math.inf):
                 lease.renew()
-            except LockLost:
-                with self._changed:
-                    lease.lost = self._due.pop(lease, None) is not None
-            except ClusterError:
-                # Redis may be back before the lease runs out; if not, the next try finds that it is lost.
-                continue
+                return
+        except LockLost:
+            pass
+        except ClusterError:
+            # Redis may be back before the lease runs out; if not, the next try finds that it is lost.
+            return
+        except Exception:
+            # Given back meanwhile, by somebody who has closed the connection, say: nobody minds.
+            if lease in self._due:
+                raise
+            return
+        with self._changed:
+            lease.lost = self._due.pop(lease, None) is not None
 
     def _next(self) -> Lease:
         """Wait for the lease that is due first, and set the time of its next renewal."""

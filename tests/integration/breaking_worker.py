@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import sheaf.lock
-from sheaf_worker import __main__, vitals
+from sheaf.output import Output
+from sheaf_worker import __main__, progress_watch, vitals
 from sheaf_worker.committer import Committer
 from sheaf_worker.keeper import Keeper
 from sheaf_worker.pool import Pool
@@ -22,6 +23,7 @@ PLACES: dict[str, tuple[Any, str]] = {
     "main-end": (Worker, "_end"),
     "pool": (Pool, "poll"),
     "committer": (Committer, "_by_output"),
+    "commit": (Output, "commit"),
     "keeper": (Keeper, "_beat"),
     "taker": (Taker, "_turn"),
     "recovery": (Recovery, "_look"),
@@ -62,5 +64,6 @@ if __name__ == "__main__":
     flag, part, how = sys.argv[1:]
     owner, name = PLACES[part]
     vitals.STUCK_S = 2.0
+    progress_watch.STALL_S = progress_watch.LOOK_S = 2.0
     setattr(owner, name, broken(getattr(owner, name), Path(flag), how))
     __main__.main()

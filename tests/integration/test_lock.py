@@ -291,3 +291,33 @@ def test_the_status_tells_who_holds_and_how_many_wait(connection: redis.Redis) -
     assert (status.holder, status.label, status.token, status.waiting) == ("worker-1", "WORKER-1", 1, 1)
     assert 0 <= status.held_s < 5
     assert 5 < status.left_s <= 10
+
+
+def test_a_lease_is_kept_no_longer_than_its_holder_may_take(connection: redis.Redis) -> None:
+    """Who hangs with a lock in hand keeps others out for a while, not for ever, and is told that it was lost."""
+    lease = make_lock(connection, lease_s=0.3).acquire(1)
+
+    with lease.keep(1.0):
+        time.sleep(0.7)
+        assert lock_status(connection, "output:a").holder == "worker-1"
+        wait_until(lambda: lock_status(connection, "output:a").holder == "", 30, "the lease runs out")
+        assert lease.lost
+
+
+def test_leases_that_nobody_renews_any_more_are_lost(connection: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that renews them breaks: their holders are told, and the next lease has a thread again."""
+
+    def broken(_lease: object) -> None:
+        raise RuntimeError("broken on purpose")
+
+    told: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", told.append)
+    monkeypatch.setattr("sheaf.lock.Lease.renew", broken)
+    first = make_lock(connection, lease_s=0.3).acquire(1)
+    with first.keep():
+        wait_until(lambda: first.lost, 30, "it is told")
+    monkeypatch.setattr("sheaf.lock.Lease.renew", lambda lease: None)
+    wait_until(lambda: bool(told), 30, "the thread's end is noticed")
+    second = make_lock(connection, lease_s=30).acquire(5)
+    with second.keep():
+        assert not second.lost

@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 RETRY_S = 2.0
 #: Seconds of waiting for the lock that are worth a line in the log.
 NOTICE_S = 1.0
+#: Seconds for which a commit may keep the lock in Redis. One that takes longer hangs; if it has the fence, others wait.
+KEPT_S = 300.0
 #: Seconds that a commit which is being written when time is up gets to come to its end.
 LATE_S = 2.0
 
@@ -161,7 +163,7 @@ class Committer(threading.Thread):
             fields = {"action": "wait", "output": name, "waited_s": round(waited_s, 1)}
             logger.info("has the output's lock after a long wait", extra=fields)
         try:
-            with lease.keep():
+            with lease.keep(KEPT_S):
                 yield lease.token
         finally:
             try:

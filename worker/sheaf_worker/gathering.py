@@ -62,6 +62,12 @@ class Gathering:
             return bool(self._pending) or self._writing > 0
 
     @property
+    def uncommitted(self) -> set[str]:
+        """Runs of which something is pending or being written."""
+        with self._changed:
+            return {*self._pending, *self._taken}
+
+    @property
     def _full(self) -> bool:
         return self._gathered >= self._most_bytes * self._part
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from sheaf.batch import Item, Results
 from sheaf.logs import STDERR, Sink
+from sheaf.stall import AtHand
 from sheaf_worker.arena import ring_bytes
 from sheaf_worker.blame import explain_exit
 from sheaf_worker.channel import Program, encode_program
@@ -110,6 +111,20 @@ class Pool:
     def children(self) -> list[ChildStatus]:
         now = time.monotonic()
         return [child.status(now, self._deaths[number]) for number, child in sorted(self._by_number.items())]
+
+    def in_progress(self) -> dict[str, AtHand]:
+        """What is in progress of each run, the oldest item by name. For any thread."""
+        now = time.monotonic()
+        found: dict[str, AtHand] = {}
+        for child in list(self._by_number.values()):
+            program, in_hand = child.program, child.slots.in_hand()
+            if program is not None and in_hand:
+                index = min(in_hand, key=in_hand.__getitem__)
+                mine = AtHand(len(in_hand), index, max(0.0, now - in_hand[index]), program.timeout_s or 0.0, False)
+                other = found.get(program.run, mine._replace(begun=0))
+                oldest = max(mine, other, key=lambda each: each.since_s)
+                found[program.run] = oldest._replace(begun=mine.begun + other.begun)
+        return found
 
     @property
     def paused(self) -> bool:

@@ -17,8 +17,12 @@ from sheaf.queue import BatchQueue
 from sheaf.sessions import session_of
 from sheaf.settings import Settings
 from sheaf_worker.holdings import Holdings
+from sheaf_worker.progress_watch import ProgressWatch
 
 logger = logging.getLogger(__name__)
+
+#: Seconds for which one look may keep others from looking. Whoever takes longer hangs, on a disk that does not answer.
+MOST_S = 120.0
 
 
 class Recovery(threading.Thread):
@@ -45,6 +49,7 @@ class Recovery(threading.Thread):
         )
         #: Why the volume cannot be looked at; None while it can.
         self.problem: str | None = None
+        self._progress = ProgressWatch(settings, connection, queue, label)
         self._stop_asked = threading.Event()
         self._called = threading.Event()
 
@@ -90,7 +95,7 @@ class Recovery(threading.Thread):
         self.problem = problem
 
     def _reconcile(self) -> int:
-        with self._lock.acquire(timeout_s=0) as lease, lease.keep():
+        with self._lock.acquire(timeout_s=0) as lease, lease.keep(MOST_S):
             reaped = self._queue.reap()
             if reaped:
                 logger.warning(
@@ -99,6 +104,7 @@ class Recovery(threading.Thread):
             put = self._feeder.feed()
             if put:
                 logger.info("batches were put on the queue", extra={"action": "feed", "batches": put})
+            self._progress.look(self._feeder)
             return put
 
     def _drop_cancelled(self) -> None:

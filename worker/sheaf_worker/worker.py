@@ -27,6 +27,7 @@ from sheaf.errors import ClusterError, SettingsError
 from sheaf.last_words import LastWords
 from sheaf.queue import BatchQueue, WorkerCard
 from sheaf.settings import Settings
+from sheaf.stall import FIELD, AtHand, at_hand_text
 from sheaf.suspicion import Notes
 from sheaf_worker.committer import Committer
 from sheaf_worker.cores import usable_cores
@@ -304,11 +305,19 @@ class Worker:
             "bytes": str(self._committer.bytes),
             "rate": f"{self._rate.per_s:.1f}",
             "problem": problem or "",
+            FIELD: at_hand_text(self._at_hand()),
             "explain": explain(
                 self._settings, self._pool, self._cores, self._neighbours, self._rate.per_s, self._committer.times
             ),
             **self._committer.times.fields(),
         }
+
+    def _at_hand(self) -> dict[str, AtHand]:
+        """What is here of each run: in progress, or finished and not yet committed."""
+        found = self._pool.in_progress()
+        for run in self._gathering.uncommitted:
+            found[run] = found.get(run, AtHand(0, 0, 0.0, 0.0, False))._replace(uncommitted=True)
+        return found
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._stop_asked = True

@@ -1,0 +1,87 @@
+"""One sentence says why a run does not move, from what the whole cluster shows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from sheaf.lock import LockStatus
+from sheaf.queue import Snapshot, WorkerCard
+from sheaf.stall import FIELD, AtHand, Facts, Kind, at_hand_text, explain_stall
+
+FREE = LockStatus("", "", 7, 0.0, 0.0, 0)
+
+
+def card(label: str, *, silent_s: float = 0.0, state: str = "busy", **runs: AtHand) -> WorkerCard:
+    fields = {"label": label, "state": state, FIELD: at_hand_text(runs)}
+    return WorkerCard(f"{label}-1", fields, silent_s)
+
+
+def at(begun: int = 0, item: int = 0, since_s: float = 0.0, limit_s: float = 0.0, done: bool = False) -> AtHand:
+    return AtHand(begun, item, since_s, limit_s, done)
+
+
+QUIET = Facts("r", 95.0, Snapshot(set(), {}), [card("a")], FREE, "")
+TAKEN = Snapshot({"other_1"}, {"r_3": ("a-1", 9000)})
+
+
+@pytest.mark.parametrize(
+    ("facts", "kind", "words"),
+    [
+        (
+            replace(QUIET, cards=[card("a", r=at(2, 17, 93, 3600)), card("b", r=at(1, 4, 40, 3600))]),
+            Kind.SLOW,
+            "item 17 has been in progress at a for 1 min 33 s; it may take 1 h 0 min. 3 items in progress",
+        ),
+        (replace(QUIET, cards=[card("a", r=at(1, 0, 93))]), Kind.SLOW, "it may take as long as it likes"),
+        (replace(QUIET, cards=[card("a", r=at(1, 5, 93, 30))]), Kind.OVERDUE, "although it may take 30 s only"),
+        (
+            replace(QUIET, cards=[card("a", r=at(1, 5, 93, 30, True))], blocker="b (pid 7) has held the index"),
+            Kind.UNCOMMITTED,
+            "finished items wait at a, for b (pid 7) has held the index",
+        ),
+        (
+            replace(QUIET, cards=[card("a", r=at(done=True))], lock=LockStatus("b-1", "b", 7, 42.0, 3.0, 1)),
+            Kind.UNCOMMITTED,
+            "the output's lock is held by b for 42 s",
+        ),
+        (replace(QUIET, cards=[card("a", r=at(done=True))]), Kind.UNCOMMITTED, "nobody holds the output's lock"),
+        (replace(QUIET, snapshot=TAKEN), Kind.TAKEN, "a took batches of it, but no item is in progress there"),
+        (
+            replace(QUIET, snapshot=TAKEN, cards=[card("a", silent_s=50), card("b")]),
+            Kind.TAKEN,
+            "were taken by a-1, which gives no sign of life",
+        ),
+        (
+            replace(QUIET, snapshot=Snapshot({"r_1", "r_2"}, {}), cards=[card("a", s=at(1))]),
+            Kind.BEHIND,
+            "its 2 batches wait while all workers are busy with other runs",
+        ),
+        (
+            replace(QUIET, snapshot=Snapshot({"r_1", "odd"}, {}), cards=[card("a"), card("b", state="idle")]),
+            Kind.QUEUED,
+            "its 1 batch wait on the queue, and b takes none of them",
+        ),
+        (QUIET, Kind.NOWHERE, "neither queued nor taken"),
+    ],
+)
+def test_what_stands_in_a_runs_way_is_named(facts: Facts, kind: Kind, words: str) -> None:
+    stall = explain_stall(facts)
+
+    assert stall.kind is kind
+    assert words in stall.text
+    assert stall.text.startswith("nothing was committed for 1 min 30 s: ")
+
+
+def test_slow_items_are_no_fault() -> None:
+    """Whatever else waits: what is in progress within its time is named as such, and never as what is wrong."""
+    slow = replace(QUIET, cards=[card("a", r=at(1, 3, 500, 3600))], snapshot=TAKEN, blocker="somebody")
+
+    assert explain_stall(slow).kind is Kind.SLOW
+    assert "which is no fault" in explain_stall(slow).text
+
+
+@pytest.mark.parametrize("odd", ["", "[]", "{", '{"r": 3}', '{"r": [1, 2]}', '{"r": [null, "x", {}, [], 1]}'])
+def test_a_card_of_another_version_or_of_nonsense_is_passed_over(odd: str) -> None:
+    explain_stall(replace(QUIET, cards=[WorkerCard("a-1", {"label": "a", FIELD: odd}, 0.0)]))
