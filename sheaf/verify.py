@@ -52,6 +52,8 @@ class Report:
     stray_bytes: int = 0
     #: What is wrong, for a person; missing items are not among it, a run may still be going on.
     problems: list[str] = field(default_factory=list)
+    #: How many of these are about files of runs, and not about the output.
+    damaged_runs: int = 0
     #: What a person should know besides, though this output is right.
     notes: list[str] = field(default_factory=list)
 
@@ -150,7 +152,11 @@ class _Verifier:
         try:
             run.check_list()
         except RunNotFound as error:
-            self._problem(str(error))
+            self._problem_of_run(str(error))
+
+    def _problem_of_run(self, text: str) -> None:
+        self._report.damaged_runs += 1
+        self._problem(text)
 
     def _problem(self, text: str) -> None:
         self._report.problems.append(text)
@@ -232,7 +238,7 @@ class _Verifier:
             if self._run not in (None, name):
                 continue
             if name in known or name == self._run:
-                self._problem(why)
+                self._problem_of_run(why)
             else:
                 # Its output's index would know it, had it ever begun.
                 self._report.notes.append(why)

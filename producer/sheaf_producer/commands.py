@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from sheaf.commands.problems import show_problems
 from sheaf.human import count_text
 from sheaf.locate import locate_run
 from sheaf.settings import Settings
@@ -124,6 +125,7 @@ def cancel(settings: Settings, run: str) -> None:
     if found.finished:
         click.echo(f"Run {name} is finished; there is nothing to cancel.")
         return
+    show_problems(settings, [found], err=True)
     found.cancel()
     click.echo(
         f"Run {name} ({count_text(found.manifest.items, 'item')}) is cancelled; workers let go of it within seconds. "

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import click
 
 from sheaf.batch import Batch
+from sheaf.commands.problems import show_problems
 from sheaf.errors import RunDamaged
 from sheaf.human import count_text
 from sheaf.locate import locate_run
@@ -71,6 +72,8 @@ def failures(
         output.close()
     if items.damage is not None:
         raise items.damage
+    if not found.finished:
+        show_problems(settings, [found], err=True)
     if not as_json and not only_items:
         click.echo(f"{count_text(count, 'item')} of run {found.manifest.run} failed.", err=True)
 

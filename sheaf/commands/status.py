@@ -8,6 +8,7 @@ import click
 
 from sheaf import keys
 from sheaf.commands.explain import show_choices
+from sheaf.commands.problems import show_problems
 from sheaf.connection import connect
 from sheaf.errors import ClusterError, OutputError, RunNotFound
 from sheaf.fence import blocker
@@ -71,12 +72,12 @@ def _show_runs(settings: Settings, names: list[str]) -> None:
     opened = {name: _open(settings, name) for name in reversed(names[-LISTED_RUNS:])}
     _table([_run_row(settings, run) if isinstance(run, Run) else [name, "set aside"] for name, run in opened.items()])
     unfinished = [run for run in opened.values() if isinstance(run, Run) and not run.finished]
-    _show_problems(settings, unfinished)
+    show_problems(settings, unfinished)
     # An older one that is finished stands in nobody's way.
     older = {name: _open_unfinished(settings, name) for name in names[:-LISTED_RUNS]}
     for name, found in (opened | older).items():
         if isinstance(found, RunNotFound):
-            click.echo(f"problem  {name}: {found}")
+            click.echo(f"problem  {name}: {one_line(str(found))}")
     for output in sorted({run.manifest.output for run in unfinished}):
         _show_blocker(settings, output)
 
@@ -96,21 +97,6 @@ def _open_unfinished(settings: Settings, name: str) -> Run | RunNotFound | None:
         return None if is_finished(settings.data_dir, name) else _open(settings, name)
     except RunNotFound as error:
         return error
-
-
-def _show_problems(settings: Settings, runs: list[Run]) -> None:
-    """Why runs do not go on, where a worker has said so."""
-    if not runs:
-        return
-    try:
-        with connect(settings, timeout_s=2.0) as connection:
-            roster = Roster(connection)
-            found = [(run.manifest.run, roster.problem(run.manifest.run)) for run in runs]
-    except ClusterError:
-        return  # it is said above that Redis cannot be asked
-    for name, problem in found:
-        if problem is not None:
-            click.echo(f"problem  {name}: {one_line(problem.text)}")
 
 
 def _run_row(settings: Settings, run: Run) -> list[str]:

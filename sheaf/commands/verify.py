@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
 
+from sheaf.errors import RunNotFound
 from sheaf.human import bytes_text, count_text, path_text
 from sheaf.locate import locate_existing_output, locate_run
 from sheaf.run import Run
@@ -52,13 +55,16 @@ def _show(settings: Settings, report: Report) -> None:
     elif not report.problems:
         unfinished = next(run.run for run in report.runs if run.missing)
         click.echo(f"What is there is right, but not all is there yet: {_way_on(settings, unfinished)}")
+    elif len(report.problems) == report.damaged_runs:
+        click.echo("NOT OK. The output itself is as it was written; what its runs say about it cannot be trusted.")
     else:
         click.echo(f"NOT OK. What can be repaired: sheaf repair {path_text(report.output)}")
 
 
 def _way_on(settings: Settings, name: str) -> str:
-    if Run.open(settings.data_dir, name).cancelled:
-        return f"run {name} was cancelled; submit the same again to go on with it"
+    with contextlib.suppress(RunNotFound):
+        if Run.open(settings.data_dir, name).cancelled:
+            return f"run {name} was cancelled; submit the same again to go on with it"
     return f"sheaf watch {name}"
 
 
