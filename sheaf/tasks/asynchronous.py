@@ -14,6 +14,7 @@ from sheaf.formats import Format
 from sheaf.tasks import Source
 from sheaf.tasks.calls import Call
 from sheaf.tasks.faults import FilesUsedUp, failed
+from sheaf.tasks.home import home
 from sheaf.tasks.loop import event_loop
 from sheaf.tasks.patience import Patience
 from sheaf.tasks.patient import encode
@@ -97,6 +98,7 @@ class AsyncLoop:
 
     async def _attend(self, item: Item) -> Result:
         """See one item through all its attempts."""
+        home.stand_apart()
         attempt = 1
         while isinstance(result := await self._try(item, attempt), Failed):
             pause_s = self._patience.pause_s(attempt)

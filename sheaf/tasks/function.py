@@ -17,6 +17,7 @@ from sheaf.tasks import Source
 from sheaf.tasks.calls import build_call, build_number_call, parser
 from sheaf.tasks.description import check_way
 from sheaf.tasks.finder import Found, check_signature
+from sheaf.tasks.home import home
 from sheaf.tasks.patience import Patience
 from sheaf.tasks.plain import run_plain
 from sheaf.tasks.setup import opened
@@ -47,6 +48,7 @@ class FunctionTask:
     def run(self, source: Source, options: Mapping[str, Any], format: Format) -> Iterator[Result | None]:
         found, way, extra = self._found, check_way(options), opened(self._found)
         spec = found.spec.with_options(options)
+        home.settle()
         if found.kind == "stream":
             return _stream(found, spec, way, extra, source, format)
         call = build_call(found.function, way, extra)

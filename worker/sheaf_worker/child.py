@@ -23,6 +23,7 @@ from sheaf.errors import SheafError, TaskError
 from sheaf.formats import format_for
 from sheaf.tasks import resolve
 from sheaf.tasks.faults import FilesUsedUp, class_name, explain
+from sheaf.tasks.home import home
 from sheaf_worker.arena import ArenaWriter, Memory
 from sheaf_worker.blame import FILES_USED_UP
 from sheaf_worker.child_pipe import Inbox, ItemSource, Outbox, start_helper
@@ -169,6 +170,9 @@ class _Service:
             self._refuse(type(error).__name__, str(error))
         except BaseException as error:  # noqa: BLE001 - a module's, or a decorator's, code may raise anything
             self._refuse(TaskError.__name__, f"{name!r} cannot be made ready: {explain(error, self._tasks_dir)}")
+        finally:
+            # Of async items and streams, which share one process and moment, too.
+            home.go_back()
 
     def _refuse(self, error: str, message: str) -> None:
         """Not an item's fault: the task cannot be found, or not be called so. The same for every item of the run."""
