@@ -8,6 +8,7 @@ a Redis that was flushed, restarted or replaced.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from sheaf.output import Output
 from sheaf.outputs import Outputs
 from sheaf.queue import BatchQueue, Snapshot
 from sheaf.run import Run, is_cancelled, is_finished, list_runs
-from sheaf.sessions import list_segments
+from sheaf.sessions import list_segments, party_of
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class Feeder:
         """Put as many of one run's missing batches on the queue as there is room for."""
         # Redis first, the index second: a batch that is committed and let go in between is then seen as done.
         snapshot = self._queue.snapshot()
-        room = self._room - len(snapshot.queued)
+        room = self._room_for(party_of(run.manifest.run), snapshot)
         problem = self._queue.problem(run.manifest.run)
         if room <= 0 or (problem is not None and problem.refused):
             return 0
@@ -89,6 +90,18 @@ class Feeder:
                 "index cannot be read now", extra={"action": "feed", "run": run.manifest.run, "why": str(error)}
             )
         return 0
+
+    def _room_for(self, party: str, snapshot: Snapshot) -> int:
+        """How many batches of a party may be put on the queue.
+
+        One that has less than its part there gets that even if the queue is full, or it would have no turn until those
+        that filled it are nearly done. The more there are the smaller the parts: the queue grows with the logarithm of
+        their number.
+        """
+        queued = Counter(party_of(name.rpartition("_")[0]) for name in snapshot.queued)
+        others = len({party_of(name.rpartition("_")[0]) for name in snapshot.leased}.union(queued) - {party})
+        share = max(1, self._room // (others + 1))
+        return max(self._room - queued.total(), share - queued[party])
 
     def _missing(self, run: Run, snapshot: Snapshot, room: int) -> Iterator[Batch]:
         manifest = run.manifest

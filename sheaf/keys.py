@@ -5,7 +5,7 @@ change in one step with ours: when a batch is claimed, finished or put back (`do
 and when a worker shows itself.
 """
 
-#: The one queue. list of job ids; RQ's, we push with RQ and pop with `claim.lua`.
+#: The one queue. list of job ids; RQ's, we push with RQ and take with `claim.lua`.
 QUEUE = "sheaf"
 RQ_QUEUE = f"rq:queue:{QUEUE}"
 #: set of the queues' keys; RQ's.
@@ -31,6 +31,13 @@ OWNERS = "sheaf:owners"
 CLAIMS = "sheaf:claims"
 #: string, one per batch whose workers died with it: what of it is in hand (sheaf.suspicion); lives a day.
 IN_HAND_PREFIX = "sheaf:in-hand:"
+#: zset of parties (a run, or a program's session, that has batches queued), score = count of turns when one of theirs
+#: was last claimed; lists, one per party: the ids of its queued batches; string: how many ids these are together.
+#: `lines.lua` says how they follow from RQ's list: they are made anew when they do not agree with it, so they may be
+#: deleted at any time.
+TURNS = "sheaf:turns"
+LINE_PREFIX = "sheaf:line:"
+LINED = "sheaf:lined"
 #: string, one per worker: its last claim's request and answer, for a claim whose answer was lost; lives half a lease.
 CLAIMED_PREFIX = "sheaf:claimed:"
 #: pub/sub channel: something was put on the queue; idle workers listen so that they need not poll.
@@ -96,6 +103,8 @@ _TYPES = {
     LEASES: "zset",
     OWNERS: "hash",
     CLAIMS: "hash",
+    TURNS: "zset",
+    LINED: "string",
     WORKERS: "zset",
 }
 #: The same for those that there are many of, by what their names begin with.
@@ -104,6 +113,7 @@ _TYPES_BY_PREFIX = {
     RQ_WORKER_PREFIX: "hash",
     CLAIMED_PREFIX: "string",
     IN_HAND_PREFIX: "string",
+    LINE_PREFIX: "list",
     WORKER_PREFIX: "hash",
     PROBLEM_PREFIX: "hash",
 }

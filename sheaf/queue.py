@@ -19,9 +19,9 @@ import itertools
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import redis
 import rq
@@ -39,12 +39,14 @@ from sheaf.roster import Problem, Roster, WorkerCard, rq_time
 from sheaf.scripts import Script
 from sheaf.sessions import session_of
 
-__all__ = ["BatchQueue", "Claims", "Problem", "Snapshot", "WorkerCard", "run_batch"]
+__all__ = ["BatchQueue", "Claims", "Problem", "Snapshot", "Wish", "WorkerCard", "run_batch"]
 
 #: Jobs that are put on the queue in one transaction.
 CHUNK = 500
 #: ... but few at first: workers begin while the rest is made ready.
 FIRST_CHUNK = 16
+#: More parties than there can be.
+_ANY = 1 << 30
 #: What RQ would call for a job.
 FUNCTION = "sheaf.queue.run_batch"
 #: What `rq` shows for a job that another program has put on our queue.
@@ -72,6 +74,21 @@ class Snapshot:
     leased: dict[str, tuple[str, int]]
 
 
+class Wish(NamedTuple):
+    """Whose batches a worker could do with. Parties take turns: `party_of()` says whose run is whose."""
+
+    #: How many batches of each of these parties; 0: it has enough of them.
+    named: Mapping[str, int]
+    #: Of how many other parties, and how many batches of each.
+    others: int
+    each: int
+
+    @property
+    def most(self) -> int:
+        """How many batches it is at most."""
+        return sum(self.named.values()) + self.others * self.each
+
+
 @dataclass(frozen=True, slots=True)
 class Claims:
     """What a claim brought."""
@@ -80,6 +97,9 @@ class Claims:
     batches: list[tuple[str, int, int]] = field(default_factory=list)
     #: How many are left on the queue.
     left: int = 0
+    #: How many parties (runs, programs' sessions) have some there, and how many each has that something was claimed of.
+    parties: int = 0
+    left_of: dict[str, int] = field(default_factory=dict)
     #: Ids of other programs' jobs that stood on our queue; they were moved to RQ's failed jobs, with the reason.
     foreign: list[str] = field(default_factory=list)
 
@@ -172,12 +192,14 @@ class BatchQueue(Roster):
             },
         )
 
-    def claim(self, worker: str, limit: int, lease_s: float) -> Claims:
-        """Take up to `limit` batches from the front of the queue and lease them to `worker`, in one step. Never blocks.
+    def claim(self, worker: str, limit: int, lease_s: float, wish: Wish | None = None) -> Claims:
+        """Take up to `limit` batches off the queue and lease them to `worker`, in one step. Never blocks.
 
-        A claim whose answer was lost is made up for by the next one, which returns the same batches. For one worker.
+        Parties take turns, each one's batches come in their order; no `wish`: anybody's. A claim whose answer was lost
+        is made up for by the next one, which returns the same batches. For one worker.
         """
-        answer, left = self._claim(
+        named, others, each = wish or Wish({}, _ANY, limit)
+        answer, left, parties, left_of = self._claim(
             [
                 keys.RQ_QUEUE,
                 keys.LEASES,
@@ -186,8 +208,13 @@ class BatchQueue(Roster):
                 keys.RQ_STARTED,
                 keys.RQ_FAILED,
                 keys.CLAIMED_PREFIX + worker,
+                keys.TURNS,
+                keys.LINED,
             ],
-            [worker, limit, self._lease_ms(lease_s), self._request, rq_time(), FOREIGN],
+            [
+                *(worker, limit, self._lease_ms(lease_s), self._request, rq_time(), FOREIGN, others, each),
+                *(part for pair in named.items() for part in pair),
+            ],
         )
         self._request = secrets.token_hex(8)
         # The ids of batches are ours in form, as `claim.lua` has seen to; those of other jobs may be any bytes.
@@ -196,7 +223,13 @@ class BatchQueue(Roster):
             for name, _ in taken["batches"]:
                 self._let_go.pop(name, None)
         batches = [(*parse_batch_id(name), number(claims, 1)) for name, claims in taken["batches"]]
-        return Claims(batches, int(left), list(taken["foreign"]))
+        return Claims(
+            batches,
+            left=int(left),
+            parties=int(parties),
+            left_of={text(party): int(count) for party, count in _pairs(left_of)},
+            foreign=list(taken["foreign"]),
+        )
 
     def renew(self, worker: str, ids: Sequence[str], lease_s: float) -> list[str]:
         """Give leases their full length again; make those anew that Redis has forgotten.
@@ -210,7 +243,9 @@ class BatchQueue(Roster):
             held = [name for name in ids if name not in self._let_go]
             if not held:
                 return []
-            lost = self._renew([keys.LEASES, keys.OWNERS, keys.RQ_QUEUE, keys.RQ_STARTED], [worker, lease_ms, *held])
+            lost = self._renew(
+                [keys.LEASES, keys.OWNERS, keys.RQ_QUEUE, keys.RQ_STARTED, keys.LINED], [worker, lease_ms, *held]
+            )
         return list(map(text, lost))
 
     def finish(self, worker: str, ids: Sequence[str]) -> None:
@@ -219,7 +254,7 @@ class BatchQueue(Roster):
             with self._turn:
                 self._note_let_go(ids)
                 self._finish(
-                    [keys.LEASES, keys.OWNERS, keys.CLAIMS, keys.RQ_QUEUE, keys.RQ_STARTED, keys.RQ_FAILED],
+                    [keys.LEASES, keys.OWNERS, keys.CLAIMS, keys.RQ_QUEUE, keys.RQ_STARTED, keys.RQ_FAILED, keys.LINED],
                     [worker, *ids],
                 )
 
@@ -261,7 +296,7 @@ class BatchQueue(Roster):
 
     def _put_back_to_front(self, worker: str, ids: Sequence[str]) -> list[str]:
         put_back = self._put_back(
-            [keys.RQ_QUEUE, keys.LEASES, keys.OWNERS, keys.RQ_STARTED],
+            [keys.RQ_QUEUE, keys.LEASES, keys.OWNERS, keys.RQ_STARTED, keys.TURNS, keys.LINED],
             [worker, self._longest_ms, rq_time(), keys.BELL, *ids],
         )
         return list(map(text, put_back))
@@ -287,5 +322,5 @@ def _job(batch: Batch) -> EnqueueData:
     )
 
 
-def _pairs(flat: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
+def _pairs(flat: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
     return zip(flat[::2], flat[1::2], strict=True)

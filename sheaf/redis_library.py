@@ -35,14 +35,14 @@ class Step:
 
 STEPS = {
     "announce": Step(("announce",), _WHEN_FULL),
-    "claim": Step(("claim",), _WHEN_FULL),
-    "finish": Step(("finish",), _WHEN_FULL),
+    "claim": Step(("lines", "claim"), _WHEN_FULL),
+    "finish": Step(("lines", "finish"), _WHEN_FULL),
     "lock_acquire": Step(("lock_waiters", "lock_acquire"), _WHEN_FULL),
     "lock_release": Step(("lock_waiters", "lock_release"), _WHEN_FULL),
     "lock_renew": Step(("lock_renew",), _WHEN_FULL),
     "problem": Step(("problem",), _WHEN_FULL),
-    "put_back": Step(("put_back",), _WHEN_FULL),
-    "renew": Step(("renew",), _WHEN_FULL),
+    "put_back": Step(("lines", "put_back"), _WHEN_FULL),
+    "renew": Step(("lines", "renew"), _WHEN_FULL),
     "shared_put": Step(("shared_request", "shared_wake", "shared_put")),
     "shared_remove": Step(("shared_request", "shared_remove"), _WHEN_FULL),
     "shared_take": Step(("shared_request", "shared_wake", "shared_take"), _WHEN_FULL),

@@ -33,6 +33,11 @@ def session_of(run: str) -> str | None:
     return run.rpartition("-")[0] if run.startswith(SESSION_PREFIX) else None
 
 
+def party_of(run: str) -> str:
+    """Whose turn it is when it is this run's: the run's own, or that of the session that it belongs to."""
+    return session_of(run) or run
+
+
 def list_segments(data_dir: Path) -> list[str]:
     """The names of all whole runs of all sessions, each session's oldest first."""
     segments = []

@@ -6,7 +6,8 @@
 --      4  rq:queue:sheaf   list  ids of queued jobs
 --      5  rq:wip:sheaf     zset  RQ's registry of started jobs
 --      6  rq:failed:sheaf  zset  RQ's registry of failed jobs
---      and the jobs' hashes, rq:job:<id>
+--      7  sheaf:lined      string  how many ids stand in lines; lines.lua is put before this
+--      and the jobs' hashes, rq:job:<id>, and the lines
 -- ARGV 1  worker
 --      2… batch ids
 -- Returns how many were let go of; one under somebody else's live lease is left to its owner
@@ -22,7 +23,7 @@ for position = 2, #ARGV do
   if not owner or owner == worker or tonumber(redis.call('ZSCORE', KEYS[1], id) or 0) <= now then
     if owner ~= worker then
       -- Our lease had run out: it may be queued again, for nothing.
-      redis.call('LREM', KEYS[4], 0, id)
+      take_off(KEYS[4], KEYS[7], id)
     end
     redis.call('ZREM', KEYS[1], id)
     redis.call('HDEL', KEYS[2], id)

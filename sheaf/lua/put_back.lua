@@ -4,7 +4,9 @@
 --      2  sheaf:leases    zset  batch id -> ms at which its lease runs out
 --      3  sheaf:owners    hash  batch id -> worker
 --      4  rq:wip:sheaf    zset  RQ's registry of started jobs
---      and the jobs' hashes, rq:job:<id>
+--      5  sheaf:turns     zset  party -> its turn; lines.lua is put before this
+--      6  sheaf:lined     string  how many ids stand in lines
+--      and the jobs' hashes, rq:job:<id>, and the lines
 -- ARGV 1  worker whose batches these are; '' for every batch whose lease ran out
 --      2  no lease is longer than so many ms; 0: not known
 --      3  the moment, as RQ writes it (shown to people only)
@@ -43,6 +45,15 @@ local function show_as_queued(id)
   redis.call('HSET', job, 'status', 'queued', 'worker_name', '', 'started_at', '')
 end
 
+-- To the front of its party's line, too: claim.lua finds by itself only what stands at the end of the list.
+local function put_in_front(id)
+  local line, party = line_of(id)
+  redis.call('LPUSH', KEYS[1], id)
+  redis.pcall('LPUSH', line, id)
+  redis.pcall('ZADD', KEYS[5], 'NX', 0, party)
+  redis.pcall('INCRBY', KEYS[6], 1)
+end
+
 -- What is not of its type makes this fail now, before anything is taken.
 redis.call('LLEN', KEYS[1])
 redis.call('ZCARD', KEYS[2])
@@ -69,7 +80,7 @@ for position = #ids, 1, -1 do
   redis.call('HDEL', KEYS[3], id)
   redis.call('ZREM', KEYS[4], id .. ':lease')
   if not redis.call('LPOS', KEYS[1], id) then
-    redis.call('LPUSH', KEYS[1], id)
+    put_in_front(id)
   end
   show_as_queued(id)
 end

@@ -4,6 +4,8 @@
 --      2  sheaf:owners    hash  batch id -> worker
 --      3  rq:queue:sheaf  list  ids of queued jobs
 --      4  rq:wip:sheaf    zset  RQ's registry of started jobs
+--      5  sheaf:lined     string  how many ids stand in lines; lines.lua is put before this
+--      and the lines
 -- ARGV 1  worker
 --      2  length of the lease, ms
 --      3… batch ids
@@ -25,7 +27,7 @@ for position = 3, #ARGV do
   else
     if owner ~= worker then
       -- It may have been queued again in the meantime; we still have it.
-      redis.call('LREM', KEYS[3], 0, id)
+      take_off(KEYS[3], KEYS[5], id)
       redis.call('HSET', KEYS[2], id, worker)
     end
     redis.call('ZADD', KEYS[1], now + lease_ms, id)

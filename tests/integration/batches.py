@@ -30,6 +30,8 @@ def queued(connection: redis.Redis) -> list[str]:
 
 
 def leave_nothing_but(connection: redis.Redis, *expected: str) -> None:
-    """Redis holds no keys but these (and those that expire by themselves)."""
+    """Redis holds no keys but these (and those that expire by themselves); with the list of queued jobs its lines."""
+    if keys.RQ_QUEUE in expected:
+        expected += (keys.TURNS, keys.LINED, keys.LINE_PREFIX + RUN)
     found = {name.decode() for name in connection.keys("*")}
     assert {name for name in found if connection.pttl(name) < 0} == {"rq:queues", *expected}

@@ -16,26 +16,31 @@ from sheaf.run import Manifest, Run, RunWriter
 NAME = "20260101-000000-abcdef"
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Ten items in five batches, known to the output."""
-    writer = RunWriter(tmp_path, NAME)
-    for number in range(10):
+def a_run(data: Path, name: str, items: int) -> Run:
+    """A run in batches of two, known to the output."""
+    writer = RunWriter(data, name)
+    for number in range(items):
         writer.add(f"http://example.com/{number}")
     manifest = Manifest(
-        run=NAME,
+        run=name,
         task="load",
         options={},
         output="pages.txt",
-        items=10,
+        items=items,
         batch_size=2,
         fingerprint=writer.digest,
         created="2026-01-01T00:00:00Z",
     )
-    output = Output.create(tmp_path / "pages.txt")
-    output.register_run(NAME, 10, 2)
+    output = Output.create(data / "pages.txt")
+    output.register_run(name, items, 2)
     output.close()
     return writer.publish(manifest)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Ten items in five batches."""
+    return a_run(tmp_path, NAME, 10)
 
 
 def commit(data: Path, *indexes: int) -> None:
@@ -78,6 +83,19 @@ def test_the_queue_is_bounded_and_topped_up(tmp_path: Path, run: Run, connection
 
     assert [number for _, number, _ in claims.batches] == [0]
     assert fed(tmp_path, connection, room=2) == 1
+    queue.close()
+
+
+def test_a_full_queue_has_room_for_the_next_run(tmp_path: Path, run: Run, connection: redis.Redis) -> None:
+    """Each run has its part of the queue, and is topped up when it has less; one that has more waits."""
+    assert fed(tmp_path, connection, room=4) == 4
+    a_run(tmp_path, "20260102-000000-abcdef", 10)
+
+    assert fed(tmp_path, connection, room=4) == 2
+    assert fed(tmp_path, connection, room=4) == 0
+    queue = BatchQueue(connection)
+    queue.claim("worker-1", 6, lease_s=30)
+    assert fed(tmp_path, connection, room=4) == 4
     queue.close()
 
 

@@ -67,6 +67,19 @@ def test_what_a_program_waits_for_is_due_soon() -> None:
     assert set(gathering.take()) == {"run-1", "session-2026-1"}
 
 
+def test_a_short_run_does_not_wait_for_a_long_one() -> None:
+    """Its first records are due soon, since others are at work; the long one's next ones have time."""
+    gathering = gathering_of()
+    gathering.add(a_run("long"), done(0))
+    gathering.take()
+    gathering.written()
+    gathering.add(a_run("long"), done(1))
+    gathering.add(a_run("short"), done(0))
+
+    assert gathering.wait()
+    assert set(gathering.take()) == {"long", "short"}
+
+
 def test_a_worker_is_not_idle_before_all_is_written() -> None:
     gathering = gathering_of()
     gathering.add(a_run(), done(0))

@@ -13,7 +13,7 @@ from sheaf.redis_library import STEPS, function_name, library, library_name
 
 LUA = Path(redis_library.__file__).parent / "lua"
 #: Files that are put before others.
-PRELUDES = {"lock_waiters", "shared_request", "shared_wake"}
+PRELUDES = {"lines", "lock_waiters", "shared_request", "shared_wake"}
 
 
 def test_every_lua_file_is_a_step_or_put_before_one() -> None:

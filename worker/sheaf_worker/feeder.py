@@ -1,13 +1,17 @@
-"""Decides which child gets which items, and when. Runs are served first come, first served; suspects alone."""
+"""Decides which child gets which items, and when. Parties take turns (turns.py); suspects are served alone."""
 
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable
 
+from sheaf.sessions import party_of
 from sheaf_worker.blame import Caution
+from sheaf_worker.channel import Program
 from sheaf_worker.handle import ChildHandle, State
+from sheaf_worker.turns import Turns
 from sheaf_worker.waiting import Lot, Waiting
 
 #: A child that was silent for so many seconds gives back what it has not begun, if another has nothing to do.
@@ -27,12 +31,18 @@ class Feeder:
         self._caution = caution
         self.size = size
         self._child_items = child_items
+        self._turns = Turns()
+        #: Number of a child -> the party that it goes over to, as soon as it has finished what it has.
+        self._bound: dict[int, str] = {}
 
     def feed(self, children: Collection[ChildHandle]) -> None:
         """Give every child that has room for more what it should do next."""
         if self._waiting.suspects or any(child.solo for child in children):
             self._appoint(children)
         served = {child.run for child in children}
+        parties = self._waiting.parties()
+        self._turns.count(children, parties, time.monotonic())
+        serving = self._serving(children, parties)
         rooms = self._rooms(children)
         # What waits is divided among those that can take some, or will as soon as they are up.
         takers = self.size - sum(child.state is State.READY and not rooms[child.number] for child in children)
@@ -43,7 +53,7 @@ class Feeder:
                 elif child.solo:
                     self._feed_alone(child)
                 elif rooms[child.number] or child.free:
-                    self._feed(child, served, takers, rooms[child.number])
+                    self._feed(child, self._next(child, parties, serving, served), served, takers, rooms[child.number])
                     takers -= 1
 
     def _rooms(self, children: Iterable[ChildHandle]) -> dict[int, int]:
@@ -63,13 +73,44 @@ class Feeder:
         room, limit = child.room(most), self._caution.limit(child.run)
         return room if limit is None else max(0, min(room, limit - len(child.outstanding)))
 
-    def _feed(self, child: ChildHandle, served: set[str | None], takers: int, room: int) -> None:
-        program = self._waiting.choose(child.run, served)
+    def _serving(self, children: Iterable[ChildHandle], parties: Collection[str]) -> Counter[str]:
+        """How many children serve each party, or are about to."""
+        self._bound = {number: party for number, party in self._bound.items() if party in parties}
+        own = {child.number: party_of(child.run) for child in children if child.run is not None}
+        return Counter((own | self._bound).values())
+
+    def _next(
+        self, child: ChildHandle, parties: Collection[str], serving: Counter[str], served: set[str | None]
+    ) -> Program | None:
+        """The run that the child should serve next."""
+        if not parties:
+            return None
+        own = party_of(child.run) if child.run is not None else None
+        party = self._bound.get(child.number)
+        if party is None:
+            party = self._turns.choose(own, parties, serving)
+            if party != own:
+                self._go_over(child, own, party, serving)
+        return self._waiting.choose(party, child.run, served)
+
+    def _go_over(self, child: ChildHandle, own: str | None, party: str, serving: Counter[str]) -> None:
+        self._bound[child.number] = party
+        serving[party] += 1
+        if own is not None:
+            serving[own] -= 1
+        if len(child.outstanding) > len(child.slots.in_hand()):
+            # What it has not begun would keep the other party waiting.
+            child.recall()
+
+    def _feed(
+        self, child: ChildHandle, program: Program | None, served: set[str | None], takers: int, room: int
+    ) -> None:
         if program is None:
             return
         if program != child.program:
             # Until it has finished what it has of its present run, it just gets nothing more of that.
             if child.free:
+                self._bound.pop(child.number, None)
                 child.begin(program)
                 served.add(program.run)
             return

@@ -21,6 +21,10 @@ Groups = dict[str, Results]
 
 #: Seconds that a record waits which a program waits for; its commit is not synced, so it costs little.
 PROGRAM_S = 0.01
+#: Seconds that the first record of a run waits, while others are at work: a short run should not wait for a long one.
+NEWCOMER_S = 0.05
+#: Seconds for which a run that was committed to is remembered.
+_LATELY_S = 5.0
 #: A group is due at a part of the time and of the size that it may have, at random: workers that began together would
 #: all want the lock at once, again and again.
 PARTS = (0.6, 1.0)
@@ -41,6 +45,8 @@ class Gathering:
         #: The runs of what is pending or being written, and the names of the latter.
         self._runs: dict[str, Run] = {}
         self._taken: tuple[str, ...] = ()
+        #: Run -> when it was last committed to; for some seconds, and without those of programs.
+        self._lately: dict[str, float] = {}
         self._oldest = 0.0
         #: Seconds that what is pending may wait for more.
         self._patience_s = most_s
@@ -77,8 +83,9 @@ class Gathering:
             news = not self._pending
             if news:
                 self._oldest, self._patience_s = time.monotonic(), self._most_s * self._part
-            if session_of(run.manifest.run) and self._patience_s > PROGRAM_S:
-                news, self._patience_s = True, PROGRAM_S
+            patience_s = self._patience_with(run.manifest.run)
+            if patience_s < self._patience_s:
+                news, self._patience_s = True, patience_s
             self._runs[run.manifest.run] = run
             self._pending.setdefault(run.manifest.run, []).extend(results)
             self._gathered += size
@@ -86,6 +93,12 @@ class Gathering:
             # Otherwise the thread is not woken: it knows already when it is due.
             if news or self._full:
                 self._changed.notify()
+
+    def _patience_with(self, run: str) -> float:
+        """Seconds that a record of the run may wait."""
+        if session_of(run):
+            return PROGRAM_S
+        return NEWCOMER_S if self._lately and run not in self._lately else self._most_s
 
     def flush(self) -> None:
         """Nothing else is in flight: what is pending is due now."""
@@ -129,9 +142,15 @@ class Gathering:
             crowded, self._writing = self.crowded, 0
             room = crowded and not self.crowded
             taken, self._taken = self._taken, ()
+            self._note_commit(taken)
         self.forget(taken)
         if room:
             self._on_room()
+
+    def _note_commit(self, runs: Iterable[str]) -> None:
+        now = time.monotonic()
+        self._lately = {run: moment for run, moment in self._lately.items() if now - moment < _LATELY_S}
+        self._lately.update((run, now) for run in runs if not session_of(run))
 
     def run(self, name: str) -> Run:
         """The run of results that were added, until they are written."""

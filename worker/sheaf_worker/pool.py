@@ -20,6 +20,7 @@ from pathlib import Path
 
 from sheaf.batch import Item, Results
 from sheaf.logs import STDERR, Sink
+from sheaf.sessions import party_of
 from sheaf.stall import AtHand
 from sheaf_worker.arena import ring_bytes
 from sheaf_worker.blame import explain_exit
@@ -84,6 +85,11 @@ class Pool:
     def line(self) -> Waiting:
         """What is not yet sent to a child. What is taken out of it never comes out of poll()."""
         return self._waiting
+
+    @property
+    def parties(self) -> set[str]:
+        """The parties (runs, programs' sessions) that children serve."""
+        return {party_of(child.run) for child in list(self._by_number.values()) if child.run is not None}
 
     @property
     def in_hand(self) -> int:

@@ -24,25 +24,28 @@ from sheaf.errors import (
 from sheaf.feed import PROBLEM_S
 from sheaf.output import Output
 from sheaf.outputs import Outputs
-from sheaf.queue import BatchQueue
+from sheaf.queue import BatchQueue, Claims, Wish
 from sheaf.run import Run
+from sheaf.sessions import party_of
 from sheaf.settings import Settings
 from sheaf.suspicion import Notes
 from sheaf.tasks import check_allowed, versions
+from sheaf_worker.appetite import NOTHING, Hunger
 from sheaf_worker.holdings import Held, Holdings
 from sheaf_worker.isolation import CLAIMS, Isolation
 from sheaf_worker.waiting import Lot
 
 logger = logging.getLogger(__name__)
 
-#: Batches claimed in one step, at most.
+#: Batches of one party that are claimed in one step, at most.
 CLAIM_LIMIT = 4
 #: Batches held at once when the setting leaves it to us; a bound for leases to renew, not a target.
 HELD_LIMIT = 256
 #: Runs that are remembered; a program's are many and short.
 KNOWN_RUNS = 64
-#: Seconds between two looks while nothing is wanted, while what was taken is on its way, while all is held that may be.
-IDLE_S, BREATH_S, HELD_S = 0.25, 0.001, 0.01
+#: Seconds between two looks while nothing is wanted (who else is there?), while what was taken is on its way, while all
+#: is held that may be, while there is nothing of those parties that something is wanted of.
+IDLE_S, BREATH_S, HELD_S, OTHERS_S = 0.25, 0.001, 0.01, 0.05
 #: Seconds between two looks while a batch is done part by part (isolation.py).
 ALONE_LOOK_S = 0.005
 #: Seconds of waiting for the queue's bell before it is looked at all the same (a bell may be lost).
@@ -72,8 +75,11 @@ class Taker(threading.Thread):
         self._queue = queue
         self._holdings = holdings
         self._worker = worker
-        #: Items that the pool could do with, and items per batch as of the last one.
-        self._wanted, self._batch_items = 0, 1
+        #: What the pool could do with.
+        self._hunger = NOTHING
+        #: Items per batch, as of the last one of each party, and of all.
+        self._batch_items: dict[str, int] = {}
+        self._last_items = 1
         self._hungry = threading.Event()
         #: Tells the worker that something was taken, and whoever tops up the queue that it runs low.
         self._wake, self._refill = wake, refill
@@ -98,10 +104,10 @@ class Taker(threading.Thread):
         #: Why no batch can be taken now; None while all is well.
         self.problem: str | None = None
 
-    def want(self, count: int) -> None:
-        """Called by the worker at each turn: how many more items its pool could do with."""
-        self._wanted = count
-        if count > 0:
+    def want(self, hunger: Hunger) -> None:
+        """Called by the worker at each turn: what its pool could do with."""
+        self._hunger = hunger
+        if hunger.urgent:
             self._hungry.set()
         else:
             self._hungry.clear()
@@ -137,43 +143,59 @@ class Taker(threading.Thread):
             self._set_dry()
             self._stop_asked.wait(ALONE_LOOK_S)
             return
-        if not self.taken.empty() or not self._hungry.wait(IDLE_S):
+        if not self.taken.empty():
             # What was taken last is not yet with the pool, so it is not known whether that wants still more.
             self._stop_asked.wait(BREATH_S)
             return
-        limit = min(self._batches_wanted(), (self._settings.batches_in_flight or HELD_LIMIT) - len(self._holdings))
+        urgent, hunger = self._hungry.wait(IDLE_S), self._hunger
+        room = (self._settings.batches_in_flight or HELD_LIMIT) - len(self._holdings)
+        wish = self._wish(hunger)
+        limit = min(room, wish.most)
         if limit <= 0:
-            self._set_dry()
-            self._stop_asked.wait(HELD_S)
+            if urgent:
+                self._set_dry()
+                self._stop_asked.wait(HELD_S)
             return
-        claims = self._queue.claim(self._worker, limit, self._settings.batch_lease_s)
+        claims = self._queue.claim(self._worker, limit, self._settings.batch_lease_s, wish)
         if claims.foreign:
             logger.warning(
                 "jobs of another program stood on the queue", extra={"action": "claim", "jobs": claims.foreign}
             )
         if claims.batches:
             self.dry = False
-        else:
+        elif urgent:
             self._set_dry()
-            self._queue.wait(BELL_S)
+            if claims.left:
+                # Others' turn: of them there is enough here, but for a moment only.
+                self._stop_asked.wait(OTHERS_S)
+            else:
+                self._queue.wait(BELL_S)
         for run, number, count in claims.batches:
             self._take(run, number, count)
-        if claims.left <= self._settings.queue_batches // 2 and any(map(self._is_long, claims.batches)):
-            self._refill()
+        self._refill_if_low(claims)
 
-    def _is_long(self, claim: tuple[str, int, int]) -> bool:
-        """Whether it is a batch of a run that has more of them than may stand on the queue at once."""
-        run = self._runs.get(claim[0])
-        return run is not None and run.manifest.batches > self._settings.queue_batches
+    def _refill_if_low(self, claims: Claims) -> None:
+        """Of a run that has more batches than may stand on the queue at once, more should be put there in time."""
+        share = self._settings.queue_batches // max(1, claims.parties)
+        for name in {run for run, _, _ in claims.batches}:
+            run = self._runs.get(name)
+            left = claims.left_of.get(party_of(name), 0)
+            if run is not None and run.manifest.batches > share and left <= share // 2:
+                self._refill()
 
     def _set_dry(self) -> None:
         if not self.dry:
             self.dry = True
             self._wake()
 
-    def _batches_wanted(self) -> int:
+    def _wish(self, hunger: Hunger) -> Wish:
         """Batches to claim at once: no more than the pool will use up soon, so that other workers get theirs."""
-        return min(CLAIM_LIMIT, -(-self._wanted // self._batch_items))
+        named = {
+            party: min(CLAIM_LIMIT, -(-count // self._batch_items.get(party, self._last_items)))
+            for party, count in hunger.named.items()
+        }
+        each = min(CLAIM_LIMIT, -(-hunger.idle // self._last_items))
+        return Wish(named, hunger.others, max(1, each))
 
     def _take(self, name: str, number: int, claims: int) -> None:
         """Read a claimed batch's open items and pass them on, or let go of it if there is nothing to do."""
@@ -213,7 +235,7 @@ class Taker(threading.Thread):
         note = self._isolation.note_of(batch.id) if claims > CLAIMS else None
         held = Held.of(batch, run, lot.indexes, files)
         self._holdings.add(held)
-        self._batch_items = len(lot.indexes)
+        self._note_size(party_of(name), len(lot.indexes))
         if claims > CLAIMS:
             self._isolation.add(held, lot, claims, note)
         else:
@@ -223,6 +245,12 @@ class Taker(threading.Thread):
         self._given += 1
         self.taken.put((held, lot))
         self._wake()
+
+    def _note_size(self, party: str, items: int) -> None:
+        self._batch_items.pop(party, None)
+        self._batch_items[party] = self._last_items = items
+        if len(self._batch_items) > KNOWN_RUNS:
+            del self._batch_items[next(iter(self._batch_items))]
 
     def _refuse(self, run: str, number: int, why: str, *, refused: bool = False) -> None:
         """Say why the batch cannot be worked on and let go of it; the reconciler puts it back when that is over."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import NamedTuple, Self
 
 from sheaf.batch import Item
 from sheaf.numbers import Numbers
+from sheaf.sessions import party_of
 from sheaf_worker.channel import Program
 
-#: A run whose items have waited so long gets a child of its own, even if that child could go on with another run.
+#: A run whose items have waited so long gets a child of its own, even if that child could go on with another run of its
+#: party.
 PATIENCE_S = 1.0
 
 
@@ -60,6 +62,7 @@ class _Line:
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        self.party = party_of(program.run)
         self.lots: deque[tuple[float, Lot]] = deque()
         self.count = 0
 
@@ -95,16 +98,24 @@ class Waiting:
         else:
             line.lots.append((time.monotonic(), lot))
 
-    def choose(self, own: str | None, served: Container[str | None]) -> Program | None:
-        """Say which run a child should serve next that serves `own` now; `served` are those that some child serves.
+    def parties(self) -> Counter[str]:
+        """Items of each party, suspects left out."""
+        parties: Counter[str] = Counter()
+        for line in self._lines.values():
+            parties[line.party] += line.count
+        return parties
+
+    def choose(self, party: str, own: str | None, served: Container[str | None]) -> Program | None:
+        """Say which run of a party a child should serve next that serves `own` now; some child serves those `served`.
 
         It stays with its own run, except that a run that nobody serves and that has waited for long comes first.
         """
-        if not self._lines:
+        lines = [line for line in self._lines.values() if line.party == party]
+        if not lines:
             return None
-        oldest = min(self._lines.values(), key=lambda line: line.lots[0][0])
+        oldest = min(lines, key=lambda line: line.lots[0][0])
         mine = self._lines.get(own) if own is not None else None
-        if mine is None:
+        if mine is None or mine.party != party:
             return oldest.program
         waited_s = time.monotonic() - oldest.lots[0][0]
         if oldest.program.run not in served and waited_s > PATIENCE_S:

@@ -29,6 +29,7 @@ from sheaf.queue import BatchQueue, WorkerCard
 from sheaf.settings import Settings
 from sheaf.stall import FIELD, AtHand, at_hand_text
 from sheaf.suspicion import Notes
+from sheaf_worker.appetite import Appetite
 from sheaf_worker.committer import Committer
 from sheaf_worker.cores import usable_cores
 from sheaf_worker.explain import explain
@@ -37,7 +38,6 @@ from sheaf_worker.gathering import Gathering
 from sheaf_worker.holdings import Holdings
 from sheaf_worker.keeper import Keeper
 from sheaf_worker.pool import Pool, Program
-from sheaf_worker.rate import Rate
 from sheaf_worker.recovery import Recovery
 from sheaf_worker.share import host_name, share_among
 from sheaf_worker.surplus import take_surplus
@@ -65,7 +65,7 @@ class Worker:
         self._settings = settings
         self._queue = BatchQueue(connection)
         self._holdings = Holdings()
-        self._rate = Rate()
+        self._appetite = Appetite(settings.ahead_s)
         self._stop_asked = False
         self._shown: tuple[bool, str | None] = (False, None)
         self._last_turn = time.monotonic()
@@ -152,7 +152,7 @@ class Worker:
         if self._share != self._pool.size:
             self._resize()
         self._give_up_surplus()
-        self._taker.want(self._wanted())
+        self._taker.want(self._appetite.hunger(self._pool, stalled=time.monotonic() - self._moved >= LEND_S))
         if self._taker.dry and self._pool.waiting == 0 and self._pool.in_hand == 0 and self._gathering.busy:
             self._gathering.flush()
         self._show_changes()
@@ -183,7 +183,7 @@ class Worker:
         self._moved = time.monotonic()
         run = self._holdings.run(name)
         if run is not None:
-            self._rate.add(settled_count(results))
+            self._appetite.add(name, settled_count(results))
             self._gathering.add(run, results)
 
     def _take_in(self) -> None:
@@ -236,18 +236,6 @@ class Worker:
             self._queue.finish(self.id, batches)
         except ClusterError as error:
             logger.warning("leases run out by themselves", extra={"action": "drop", "why": str(error)})
-
-    def _wanted(self) -> int:
-        """How many items the pool could do with: `ahead_s` of work, or what it could begin at once.
-
-        No more, so that others get theirs: no item should wait here while another worker has nothing to do.
-        """
-        if self._pool.paused:
-            return 0
-        target = max(int(self._rate.now(self._pool.at_once) * self._settings.ahead_s), self._pool.hungry)
-        missing = target - self._pool.waiting
-        # Not one by one: that would be a round trip for each batch.
-        return missing if 2 * missing >= target else 0
 
     def _end(self) -> None:
         """Drain: finish what is in hand, commit it, hand back the rest; all within the grace period."""
@@ -303,11 +291,16 @@ class Worker:
             "in_hand": str(self._pool.in_hand),
             "items": str(self._committer.items),
             "bytes": str(self._committer.bytes),
-            "rate": f"{self._rate.per_s:.1f}",
+            "rate": f"{self._appetite.rate.per_s:.1f}",
             "problem": problem or "",
             FIELD: at_hand_text(self._at_hand()),
             "explain": explain(
-                self._settings, self._pool, self._cores, self._neighbours, self._rate.per_s, self._committer.times
+                self._settings,
+                self._pool,
+                self._cores,
+                self._neighbours,
+                self._appetite.rate.per_s,
+                self._committer.times,
             ),
             **self._committer.times.fields(),
         }
