@@ -27,9 +27,12 @@ class CommitRow(NamedTuple):
 
         One bit that was flipped anywhere in the row does that: it shifts the last item, or changes a count or a sum.
         """
+        numbers = (self.id, self.items, self.offset, self.length, self.checksum)
         try:
             held, sizes = unpack_ranges(self.ranges), unpack(self.lengths)
-            if self.run is None:
+            if not all(isinstance(number, int) for number in numbers):
+                fits = False
+            elif self.run is None:
                 fits = not held and not sizes
             else:
                 fits = (
@@ -43,3 +46,10 @@ class CommitRow(NamedTuple):
         if not fits:
             raise ValueError(f"commit {self.id} does not add up: items, records and bytes disagree")
         return held, sizes
+
+    def believed(self) -> list[Range]:
+        """The items that a row names which contradicts itself; none if they cannot be made out."""
+        try:
+            return unpack_ranges(self.ranges)
+        except (TypeError, ValueError, OverflowError, EOFError):
+            return []

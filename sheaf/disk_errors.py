@@ -43,7 +43,8 @@ def translate(error: sqlite3.Error, index: Path, if_busy: str) -> OutputError:
         return FenceTimeout(if_busy)
     if code in _DISK_CODES:
         return unwritable(index, str(error))
-    if code in _FOREIGN_CODES:
+    # What SQLite gives us as a text need not be one; that error is the sqlite3 module's own.
+    if code in _FOREIGN_CODES or (code == 0 and "decode" in str(error)):
         return index_damaged(index, str(error))
     raise error
 

@@ -7,7 +7,7 @@ import time
 from typing import NamedTuple
 
 from sheaf.batch import Failed
-from sheaf.ranges import pack, pack_ranges, to_masks, unpack, unpack_ranges
+from sheaf.ranges import pack, pack_ranges, unpack
 from sheaf.settle import Part, Records, RunRow
 
 #: Characters of a failure's message that are kept.
@@ -141,31 +141,12 @@ def _complete_below(connection: sqlite3.Connection, part: Part) -> int:
     return number
 
 
-def reopen(connection: sqlite3.Connection, commit: int) -> None:
-    """Take a commit out of the index: its items are to be done again. The opposite of `write()`, for a repair."""
-    run, items, length, worker, ranges = connection.execute(
-        "SELECT run, items, length, worker, ranges FROM commits WHERE id = ?", (commit,)
+def remove(connection: sqlite3.Connection, commit: int) -> None:
+    """Take a commit out of the index, for a repair, which writes anew what follows from the others."""
+    run, items, length, worker = connection.execute(
+        "SELECT run, items, length, worker FROM commits WHERE id = ?", (commit,)
     ).fetchone()
     connection.execute("DELETE FROM commits WHERE id = ?", (commit,))
-    if run is None:
-        return
-    total, batch_size = connection.execute("SELECT items, batch_size FROM runs WHERE id = ?", (run,)).fetchone()
-    masks = to_masks(unpack_ranges(ranges), batch_size)
-    for number, mask in masks.items():
-        settled, commits = connection.execute(
-            "SELECT settled, commits FROM batches WHERE run = ? AND number = ?", (run, number)
-        ).fetchone()
-        count = min(batch_size, total - number * batch_size)
-        bits = ((1 << count) - 1 if settled is None else int.from_bytes(settled, "little")) & ~mask
-        others = pack([other for other in unpack(commits) if other != commit])
-        connection.execute(
-            "UPDATE batches SET left = ?, settled = ?, commits = ? WHERE run = ? AND number = ?",
-            (count - bits.bit_count(), bits.to_bytes((count + 7) // 8, "little"), others, run, number),
-        )
-    connection.execute(
-        "UPDATE runs SET done = done - ?, bytes = bytes - ?, complete_below = min(complete_below, ?) WHERE id = ?",
-        (items, length, min(masks), run),
-    )
     connection.execute(
         "UPDATE shares SET items = items - ?, bytes = bytes - ?, commits = commits - 1 WHERE run = ? AND worker = ?",
         (items, length, run, worker),

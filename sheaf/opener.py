@@ -138,6 +138,9 @@ class Opener:
             yield
         except sqlite3.Error as error:
             raise self.translate(error) from error
+        except UnicodeDecodeError as error:
+            # SQLite's own words about a damaged schema, which quote it.
+            raise disk_errors.index_damaged(self.path, "a name in it is no text") from error
 
     def translate(self, error: sqlite3.Error) -> OutputError:
         return disk_errors.translate(error, self.path, self.busy_text())

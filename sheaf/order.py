@@ -8,6 +8,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
+from sheaf import disk_errors
 from sheaf.index import Index
 from sheaf.lookup import PAGE_ROWS, Place, read_commit, read_records
 from sheaf.ranges import Range, unpack
@@ -39,10 +40,13 @@ class _Commit(NamedTuple):
 
 def stretches(index: Index, run: str, *, ordered: bool) -> Iterator[Stretch]:
     """Yield all of the run's records. Memory does not grow with the run."""
+    _check_count(index, run)
     load = lru_cache(maxsize=_KEPT_COMMITS)(lambda number: _load(index, number))
     if ordered:
-        for first, end, commits in _batches(index, run):
+        for first, end, commits, count in _batches(index, run):
             found = [stretch for commit in commits for stretch in _within(load(commit), first, end)]
+            if sum(len(stretch.lengths) for stretch in found) != count or len(set(commits)) != len(commits):
+                raise disk_errors.index_damaged(index.path, f"items {first} to {end - 1} have not {count} records")
             yield from sorted(found)
         return
     for commit in _commits(index, run):
@@ -76,22 +80,37 @@ def _commits(index: Index, run: str) -> Iterator[int]:
         after = found[-1][0]
 
 
-def _batches(index: Index, run: str) -> Iterator[tuple[int, int, list[int]]]:
-    """Each batch's first item, the one after its last, and the commits that hold its records."""
+def _check_count(index: Index, run: str) -> None:
+    """Raise IndexForeign unless the run's commits hold as many records as it is said to have."""
+    with index.reading() as connection:
+        row = find_run(connection, run)
+        (held,) = connection.execute("SELECT coalesce(sum(items), 0) FROM commits WHERE run = ?", (row.id,)).fetchone()
+        if held != row.done:
+            raise ValueError(f"run {run} has {row.done} records, but its commits hold {held}")
+
+
+def _batches(index: Index, run: str) -> Iterator[tuple[int, int, list[int], int]]:
+    """Each batch's first item, the one after its last, the commits that hold its records, and how many those are."""
     after = -1
     while True:
         with index.reading() as connection:
             row = find_run(connection, run)
             found = connection.execute(
-                "SELECT number, commits FROM batches WHERE run = ? AND number > ? ORDER BY number LIMIT ?",
-                (row.id, after, PAGE_ROWS),
+                "SELECT number, left, commits, (SELECT count(*) FROM failures WHERE failures.run = batches.run "
+                "AND item >= number * ?1 AND item < number * ?1 + ?1) FROM batches "
+                "WHERE run = ?2 AND number > ?3 ORDER BY number LIMIT ?4",
+                (row.batch_size, row.id, after, PAGE_ROWS),
             ).fetchall()
-            held = [(number * row.batch_size, unpack(commits)) for number, commits in found]
+            held = []
+            for number, left, commits, failed in found:
+                if not after < number < -(-row.items // row.batch_size):
+                    raise ValueError(f"run {run} has no batch {number} behind {after}")
+                after = number
+                held.append((number * row.batch_size, unpack(commits), row.batch_items(number) - left - failed))
         if not found:
             return
-        for first, numbers in held:
-            yield first, first + row.batch_size, numbers
-        after = found[-1][0]
+        for first, numbers, count in held:
+            yield first, first + row.batch_size, numbers, count
 
 
 def _load(index: Index, number: int) -> _Commit:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import gzip
 import json
+import os
 import shutil
 import tempfile
 import zlib
@@ -172,8 +173,10 @@ def _put_in_place(folder: Path, rebuilt: Rebuilt, runs: list[Run]) -> None:
     # Left by the index that is gone; they would be taken for the new one's.
     for suffix in ("-wal", "-shm"):
         index.path.with_name(f"{index.path.name}{suffix}").unlink(missing_ok=True)
+    # A second name for the old file, until the new one takes the first: whenever this is killed, there is an output.
     rebuilt.aside = free_name(output)
-    output.rename(rebuilt.aside)
+    os.link(output, rebuilt.aside)
+    sync_folder(output.parent)
     # The index last: until it is there, nobody touches the file.
     for name in (output.name, f"{index.path.name}-wal", index.path.name):
         if (folder / name).exists():

@@ -5,103 +5,43 @@
     then: reopen the items of the lost commits in the index, and the runs; workers do them again
 
 Nothing is destroyed: what is taken out of the output is in `<output>.damaged-<n>`. A crash in between leaves an output
-that is refused, or is right already; the same repair then ends it. Everything is changed under the fence.
+that is refused, or is right already; the same repair then ends it: a commit that is not whole in the output any more is
+taken from the file that was put aside. Everything is changed under the fence. What the index holds twice is written
+anew from what it follows from (`sheaf/derived.py`).
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-import stat
-from collections import Counter
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from isal import isal_zlib
 
 from sheaf import disk_errors, entries
-from sheaf.errors import IndexForeign, OutputReplaced, RunNotFound
+from sheaf.bitmap import Bitmap
+from sheaf.derived import commits_of, derive, drop_failures, write
+from sheaf.diagnosis import (
+    Diagnosis,
+    check_index,
+    diagnose,
+    diagnose_inside,
+    list_strays,
+    open_run,
+    size_of,
+)
 from sheaf.index import Index
-from sheaf.run import Run, sync_folder
-from sheaf.schema import State, damage, read_state
-from sheaf.tail import EDGE_BYTES, checksum_of
+from sheaf.output import Output
+from sheaf.run import sync_folder
+from sheaf.tail import edges_of
+
+__all__ = ["Diagnosis", "clear_end", "diagnose", "free_name", "list_strays", "repair"]
 
 #: Seconds to wait for a commit that is being made.
 _FENCE_WAIT_S = 5.0
 _PIECE_BYTES = 1 << 20
-
-
-class Commit(NamedTuple):
-    """A row of `commits`; `run` is the run's name, None for the header."""
-
-    id: int
-    run: str | None
-    items: int
-    offset: int
-    length: int
-    checksum: int
-
-
-@dataclass(slots=True)
-class Diagnosis:
-    """What was found, and what a repair does about it."""
-
-    output: Path
-    #: Bytes committed, and bytes that the file has; None: it is gone.
-    length: int = 0
-    size: int | None = None
-    kept: list[Commit] = field(default_factory=list)
-    lost: list[Commit] = field(default_factory=list)
-    #: The lost header is known to the index and can be written again.
-    header: bytes = b""
-    #: Runs with lost items whose lists are gone, too: nobody can do those again.
-    orphans: list[str] = field(default_factory=list)
-    #: What earlier repairs, and commits, have put aside.
-    strays: list[Path] = field(default_factory=list)
-    #: Where the repair has put what it took out of the output.
-    aside: Path | None = None
-
-    @property
-    def reopened(self) -> Counter[str]:
-        """Run -> items that have to be done again."""
-        counter: Counter[str] = Counter()
-        for commit in self.lost:
-            if commit.run is not None:
-                counter[commit.run] += commit.items
-        return counter
-
-    @property
-    def new_length(self) -> int:
-        return sum(commit.length for commit in self.kept)
-
-    @property
-    def needed(self) -> bool:
-        return bool(self.lost or self.header)
-
-    @property
-    def in_place(self) -> bool:
-        """Whether the file needs only be cut: all that is lost lies at its end."""
-        return not self.header and (not self.kept or not self.lost or self.kept[-1].id < self.lost[0].id)
-
-
-def diagnose(data_dir: Path, inside: str) -> Diagnosis:
-    """Look only. Others may write meanwhile. Raises IndexMissing, IndexForeign, OutputReplaced."""
-    index = Index(data_dir / inside, _FENCE_WAIT_S)
-    try:
-        with index.reading() as connection:
-            _check_index(index, connection)
-            state, commits = read_state(connection), _commits(connection)
-        return _diagnose(data_dir, index.output, state, commits)
-    finally:
-        index.drop()
-
-
-def _check_index(index: Index, connection: sqlite3.Connection) -> None:
-    """Raise IndexForeign for a damaged one: what it says about the output cannot be the measure of a repair."""
-    if why := damage(connection):
-        raise disk_errors.index_damaged(index.path, why)
 
 
 def repair(data_dir: Path, inside: str) -> Diagnosis:
@@ -111,11 +51,11 @@ def repair(data_dir: Path, inside: str) -> Diagnosis:
     try:
         connection = index.begin()
         index.note.write_holder("sheaf repair")
-        _check_index(index, connection)
-        state = read_state(connection)
-        found = _diagnose(data_dir, output, state, _commits(connection))
-        if found.needed:
-            _apply(data_dir, index, connection, found)
+        with disk_errors.making_sense(index.path):
+            reindexed = check_index(data_dir, index, connection)
+            found = diagnose_inside(data_dir, output, connection, reindexed=reindexed)
+            if found.needed:
+                _apply(data_dir, index, connection, found)
         return found
     except OSError as error:
         raise disk_errors.unwritable(output, error) from error
@@ -126,92 +66,53 @@ def repair(data_dir: Path, inside: str) -> Diagnosis:
         index.drop()
 
 
-def _commits(connection: sqlite3.Connection) -> list[Commit]:
-    rows = connection.execute(
-        "SELECT commits.id, runs.run, commits.items, offset, length, checksum FROM commits "
-        "LEFT JOIN runs ON runs.id = commits.run ORDER BY commits.id"
-    )
-    return [Commit(*row) for row in rows]
-
-
-def _diagnose(data_dir: Path, output: Path, state: State, commits: list[Commit]) -> Diagnosis:
-    found = Diagnosis(output, length=state.length, strays=list_strays(output))
-    end = 0
-    for commit in commits:
-        if commit.offset != end:
-            end = -1
-            break
-        end += commit.length
-    if end != state.length or state.output != output.name:
-        raise IndexForeign(
-            f"{output.name}.index contradicts itself, or belongs to {state.output}: it cannot tell which part of the "
-            "file is whole. Bring the index back from a copy; or move it away and repair again, if the output is .jsonl"
-        )
+def clear_end(path: Path) -> None:
+    """Have nothing lie beyond the last commit, as the next one would; for when there will be none."""
+    output = Output(path, fence_wait_s=_FENCE_WAIT_S)
     try:
-        with open(output, "rb") as source:
-            status = os.fstat(source.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise OutputReplaced(f"{output} is not a regular file; move away what lies there")
-            found.size = status.st_size
-            for commit in commits:
-                whole = checksum_of(source, commit.offset, commit.length) == (commit.checksum, 0)
-                (found.kept if whole else found.lost).append(commit)
-    except FileNotFoundError:
-        found.lost = commits
-    except IsADirectoryError as error:
-        raise OutputReplaced(f"{output} is a folder now; move it away") from error
-    _save_header(found, state)
-    found.orphans = [run for run in found.reopened if _open_run(data_dir, run) is None]
-    return found
-
-
-def _save_header(found: Diagnosis, state: State) -> None:
-    """A damaged header before whole records is written anew, not lost."""
-    if found.kept and found.lost and found.lost[0].run is None and len(state.header) == found.lost[0].length:
-        found.header = state.header
-        found.kept.insert(0, found.lost.pop(0))
-
-
-def _open_run(data_dir: Path, run: str) -> Run | None:
-    try:
-        return Run.open(data_dir, run)
-    except RunNotFound:
-        return None
-
-
-def list_strays(output: Path) -> list[Path]:
-    """What was moved aside beside an output, by commits and by repairs."""
-    names = (f"{output.name}.stray-", f"{output.name}.damaged-")
-    with suppress(FileNotFoundError):
-        return sorted(path for path in output.parent.iterdir() if path.name.startswith(names))
-    return []
+        output.clear_tail()
+    finally:
+        output.close()
 
 
 def _apply(data_dir: Path, index: Index, connection: sqlite3.Connection, found: Diagnosis) -> None:
     # A mark that outlives the items would keep the run from ever being looked at again: taken away before, in case we
     # die; and after the commit, in case somebody has set it meanwhile.
     _reopen_runs(data_dir, found)
-    if found.in_place:
-        _save_end(found)
-    else:
+    if not found.in_place:
         _write_anew(found)
+    elif found.lost:
+        _save_end(found)
     for commit in found.lost:
-        entries.reopen(connection, commit.id)
+        entries.remove(connection, commit.id)
     end = 0
     for commit in found.kept:
         connection.execute("UPDATE commits SET offset = ? WHERE id = ?", (end, commit.id))
         end += commit.length
+    _write_derived(data_dir, connection)
     _write_state(connection, found.output, end)
     # Also seals the index (see sheaf/turn.py): only after it is the file cut.
     index.commit()
     _reopen_runs(data_dir, found)
-    if found.in_place and found.size is not None:
+    if found.in_place and found.lost and found.size is not None:
         os.truncate(found.output, end)
 
 
+def _write_derived(data_dir: Path, connection: sqlite3.Connection) -> None:
+    for key, name in connection.execute("SELECT id, run FROM runs").fetchall():
+        size = size_of(data_dir, connection, key, name)
+        done = Bitmap(size.items)
+        for commit in commits_of(connection, key):
+            for first, end in commit.records()[0]:
+                done.add(first, end)
+        drop_failures(connection, key, size, done)
+        write(connection, key, derive(connection, key, size))
+
+
 def _reopen_runs(data_dir: Path, found: Diagnosis) -> None:
-    for name in found.reopened:
-        run = _open_run(data_dir, name)
+    # One of which nothing is open after all is marked again by the next worker that looks.
+    for name in {*found.reopened, *(name for name, _ in found.mends if name is not None)}:
+        run = open_run(data_dir, name)
         if run is not None:
             run.reopen()
 
@@ -223,9 +124,7 @@ def _write_state(connection: sqlite3.Connection, output: Path, length: int) -> N
         with open(output, "rb") as source:
             status = os.fstat(source.fileno())
             identity = f"{status.st_dev}:{status.st_ino}"
-            edge = min(length, EDGE_BYTES)
-            head = checksum_of(source, 0, edge)[0]
-            tail = checksum_of(source, length - edge, edge)[0]
+            head, tail = edges_of(source, length)
             os.fsync(source.fileno())
     connection.execute("UPDATE state SET length = ?, identity = ?, head = ?, tail = ?", (length, identity, head, tail))
 
@@ -244,16 +143,24 @@ def _save_end(found: Diagnosis) -> None:
 def _write_anew(found: Diagnosis) -> None:
     """Write a file of what is whole and put it in the place of the old one, which stays as `.damaged-<n>`."""
     draft = found.output.with_name(f"{found.output.name}.repairing")
+    draft.unlink(missing_ok=True)
     try:
-        with open(found.output, "rb") as source, open(draft, "wb") as target:
+        # What somebody put in the way under that name meanwhile, a link to another file, is not followed.
+        with ExitStack() as files, open(draft, "xb") as target:
+            sources: dict[Path | None, BinaryIO] = {}
             for place, commit in enumerate(found.kept):
                 if place == 0 and found.header:
                     target.write(found.header)
-                elif _copy(source, commit.offset, commit.length, target) != commit.checksum:
+                    continue
+                if commit.source not in sources:
+                    sources[commit.source] = files.enter_context(open(commit.source or found.output, "rb"))
+                if _copy(sources[commit.source], commit.offset, commit.length, target) != commit.checksum:
                     raise OSError(f"{found.output.name} changes while it is repaired; stop whoever writes to it")
             _sync(target)
-        found.aside = free_name(found.output)
-        os.link(found.output, found.aside)
+        if found.size is not None:
+            found.aside = free_name(found.output)
+            os.link(found.output, found.aside)
+            sync_folder(found.output.parent)
         draft.rename(found.output)
     finally:
         draft.unlink(missing_ok=True)

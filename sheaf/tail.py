@@ -214,6 +214,12 @@ def checksum_of(source: BinaryIO, offset: int, length: int) -> tuple[int, int]:
     return checksum, left
 
 
+def edges_of(source: BinaryIO, length: int) -> tuple[int, int]:
+    """Return the checksums of the first and the last bytes of a file's first `length`."""
+    edge = min(length, EDGE_BYTES)
+    return checksum_of(source, 0, edge)[0], checksum_of(source, length - edge, edge)[0]
+
+
 def _portions(pieces: Sequence[bytes | memoryview]) -> Iterator[list[bytes | memoryview]]:
     """The pieces, divided into what is written in one call."""
     portion: list[bytes | memoryview] = []

@@ -14,12 +14,12 @@ from typing import BinaryIO, NamedTuple
 
 from sheaf import disk_errors
 from sheaf.bitmap import Bitmap
+from sheaf.derived import Derived, Size, commits_of, differences
 from sheaf.errors import FenceTimeout, OutputMissing, RunNotFound
 from sheaf.index import Index
-from sheaf.ranges import count_of, unpack, unpack_ranges
 from sheaf.run import Run, list_runs
-from sheaf.schema import damage, read_state
-from sheaf.tail import checksum_of
+from sheaf.schema import State, damage, read_state
+from sheaf.tail import checksum_of, edges_of
 
 #: Seconds to wait for a writer that may be about to commit what lies beyond the committed length.
 _WRITER_WAIT_S = 2.0
@@ -111,6 +111,7 @@ class _Verifier:
         self._report = report
         self._run = run
         self._manifests: dict[str, int] = {}
+        self._state: State
         #: Runs that cannot be opened, and why.
         self._damaged: dict[str, str] = {}
 
@@ -122,7 +123,10 @@ class _Verifier:
         with self._index.reading() as connection:
             if why := damage(connection):
                 raise disk_errors.index_damaged(self._index.path, why)
-            self._report.length = read_state(connection).length
+            self._state = read_state(connection)
+            self._report.length = self._state.length
+            if self._state.output != self._index.output.name:
+                self._problem(f"its index is that of {self._state.output!r}: give both files their old names back")
             (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM commits").fetchone()
             self._check_order(connection)
             known = self._check_runs(connection)
@@ -131,6 +135,7 @@ class _Verifier:
             for commit in self._commits(last):
                 if self._run is None or commit.run == known.get(self._run):
                     self._check_bytes(source, commit)
+            self._check_edges(source)
         self._check_end()
         return self._report
 
@@ -172,65 +177,44 @@ class _Verifier:
             self._problem(f"the commits end at byte {end}, but {self._report.length} bytes are noted as committed")
 
     def _check_runs(self, connection: sqlite3.Connection) -> dict[str, int]:
-        rows = connection.execute(
-            "SELECT id, run, items, batch_size, done, failed, bytes FROM runs ORDER BY id"
-        ).fetchall()
+        rows = connection.execute("SELECT id, run, items, batch_size FROM runs ORDER BY id").fetchall()
         for row in rows:
             if self._run is None or row[1] == self._run:
                 self._check_run(connection, *row)
         return {row[1]: row[0] for row in rows}
 
-    def _check_run(
-        self, connection: sqlite3.Connection, key: int, run: str, items: int, batch_size: int, *noted: int
-    ) -> None:
+    def _check_run(self, connection: sqlite3.Connection, key: int, run: str, items: int, batch_size: int) -> None:
+        if items < 0 or batch_size < 1:
+            self._problem(f"run {run} is noted with {items} items in batches of {batch_size}")
+            return
         report = RunReport(run, items)
         self._report.runs.append(report)
-        settled = Bitmap(items)
-        size = 0
-        for commit, count, length, ranges, lengths in connection.execute(
-            "SELECT id, items, length, ranges, lengths FROM commits WHERE run = ? ORDER BY id", (key,)
-        ):
-            size += length
+        derived, settled = Derived(Size(items, batch_size)), Bitmap(items)
+        for commit in commits_of(connection, key):
+            report.done += commit.items
+            derived.bytes += commit.length
             try:
-                held, sizes = unpack_ranges(ranges), unpack(lengths)
+                held, _ = commit.records()
             except ValueError as error:
-                self._problem(f"commit {commit} of run {run} cannot be read: {error}")
-                continue
-            if not count_of(held) == len(sizes) == count or sum(sizes) != length:
-                self._problem(f"commit {commit} of run {run} does not add up: items, records and bytes disagree")
+                self._problem(f"run {run}: {error}")
+                held = commit.believed()
+            else:
+                derived.bytes -= commit.length
+                derived.add_commit(commit, held)
             for first, end in held:
                 report.duplicate += settled.add(first, end)
-            report.done += count
+        derived.done = report.done
         for (item,) in connection.execute("SELECT item FROM failures WHERE run = ?", (key,)):
             report.duplicate += settled.add(item, item + 1)
             report.failed += 1
+            derived.add_failure(item)
         report.missing = items - settled.count()
         if report.duplicate:
             self._problem(f"run {run}: {report.duplicate} items are in the output twice, or both done and failed")
         if settled.outside:
             self._problem(f"run {run}: {settled.outside} settled items are none of its {items}")
-        if (report.done, report.failed, size) != noted:
-            self._problem(
-                f"run {run}: {report.done} done, {report.failed} failed, {size} bytes, but the index counted {noted}"
-            )
-        self._check_batches(connection, key, run, batch_size, settled)
-
-    def _check_batches(
-        self, connection: sqlite3.Connection, key: int, run: str, batch_size: int, settled: Bitmap
-    ) -> None:
-        wrong, seen = 0, 0
-        for number, left, bits in connection.execute(
-            "SELECT number, left, settled FROM batches WHERE run = ? ORDER BY number", (key,)
-        ):
-            count = min(batch_size, settled.size - number * batch_size)
-            found = settled.bits(number * batch_size, count)
-            noted = (1 << count) - 1 if bits is None else int.from_bytes(bits, "little")
-            wrong += found != noted or left != count - found.bit_count()
-            seen += found.bit_count()
-        if wrong:
-            self._problem(f"run {run}: {wrong} batches are noted with other items settled than were committed")
-        if seen != settled.count():
-            self._problem(f"run {run}: {settled.count() - seen} settled items are in no batch's row")
+        for difference in differences(connection, key, derived):
+            self._problem(f"run {run}: {difference}")
 
     def _check_manifests(self, known: dict[str, int]) -> None:
         """A run that the index does not know, or knows with another number of items, is not all there."""
@@ -274,6 +258,12 @@ class _Verifier:
             self._report.torn += max(1, commit.items)
             why = f"{left} of its bytes are gone" if left else "its bytes are not those that were written"
             self._problem(f"commit {commit.id} ({commit.items} records at byte {commit.offset}) is damaged: {why}")
+
+    def _check_edges(self, source: BinaryIO) -> None:
+        """The output is recognised by its first and last bytes: noted wrongly, a whole one would be refused."""
+        edges = edges_of(source, self._report.length)
+        if self._report.torn == 0 and edges != (self._state.head, self._state.tail):
+            self._problem("its first or last bytes are not those by which the index knows it, so no commit is taken")
 
     def _check_end(self) -> None:
         """What lies beyond L belongs to a writer at work, or to nobody."""

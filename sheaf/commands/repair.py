@@ -9,10 +9,11 @@ from sheaf.errors import ClusterError
 from sheaf.human import bytes_text, count_text, path_text
 from sheaf.locate import locate_existing_output
 from sheaf.rebuild import Rebuilt, rebuild, runs_into
-from sheaf.repair import Diagnosis, diagnose, list_strays
+from sheaf.repair import Diagnosis, clear_end, diagnose, list_strays
 from sheaf.repair import repair as apply_repair
 from sheaf.roster import Roster
 from sheaf.settings import Settings
+from sheaf.verify import verify
 
 #: Damaged commits that are listed; of more, their number is told.
 LISTED = 20
@@ -28,7 +29,8 @@ def repair(settings: Settings, output: str, apply: bool) -> None:
     Without --apply nothing is changed. Nothing is destroyed: what is taken out of OUTPUT is kept in OUTPUT.damaged-1
     and so on. Workers may run meanwhile; they wait for it.
 
-    Exit status 0 if there is nothing to repair, or it was repaired; 1 if there is and --apply was not given.
+    Exit status 0 if there is nothing to repair, or it was repaired; 1 if there is and --apply was not given, or if
+    something is wrong that cannot be repaired: then it says what.
 
     \b
     sheaf repair pages.warc.gz
@@ -38,8 +40,10 @@ def repair(settings: Settings, output: str, apply: bool) -> None:
     path = settings.data_dir / inside
     if path.with_name(f"{path.name}.index").exists():
         found = apply_repair(settings.data_dir, inside) if apply else diagnose(settings.data_dir, inside)
+        needed = found.needed or found.beyond > 0
         _show(found, apply)
-        needed = found.needed
+        if apply and found.beyond:
+            clear_end(path)
     else:
         _show_rebuilt(rebuild(settings.data_dir, inside, apply=apply), apply)
         needed = True
@@ -48,6 +52,16 @@ def repair(settings: Settings, output: str, apply: bool) -> None:
     if needed and not apply:
         click.echo(f"Nothing was changed. Do it: sheaf repair {output} --apply")
         raise SystemExit(1)
+    if left := verify(settings.data_dir, inside).problems:
+        click.echo("What is left cannot be repaired from here:")
+        for problem in left[:LISTED]:
+            click.echo(f"  wrong: {problem}")
+        click.echo(
+            "Bring what it names back from a copy, or submit the run again into another output: what is whole can be "
+            "read and exported as it is."
+        )
+        raise SystemExit(1)
+    click.echo("Repaired. Workers go on with what was reopened." if needed else "Nothing to repair.")
 
 
 def _have_workers_look_again(settings: Settings, inside: str) -> None:
@@ -75,20 +89,25 @@ def _show(found: Diagnosis, applied: bool) -> None:
         click.echo(f"  … and {len(found.lost) - LISTED:,} more")
     if found.size is not None and found.size > found.length:
         click.echo(
-            f"  {bytes_text(found.size - found.length)} lie beyond the last commit; "
-            "the next commit cuts them, or moves them aside if they are not ours"
+            f"  {bytes_text(found.size - found.length)} lie beyond the last commit: they are cut, or moved aside if "
+            "they are not ours; if a writer is at work, they are its own"
         )
     for stray in list_strays(found.output):
         click.echo(f"  kept aside: {path_text(stray)} ({bytes_text(stray.stat().st_size)})")
+    for run, text in found.mends:
+        click.echo(f"  wrong in the index{f', run {run}' if run else ''}: {text}")
     if found.needed:
         _show_actions(found, applied)
-    else:
-        click.echo("Nothing to repair.")
 
 
 def _show_actions(found: Diagnosis, applied: bool) -> None:
     would = "" if applied else "would be "
-    if found.size is not None:
+    if found.mends:
+        click.echo(f"  {would}written anew in the index: what follows from the commits and failures")
+    restored = sum(commit.source is not None for commit in found.kept)
+    if restored:
+        click.echo(f"  {would}brought back from what an unfinished repair put aside: {count_text(restored, 'commit')}")
+    if found.size is not None and (found.lost or found.header or restored):
         what = "the end of the file is" if found.in_place else "the file is written anew without them; the old one is"
         where = path_text(found.aside) if found.aside else f"{found.output.name}.damaged-<n>"
         click.echo(f"  {would}cut to {bytes_text(found.new_length)}: {what} kept in {where}")
@@ -96,8 +115,6 @@ def _show_actions(found: Diagnosis, applied: bool) -> None:
         click.echo(f"  {would}reopened: {count_text(items, 'item')} of run {run}")
     for run in found.orphans:
         click.echo(f"  the list of run {run} is gone from the data folder: its reopened items cannot be done again")
-    if applied:
-        click.echo("Repaired. Workers go on with what was reopened.")
 
 
 def _show_rebuilt(rebuilt: Rebuilt, applied: bool) -> None:
