@@ -120,8 +120,8 @@ class Reports:
         self._refused[program.run] = (now + _REFUSED_S, verdict)
         self._barren.pop(program.run, None)
         lost = list(child.outstanding)
-        child.take(lost)
         self.fail(program.run, [*lost, *(item.index for item in self._waiting.drop(program.run))], verdict)
+        child.take(lost)
         self.judge.forget(program.run)
         child.program = child.forgotten = None
         if child.state in (State.PREPARING, State.READY):
@@ -149,14 +149,15 @@ class Reports:
             results = [result for result in single_results(results) if result.index not in unknown]
         count = sum(map(len, finished)) - len(unknown)
         if count:
+            # First of all: what the child does not have any more is either kept here or done again by nobody.
+            if child.forgotten is None:
+                self.add(program.run, results)
+                for indexes in finished:
+                    self.judge.settle(program.run, indexes)
             child.done += count
             child.held = False
             child.barren = child.at_a_loss = 0
             self._learn(program, child.learn(count, busy_s))
-            if child.forgotten is None:
-                for indexes in finished:
-                    self.judge.settle(program.run, indexes)
-                self.add(program.run, results)
             self._let_go_if_done(child)
 
     def _learn(self, program: Program, speed_s: float) -> None:
