@@ -50,7 +50,9 @@ SABOTAGE_MINUTES = 5.0
 @click.option(
     "--leases", type=click.Choice(list(LEASES)), default="quick", help="Short ones, or the product's defaults."
 )
-@click.option("--sabotage", type=click.Choice(["fence", "truncate", "ack-before-sync"]), help="Take a safeguard away.")
+@click.option(
+    "--sabotage", type=click.Choice(["fence", "truncate", "ack-before-sync", "zombie"]), help="Take a safeguard away."
+)
 @click.option("--tiny", type=click.IntRange(1), metavar="N", help="Instead: one run of N tiny items, see --kill-every.")
 @click.option(
     "--kill-every", "kill_every_s", type=float, default=5.0, show_default=True, metavar="S", help="For --tiny, seconds."

@@ -14,6 +14,7 @@ from typing import Any, Protocol, cast
 
 from sheaf import keys
 from sheaf.torture.faults import Stage, kill_child
+from sheaf.torture.raising import ERRORS as RAISED
 from sheaf.torture.refusals import Refusals, Rule
 from sheaf.torture.replies import FAULTS as REPLIES
 from sheaf.torture.replies import ReplyProxy, ReplyRule
@@ -25,6 +26,22 @@ FILES = ("openat", "pipe2", "socketpair", "memfd_create", "socket")
 PROCESSES = ("clone", "clone3", "fork", "vfork")
 #: All that a worker's calls are looked at for.
 CALLS = (*WRITES, *SYNCS, *READS, *FILES, *PROCESSES, "ftruncate", "fallocate", "rename", "unlink", "fcntl")
+#: (thread, function) that a thread may be made to raise at; `raising.py` says how.
+PLACES = (
+    ("main", "sheaf_worker.pool:Pool.poll"),
+    ("main", "sheaf_worker.worker:Worker._pass_on"),
+    ("main", "sheaf_worker.worker:Worker._take_in"),
+    ("main", "sheaf_worker.reports:Reports._take_results"),
+    ("main", "sheaf_worker.handle:ChildHandle.learn"),
+    ("keeper", "sheaf_worker.keeper:Keeper._beat"),
+    ("taker", "sheaf_worker.taker:Taker._take"),
+    ("taker", "sheaf.run:Run.read"),
+    ("committer", "sheaf_worker.committer:Committer._settle"),
+    ("committer", "sheaf.turn:Turnstile.turn"),
+    ("committer", "sheaf.entries:write"),
+    ("recovery", "sheaf.feed:Feeder.feed"),
+    ("renewer", "sheaf.lock:Lease.renew"),
+)
 #: Milliseconds by which a clock may jump: a minute, and an hour.
 JUMPS_MS = (-3_600_000, -60_000, 60_000)
 
@@ -72,6 +89,17 @@ def no_processes(stage: ErrorStage, length_s: float) -> bool:
     """A process of a pool is killed, and there is none to be had in its place for a while."""
     struck = _refuse(stage, Rule(stage.draw.choice((errno.EAGAIN, errno.ENOMEM)), PROCESSES, times=None), length_s)
     return struck and kill_child(stage, length_s)
+
+
+def thread_raises(stage: ErrorStage, _length_s: float) -> bool:
+    """A thread of a worker raises what nobody expects of that function."""
+    thread, function = stage.draw.choice(PLACES)
+    order = {"id": secrets.token_hex(4), "thread": thread, "function": function, "after": stage.draw.randint(0, 3)}
+    order |= {"error": stage.draw.choice(list(RAISED)), "lasting": False}
+    folder = stage.cluster.folder
+    (folder / "raise.draft").write_text(json.dumps(order))
+    (folder / "raise.draft").replace(folder / "raise.json")
+    return True
 
 
 def redis_odd_value(stage: ErrorStage, _length_s: float) -> bool:
@@ -150,6 +178,7 @@ ERRORS: dict[str, Callable[[ErrorStage, float], bool]] = {
         read_error,
         few_files,
         no_processes,
+        thread_raises,
         redis_odd_value,
         redis_odd_reply,
         redis_damaged,

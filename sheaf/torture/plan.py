@@ -39,6 +39,7 @@ ERROR_WEIGHTS = {
     "read-error": 2,
     "few-files": 2,
     "no-processes": 2,
+    "thread-raises": 4,
     "redis-odd-value": 3,
     "redis-odd-reply": 4,
     "redis-damaged": 1,
@@ -49,9 +50,10 @@ ERROR_WEIGHTS = {
     "output-damaged": 1,
     "poison": 3,
 }
-#: Those for which workers are started so that their system calls can be refused, and those that stand in Redis's way.
+#: Those for which workers are started so that their system calls can be refused, behind a proxy for Redis, and so that
+#: their threads can be made to raise.
 HELD = ("disk-error-once", "disk-error", "disk-full", "read-error", "few-files", "no-processes")
-PROXIED = ("redis-odd-reply",)
+PROXIED, RAISING = ("redis-odd-reply",), ("thread-raises",)
 #: Those that are part of what is submitted, and those that strike when all is over.
 IN_THE_WORK, IN_THE_END = ("poison", "two-runs"), ("output-damaged",)
 #: What an item can do to the process that runs it, to its worker and to itself.

@@ -42,6 +42,7 @@ MEANINGS = {
     "read-error": "files of the data and tasks folders cannot be read, looked at or mapped, once or for a while",
     "few-files": "no descriptors are left, once or for a while",
     "no-processes": "a process of a pool is killed, and none can be started for a while",
+    "thread-raises": "a thread of a worker raises what nobody expects there: also MemoryError, OSError, SystemExit",
     "redis-odd-value": "values and entries in Redis that no worker would write: not UTF-8, not numbers, of other types",
     "redis-odd-reply": "Redis answers with an error, another kind of value, nonsense or half a reply (1 to 20 times)",
     "redis-damaged": "kill -9 of Redis, and a bit of its log of commands is another one",

@@ -6,10 +6,12 @@ process before it starts a worker.
 
 from __future__ import annotations
 
+import importlib
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from sheaf import entries
 from sheaf.errors import SheafError
@@ -84,6 +86,18 @@ def acknowledge_before_sync() -> None:
     _replace(Index, "commit", commit_and_write_back)
 
 
+def let_the_dead_renew() -> None:
+    """A worker whose thread broke lives on, renews its leases and shows itself as busy, as all workers once did."""
+    vitals: Any = importlib.import_module("sheaf_worker.vitals").Vitals
+
+    def end(self: object, thread: str, error: BaseException) -> None:
+        pass
+
+    _replace(vitals, "end", end)
+    _replace(vitals, "run", lambda _: None)
+    _replace(vitals, "well", True)
+
+
 def _replace(owner: object, name: str, substitute: object) -> None:
     if not hasattr(owner, name):
         raise SheafError(f"{owner} has no {name!r} any more, so there is nothing to sabotage; let sabotage.py follow")
@@ -94,4 +108,5 @@ SABOTAGE: dict[str, Callable[[], None]] = {
     "fence": remove_fence,
     "truncate": remove_truncation,
     "ack-before-sync": acknowledge_before_sync,
+    "zombie": let_the_dead_renew,
 }

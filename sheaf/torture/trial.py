@@ -21,7 +21,7 @@ from sheaf.torture.faults import FAULTS, strike
 from sheaf.torture.judge import LISTED, Judgement, damage_is_found
 from sheaf.torture.observe import Problems, Reruns, Returns, Stalls
 from sheaf.torture.outcome import Outcome, run_of, was_finished
-from sheaf.torture.plan import AT_SUBMISSION, HELD, IN_THE_END, PROXIED, Plan, Strike
+from sheaf.torture.plan import AT_SUBMISSION, HELD, IN_THE_END, PROXIED, RAISING, Plan, Strike
 from sheaf.torture.refusals import Refusals
 from sheaf.torture.replies import ReplyProxy
 from sheaf.torture.work import SecondWork, work_of
@@ -48,6 +48,8 @@ class Trial:
         #: Who refuses the workers' system calls, and who stands between them and Redis, in those trials that need it.
         self.refusals = Refusals(folder, CALLS) if plan.has(*HELD) else None
         self.proxy: ReplyProxy | None = None
+        if plan.has(*RAISING):
+            worker_module = ("sheaf.torture.raising", str(folder), *worker_module)
         wrap = None if self.refusals is None else self.refusals.command
         self.cluster = Cluster(folder, plan, worker_module, wrap)
         if plan.has(*PROXIED):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import re
 import sys
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sheaf.torture.campaign import code_digest
+from tests.chaos import errors_bench
 from tests.chaos.errors_bench import Case
 from tests.chaos.errors_calls import CallErrors
 from tests.chaos.errors_program import ProgramErrors
@@ -42,14 +44,20 @@ def main() -> int:
     parser.add_argument("--sample", type=int, help="only so many cases, drawn by the seed")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--who", default="", help="only those of this process or thread")
-    parser.add_argument("--where", default="", help="only those where this stands in the place")
+    parser.add_argument("--where", default="", metavar="PATTERN", help="only those places")
     parser.add_argument("--lasting", choices=["once", "for good"])
+    parser.add_argument("--sabotage", default="", help="with workers that lack this safeguard, to see this tool fail")
+    parser.add_argument("--patience", type=float, help="seconds without progress after which a run hangs")
     parser.add_argument("--results", type=Path, help="add a line for each case to this file")
     asked = parser.parse_args()
     # Everything that is started lies in folders of its own, and imports what is here.
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in (str(Path.cwd()), *sys.path) if path)
     asked.folder.mkdir(parents=True, exist_ok=True)
+    if asked.patience is not None:
+        errors_bench.HUNG_S = asked.patience
     maker = MEANS[asked.means](asked.folder.resolve())
+    if asked.sabotage:
+        maker.worker = ("sheaf.torture.sabotaged_worker", asked.sabotage)
     try:
         maker.record()
         draw = random.Random(asked.seed)
@@ -64,7 +72,8 @@ def main() -> int:
 
 def _wanted(case: Case, asked: argparse.Namespace) -> bool:
     lasting = {None: case.lasting, "once": False, "for good": True}[asked.lasting]
-    return asked.who in case.who and asked.where in case.where and case.lasting == lasting
+    place = case.where.partition(", after ")[0]
+    return asked.who in case.who and re.search(asked.where, place) is not None and case.lasting == lasting
 
 
 def _run(maker: Any, cases: list[Case], results: Path | None) -> int:

@@ -39,6 +39,8 @@ def square(text):
 '''
 #: Seconds for which a fault that is to last is kept up, unless the run ends or somebody says what is wrong.
 LASTING_S = 10.0
+#: Seconds for which it may stand still all the same, while it is said why: a problem is looked at again after 30.
+WAITING_S = 75.0
 #: Seconds until a person whose submission came to nothing tries again.
 AGAIN_S = 1.0
 #: Seconds without any progress after which a run hangs, on a busy machine.
@@ -162,6 +164,19 @@ class Bench:
         found = self.runs()
         return bool(found) and all((path / "finished").exists() for path in found)
 
+    def restart_worker(self, until: Callable[[], bool]) -> None:
+        """Kill the first worker; return when the next one has begun, or something else has happened."""
+        slot = self.cluster.slots[0]
+        slot.ending = True
+        slot.process.kill()
+        slot.process.wait()
+        deadline = time.monotonic() + LASTING_S
+        while time.monotonic() < deadline and not until():
+            self.cluster.supervise(time.monotonic())
+            if slot.process.poll() is None and "worker started" in self.cluster.log_of(slot.label).read_text():
+                return
+            time.sleep(0.02)
+
     def drive(self, within_s: float, *, until: Callable[[], bool] = lambda: False) -> bool:
         """Start again what dies, until the run is finished (True), or `until`, or nothing moved for so long."""
         since, last = time.monotonic(), self._progress()
@@ -197,10 +212,11 @@ class Bench:
         self.submit()
         if case.lasting:
             self._stand(case, struck, exits)
-        finished = case.lasting or self.drive(HUNG_S)
+        if not case.lasting:
+            self.drive(HUNG_S)
         case.struck = struck()
         lift()
-        if not finished or not self.drive(HUNG_S):
+        if not self.drive(HUNG_S if case.lasting else 0.0) and not self._waits(exits):
             case.hung = 1
             case.notes += [f"{slot.label}: {what_it_does(slot.process.pid)}" for slot in self.cluster.slots]
         self._hear(case, exits)
@@ -221,6 +237,10 @@ class Bench:
         if not finished and not case.said and struck():
             case.said = next((line for line in self.status().splitlines() if any(sign in line for sign in SIGNS)), "")
             case.silent = int(not case.said)
+
+    def _waits(self, exits: int) -> bool:
+        """Whether the run only waits, for a reason that everybody is told, and goes on when that is over."""
+        return bool(self._said(exits)) and self.drive(WAITING_S)
 
     def _said(self, exits: int) -> str:
         """What a worker says in Redis, or said when it ended."""

@@ -70,9 +70,7 @@ class CallErrors:
         assert self._produce(bench) == (0, "")
         producing = Counter({site: count for site, count in self._refusals.seen().items() if site.who == "producer"})
         self._starting = set(started) - set(working)
-        self.sites = Counter(
-            {site: count for site, count in (started | working | producing).items() if site.who not in _NOT_OURS}
-        )
+        self.sites = Counter({site: count for site, count in (started | working | producing).items() if _is_ours(site)})
 
     def cases(self, draw: random.Random, full: bool) -> Iterator[Case]:
         """Each site once and for good; with each error it may have if all is asked for, else with one of them."""
@@ -114,8 +112,7 @@ class CallErrors:
         self._refusals.rule(rule)
         if anew:
             # What is called at the start only.
-            bench.cluster.slots[0].ending = True
-            bench.cluster.slots[0].process.kill()
+            bench.restart_worker(lambda: rule.refused > 0)
 
     def _run_producer(self, bench: Bench, case: Case, rule: Rule) -> Case:
         """The command works all the same, or says in a sentence why not; run again, it comes to the same."""
@@ -167,6 +164,14 @@ class CallErrors:
             self.bench.close()
             self._refusals.close()
             self.bench = None
+
+
+def _is_ours(site: Site) -> bool:
+    """Not other programs; not where Python looks for its modules; not what the command says on its way out."""
+    looks_for_modules = site.place in ("", ".") or site.place.startswith(("redis/", "worker-"))
+    by_path = site.call in ("newfstatat", "statx", "openat", "open", "getdents64", "read")
+    says = site.who == "producer" and site.place == "pipe"
+    return site.who not in _NOT_OURS and not (looks_for_modules and by_path) and not says
 
 
 def escaped(place: str) -> str:

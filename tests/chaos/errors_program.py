@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from sheaf.torture.raising import ERRORS
 from tests.chaos.errors_bench import HUNG_S, Bench, Case
-from tests.chaos.raising import ERRORS
 
 #: What the program does. It prints one line of JSON in the end, or what went wrong.
 PROGRAM = """
@@ -95,7 +95,7 @@ class ProgramErrors:
         (folder / "a_program.py").write_text(PROGRAM)
         environment = dict(self.bench.cluster.environment)
         environment["PYTHONPATH"] = f"{folder}:{environment['PYTHONPATH']}"
-        command = [sys.executable, "-m", "tests.chaos.raising", str(folder), "a_program"]
+        command = [sys.executable, "-m", "sheaf.torture.raising", str(folder), "a_program"]
         return subprocess.run(
             command, cwd=self.bench.folder, env=environment, capture_output=True, text=True, timeout=HUNG_S + 30
         )

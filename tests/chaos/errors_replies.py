@@ -55,12 +55,11 @@ class ReplyErrors:
         )
 
     def _arm(self, bench: Bench, rule: ReplyRule) -> None:
-        self._proxy.rule = rule
-        if rule.request in self._starting:
-            bench.cluster.slots[0].ending = True
-            bench.cluster.slots[0].process.kill()
         if rule.request == "SCRIPT LOAD":
             bench.cluster.redis.client.script_flush()
+        self._proxy.rule = rule
+        if rule.request in self._starting:
+            bench.restart_worker(lambda: rule.struck > 0)
 
     def _new_bench(self) -> Bench:
         self.close()

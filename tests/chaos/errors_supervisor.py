@@ -25,10 +25,10 @@ import redis
 from sheaf.connection import connect
 from sheaf.settings import Settings, child_environment
 from sheaf.torture.cluster import start_process
+from sheaf.torture.raising import ERRORS as RAISED
 from sheaf.torture.refusals import Refusals, Rule, Site
 from tests.chaos.errors_bench import HUNG_S, Bench, Case
 from tests.chaos.errors_calls import CALLS, ERRORS, escaped
-from tests.chaos.raising import ERRORS as RAISED
 
 #: Seconds until a supervisor that has ended is started again, as a person would.
 RESTART_S = 0.5
@@ -224,7 +224,7 @@ class SupervisorErrors:
         self._refusals = Refusals(folder, CALLS)
 
         def wrap(command: list[str]) -> list[str]:
-            program = [sys.executable, "-m", "tests.chaos.raising", str(folder), *command]
+            program = [sys.executable, "-m", "sheaf.torture.raising", str(folder), *command]
             return program if record else self._refusals.command("supervisor", program)
 
         self.bench = Bench(Embedded(folder, wrap))

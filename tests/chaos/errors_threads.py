@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from sheaf.torture.raising import ERRORS
 from tests.chaos.errors_bench import HUNG_S, Bench, Case
-from tests.chaos.raising import ERRORS
 
 #: Functions in which nothing can be told any more, or that are the telling itself: what would be raised is not heard.
 _NOT_TRIED = ("sheaf.logs:", "sheaf.settings:child_environment")
@@ -21,6 +21,7 @@ class ThreadErrors:
     """Has threads raise, in runs on a bench of its own with one worker."""
 
     means = "threads"
+    worker: tuple[str, ...] = ("sheaf_worker",)
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -104,7 +105,7 @@ class ThreadErrors:
         if record:
             (folder / "record").touch()
         self.bench = Bench.with_workers(
-            folder, worker_module=("tests.chaos.raising", str(folder), "sheaf_worker"), workers=1
+            folder, worker_module=("sheaf.torture.raising", str(folder), *self.worker), workers=1
         )
         return self.bench
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import json
+import operator
 import subprocess
 import sys
 from collections import Counter
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from sheaf.torture.checker import check, check_values
-from sheaf.torture.errors import ERRORS
+from sheaf.torture.errors import ERRORS, PLACES
 from sheaf.torture.faults import FAULTS
 from sheaf.torture.pages import page, page_url
 from sheaf.torture.plan import (
@@ -195,6 +197,14 @@ def test_every_class_of_faults_is_drawn_explained_and_made() -> None:
     }
     for name, most in AT_MOST.items():
         assert max(sum(strike.name == name for strike in plan.strikes) for plan in plans) <= most
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place[1])
+def test_every_function_that_is_to_raise_is_there(place: tuple[str, str]) -> None:
+    """One that was renamed would leave the fault without effect."""
+    module, _, name = place[1].partition(":")
+
+    assert callable(operator.attrgetter(name)(importlib.import_module(module)))
 
 
 def outcome(seed: int, **changes: object) -> dict[str, object]:

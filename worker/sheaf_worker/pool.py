@@ -65,6 +65,8 @@ class Pool:
         #: Places without a child: when to start one.
         self._vacant: dict[int, float] = {}
         self._failed_starts = 0
+        #: Why a process could not be started, the last time that one could not.
+        self._not_started = ""
         self._deaths: Counter[int] = Counter()
         self._waiting = Waiting()
         self._reports = Reports(self._waiting)
@@ -202,6 +204,17 @@ class Pool:
         """Make a poll() return early. For any thread, and for signal handlers."""
         self._ears.ring()
 
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be worked on: no process is to be had, not even at the second try."""
+        works = any(child.state is not State.STARTING for child in list(self._by_number.values()))
+        if works or self._failed_starts < 2 or not self._not_started:
+            return None
+        return (
+            f"no process of the pool can be started ({self._not_started}); it is tried again and again. If the limits "
+            "of this machine or container are reached (processes, open files, memory), raise them"
+        )
+
     def poll(self, timeout_s: float) -> list[tuple[str, Results]]:
         """Do one turn of the event loop, waiting up to `timeout_s` for something to happen; return what is finished."""
         self._feed()
@@ -249,6 +262,7 @@ class Pool:
         except OSError as error:
             logger.error("a pool process cannot be started", extra={"action": "spawn", "why": str(error)})
             self._vacate(number, failed=True)
+            self._not_started = str(error)
             return
         self._by_number[number] = child
         self._ears.add(child)
@@ -316,6 +330,8 @@ class Pool:
             self._reports.died_preparing(child, explain_exit(exit_code))
         self._reports.judge.after_death(child, exit_code, in_hand)
         self._vacate(child.number, failed=state in (State.STARTING, State.PREPARING))
+        if state is State.STARTING:
+            self._not_started = f"it ended before it could work: {child.killed or explain_exit(exit_code)}"
         self._fill_vacancies(time.monotonic())
         successor = self._by_number.get(child.number)
         if successor is not None:

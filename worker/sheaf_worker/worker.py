@@ -176,7 +176,7 @@ class Worker:
             self._keeper.nudge()
 
     def _problem(self) -> str | None:
-        return self._committer.problem or self._taker.problem or self._recovery.problem
+        return self._committer.problem or self._taker.problem or self._recovery.problem or self._pool.problem
 
     def _pass_on(self, name: str, results: Results) -> None:
         """Commit these results, unless their run was let go of in the meantime (cancelled, refused)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -111,6 +112,27 @@ def test_an_idle_child_that_is_killed_is_replaced(make_pool: MakePool) -> None:
     turn_until(pool, lambda: len({child.pid for child in pool.children} - before) == 1 and len(pool.children) == 2)
     pool.add(ACT, items(*range(100)))
     assert all(isinstance(result, Done) for result in gather(pool, 100).values())
+
+
+def test_a_pool_that_gets_no_process_says_so_until_it_gets_one(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine has too many processes, say: that is the problem of the pool, by its cause, while it lasts."""
+    pool = make_pool(1)
+    turn_until(pool, lambda: pool.problem is None and len(pool.children) == 1)
+
+    def refused(*_: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("sheaf_worker.pool.ChildHandle", refused)
+    os.kill(pool.children[0].pid, signal.SIGKILL)
+    turn_until(pool, lambda: pool.problem is not None)
+    assert "no process of the pool can be started ([Errno 11] Resource temporarily" in (pool.problem or "")
+
+    monkeypatch.undo()
+    pool.add(ACT, items(1))
+    assert isinstance(gather(pool, 1)[0], Done)
+    assert pool.problem is None
 
 
 def test_an_item_that_takes_too_long_fails(make_pool: MakePool) -> None:

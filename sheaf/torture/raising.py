@@ -1,4 +1,4 @@
-"""Runs one of our programs, and makes its threads raise: `python -m tests.chaos.raising FOLDER MODULE [ARGUMENT…]`.
+"""Runs one of our programs, and makes its threads raise: `python -m sheaf.torture.raising FOLDER MODULE …`.
 
 FOLDER/raise.json says where: a thread, a function of ours, which call of it, and what is raised. It may come and go
 while the program runs. With FOLDER/record there, every call of a function of ours is written down instead, by thread.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import builtins
 import gc
+import inspect
 import json
 import os
 import runpy
@@ -16,6 +17,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 from typing import Any
@@ -23,13 +25,14 @@ from typing import Any
 PACKAGES = ("/sheaf/", "/sheaf_worker/", "/sheaf_producer/")
 #: Module that is run -> the one that imports all that it uses.
 STARTS = {
-    "sheaf_worker": "sheaf_worker.worker",
+    **dict.fromkeys(("sheaf_worker", "sheaf.torture.sabotaged_worker"), "sheaf_worker.worker"),
     "sheaf.embedded": "sheaf.embedded.supervisor",
     "a_program": "sheaf.api.cluster",
 }
 #: Seconds between two looks at FOLDER/raise.json.
 LOOK_S = 0.02
-ERRORS = {
+#: What is raised.
+ERRORS: dict[str, Callable[[], BaseException]] = {
     "RuntimeError": lambda: RuntimeError("made to raise"),
     "MemoryError": MemoryError,
     "KeyError": lambda: KeyError("made to raise"),
@@ -41,7 +44,9 @@ ERRORS = {
 def _name(code: CodeType) -> str:
     path = code.co_filename.removesuffix(".py")
     package = next((sign for sign in PACKAGES if sign in path), None)
-    if package is None or "/torture/" in path or "<" in code.co_qualname.replace("<locals>", ""):
+    # A class's body is code, too, and runs once; only functions have this flag.
+    is_function = code.co_flags & inspect.CO_OPTIMIZED and "<" not in code.co_qualname.replace("<locals>", "")
+    if package is None or "/torture/" in path or not is_function:
         return ""
     return f"{path[path.rindex(package) + 1 :].replace('/', '.')}:{code.co_qualname}"
 
@@ -116,7 +121,9 @@ class Raiser:
     def _replace(self, name: str) -> None:
         # What is not imported yet has to be, or it cannot be found.
         __import__(name.partition(":")[0])
-        found = [each for each in gc.get_objects() if type(each) is FunctionType and _name(each.__code__) == name]
+        found: list[FunctionType] = [
+            each for each in gc.get_objects() if type(each) is FunctionType and _name(each.__code__) == name
+        ]
         for function in found[:1]:
             code = function.__code__
             self._original = FunctionType(
@@ -133,7 +140,7 @@ class Raiser:
             self._calls += 1
             if self._calls > order["after"] and self._claim(order):
                 raise ERRORS[order["error"]]()
-        assert original is not None
+        assert original is not None  # noqa: S101  it was replaced, so there is one
         return original(*arguments, **named)
 
     def _claim(self, order: dict[str, Any]) -> bool:
@@ -155,7 +162,7 @@ def _stand_in(free: int) -> CodeType:
     source += "    def stand_in(*arguments, **named):\n" + "".join(f"        {name}\n" for name in names)
     source += "        return sheaf_raises(arguments, named)\n    return stand_in\n"
     scope: dict[str, Any] = {}
-    exec(source, scope)
+    exec(source, scope)  # noqa: S102  our own few lines
     code: CodeType = scope["outer"]().__code__
     return code
 
