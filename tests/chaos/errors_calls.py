@@ -40,6 +40,8 @@ ERRORS = {
 }
 #: Those of them that this machine has.
 CALLS = [call for call in ERRORS if call in held.NUMBERS]
+#: Those that Python makes, too, wherever it looks for modules.
+BY_PATH = ("newfstatat", "statx", "openat", "open", "getdents64", "read")
 #: Processes that are not ours to be tested.
 _NOT_OURS = ("tracker", "redis")
 
@@ -168,10 +170,9 @@ class CallErrors:
 
 def _is_ours(site: Site) -> bool:
     """Not other programs; not where Python looks for its modules; not what the command says on its way out."""
-    looks_for_modules = site.place in ("", ".") or site.place.startswith(("redis/", "worker-"))
-    by_path = site.call in ("newfstatat", "statx", "openat", "open", "getdents64", "read")
     says = site.who == "producer" and site.place == "pipe"
-    return site.who not in _NOT_OURS and not (looks_for_modules and by_path) and not says
+    looks_for_modules = site.call in BY_PATH and not site.place.startswith(("data", "tasks"))
+    return site.who not in _NOT_OURS and not looks_for_modules and not says
 
 
 def escaped(place: str) -> str:

@@ -28,7 +28,7 @@ from sheaf.torture.cluster import start_process
 from sheaf.torture.raising import ERRORS as RAISED
 from sheaf.torture.refusals import Refusals, Rule, Site
 from tests.chaos.errors_bench import HUNG_S, Bench, Case
-from tests.chaos.errors_calls import CALLS, ERRORS, escaped
+from tests.chaos.errors_calls import BY_PATH, CALLS, ERRORS, escaped
 
 #: Seconds until a supervisor that has ended is started again, as a person would.
 RESTART_S = 0.5
@@ -242,5 +242,5 @@ class SupervisorErrors:
 
 
 def _is_ours(site: Site) -> bool:
-    """Whether the supervisor does it, and not the test that has it raise."""
-    return site.who == "supervisor" and not any(sign in site.place for sign in ("raise.json", "armed-", "struck"))
+    """Whether the supervisor does it, and not Python that looks for modules, nor the test that has it raise."""
+    return site.who == "supervisor" and (site.call not in BY_PATH or site.place.startswith("data/"))
