@@ -46,7 +46,7 @@ AGAIN_S = 1.0
 #: Seconds without any progress after which a run hangs, on a busy machine.
 HUNG_S = 30.0
 #: What stands in a line that says why a process ends: in Sheaf's words, or in Python's while it reads the code.
-WORDS = ('"critical"', '"error"', "sheaf-worker: ", "sheaf: ", "made to raise", "importlib._bootstrap")
+WORDS = ('"critical"', '"error"', "sheaf-worker: ", "sheaf: ", "made to raise", "importlib._bootstrap", "[Errno ")
 #: Lines of `sheaf status` that tell a person that something is wrong.
 SIGNS = ("problem", "blocked", "not known", "No workers are running", "no sign of life", "stopped", "damaged", "sheaf:")
 
