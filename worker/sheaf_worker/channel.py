@@ -3,6 +3,7 @@
     to the child     ("program", run, task, options, output, files)  what the items that follow belong to
                      ("items", indexes, texts)                 sent only while the child serves their run
                      ("numbers", indexes, (start, stop, step)) the same, the items being these numbers
+                     ("alone",)                                nothing comes beside what was sent last
                      ("recall",)                               give back what you have not begun
                      ("end",)                                  finish what you have begun, then exit
     from the child   ("hello",)                                the process is up

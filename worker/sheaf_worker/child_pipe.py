@@ -142,6 +142,8 @@ class ItemSource:
         self._closed = False
         #: Items that were put aside, and how many of them the worker was told of.
         self._held = self._told = 0
+        #: What was sent last is all that comes for now: who has taken it need not wait for more.
+        self._alone = False
 
     @property
     def closed(self) -> bool:
@@ -167,7 +169,7 @@ class ItemSource:
     def _later(self, wait_s: float) -> Pair | None:
         if self._closed:
             return None
-        if wait_s > 0:
+        if wait_s > 0 and not self._alone:
             self.wait(wait_s)
         else:
             self._inbox.read()
@@ -220,7 +222,11 @@ class ItemSource:
 
     def extend(self, indexes: tuple[int, ...], items: Sequence[str] | range) -> None:
         """Take over items: their texts, or numbers."""
+        self._alone = False
         self._lots.append(zip(unpack_indexes(indexes), items, strict=True))
+
+    def be_alone(self) -> None:
+        self._alone = True
 
     def give_back(self) -> list[int]:
         """Take out what is not begun; return its indexes in order."""
@@ -301,6 +307,8 @@ class Inbox:
             self._last.extend(message[1], message[2])
         elif kind == "numbers" and self._last is not None:
             self._last.extend(message[1], range(*message[2]))
+        elif kind == "alone" and self._last is not None:
+            self._last.be_alone()
         elif kind == "recall":
             self._outbox.send("returned", self._last.give_back() if self._last else [])
         elif kind in ("program", "end"):

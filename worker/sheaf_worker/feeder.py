@@ -130,8 +130,7 @@ class Feeder:
             child.begin(program)
             return
         self._waiting.suspects.popleft()
-        child.give(Lot([item.index], [item.text]))
-        child.alone = True
+        child.give_alone(Lot([item.index], [item.text]))
 
     def _appoint(self, children: Iterable[ChildHandle]) -> None:
         """Keep as many children for suspects as there are any, half of the pool at most."""

@@ -220,6 +220,12 @@ class ChildHandle:
         else:
             self.channel.send(encode(("items", pack_indexes(lot.indexes), tuple(texts))))
 
+    def give_alone(self, lot: Lot) -> None:
+        """Give it a suspect, and tell it that it need not wait for others to go with it."""
+        self.give(lot)
+        self.alone = True
+        self.channel.send(encode(("alone",)))
+
     def take(self, indexes: Sequence[int]) -> set[int]:
         """These are no longer with it. Returns those that it did not have."""
         unknown = self.outstanding.take(indexes)
