@@ -33,6 +33,7 @@ _COMMANDS = {
     "export": "sheaf.commands.export:export",
     "torture": "sheaf.commands.torture:torture",
     "repair": "sheaf.commands.repair:repair",
+    "prune": "sheaf.commands.prune:prune",
 }
 #: The order of the list of commands: as one meets them.
 _ORDER = (
@@ -49,6 +50,7 @@ _ORDER = (
     "export",
     "repair",
     "cancel",
+    "prune",
     "down",
 )
 

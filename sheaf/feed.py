@@ -17,8 +17,9 @@ from sheaf.errors import OutputError, OutputRefused, RunDamaged, RunNotFound
 from sheaf.output import Output
 from sheaf.outputs import Outputs
 from sheaf.queue import BatchQueue, Snapshot
-from sheaf.run import Run, is_cancelled, is_finished, list_runs
+from sheaf.run import Run, is_cancelled, is_finished
 from sheaf.sessions import list_segments, party_of
+from sheaf.unfinished import Unfinished
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class Feeder:
         #: Batches that may stand on the queue.
         self._room = room
         self._outputs = Outputs(data_dir)
+        self._runs = Unfinished(data_dir)
         #: Runs whose files are damaged, and how: said in the log once.
         self._damaged: dict[str, str] = {}
         #: The runs that were not finished at the last look.
@@ -44,7 +46,7 @@ class Feeder:
         """Look at every unfinished run, oldest first; return how many batches were put on the queue."""
         put = 0
         self.unfinished = []
-        for name in (*list_runs(self._data_dir), *list_segments(self._data_dir)):
+        for name in (*self._runs.names(), *list_segments(self._data_dir)):
             run = self._open_unfinished(name)
             if run is not None:
                 self.unfinished.append(run)

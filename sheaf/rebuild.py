@@ -23,11 +23,12 @@ from isal import igzip_lib
 from sheaf import disk_errors
 from sheaf.batch import Batch, Done, Result
 from sheaf.bitmap import Bitmap
+from sheaf.catalog import runs_of
 from sheaf.errors import IndexMissing, OutputMissing, RunNotFound
 from sheaf.index import Index
 from sheaf.output import Output
 from sheaf.repair import free_name
-from sheaf.run import Run, list_runs, sync_folder
+from sheaf.run import Run, sync_folder
 
 #: A commit is made when so many bytes or records are gathered.
 _COMMIT_BYTES, _COMMIT_RECORDS = 8 << 20, 10_000
@@ -82,7 +83,7 @@ def rebuild(data_dir: Path, inside: str, *, apply: bool) -> Rebuilt:
 def runs_into(data_dir: Path, inside: str) -> list[Run]:
     """The runs of the data folder that have this output, oldest first."""
     runs = []
-    for name in list_runs(data_dir):
+    for name in runs_of(data_dir, data_dir / inside):
         try:
             run = Run.open(data_dir, name)
         except RunNotFound:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sheaf import disk_errors
+from sheaf.catalog import note_move
 from sheaf.errors import OutputError, RunDamaged, RunNotFound, UsageError
 from sheaf.index import Index
 from sheaf.run import Run, sync_folder
@@ -46,7 +47,9 @@ def set_aside(data_dir: Path, name: str, steps: Callable[[str], None] = lambda _
         # Before the file is moved: whoever dies in between leaves runs whose output is not there yet, and this again.
         for found in runs.values():
             if found.manifest.output == name:
-                found.move_output(str((folder / output.name).relative_to(data_dir)))
+                place = str((folder / output.name).relative_to(data_dir))
+                found.move_output(place)
+                note_move(data_dir, found.manifest.run, found.manifest.fingerprint, place)
         steps("told")
         _move(output, folder, steps)
         return folder

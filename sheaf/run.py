@@ -16,6 +16,7 @@ noticed when it is read (RunDamaged): that run is set aside, until its files are
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -57,6 +58,8 @@ __all__ = [
     "sync_folder",
 ]
 
+#: A file among the runs that is touched when one of them is opened again: whoever remembers which are over looks anew.
+REOPENED = ".reopened"
 #: The file that names the place of an output that was put aside.
 _MOVED = "moved"
 #: Items that are read at once when all are, and their bytes.
@@ -124,6 +127,8 @@ class Run:
     def _remove_mark(self, name: str) -> None:
         (self.folder / name).unlink(missing_ok=True)
         self._sync_marks()
+        with contextlib.suppress(OSError):
+            (self.folder.parent / REOPENED).touch()
 
     def _sync_marks(self) -> None:
         """Have what was just changed survive a power cut; even if nothing was, for one who did may have been killed.

@@ -121,9 +121,29 @@ def _turn(data_dir: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def leftovers(data_dir: Path) -> list[Path]:
+    """The folders of sessions whose programs have died, or that were being removed."""
+    sessions = data_dir / SESSIONS
+    return [*sessions.glob(f".{SESSION_PREFIX}*"), *(sessions / name for name, _ in _dead(data_dir))]
+
+
+def sweep(data_dir: Path) -> None:
+    """Remove what leftovers() names."""
+    if (data_dir / SESSIONS).is_dir():
+        with _turn(data_dir):
+            _sweep(data_dir)
+
+
 def _sweep(data_dir: Path) -> None:
     for folder in (data_dir / SESSIONS).glob(f".{SESSION_PREFIX}*"):
         shutil.rmtree(folder, ignore_errors=True)
+    for session, _ in _dead(data_dir):
+        with contextlib.suppress(OSError):
+            remove_session(data_dir / SESSIONS / session)
+
+
+def _dead(data_dir: Path) -> Iterator[tuple[str, int]]:
+    """Sessions of which no program lives, each locked while it is looked at."""
     for session in _names(data_dir / SESSIONS, _SESSION):
         folder = data_dir / SESSIONS / session
         # Another kind of thing in its place is not ours to remove, and keeps no other session from its start.
@@ -131,8 +151,10 @@ def _sweep(data_dir: Path) -> None:
             if (folder / _OWNER).is_file():
                 owner = _lock(folder / _OWNER)
                 if owner is not None:
-                    remove_session(folder)
-                    os.close(owner)
+                    try:
+                        yield session, owner
+                    finally:
+                        os.close(owner)
 
 
 def _lock(path: Path) -> int | None:

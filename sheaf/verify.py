@@ -14,10 +14,11 @@ from typing import BinaryIO, NamedTuple
 
 from sheaf import disk_errors
 from sheaf.bitmap import Bitmap
+from sheaf.catalog import runs_of
 from sheaf.derived import Derived, Size, commits_of, differences
 from sheaf.errors import FenceTimeout, OutputMissing, RunNotFound
 from sheaf.index import Index
-from sheaf.run import Run, list_runs
+from sheaf.run import Run
 from sheaf.schema import State, damage, read_state
 from sheaf.tail import checksum_of, edges_of
 
@@ -141,7 +142,7 @@ class _Verifier:
 
     def _read_manifests(self) -> None:
         wanted = self._index.output.resolve()
-        for name in list_runs(self._data_dir):
+        for name in runs_of(self._data_dir, self._index.output):
             try:
                 run = Run.open(self._data_dir, name)
             except RunNotFound as error:

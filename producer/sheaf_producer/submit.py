@@ -19,12 +19,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from sheaf.catalog import catalog
 from sheaf.errors import OutputError, OutputPathError, RunNotFound, UsageError
 from sheaf.formats import format_for
 from sheaf.index import Index
 from sheaf.output import Output
 from sheaf.replace import set_aside
-from sheaf.run import Manifest, Run, list_runs
+from sheaf.run import Manifest, Run
 from sheaf.schema import read_state
 from sheaf.tasks.versions import files_in_force, version_name
 from sheaf_producer.draft import Draft, Tally, check_data_dir, submission_lock
@@ -214,9 +215,11 @@ def _take_up(data_dir: Path, run: Run) -> tuple[Run, Outcome]:
 
 def _find_twin(data_dir: Path, wish: Wish, mark: str, tally: Tally) -> Run | None:
     """Return the newest run of the same submission, if its output is still at its place and knows of it."""
-    for name in reversed(list_runs(data_dir)):
+    for entry in reversed(catalog(data_dir)):
+        if not entry.is_like(mark):
+            continue
         try:
-            run = Run.open(data_dir, name)
+            run = Run.open(data_dir, entry.run)
             there = run.manifest.output == wish.output
             if there and _is_same(run, wish, mark) and (not run.finished or _is_done(data_dir, run)):
                 return run

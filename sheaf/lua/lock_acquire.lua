@@ -64,6 +64,10 @@ if left <= 0 then
     end
     local token = math.max(last, tonumber(ARGV[4])) + 1
     redis.call('SET', KEYS[2], string.format('%.0f', token))
+    if string.find(KEYS[2], 'sheaf:lock:output:sessions/', 1, true) == 1 then
+      -- A program's output ends with it, and nobody comes back to remove this; the index's highest token is the floor.
+      redis.call('PEXPIRE', KEYS[2], 86400000)
+    end
     redis.call('HSET', KEYS[1], 'holder', waiter, 'label', ARGV[2], 'token', string.format('%.0f', token),
       'since_ms', now, 'until_ms', now + lease_ms, 'lease_ms', lease_ms)
     redis.call('PEXPIRE', KEYS[1], lease_ms)

@@ -469,6 +469,9 @@ def test_verify_covers_list_offsets_and_manifest(tmp_path: Path) -> None:
         path = run.folder / name
         whole = path.read_bytes()
         path.write_bytes(whole[:70] + bytes([whole[70] ^ 4]) + whole[71:])
+        # By the catalog it would be known whose run it is.
+        assert verify(tmp_path, "p.jsonl").notes == []
+        (tmp_path / "runs" / ".catalog").unlink()
 
         report = verify(tmp_path, "o.jsonl")
         beside = verify(tmp_path, "p.jsonl")

@@ -1,0 +1,108 @@
+"""What runs there are, by fingerprint and output, without opening each: `runs/.catalog`, made of their manifests.
+
+A line per run: a checksum, and what its manifest says of it. Whoever looks adds what is missing, so runs of any age are
+found, and a catalog that is gone or damaged is only slower. It is never believed: a run that it points to is opened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from sheaf.errors import RunNotFound
+from sheaf.run import Run, list_runs
+from sheaf.volume import NotReadable, read_file
+
+FILE = ".catalog"
+
+
+class Entry(NamedTuple):
+    """What is known of a run."""
+
+    run: str
+    #: None: its manifest cannot be read, so it may be anything.
+    fingerprint: str | None
+    output: str | None
+
+    def goes_into(self, data_dir: Path, output: Path) -> bool:
+        """Whether its output may be this one; `output` is resolved."""
+        return self.output is None or (data_dir / self.output).resolve() == output
+
+    def is_like(self, fingerprint: str) -> bool:
+        """Whether it may be the same submission, of whatever version of its task."""
+        return self.fingerprint is None or self.fingerprint.partition(".")[0] == fingerprint.partition(".")[0]
+
+
+def catalog(data_dir: Path) -> list[Entry]:
+    """An entry for each run that people have submitted, oldest first."""
+    path = data_dir / "runs" / FILE
+    names = list_runs(data_dir)
+    known = _read(path)
+    missing = {name: _look(data_dir, name) for name in names if name not in known}
+    if new := [entry for entry in missing.values() if entry.output is not None]:
+        _append(path, new)
+    return [known.get(name) or missing[name] for name in names]
+
+
+def runs_of(data_dir: Path, output: Path) -> Iterator[str]:
+    """The names of the runs that may go into this output, oldest first."""
+    wanted = output.resolve()
+    answers: dict[str | None, bool] = {}
+    for entry in catalog(data_dir):
+        if entry.output not in answers:
+            answers[entry.output] = entry.goes_into(data_dir, wanted)
+        if answers[entry.output]:
+            yield entry.run
+
+
+def note_move(data_dir: Path, run: str, fingerprint: str, output: str) -> None:
+    """The run's output has another place from now on."""
+    _append(data_dir / "runs" / FILE, [Entry(run, fingerprint, output)])
+
+
+def rewrite(data_dir: Path) -> None:
+    """Leave out runs that are gone. For whoever has just removed some."""
+    path = data_dir / "runs" / FILE
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+    catalog(data_dir)
+
+
+def _look(data_dir: Path, name: str) -> Entry:
+    try:
+        manifest = Run.open(data_dir, name).manifest
+    except RunNotFound:
+        return Entry(name, None, None)
+    return Entry(name, manifest.fingerprint, manifest.output)
+
+
+def _read(path: Path) -> dict[str, Entry]:
+    try:
+        lines = read_file(path).splitlines()
+    except NotReadable:
+        return {}
+    known: dict[str, Entry] = {}
+    for line in lines:
+        checksum, _, text = line.partition(b" ")
+        if checksum == b"%08x" % zlib.crc32(text):
+            # Of a run whose output was moved, the last line is true.
+            entry = Entry(*json.loads(text))
+            known[entry.run] = entry
+    return known
+
+
+def _append(path: Path, entries: list[Entry]) -> None:
+    """Add lines in one write each; who may not write looks again the next time."""
+    lines = [json.dumps(entry, ensure_ascii=True).encode() for entry in entries]
+    text = b"".join(b"\n%08x %s\n" % (zlib.crc32(line), line) for line in lines)
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o664)
+        try:
+            os.write(descriptor, text)
+        finally:
+            os.close(descriptor)
