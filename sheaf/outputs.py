@@ -25,11 +25,19 @@ class Outputs:
         self._open: dict[str, Output] = {}
 
     def get(self, name: str) -> Output:
-        output = self._open.pop(name, None) or open_output(self._data_dir, name, self._fence_wait_s)
+        output = self._open.pop(name, None)
+        if output is None:
+            self._close_removed()
+            output = open_output(self._data_dir, name, self._fence_wait_s)
         self._open[name] = output
         if len(self._open) > OPEN_LIMIT:
             self._open.pop(next(iter(self._open))).close()
         return output
+
+    def _close_removed(self) -> None:
+        """A program's output goes with its session; as long as it is open it keeps its place on the disk."""
+        for name in [name for name in self._open if not (self._data_dir / name).exists()]:
+            self._open.pop(name).close()
 
     def close(self) -> None:
         for output in self._open.values():

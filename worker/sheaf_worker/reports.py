@@ -21,7 +21,7 @@ _BARREN_LIMIT = 3
 #: Seconds for which a run that was refused is not tried again.
 _REFUSED_S = 60.0
 #: Runs whose speed is remembered.
-_SPEEDS = 1000
+_SPEEDS = 64
 
 
 class Reports:
@@ -161,9 +161,11 @@ class Reports:
             self._let_go_if_done(child)
 
     def _learn(self, program: Program, speed_s: float) -> None:
-        if len(self._speeds) > _SPEEDS:
-            self._speeds.clear()
+        self._speeds.pop(program.run, None)
+        # The one that was heard of last stands last.
         self._speeds[program.run] = speed_s
+        if len(self._speeds) > _SPEEDS:
+            del self._speeds[next(iter(self._speeds))]
 
     def _take_back(self, child: ChildHandle, indexes: Sequence[int]) -> None:
         """What it had not begun goes back to the front of those that wait."""
