@@ -35,9 +35,7 @@ class Capacity:
         deadline = time.monotonic() + PATIENCE_S
         while not self.look():
             if time.monotonic() > deadline:
-                raise ClusterError(
-                    f"the cluster has no workers that could do anything: {self.why_nobody()}; or use Cluster.local()"
-                )
+                raise ClusterError(f"nothing would be done now: {self.why_nobody()}; or use Cluster.local()")
             time.sleep(0.1)
 
     def look(self) -> bool:

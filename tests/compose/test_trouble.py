@@ -65,6 +65,32 @@ def test_a_producer_with_a_wrong_password_says_so_and_ends(stack: Stack) -> None
     assert "Traceback" not in done.stderr
 
 
+#: Stops the worker's own process, in its container, and prints when its health file was last touched.
+STOP = """
+import os, pathlib, signal
+for entry in pathlib.Path('/proc').iterdir():
+    if entry.name.isdecimal():
+        words = (entry / 'cmdline').read_bytes().split(b'\\0')
+        if any(word.endswith(b'/sheaf-worker') for word in words[:2]) and b'init' not in words[0]:
+            os.kill(int(entry.name), signal.SIGSTOP)
+            print(entry.name)
+"""
+
+
+def test_a_worker_that_hangs_is_started_again(stack: Stack) -> None:
+    """Stopped, it cannot end by itself: the check of its health ends it, and the engine starts it again."""
+    victim = stack.containers("worker")[0]
+    name = victim["Id"]
+    assert docker("exec", name, "python", "-c", STOP).strip()
+
+    def state(field: str) -> str:
+        return docker("inspect", "-f", field, name).strip()
+
+    restarts = victim["RestartCount"]
+    wait_until(lambda: int(state("{{.RestartCount}}")) > restarts, 300, "it is started again")
+    wait_until(lambda: state("{{.State.Health.Status}}") == "healthy", 120, "it is well")
+
+
 def test_a_worker_without_its_volume_ends_and_says_why(stack: Stack) -> None:
     """What it would write would be lost with its container: it does not start."""
     image = f"sheaf:{stack.name}"

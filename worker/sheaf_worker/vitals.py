@@ -21,8 +21,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from sheaf.last_words import LastWords
 
@@ -81,7 +80,6 @@ class Vitals(threading.Thread):
     def guard(self, parts: Sequence[threading.Thread]) -> None:
         """Start these threads; from now on they live as long as the worker does."""
         self._words.reserve()
-        threading.excepthook = self._on_thread_failure
         for part in parts:
             part.start()
         self._parts = parts
@@ -99,12 +97,12 @@ class Vitals(threading.Thread):
         self._words.release()
 
     def end(self, thread: str, error: BaseException) -> NoReturn:
-        """End the process because of an exception. For any thread; the first one's reason counts."""
+        """End the process because of an exception that is in the log. For any thread; the first one's reason counts."""
         try:
             why = traceback.format_exception_only(error)[-1].strip()
         except BaseException:  # noqa: BLE001  whatever its text does: its name has to do
             why = type(error).__name__
-        self._end(thread, why, (type(error), error, error.__traceback__))
+        self._end(thread, why)
 
     def run(self) -> None:
         while not self._done.wait(LOOK_S):
@@ -126,40 +124,26 @@ class Vitals(threading.Thread):
         for part in self._parts:
             # Asked to stop meanwhile, it may end.
             if not part.is_alive() and self._stop_by is None:
-                self._end(part.name, "the thread ended although nobody had asked it to")
+                self._end_hung(part.name, "the thread ended although nobody had asked it to")
 
     def _age(self, moment: float) -> float:
         return time.monotonic() - max(moment, self._awake)
 
     def _end_hung(self, thread: str, why: str) -> NoReturn:
+        limit_end()
         stack = _stack_of(thread)
         place = f"; it stands in {stack[-1].filename}:{stack[-1].lineno}, {stack[-1].name}" if stack else ""
-        self._end(thread, f"{why}{place}", stack="".join(traceback.format_list(stack)))
+        fields = {"action": "fail", "part": thread, "why": why + place, "stack": "".join(traceback.format_list(stack))}
+        logger.critical("a part of the worker hangs; it ends", extra=fields)
+        self._end(thread, why + place)
 
-    def _on_thread_failure(self, args: Any) -> None:
-        name = args.thread.name if args.thread is not None else "?"
-        self.end(name, args.exc_value if args.exc_value is not None else args.exc_type())
-
-    def _end(
-        self,
-        thread: str,
-        why: str,
-        error: tuple[type[BaseException], BaseException, TracebackType | None] | None = None,
-        stack: str = "",
-    ) -> NoReturn:
+    def _end(self, thread: str, why: str) -> NoReturn:
         if not self._ending.acquire(blocking=False):
             time.sleep(END_S)  # another one is at it
             os._exit(1)
         try:
-            # Whatever hangs below, the kernel ends us. Nobody here handles SIGALRM.
-            signal.setitimer(signal.ITIMER_REAL, END_S)
+            limit_end()
             self._words.say(self._worker, f"{why} (in the thread {thread!r})")
-            fields = {"action": "fail", "part": thread, "why": why}
-            logger.critical(
-                "a part of the worker broke; it ends",
-                extra=fields | ({"stack": stack} if stack else {}),
-                exc_info=error,
-            )
             helper = threading.Thread(target=self._say_farewell, name="farewell", daemon=True)
             helper.start()
             helper.join(FAREWELL_S)
@@ -169,6 +153,11 @@ class Vitals(threading.Thread):
     def _say_farewell(self) -> None:
         with contextlib.suppress(Exception):
             self._farewell()
+
+
+def limit_end() -> None:
+    """Have the kernel end the process soon, whatever hangs on the way there. Nobody here handles SIGALRM."""
+    signal.setitimer(signal.ITIMER_REAL, END_S)
 
 
 def _stack_of(thread: str) -> list[traceback.FrameSummary]:

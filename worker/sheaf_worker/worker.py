@@ -16,6 +16,7 @@ import os
 import secrets
 import signal
 import socket
+import threading
 import time
 from queue import Empty, SimpleQueue
 from types import FrameType
@@ -42,7 +43,7 @@ from sheaf_worker.recovery import Recovery
 from sheaf_worker.share import host_name, share_among
 from sheaf_worker.surplus import take_surplus
 from sheaf_worker.taker import Taker
-from sheaf_worker.vitals import MAIN, Vitals
+from sheaf_worker.vitals import Vitals, limit_end
 
 logger = logging.getLogger(__name__)
 
@@ -130,10 +131,11 @@ class Worker:
                 self._turn()
             self._end()
         except BaseException as error:  # noqa: BLE001  whatever it is: no thread may outlive this one
-            self._vitals.end(MAIN, error)
+            self._on_thread_failure(threading.ExceptHookArgs((type(error), error, None, threading.current_thread())))
         return 0
 
     def _start(self) -> None:
+        threading.excepthook = self._on_thread_failure
         self._pool.start()
         self._vitals.guard((self._committer, self._keeper, self._taker, self._recovery))
         logger.info(
@@ -315,6 +317,17 @@ class Worker:
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._stop_asked = True
         self._pool.wake()
+
+    def _on_thread_failure(self, args: threading.ExceptHookArgs) -> None:
+        """A thread of ours broke: end the process. What starts it again (compose, `sheaf up`) gives it a fresh one."""
+        limit_end()
+        thread = args.thread.name if args.thread is not None else "?"
+        error = args.exc_value if args.exc_value is not None else args.exc_type()
+        fields = {"action": "fail", "part": thread}
+        try:
+            logger.critical("a part of the worker broke; it ends", extra=fields, exc_info=error)
+        finally:
+            self._vitals.end(thread, error)
 
     def _say_farewell(self) -> None:
         """This process is about to end, in the midst of everything: others need not wait for the leases."""
