@@ -18,7 +18,7 @@ from typing import cast
 import click
 
 import sheaf
-from sheaf import terminal
+from sheaf import rights, terminal
 from sheaf.errors import SheafError, UsageError
 from sheaf.settings import Settings
 
@@ -98,11 +98,11 @@ def sheaf_command(context: click.Context, data: Path | None) -> None:
     settings = Settings.from_env()
     terminal.type_commands_as(settings.command)
     context.obj = settings if data is None else dataclasses.replace(settings, data_dir=data)
+    context.meta[rights.UMASK] = rights.follow(context.obj.data_dir)
 
 
 def main() -> None:
     """Run the command line and exit."""
-    os.umask(0o002)
     terminal.guard()
     try:
         status = sheaf_command.main(prog_name="sheaf", standalone_mode=False)

@@ -17,11 +17,10 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from sheaf.rights import is_shared
 from sheaf.run import SESSION_PREFIX, SESSIONS
 from sheaf.volume import is_folder
 
-#: What containers of one group share has to be writable for the group, whatever the umask of the program is.
-_FOLDER_MODE, _FILE_MODE = 0o775, 0o664
 _OWNER = "owner"
 #: How sessions and their segments are called.
 _SESSION = re.compile(re.escape(SESSION_PREFIX) + "[A-Za-z0-9-]{1,100}")
@@ -91,15 +90,20 @@ def keep_session(folder: Path) -> None:
 
 
 def share_folder(path: Path) -> None:
-    """Let the group put something into a folder that we have made."""
+    """A folder that we have made is for those whom the folder around it is for, whatever this program's umask is."""
     # A set-group-id bit, which hands the group on to what is made in it, stays.
-    path.chmod(stat.S_IMODE(path.stat().st_mode) | _FOLDER_MODE)
+    bits = stat.S_IMODE(path.stat().st_mode)
+    path.chmod(bits | 0o775 if is_shared(path.parent) else (bits & ~0o077) | 0o700)
 
 
 def share(path: Path) -> None:
-    """Let the group write to a file that we have made."""
+    """The same for a file that we have made."""
     with contextlib.suppress(FileNotFoundError):
-        path.chmod(_FILE_MODE)
+        path.chmod(_file_mode(path))
+
+
+def _file_mode(path: Path) -> int:
+    return 0o664 if is_shared(path.parent) else 0o600
 
 
 @contextlib.contextmanager
@@ -110,10 +114,11 @@ def _turn(data_dir: Path) -> Iterator[None]:
         with contextlib.suppress(FileExistsError):
             folder.mkdir()
             share_folder(folder)
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+    mode = _file_mode(folder / ".lock")
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
     with contextlib.suppress(PermissionError):
         # Whoever made it shares it, whatever his umask is; to others it is not theirs to change.
-        os.fchmod(descriptor, _FILE_MODE)
+        os.fchmod(descriptor, mode)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -159,7 +164,7 @@ def _dead(data_dir: Path) -> Iterator[tuple[str, int]]:
 
 def _lock(path: Path) -> int | None:
     """Lock a file until the descriptor is closed or this process ends; None if somebody else has it locked."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _file_mode(path))
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -5,6 +5,7 @@ Each field `name` is read from SHEAF_NAME, or from the file that SHEAF_NAME_FILE
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import types
 from collections.abc import Mapping
@@ -56,6 +57,10 @@ class Settings:
     #: Whether workers run the task `exec`, that is, any command; unset: only those that `sheaf up` starts.
     allow_exec: bool | None = None
 
+    #: Networks, parted by commas, that a run's --allow-net can open at most; `none`: no private address, whatever a run
+    #: says. A cloud's service of metadata is opened only by its own address (169.254.169.254), here and in the run.
+    allow_net_most: str = "0.0.0.0/0,::/0"
+
     #: A commit is written when so many MiB are gathered ...
     commit_mb: float = 16.0
     #: ... or the oldest record has waited so many seconds, or nothing else is in flight.
@@ -103,6 +108,21 @@ class Settings:
             )
         if self.log_level not in ("debug", "info", "warning", "error"):
             raise SettingsError(f"SHEAF_LOG_LEVEL={self.log_level!r} is not one of debug, info, warning, error")
+
+        for network in self.networks:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as error:
+                raise SettingsError(
+                    f"SHEAF_ALLOW_NET_MOST={self.allow_net_most!r} cannot be used: {error}; write networks as "
+                    "10.0.0.0/8 and fd00::/8, with commas between them, or `none`"
+                ) from error
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The networks in `allow_net_most`."""
+        names = tuple(name.strip() for name in self.allow_net_most.split(",") if name.strip())
+        return () if names == ("none",) else names
 
     @property
     def extra_modules(self) -> tuple[str, ...]:

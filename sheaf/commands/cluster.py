@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from sheaf import rights
 from sheaf.human import count_text, path_text
 from sheaf.settings import Settings
 
@@ -11,8 +12,9 @@ from sheaf.settings import Settings
 @click.command(short_help="Start a cluster on this machine.")
 @click.option("--workers", "-w", type=click.IntRange(0, 256), default=2, show_default=True, help="How many workers.")
 @click.option("--foreground", is_flag=True, help="Stay in this terminal; Ctrl-C stops the cluster.")
+@click.option("--share-group", is_flag=True, help="Open the data folder, and what is made in it, to its group.")
 @click.pass_obj
-def up(settings: Settings, workers: int, foreground: bool) -> None:
+def up(settings: Settings, workers: int, foreground: bool, share_group: bool) -> None:
     """Start a cluster on this machine: Redis and workers, no containers.
 
     It serves one data folder, goes on when this terminal closes, and starts again whatever of it dies. Called again, it
@@ -21,10 +23,12 @@ def up(settings: Settings, workers: int, foreground: bool) -> None:
     \b
     sheaf up
     sheaf up --workers 4
-    sheaf --data /srv/crawl up
+    sheaf --data /srv/crawl up --share-group      # else its files are yours alone
     """
     from sheaf.embedded import cluster
 
+    if share_group:
+        rights.share_with_group(settings.data_dir)
     if foreground:
         from sheaf import logs
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
+from sheaf import rights
 from sheaf.errors import UsageError
 from sheaf.export import Export, check_destination
 from sheaf.export import export as write
@@ -41,6 +43,9 @@ def export(
     elsewhere = dest.startswith(("./", "../", "/"))
     place = Path(dest) if elsewhere else settings.data_dir / locate_output(settings.data_dir, dest)
     check_destination(inside, place, replace=force)
+    if elsewhere:
+        # It is no part of the data folder.
+        os.umask(click.get_current_context().meta[rights.UMASK])
     run, progress = _run_of(settings, inside, run_name)
     chosen = None if columns is None else [name.strip() for name in columns.split(",")]
     count = write(Export(settings.data_dir / inside, run, place, ordered, chosen))

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import shutil
 import sys
 from pathlib import Path
 
-from sheaf import logs
+from sheaf import logs, rights
 from sheaf.embedded.cluster import supervise
 from sheaf.errors import SheafError
 from sheaf.settings import Settings
 
 
 def main() -> int:
-    os.umask(0o002)
     logs.keep_standard_descriptors()
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
@@ -24,6 +22,7 @@ def main() -> int:
     parser.add_argument("--temporary", action="store_true", help="remove the data folder in the end")
     parser.add_argument("--prints-fd", type=int, metavar="FD", help="where tasks' prints go, if not to the logs")
     asked = parser.parse_args()
+    rights.follow(asked.data)
     settings = dataclasses.replace(Settings.from_env(), data_dir=asked.data)
     logs.configure(settings.log_level, role="supervisor")
     try:

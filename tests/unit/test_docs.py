@@ -28,6 +28,17 @@ def test_every_setting_is_documented_with_its_default() -> None:
     assert rows == defaults
 
 
+def test_every_variable_of_the_stack_is_documented() -> None:
+    """What can be put into `.env`, and the default that compose gives it."""
+    page = (ROOT / "docs/settings.md").read_text().partition("## Of the stack")[2]
+    asked = dict(re.findall(r"\$\{(SHEAF_\w+):-([^}]*)\}", (ROOT / "docker-compose.yml").read_text()))
+
+    own = dict(re.findall(r"(?:^- |, )`(SHEAF_\w+)` \(`([^`]*)`", page, flags=re.M))
+    passed_on = {name for name in asked if name not in own and f"`{name}`" in page}
+
+    assert own | dict.fromkeys(passed_on, "") == asked
+
+
 def test_the_drawing_of_the_error_tree_is_the_error_tree() -> None:
     """Each class stands in the drawing at the top of the file, under its parent, and says what to do."""
     drawing = (errors.__doc__ or "").split("A message says")[0]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
-from sheaf import logs
+from sheaf import logs, rights
 from sheaf.connection import connect
 from sheaf.errors import SheafError
 from sheaf.settings import Settings
@@ -13,11 +12,10 @@ from sheaf_worker.worker import Worker
 
 
 def main() -> None:
-    # All containers of a stack share one group: what one creates on the volume, the others must be able to write.
-    os.umask(0o002)
     logs.keep_standard_descriptors()
     try:
         settings = Settings.from_env()
+        rights.follow(settings.data_dir)
         worker = Worker(settings, connect(settings))
     except SheafError as error:
         sys.stderr.write(f"sheaf-worker: {error}\n")

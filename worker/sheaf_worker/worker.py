@@ -30,6 +30,7 @@ from sheaf.queue import BatchQueue, WorkerCard
 from sheaf.settings import Settings
 from sheaf.stall import FIELD, AtHand, at_hand_text
 from sheaf.suspicion import Notes
+from sheaf.tasks import limited
 from sheaf_worker.appetite import Appetite
 from sheaf_worker.committer import Committer
 from sheaf_worker.cores import usable_cores
@@ -202,7 +203,7 @@ class Worker:
             program = Program(
                 run=manifest.run,
                 task=manifest.task,
-                options=manifest.options,
+                options=limited(manifest.task, manifest.options, self._settings.networks),
                 output=manifest.output,
                 timeout_s=manifest.item_timeout_s,
                 attempts=manifest.attempts,

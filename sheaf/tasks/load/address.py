@@ -1,5 +1,8 @@
 """Which addresses may be connected to: those of the public internet, and the networks that `allow_net` names.
 
+Whoever submits a run writes `allow_net`; whoever runs the workers has the last word: he may say which networks it can
+open at most. Where a cloud tells its machines their secrets, only a network that is that address alone opens it.
+
 The check is made when a connection is opened, on the very address it goes to. So it holds for names, for every
 spelling of a literal address, after redirects, and for a name server that answers differently the second time.
 """
@@ -30,11 +33,32 @@ _COMPATIBLE = ipaddress.IPv6Network("::/96")
 _MOST_VERDICTS = 50_000
 
 
-class AddressGate:
-    """Decides about addresses, and remembers each verdict."""
+#: What a run may open if nobody has said less.
+EVERYTHING = ("0.0.0.0/0", "::/0")
+#: Where clouds tell a machine its name, its user data and its keys; whoever reads them may act as the machine.
+METADATA: tuple[Network, ...] = (
+    ipaddress.IPv4Network("169.254.169.254/32"),  # most clouds
+    ipaddress.IPv4Network("169.254.170.2/32"),  # keys of containers
+    ipaddress.IPv4Network("169.254.170.23/32"),  # the same, newer
+    ipaddress.IPv4Network("169.254.0.23/32"),
+    ipaddress.IPv4Network("169.254.42.42/32"),
+    ipaddress.IPv4Network("100.100.100.200/32"),
+    ipaddress.IPv4Network("168.63.129.16/32"),
+    ipaddress.IPv4Network("192.0.0.192/32"),
+    ipaddress.IPv6Network("fd00:ec2::254/128"),
+    ipaddress.IPv6Network("fd00:ec2::23/128"),
+    ipaddress.IPv6Network("fd00:42::42/128"),
+    ipaddress.IPv6Network("fd20:ce::254/128"),
+    ipaddress.IPv6Network("fe80::a9fe:a9fe/128"),
+)
 
-    def __init__(self, allow_net: Iterable[str] = ()) -> None:
-        self._allowed = tuple(ipaddress.ip_network(network) for network in allow_net)
+
+class AddressGate:
+    """Decides about addresses, and remembers each verdict. `most`: what `allow_net` can open at most."""
+
+    def __init__(self, allow_net: Iterable[str] = (), most: Iterable[str] = EVERYTHING) -> None:
+        self._allowed = tuple(map(ipaddress.ip_network, allow_net))
+        self._most = tuple(map(ipaddress.ip_network, most))
         self._verdicts: dict[str, bool] = {}
 
     def lets_through(self, address: str) -> bool:
@@ -46,15 +70,47 @@ class AddressGate:
             verdict = self._verdicts[address] = self._judge(address)
         return verdict
 
+    def cure(self, text: str) -> str:
+        """What to do about an address that was refused, for people."""
+        faces = _faces(text)
+        if any(_is_metadata(face) for face in faces):
+            # Nobody who loads pages wants that one; it is not for an error message to lead there.
+            return "a cloud keeps there what only its machines may know"
+        if not _opened(self._most, faces):
+            return "these workers open it for nobody (SHEAF_ALLOW_NET_MOST)"
+        return f"if it is meant, allow its network, for example with --allow-net {text}"
+
     def _judge(self, text: str) -> bool:
-        try:
-            address: Address = ipaddress.ip_address(text.partition("%")[0])
-        except ValueError:
+        faces = _faces(text)
+        if not faces:
             return False
-        embedded = list(_embedded(address))
-        if any(face in network for face in (address, *embedded) for network in self._allowed):
+        # Of an address that is carried inside another, the inner one is where the traffic goes.
+        if all(_is_public(face) for face in faces[1:] or faces):
             return True
-        return all(_is_public(face) for face in embedded or [address])
+        return _opened(self._allowed, faces) and _opened(self._most, faces)
+
+
+def _opened(networks: Iterable[Network], faces: Iterable[Address]) -> bool:
+    """Whether one of the networks has the address in it, in any of its forms; a service of metadata only by itself."""
+    secret = [face for face in faces if _is_metadata(face)]
+    return any(
+        face in network and (not secret or network.num_addresses == 1)
+        for face in secret or faces
+        for network in networks
+    )
+
+
+def _is_metadata(address: Address) -> bool:
+    return any(address in network for network in METADATA)
+
+
+def _faces(text: str) -> list[Address]:
+    """The address, and those inside it; none of what is no address."""
+    try:
+        address: Address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return []
+    return [address, *_embedded(address)]
 
 
 def _embedded(address: Address) -> Iterator[Address]:

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import sheaf
 from sheaf.errors import TaskError
+from sheaf.tasks.load.address import EVERYTHING
 
 _STATUSES = re.compile(r"any|(?:[1-5]xx|[1-5]\d\d)(?:,(?:[1-5]xx|[1-5]\d\d))*")
 #: libcurl's select() cannot see a file descriptor above 1023; as many connections again may be kept idle.
@@ -54,6 +55,8 @@ class LoadOptions:
     accept: str = "2xx"
     #: Networks, in CIDR form, that may be loaded from although they are private or local.
     allow_net: tuple[str, ...] = ()
+    #: What `allow_net` can open at most: each worker sets its own, whatever a run says.
+    allow_net_most: tuple[str, ...] = EVERYTHING
     user_agent: str = f"Sheaf/{sheaf.__version__}"
     #: How many redirects are followed.
     max_redirects: int = 10

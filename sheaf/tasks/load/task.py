@@ -72,7 +72,7 @@ class _Loader:
         self._options = options
         self._format = format
         self._memory = MemoryLimit()
-        self._gate = AddressGate(options.allow_net)
+        self._gate = AddressGate(options.allow_net, options.allow_net_most)
         self.connections = Connections(options.connections, time.monotonic())
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_MAXCONNECTS, self.connections.most)
@@ -202,7 +202,7 @@ class _Loader:
         if transfer.refused and code == pycurl.E_COULDNT_CONNECT:
             return AddressRefused(
                 f"{visit.url}: the address {transfer.refused[0]} is not on the public internet; "
-                f"if it is meant, allow its network, for example with --allow-net {transfer.refused[0]}"
+                f"{self._gate.cure(transfer.refused[0])}"
             )
         return curl_failure(code, message, visit.url)
 
