@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from sheaf.errors import InputError
+from sheaf.errors import InputError, UsageError
 from sheaf.formats import check_holds
 from sheaf.settings import Settings
 from sheaf_producer.dry_run import ITEMS, dry_run
@@ -15,7 +15,7 @@ from sheaf_producer.input_options import input_options, request_of
 from sheaf_producer.mapping import Request, described, output_name
 
 #: Parameters of the command line that are options of the run, by the same name.
-_RUN_OPTIONS = ("pass", "timeout_s", "attempts", "concurrency", "columns")
+_RUN_OPTIONS = ("pass", "timeout_s", "attempts", "concurrency", "columns", "csv_safe")
 
 
 @click.command("map", short_help="Apply a function to every item of a list.")
@@ -27,6 +27,7 @@ _RUN_OPTIONS = ("pass", "timeout_s", "attempts", "concurrency", "columns")
     "--pass", "pass_", type=click.Choice(["text", "json", "call"]), help="How the function gets an item [by input]."
 )
 @click.option("--columns", metavar="A,B,C", help="Of a .csv output: keys of the objects that the function returns.")
+@click.option("--csv-safe", is_flag=True, help="Of a .csv output: no field that a spreadsheet would run as a formula.")
 @click.option("--attempts", type=click.IntRange(1), metavar="N", help="How often an item is tried [the task's].")
 @click.option("--concurrency", type=click.IntRange(1), metavar="N", help="Of an async function: items in flight.")
 @input_options
@@ -61,6 +62,10 @@ def map_(settings: Settings, /, task: str, inputs: tuple[str, ...], **given: Any
     sheaf map shop:price items.csv --column url --dry-run
     """
     given["pass"] = given.pop("pass_")
+    # Not asked for is no option of the run: it is the same run as before there was this option.
+    given["csv_safe"] = given["csv_safe"] or None
+    if given["csv_safe"] and not (given["output"] or "").lower().endswith(".csv"):
+        raise UsageError("--csv-safe is for an output that ends with .csv; name one with -o, or leave it out")
     if given["columns"] is not None:
         given["columns"] = [name.strip() for name in given["columns"].split(",")]
     options = {name: given[name] for name in _RUN_OPTIONS if given[name] is not None}

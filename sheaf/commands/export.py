@@ -23,10 +23,18 @@ from sheaf.settings import Settings
 @click.option("--ordered", is_flag=True, help="In the order of the run's items.")
 @click.option("--run", "run_name", metavar="RUN", help="The records of this run [the only one in OUTPUT].")
 @click.option("--columns", metavar="A,B,C", help="Of a table: these columns only, in this order.")
+@click.option("--csv-safe", is_flag=True, help="Of a .csv: no field that a spreadsheet would run as a formula.")
 @click.option("--force", is_flag=True, help="Replace DEST if it is there.")
 @click.pass_obj
 def export(
-    settings: Settings, output: str, dest: str, run_name: str | None, force: bool, ordered: bool, columns: str | None
+    settings: Settings,
+    output: str,
+    dest: str,
+    run_name: str | None,
+    force: bool,
+    ordered: bool,
+    columns: str | None,
+    csv_safe: bool,
 ) -> None:
     """Write the records of OUTPUT to DEST, whose suffix chooses the format: .jsonl, .jsonl.gz, .csv, .parquet, .txt.
 
@@ -36,19 +44,24 @@ def export(
     \b
     sheaf export prices.jsonl prices.csv
     sheaf export prices.jsonl prices.parquet --ordered
-    sheaf export pages.jsonl ./pages.csv --columns url,status,bytes
+    sheaf export pages.jsonl ./pages.csv --columns url,status,bytes --csv-safe
     sheaf export pages.warc.gz ordered.warc.gz --ordered
     """
     inside = locate_existing_output(settings.data_dir, output)
     elsewhere = dest.startswith(("./", "../", "/"))
     place = Path(dest) if elsewhere else settings.data_dir / locate_output(settings.data_dir, dest)
     check_destination(inside, place, replace=force)
+    if csv_safe and not (dest.lower().endswith(".csv") and not inside.lower().endswith(".csv")):
+        raise UsageError(
+            f"--csv-safe is for a .csv that is made of JSON lines, and {output} to {dest} is none; leave it out, or "
+            "write the output itself with `sheaf map --csv-safe`"
+        )
     if elsewhere:
         # It is no part of the data folder.
         os.umask(click.get_current_context().meta[rights.UMASK])
     run, progress = _run_of(settings, inside, run_name)
     chosen = None if columns is None else [name.strip() for name in columns.split(",")]
-    count = write(Export(settings.data_dir / inside, run, place, ordered, chosen))
+    count = write(Export(settings.data_dir / inside, run, place, ordered, chosen, csv_safe))
     click.echo(f"{count_text(count, 'record')} in {path_text(place)} ({bytes_text(place.stat().st_size)})")
     if progress.failed:
         click.echo(f"{count_text(progress.failed, 'item')} of the run failed and are not in it.", err=True)

@@ -46,6 +46,8 @@ class Export:
     ordered: bool = False
     #: The columns of a table; None: all there are.
     columns: Sequence[str] | None = None
+    #: Of a .csv: without fields that a spreadsheet would run as formulas.
+    csv_safe: bool = False
 
 
 def check_destination(source: str, destination: Path, *, replace: bool) -> None:
@@ -124,7 +126,7 @@ def _write_table(wanted: Export, index: Index, draft: Path, kind: str) -> int:
     for commit, data in _json_lines(wanted, index, ordered=False):
         columns.look(rows(data))
         last = max(last, commit)
-    table = _TABLES[kind](draft, columns)
+    table = CsvTable(draft, columns, harmless=True) if wanted.csv_safe else _TABLES[kind](draft, columns)
     try:
         count = 0
         for _, data in _json_lines(wanted, index, ordered=wanted.ordered, below=last):

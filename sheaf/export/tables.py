@@ -27,9 +27,9 @@ class Table(Protocol):
 class CsvTable:
     """A row of names, then the rows."""
 
-    def __init__(self, path: Path, columns: Columns) -> None:
+    def __init__(self, path: Path, columns: Columns, *, harmless: bool = False) -> None:
         self._names = columns.names
-        self._format = CsvFormat(self._names)
+        self._format = CsvFormat(self._names, harmless=harmless)
         self._file = open(path, "wb")  # noqa: SIM115  closed by close()
         self._file.write(self._format.row(self._names))
 

@@ -74,7 +74,8 @@ def format_for(name: str, options: Mapping[str, Any] | None = None) -> Format:
     if suffix == ".csv":
         from sheaf.formats.csv import CsvFormat
 
-        return CsvFormat((options or {}).get("columns"))
+        given = options or {}
+        return CsvFormat(given.get("columns"), harmless=bool(given.get("csv_safe")))
     raise OutputPathError(
         f"{name!r} has no suffix that names a record format; end the output's name with one of {', '.join(SUFFIXES)}"
     )

@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ from sheaf.formats.page import Page
 
 #: The columns if none are chosen.
 COLUMNS = ("index", "item", "value")
+#: How a field begins that a spreadsheet takes for a formula; some pass over blanks and line ends, or know wide signs.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -25,7 +29,9 @@ class CsvFormat:
 
     keeps_coding = False
 
-    def __init__(self, columns: Sequence[str] | None = None) -> None:
+    def __init__(self, columns: Sequence[str] | None = None, *, harmless: bool = False) -> None:
+        """`harmless`: no field is one that a spreadsheet would run as a formula."""
+        self._harmless = harmless
         self._columns = tuple(columns or COLUMNS)
         #: Whether values are objects that are spread over the columns.
         self._spread = bool(columns)
@@ -68,8 +74,15 @@ class CsvFormat:
         """Encode one row."""
         self._text.seek(0)
         self._text.truncate()
+        if self._harmless:
+            fields = [_defused(field) for field in fields]
         (self._quoting if any("\r" in field for field in fields) else self._writer).writerow(fields)
         return self._text.getvalue().encode()
+
+
+def _defused(field: str) -> str:
+    """A field that begins as a formula does, with an apostrophe before it, so that it is shown. Numbers stay."""
+    return f"'{field}" if field.startswith(_FORMULA) and not _NUMBER.fullmatch(field) else field
 
 
 def plain(value: Any) -> str:

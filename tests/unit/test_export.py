@@ -165,3 +165,17 @@ def test_a_destination_that_cannot_be_is_refused(tmp_path: Path) -> None:
         with pytest.raises(OutputPathError, match=complaint):
             check_destination(source, tmp_path / name, replace=False)
     check_destination("o.jsonl", tmp_path / "there.csv", replace=True)
+
+
+def test_an_export_for_spreadsheets_holds_no_formula(tmp_path: Path) -> None:
+    """`--csv-safe`: values, items and the names of columns; numbers stay numbers."""
+    source = valued(tmp_path / "v.jsonl", [{"=name": "=1+1", "n": -5}, {"=name": "@SUM", "n": 3}])
+    found = {}
+    for safe in (True, False):
+        copy = tmp_path / f"{safe}.csv"
+        export(Export(source, RUN, copy, ordered=True, csv_safe=safe))
+        found[safe] = copy.read_text()
+
+    assert found[True].splitlines()[0].endswith("'=name,n")
+    assert [line.rpartition("item ")[2] for line in found[True].splitlines()[1:]] == ["0,'=1+1,-5", "1,'@SUM,3"]
+    assert found[False] == found[True].replace("'", "")

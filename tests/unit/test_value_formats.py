@@ -82,3 +82,28 @@ def test_a_format_that_cannot_hold_what_is_to_come_is_refused_at_once() -> None:
     for name in ("o.jsonl", "o.jsonl.gz", "o.txt"):
         check_holds(name, "values")
         check_holds(name, "pages")
+
+
+FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1+1", "-", "+"]
+
+
+@pytest.mark.parametrize("field", FORMULAS)
+def test_a_csv_for_spreadsheets_holds_no_formula(field: str) -> None:
+    """An item or a value of others' making is shown, not run; without the option it stands as it is."""
+    plain, safe = format_for("v.csv"), format_for("v.csv", {"csv_safe": True})
+
+    rows = list(csv.reader(io.StringIO(safe.value(0, field, {"key": field}).decode(), newline="")))
+    assert rows == [["0", f"'{field}", json.dumps({"key": field}, ensure_ascii=False, separators=(",", ":"))]]
+    assert list(csv.reader(io.StringIO(plain.value(0, field, field).decode(), newline=""))) == [["0", field, field]]
+
+
+@pytest.mark.parametrize("value", [-5, -0.25, 1e-300, -1.5e20, "+49", "-7", "a=b", "1-2", "", "'=1"])
+def test_a_csv_for_spreadsheets_keeps_numbers_and_all_other_text(value: object) -> None:
+    """A negative number is none of what a spreadsheet would run."""
+    assert format_for("v.csv", {"csv_safe": True}).value(0, "x", value) == format_for("v.csv").value(0, "x", value)
+
+
+def test_a_column_can_have_a_formula_for_its_name() -> None:
+    """The first row is others' text, too, when the columns are those of the values."""
+    chosen = format_for("v.csv", {"csv_safe": True, "columns": ["=HYPERLINK(1)", "b"]})
+    assert chosen.header("v.csv") == b"'=HYPERLINK(1),b\n"
