@@ -14,7 +14,7 @@ QUICK   ?=
 BENCH_OPTIONS = $(addprefix --only ,$(ONLY)) $(if $(QUICK),--quick)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo load bench bench-peers bench-more chaos chaos-containers lock lint unit test format up fetch-output stack-demo down
+.PHONY: help demo load bench bench-peers bench-more chaos chaos-containers lock lint unit test format up rq-info fetch-output stack-demo down
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -116,6 +116,9 @@ format: $(VENV)/.dev  ## rewrite the code in the project's style
 
 up:  ## build and start the container stack: `make up WORKERS=4`
 	docker compose up -d --build --wait --scale worker=$(WORKERS)
+
+rq-info:  ## what RQ shows of the stack's queue and workers, as a user who can change nothing
+	@docker compose run --rm rq info
 
 fetch-output:  ## bring an output of the stack to ./output: `make fetch-output OUTPUT=pages.warc.gz`
 	@mkdir -p output

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 from sheaf import logs, rights
 from sheaf.connection import connect
 from sheaf.errors import SheafError
+from sheaf.redis_version import scripting_flaw
 from sheaf.settings import Settings
 from sheaf_worker.worker import Worker
+
+logger = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -16,11 +20,15 @@ def main() -> None:
     try:
         settings = Settings.from_env()
         rights.follow(settings.data_dir)
-        worker = Worker(settings, connect(settings))
+        connection = connect(settings)
+        worker = Worker(settings, connection)
     except SheafError as error:
         sys.stderr.write(f"sheaf-worker: {error}\n")
         sys.exit(2)
     logs.configure(settings.log_level, worker=worker.id)
+    flaw = scripting_flaw(connection)
+    if flaw is not None:
+        logger.warning("Redis has a flaw", extra={"action": "start", "why": flaw})
     sys.exit(worker.run())
 
 
