@@ -25,9 +25,10 @@ def test_a_flaw_is_told_where_this_user_may_load_scripts(
         assert scripting_flaw(restricted) is None
     connection.execute_command("ACL", "DELUSER", "few")
 
-    wanted = wanted_version("redis", server["redis_version"])
+    name = "valkey" if "valkey_version" in server else "redis"
+    wanted = wanted_version(name, server[f"{name}_version"])
     assert (flaw is None) == (wanted is None)
-    assert wanted is None or f"redis {wanted} or newer" in str(flaw)
+    assert wanted is None or f"{name} {wanted} or newer" in str(flaw)
     if "path" in connection.connection_pool.connection_kwargs:
         assert scripting_flaw(connection) is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from sheaf import redis_library
 from sheaf.redis_library import STEPS, function_name, library, library_name
 
 LUA = Path(redis_library.__file__).parent / "lua"
+ACL = Path(redis_library.__file__).parents[1] / "services/redis/users.acl.tmpl"
 #: Files that are put before others.
 PRELUDES = {"lines", "lock_waiters", "shared_request", "shared_wake"}
 
@@ -47,6 +49,15 @@ def test_what_adds_without_end_is_refused_by_a_full_redis() -> None:
     """All else takes, lets go, or shows that Redis is full; a flag that is missing there would stop a full cluster."""
     assert {name for name, step in STEPS.items() if not step.flags} == {"shared_put", "shared_value"}
     assert [name for name, step in STEPS.items() if "no-writes" in step.flags] == ["snapshot"]
+
+
+def test_the_stacks_workers_may_do_what_the_steps_do() -> None:
+    """A function runs with the rights of who calls it: a command that the list of users lacks stops the stack."""
+    (worker,) = [line for line in ACL.read_text().splitlines() if line.startswith("user worker ")]
+    allowed = {word.removeprefix("+") for word in worker.split() if word.startswith("+")}
+    called = re.findall(r"redis\.p?call\(\s*'(\w+)'", "".join(path.read_text() for path in LUA.glob("*.lua")))
+    assert len(set(called)) > 20
+    assert {name.lower() for name in called} - allowed == set()
 
 
 def test_the_library_is_printed_without_any_package() -> None:
