@@ -19,7 +19,7 @@ import redis
 
 from sheaf.api.calls import Call, Function, call_of, encode_call, encode_items
 from sheaf.api.executor import ClusterExecutor
-from sheaf.api.futures import FutureStream, Translate
+from sheaf.api.futures import CallFuture, FutureStream, Translate
 from sheaf.api.items import ItemStream, Results
 from sheaf.api.session import Session
 from sheaf.api.shared import Counter, SharedDict
@@ -174,7 +174,7 @@ class Cluster:
     ) -> Future[Any]:
         call = call_of(fn, self._settings.tasks_dir)
         line = encode_call(call, args, kwargs)
-        future: Future[Any] = Future()
+        future: Future[Any] = CallFuture()
         self._stream(self._works.work(call.task, is_call=True)).add(line, future, translate)
         return future
 

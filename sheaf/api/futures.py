@@ -12,9 +12,22 @@ from sheaf.api.results import Chunk, Segment
 from sheaf.api.stream import Work, failures_of
 from sheaf.errors import TaskFailed
 from sheaf.human import count_text
+from sheaf.waits import waiting
 
 #: What a failed call's future raises.
 Translate = Callable[[TaskFailed], BaseException]
+
+
+class CallFuture(Future[Any]):
+    """The future of a call. Whoever waits for it in a task of the cluster lends the place to others meanwhile."""
+
+    def result(self, timeout: float | None = None) -> Any:
+        with waiting:
+            return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        with waiting:
+            return super().exception(timeout)
 
 
 class FutureStream:

@@ -14,6 +14,7 @@ from sheaf.api.pace import LARGEST_BYTES, Pace
 from sheaf.api.results import Chunk, Segment
 from sheaf.api.stream import Work, failures_of
 from sheaf.errors import TaskFailed
+from sheaf.waits import waiting
 
 #: Items that are read ahead of what is sent off, at least.
 _READ_AHEAD = 16
@@ -148,7 +149,7 @@ class ItemStream:
         Raises what has ended the input too early, once all results before that were given.
         """
         self.heeded = True
-        with self._changed:
+        with waiting, self._changed:
             while True:
                 found = self._ordered() if self.ordered else self._any()
                 if found:

@@ -14,6 +14,7 @@ import redis
 from sheaf import keys
 from sheaf.errors import LockLost, LockTimeout
 from sheaf.lock import FairLock, Lease
+from sheaf.waits import waiting
 
 
 class SharedLock:
@@ -56,7 +57,8 @@ class SharedLock:
     def _take(self, timeout_s: float) -> Lease:
         if getattr(self._held, "lease", None) is not None:
             raise RuntimeError(f"this thread holds the lock {self.name!r} already, and would wait for itself for ever")
-        lease = self._lock.acquire(timeout_s)
+        with waiting:
+            lease = self._lock.acquire(timeout_s)
         self._held.lease, self._held.kept = lease, contextlib.ExitStack()
         self._held.kept.enter_context(lease.keep())
         return lease

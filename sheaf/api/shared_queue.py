@@ -14,6 +14,7 @@ import redis
 from sheaf import keys
 from sheaf.api.shared import Requests, encode
 from sheaf.connection import redis_errors
+from sheaf.waits import waiting
 
 #: Seconds that a waiter sleeps at most before it looks by itself.
 LOOK_S = 1.0
@@ -83,7 +84,8 @@ class SharedQueue:
             left_s = LOOK_S if deadline is None else deadline - time.monotonic()
             if not block or left_s <= 0:
                 return None
-            self._sleep(call, min(left_s, LOOK_S))
+            with waiting:
+                self._sleep(call, min(left_s, LOOK_S))
 
     def _sleep(self, call: str, at_most_s: float) -> None:
         """Sleep until somebody calls. A broken connection only ends the sleep: the next step shows what is wrong."""

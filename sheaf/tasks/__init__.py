@@ -57,7 +57,8 @@ class Task(Protocol):
     """Turns items into results. One object may serve several runs, one after another.
 
     One that has several items in progress at once says how many in an attribute `at_once`, set by window(); one that
-    decides something by itself tells of it in an attribute `choices`.
+    decides something by itself tells of it in an attribute `choices`; one that leaves something open in its process, in
+    `keeps`.
     """
 
     def window(self, options: Mapping[str, Any]) -> int:

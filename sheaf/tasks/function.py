@@ -31,6 +31,8 @@ class FunctionTask:
         self._found = found
         #: Items that are in progress at once.
         self.at_once = 1
+        #: Whether its setup leaves something open in this process, for as long as that lives.
+        self.keeps = found.spec.setup is not None
 
     def window(self, options: Mapping[str, Any]) -> int:
         check_signature(self._found, check_way(options))

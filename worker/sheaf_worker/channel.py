@@ -7,12 +7,13 @@
                      ("recall",)                               give back what you have not begun
                      ("end",)                                  finish what you have begun, then exit
     from the child   ("hello",)                                the process is up
-                     ("ready", window, at_once)                the task is imported
+                     ("ready", window, at_once, keeps)         the task is imported; whether it has opened something
                      ("refused", error, message)               the task cannot be imported, or not with these options
                      ("results", indexes, lengths, records, failures, busy_s)
                                                                records: themselves, or where they lie in the arena
                      ("choices", [(name, value, why)])         what the task has decided by itself
                      ("holding", count)                        so many are put aside: it has room for as many others
+                     ("waits", count)                          so many threads of the task wait for the cluster
                      ("returned", indexes)                     the answer to a recall
                      ("broke", error, message, indexes)        an exception escaped the task with these items in hand
 

@@ -161,7 +161,8 @@ class _Service:
             self._choices.task = task
             record_format = format_for(output, options)
             window = int(task.window(options))
-            self._outbox.send("ready", window, int(getattr(task, "at_once", 1)))
+            keeps = bool(getattr(task, "keeps", False))
+            self._outbox.send("ready", window, int(getattr(task, "at_once", 1)), keeps)
             while not self._source.closed:
                 self._pass_on(task.run(self._source, options, record_format))
         except FilesUsedUp:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
+from sheaf import waits
 from sheaf.batch import Done, Failed, Item, Result
 from sheaf.tasks import Pair, Step
 from sheaf_worker.arena import ArenaWriter
@@ -26,6 +27,8 @@ from sheaf_worker.slots import LINE, SlotWriter
 #: Results are sent off when they weigh what the arena best takes at once, are so old (in seconds), or when there is
 #: nothing else to do.
 FLUSH_S = 0.05
+#: Seconds for which a thread waits for the cluster before the worker is told.
+WAIT_S = 0.1
 #: What a result weighs besides its record.
 _RESULT_BYTES = 32
 #: Of so many more items that a task holds back its worker is told, and sends others.
@@ -47,6 +50,8 @@ class Outbox:
         self._failed: deque[tuple[int, str, str, int]] = deque()
         self._bytes = 0
         self._flushed = time.monotonic()
+        #: Threads that wait for the cluster, as the worker was told.
+        self._waits_told = 0
         #: Seconds since the last flush in which there was nothing to do.
         self.waited_s = 0.0
 
@@ -92,6 +97,8 @@ class Outbox:
             now = time.monotonic()
             busy_s = max(0.0, now - self._flushed - self.waited_s)
             self._bytes, self.waited_s, self._flushed = 0, 0.0, now
+            # With results, the worker takes it that none waits any more.
+            self._waits_told = 0 if done or failed else self._waits_told
             if done:
                 self._send(("results", *self._packed(done), failed, busy_s))
             elif failed:
@@ -108,6 +115,14 @@ class Outbox:
     def flush_if_due(self) -> None:
         if (self._done or self._failed) and time.monotonic() - self._flushed >= FLUSH_S:
             self.flush()
+
+    def tell_waits(self) -> None:
+        """Tell the worker how many threads of the task wait for the cluster, if that has changed."""
+        count = waits.lasting(WAIT_S)
+        if count != self._waits_told:
+            with self._lock:
+                self._waits_told = count
+                self._send(("waits", count))
 
     def send(self, *message: Any) -> None:
         with self._lock:
@@ -326,6 +341,7 @@ def start_helper(inbox: Inbox, outbox: Outbox) -> None:
             inbox.busy.wait()
             time.sleep(FLUSH_S)
             outbox.flush_if_due()
+            outbox.tell_waits()
             inbox.mind()
 
     threading.Thread(target=mind_the_pipe, name="sheaf-pipe", daemon=True).start()

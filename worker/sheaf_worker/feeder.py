@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from sheaf.sessions import party_of
 from sheaf_worker.blame import Caution
@@ -24,19 +24,32 @@ _PART = 0.5
 
 
 class Feeder:
-    """`child_items`: replace a child after so many items (0: never)."""
+    """`child_items`: replace a child after so many items (0: never). `assign` has a child serve a run, or puts
+    another process in its place that suits the run.
+    """
 
-    def __init__(self, waiting: Waiting, size: int, child_items: int, caution: Caution) -> None:
+    def __init__(
+        self,
+        waiting: Waiting,
+        size: int,
+        child_items: int,
+        caution: Caution,
+        assign: Callable[[ChildHandle, Program], None],
+    ) -> None:
         self._waiting = waiting
+        self._assign = assign
         self._caution = caution
         self.size = size
         self._child_items = child_items
+        #: Those that are fed in this turn.
+        self._children: Collection[ChildHandle] = ()
         self._turns = Turns()
         #: Number of a child -> the party that it goes over to, as soon as it has finished what it has.
         self._bound: dict[int, str] = {}
 
     def feed(self, children: Collection[ChildHandle]) -> None:
         """Give every child that has room for more what it should do next."""
+        self._children = children
         if self._waiting.suspects or any(child.solo for child in children):
             self._appoint(children)
         served = {child.run for child in children}
@@ -109,15 +122,24 @@ class Feeder:
             return
         if program != child.program:
             # Until it has finished what it has of its present run, it just gets nothing more of that.
-            if child.free:
+            if child.free and (child.suits(program) or self._lacks(program, child)):
                 self._bound.pop(child.number, None)
-                child.begin(program)
+                self._assign(child, program)
                 served.add(program.run)
             return
         share = -(-self._waiting.count(program.run) // max(1, takers))
         count = min(room, share, self._left(child))
         if count > 0:
             child.give(self._waiting.take(program.run, count, child.room_bytes))
+
+    def _lacks(self, program: Program, child: ChildHandle) -> bool:
+        """Whether the run has more items waiting than other children, which serve it or suit it, could begin."""
+        others = (other for other in self._children if other is not child and not other.solo)
+        able = sum(
+            other.run == program.run or other.state is State.STARTING or (other.free and other.suits(program))
+            for other in others
+        )
+        return able < self._waiting.count(program.run)
 
     def _feed_alone(self, child: ChildHandle) -> None:
         if not child.free or not self._waiting.suspects:
@@ -127,7 +149,7 @@ class Feeder:
             self._retire(child)
             return
         if program != child.program:
-            child.begin(program)
+            self._assign(child, program)
             return
         self._waiting.suspects.popleft()
         child.give_alone(Lot([item.index], [item.text]))

@@ -11,7 +11,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -19,6 +19,7 @@ from types import ModuleType
 
 from sheaf.logs import STDERR, Sink
 from sheaf.numbers import Numbers
+from sheaf.tasks.library import is_registered
 from sheaf_worker import child
 from sheaf_worker.arena import ArenaReader, Memory
 from sheaf_worker.channel import Channel, Program, encode, encode_program, pack_indexes
@@ -39,6 +40,10 @@ _GROWTH = 8
 #: What of a process's memory is its own (docs/decisions/0026-when-a-process-is-not-to-blame.md), KiB.
 _OWN_MEMORY = re.compile(rb"^(?:RssAnon|VmSwap):\s*(\d+) kB$", re.MULTILINE)
 _context = multiprocessing.get_context("spawn")
+
+
+#: A user's module, and the digests of the files of its version.
+Home = tuple[str, Mapping[str, str]]
 
 
 class State(enum.Enum):
@@ -86,6 +91,14 @@ class ChildHandle:
         self.program: Program | None = None
         self.outstanding = Outstanding()
         self.done = 0
+        #: The user's module that it has imported, with its files; None: none yet.
+        self.home: Home | None = None
+        #: The task whose setup has opened something in it (a model, a connection); None: none has.
+        self.keeps: str | None = None
+        #: Threads of its task that wait for the cluster.
+        self.waits = 0
+        #: Its end has been dealt with.
+        self.gone = False
         #: Items that its task has in progress at once.
         self.at_once = 1
         #: It gets suspects only, one at a time, with nothing beside them.
@@ -192,9 +205,17 @@ class ChildHandle:
             self.state is State.READY and not self.retiring and not self.held and len(self.outstanding) < self.at_once
         )
 
+    def suits(self, program: Program) -> bool:
+        """Whether it may serve this: nothing that another module has changed, or opened, is in its process."""
+        if self.home is None:
+            return True
+        return self.home == home_of(program) and self.keeps in (None, program.task)
+
     def begin(self, program: Program) -> None:
         """Have it serve another run. Only when nothing is outstanding."""
         self.program = program
+        self.home = home_of(program) or self.home
+        self.waits = 0
         self.forgotten = None
         self.at_once = 1
         self.holding = 0
@@ -202,9 +223,11 @@ class ChildHandle:
         self.state, self.since = State.PREPARING, time.monotonic()
         self.channel.send(encode_program(program))
 
-    def ready(self, window: int, at_once: int, speed_s: float | None) -> None:
+    def ready(self, window: int, at_once: int, keeps: bool, speed_s: float | None) -> None:
         """Its task is imported. `speed_s`: what an item of this run takes, if that is known."""
         self.state = State.READY
+        if keeps and self.program is not None:
+            self.keeps = self.program.task
         self.at_once = at_once
         self.adaptive = window == 0
         self._target = window or (_ideal(speed_s) if speed_s else 1)
@@ -284,6 +307,7 @@ class ChildHandle:
 
     def bury(self) -> int | None:
         """After its end: kill what it has left running, free everything; return its exit code."""
+        self.gone = True
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.join()
@@ -314,6 +338,12 @@ class ChildHandle:
             return sum(map(int, _OWN_MEMORY.findall(Path(f"/proc/{self.pid}/status").read_bytes()))) << 10
         except OSError:
             return 0  # it has just ended
+
+
+def home_of(program: Program) -> Home | None:
+    """The user's module that the task lies in; None for what is our own, and for harmless library functions."""
+    module, colon, _ = program.task.partition(":")
+    return (module, program.files) if colon and not is_registered(module, ()) else None
 
 
 def _ideal(speed_s: float) -> int:

@@ -23,6 +23,13 @@ from sheaf_worker.waiting import Lot, Suspect, Waiting
 TIMED_OUT, UNRESPONSIVE, BROKEN_PIPE, FORGOTTEN = "timed out", "unresponsive", "broken pipe", "its run is forgotten"
 #: A reason that is: of what it has in hand, something fills its memory.
 TOO_LARGE = "too large"
+#: Its task waits for the cluster, as all others do.
+NESTED = "waits for others that wait"
+_NESTED_TEXT = (
+    "process was killed: the task waited for the cluster (for calls of its own, a shared queue or a lock), and so did "
+    "all other processes of its worker, for a minute: its calls are nested too deep, or more tasks wait than there are "
+    "processes; call the function directly, or start more workers"
+)
 #: The same, by the task's own limit.
 OVER_TASK_LIMIT = "over its task's limit"
 _TOO_LARGE_TEXT = "process was killed: it took more than twice the memory that SHEAF_CHILD_MEMORY_MB allows"
@@ -76,6 +83,7 @@ class Judge:
             BROKEN_PIPE: PIPE_LOST_TEXT,
             UNRESPONSIVE: UNRESPONSIVE_TEXT,
             TOO_LARGE: _TOO_LARGE_TEXT,
+            NESTED: _NESTED_TEXT,
             OVER_TASK_LIMIT: f"process was killed: it took more than the {program.memory_mb} MiB of memory_mb",
         }
         verdict = Verdict(DIED, known.get(child.killed or "") or explain_exit(exit_code))

@@ -28,7 +28,10 @@ from sheaf_worker.channel import Program, encode_program
 from sheaf_worker.ears import Ears
 from sheaf_worker.feeder import Feeder
 from sheaf_worker.handle import ChildHandle, ChildStatus, State
+from sheaf_worker.judge import NESTED
+from sheaf_worker.lending import Lending
 from sheaf_worker.reports import Reports
+from sheaf_worker.reserve import Reserve
 from sheaf_worker.waiting import Lot, Waiting
 from sheaf_worker.watch import WATCH_S, Watch
 
@@ -38,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 #: Reads per child and turn, of a quarter of a MiB each at most.
 _READS = 4
+#: The number of a child that has no place.
+NOWHERE = -1
 #: Seconds before a child that cannot start is started again: at first, and at most.
 _BACK_OFF_S = (0.1, 5.0)
 
@@ -62,6 +67,10 @@ class Pool:
         self._prints = Sink(prints_to)
         self._ears = Ears()
         self._by_number: dict[int, ChildHandle] = {}
+        #: Children without a place: in reserve, or about to end.
+        self._others: list[ChildHandle] = []
+        self._reserve = Reserve()
+        self._lending = Lending()
         #: Places without a child: when to start one.
         self._vacant: dict[int, float] = {}
         self._failed_starts = 0
@@ -72,7 +81,7 @@ class Pool:
         self._reports = Reports(self._waiting)
         #: Runs whose task is not the one they were submitted with: forgotten here, for the worker to let go of.
         self.changed = self._reports.changed
-        self._feeder = Feeder(self._waiting, size, child_items, self._reports.judge.caution)
+        self._feeder = Feeder(self._waiting, size, child_items, self._reports.judge.caution, self._assign)
         self._watch = Watch(child_memory_mb)
         self._paused = False
         self._stopped = False
@@ -96,7 +105,11 @@ class Pool:
     @property
     def in_hand(self) -> int:
         """Items sent to a child and not finished, of runs that are not forgotten."""
-        return sum(len(child.outstanding) for child in list(self._by_number.values()) if child.forgotten is None)
+        return sum(len(child.outstanding) for child in self._everyone if child.forgotten is None)
+
+    @property
+    def _everyone(self) -> list[ChildHandle]:
+        return [*self._by_number.values(), *self._others]
 
     @property
     def at_once(self) -> int:
@@ -187,7 +200,7 @@ class Pool:
         """
         self._reports.judge.forget(run)
         self._reports.drop(run)
-        for child in self._by_number.values():
+        for child in self._everyone:
             if child.run == run:
                 child.forget()
         return [item.index for item in self._waiting.drop(run)]
@@ -195,7 +208,7 @@ class Pool:
     def stop_feeding(self) -> dict[str, list[int]]:
         """Send nothing more; return what waited. What children have not begun they give back, which is not reported."""
         self._stopped = True
-        for child in self._by_number.values():
+        for child in self._everyone:
             if child.outstanding:
                 child.recall()
         return {run: [item.index for item in self._waiting.drop(run)] for run in self._waiting.runs()}
@@ -206,10 +219,10 @@ class Pool:
 
     @property
     def problem(self) -> str | None:
-        """Why nothing can be worked on: no process is to be had, not even at the second try."""
+        """Why nothing can be worked on: no process is to be had, not even at the second try; or all of them wait."""
         works = any(child.state is not State.STARTING for child in list(self._by_number.values()))
         if works or self._failed_starts < 2 or not self._not_started:
-            return None
+            return self._lending.problem
         return (
             f"no process of the pool can be started ({self._not_started}); it is tried again and again. If the limits "
             "of this machine or container are reached (processes, open files, memory), raise them"
@@ -218,12 +231,14 @@ class Pool:
     def poll(self, timeout_s: float) -> list[tuple[str, Results]]:
         """Do one turn of the event loop, waiting up to `timeout_s` for something to happen; return what is finished."""
         self._feed()
-        for child in self._by_number.values():
+        for child in self._everyone:
             self._listen(child)
         for child, descriptor, events in self._ears.wait(0 if self._reports else min(timeout_s, WATCH_S)):
             self._attend(child, descriptor, events)
         self._look_around()
         self._feed()
+        if self._reports:
+            self._lending.moved()
         return self._reports.collect()
 
     def close(self, grace_s: float) -> None:
@@ -231,11 +246,11 @@ class Pool:
         if self._closed:
             return
         self._closed = self._stopped = True
-        for child in self._by_number.values():
+        for child in self._everyone:
             child.end()
         deadline = time.monotonic() + grace_s
         self.paused = False
-        while self._by_number and (left_s := deadline - time.monotonic()) > 0:
+        while self._everyone and (left_s := deadline - time.monotonic()) > 0:
             self.poll(left_s)
         self._kill_all()
         atexit.unregister(self._kill_all)
@@ -243,35 +258,98 @@ class Pool:
 
     def abandon(self) -> None:
         """Kill the children and what they have started. For any thread, when this process is about to end."""
-        for child in list(self._by_number.values()):
+        for child in self._everyone:
             child.kill("abandoned")
 
     def _kill_all(self) -> None:
-        for child in self._by_number.values():
+        for child in self._everyone:
             child.kill("closed")
-        for child in self._by_number.values():
+        for child in self._everyone:
             child.bury()
         self._by_number.clear()
+        self._others.clear()
 
     # --- children ------------------------------------------------------------------------------------------------
 
     def _start_child(self, number: int) -> None:
         self._vacant.pop(number, None)
+        child = self._spawn(number)
+        if child is None:
+            self._vacate(number, failed=True)
+        else:
+            self._by_number[number] = child
+
+    def _spawn(self, number: int) -> ChildHandle | None:
         try:
             child = ChildHandle(number, self._tasks_dir, ring_bytes(self._size), self._task_modules, self._prints)
         except OSError as error:
             logger.error("a pool process cannot be started", extra={"action": "spawn", "why": str(error)})
-            self._vacate(number, failed=True)
             self._not_started = str(error)
-            return
-        self._by_number[number] = child
+            return None
         self._ears.add(child)
         self._listen(child)
+        return child
+
+    def _assign(self, child: ChildHandle, program: Program) -> None:
+        """Have the child serve this run, or another in its place that knows the run's module, or knows none."""
+        if child.suits(program) and (child.home is not None or not self._reserve.knows(program)):
+            child.begin(program)
+            return
+        number = child.number
+        other = self._reserve.take(program)
+        if other is None:
+            other = self._spawn(number)
+            if other is None:
+                return
+        else:
+            self._others.remove(other)
+            other.number = number
+            if other.free:
+                other.begin(program)
+        other.solo, child.solo, child.number = child.solo, False, NOWHERE
+        self._by_number[number] = other
+        self._others.append(child)
+        if not self._reserve.keep(child):
+            child.end()
+
+    def _lend_places(self) -> None:
+        """Who waits for the cluster makes room for what it waits for."""
+        places = self._by_number.values()
+        for child in self._lending.due(places, self._size):
+            number, child.number, child.solo = child.number, NOWHERE, False
+            if len(child.outstanding) > len(child.slots.in_hand()):
+                child.recall()
+            del self._by_number[number]
+            self._others.append(child)
+            self._lending.lent.append(child)
+            other = self._reserve.take_fresh()
+            if other is not None:
+                self._others.remove(other)
+                other.number = number
+                self._by_number[number] = other
+            else:
+                self._vacate(number, failed=False)
+        for child in self._lending.back():
+            if not self._reserve.keep(child):
+                child.end()
+        hopeless = self._lending.hopeless(places)
+        if hopeless is not None:
+            hopeless.kill(NESTED)
+
+    def _mind_reserve(self, now: float) -> None:
+        for child in self._reserve.sift(now):
+            child.end()
+        idle = not len(self._waiting)
+        if not self._stopped and self._reserve.wants(self._by_number.values(), now, idle=idle):
+            fresh = self._spawn(NOWHERE)
+            if fresh is not None:
+                self._others.append(fresh)
+                self._reserve.add_fresh(fresh)
 
     def _vacate(self, number: int, *, failed: bool) -> None:
         self._failed_starts = self._failed_starts + 1 if failed else 0
-        if number >= self._size:
-            return  # there are to be fewer now
+        if not 0 <= number < self._size:
+            return  # it had no place, or there are to be fewer now
         first, most = _BACK_OFF_S
         delay_s = min(most, first * 2.0 ** min(self._failed_starts, 10)) if failed else 0.0
         self._vacant[number] = time.monotonic() + delay_s
@@ -285,7 +363,7 @@ class Pool:
         self._ears.listen(child, deaf=self._paused or child.hung_up is not None)
 
     def _attend(self, child: ChildHandle, descriptor: int, events: int) -> None:
-        if self._by_number.get(child.number) is not child:
+        if child.gone:
             return  # it was buried earlier in this turn
         if descriptor == child.sentinel:
             self._bury(child)
@@ -321,7 +399,11 @@ class Pool:
         in_hand = {index: begun for index, begun in child.slots.in_hand().items() if index in child.outstanding}
         state = child.state
         exit_code = child.bury()
-        del self._by_number[child.number]
+        if child in self._others:
+            self._others.remove(child)
+            self._reserve.drop(child)
+        else:
+            del self._by_number[child.number]
         if state is not State.ENDING:
             self._deaths[child.number] += 1
             fields = {"action": "bury", "pid": child.pid, "run": child.run, "in_hand": sorted(in_hand)[:20]}
@@ -341,7 +423,10 @@ class Pool:
     def _look_around(self) -> None:
         now = time.monotonic()
         if self._watch.due(now):
-            self._watch.look(self._by_number.values(), now, watch_items=not self._paused)
+            self._watch.look(self._everyone, now, watch_items=not self._paused)
+            if not self._stopped:
+                self._lend_places()
+            self._mind_reserve(now)
             if not self._stopped:
                 self._feeder.recall_idle_items(self._by_number.values(), now)
             self._fill_vacancies(now)

@@ -75,12 +75,12 @@ class Reports:
             self._barren.pop(child.program.run, None)
             if child.state is State.PREPARING:
                 child.forgotten = None
-                child.ready(rest[0], rest[1], self._speeds.get(child.program.run))
+                child.ready(rest[0], rest[1], rest[2], self._speeds.get(child.program.run))
         elif kind == "hello" and child.state is State.STARTING:
             child.state = State.IDLE
         elif kind == "refused" and rest[0] == TaskChanged.__name__:
             self._give_up(child)
-        elif kind in ("choices", "holding"):
+        elif kind in ("choices", "holding", "waits"):
             self._note(child, kind, rest[0])
         elif kind == "refused":
             self.refuse(child, Verdict(*rest))
@@ -90,6 +90,8 @@ class Reports:
     def _note(self, child: ChildHandle, kind: str, told: Any) -> None:
         if kind == "holding":
             child.holding = int(told)
+        elif kind == "waits":
+            child.waits = int(told)
         else:
             child.told = [(str(name), str(value), str(why)) for name, value, why in told]
 
@@ -155,6 +157,7 @@ class Reports:
                 for indexes in finished:
                     self.judge.settle(program.run, indexes)
             child.done += count
+            child.waits = 0
             child.held = False
             child.barren = child.at_a_loss = 0
             self._learn(program, child.learn(count, busy_s))

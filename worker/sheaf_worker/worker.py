@@ -179,7 +179,8 @@ class Worker:
             self._keeper.nudge()
 
     def _problem(self) -> str | None:
-        return self._committer.problem or self._taker.problem or self._recovery.problem or self._pool.problem
+        parts = (self._committer, self._taker, self._recovery, self._pool)
+        return next((part.problem for part in parts if part.problem), None)
 
     def _pass_on(self, name: str, results: Results) -> None:
         """Commit these results, unless their run was let go of in the meantime (cancelled, refused)."""

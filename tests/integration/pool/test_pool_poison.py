@@ -165,3 +165,52 @@ def test_a_pool_whose_children_die_idle_blames_nobody(make_pool: MakePool) -> No
         os.kill(pool.children[0].pid, signal.SIGKILL)
         results = gather(pool, 2)
         assert all(isinstance(result, Done) for result in results.values())
+
+
+def test_items_that_all_wait_for_the_cluster_fail_with_the_reason(
+    make_pool: MakePool, tasks_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many have lent their places as may: it is said, and one by one they fail, so that what follows is done."""
+    monkeypatch.setattr("sheaf_worker.lending.LEAST", 1)
+    monkeypatch.setattr("sheaf_worker.lending.FOR_EACH", 0)
+    monkeypatch.setattr("sheaf_worker.lending.SAID_S", 0.2)
+    monkeypatch.setattr("sheaf_worker.lending.STUCK_S", 0.6)
+    (tasks_dir / "waits.py").write_text(
+        "import time\nfrom sheaf.waits import waiting\n"
+        "def act(text):\n    if text != 'wait':\n        return text\n    with waiting:\n        time.sleep(1000)\n"
+    )
+    pool = make_pool(1)
+    results: dict[int, Result] = {}
+    pool.add(Program("run", "waits:act", {}, "out.jsonl", attempts=1), items("wait", "wait", "a"))
+
+    turn_until(pool, lambda: pool.problem is not None, results=results)
+    assert "all 1 processes of this worker run tasks that wait for the cluster" in str(pool.problem)
+    turn_until(pool, lambda: len(results) >= 2, results=results)
+
+    assert value(results.pop(2)) == "a"
+    failed = failure(results.popitem()[1])
+    assert failed.error == "ProcessDied"
+    assert "its calls are nested too deep" in failed.message
+
+
+def test_a_place_that_was_lent_is_another_items(make_pool: MakePool, tasks_dir: Path) -> None:
+    """While one waits for the cluster another process does what comes; its own item is finished in peace."""
+    (tasks_dir / "waits.py").write_text(
+        "import time\nfrom pathlib import Path\nfrom sheaf.waits import waiting\n"
+        "def act(text):\n    with waiting:\n        while not Path(text).exists():\n            time.sleep(0.01)\n"
+        "    return 'waited'\n"
+    )
+    mark = tasks_dir / "mark"
+    pool = make_pool(1)
+    pool.add(Program("run", "waits:act", {}, "out.jsonl"), items(mark))
+    pool.add(ACT._replace(run="other"), [item._replace(index=item.index + 1) for item in items("a", "b")])
+    results: dict[int, Result] = {}
+    turn_until(pool, lambda: len(results) == 2, results=results)
+    assert (pool.in_hand, pool.problem) == (1, None)
+
+    mark.touch()
+
+    turn_until(pool, lambda: len(results) == 3, results=results)
+    assert [value(results[index]) for index in range(3)] == ["waited", "a", "b"]
+    turn_until(pool, lambda: not pool._lending.lent, results=results)
+    assert len(pool.children) == 1
