@@ -37,7 +37,7 @@ MOST_ITEMS = 20_000
 MOST_BYTES = 1 << 20
 #: After each report the number of items ahead grows at most by this factor: the first ones may have been easy.
 _GROWTH = 8
-#: What of a process's memory is its own (docs/decisions/0026-when-a-process-is-not-to-blame.md), KiB.
+#: What of a process's memory is its own (docs/decisions/0026-when-a-process-or-a-worker-dies-of-an-item.md), KiB.
 _OWN_MEMORY = re.compile(rb"^(?:RssAnon|VmSwap):\s*(\d+) kB$", re.MULTILINE)
 _context = multiprocessing.get_context("spawn")
 

@@ -6,7 +6,7 @@
                 one item, and that alone, again and again ─► it fails: ProcessDied
 
 Most workers that die are killed by a person, or by a machine that is full. Then no part is at fault, and what is done
-in parts is committed as any other: it costs time, and no item its result (docs/decisions/0026-…).
+in parts is committed as any other: it costs time, and no item its result (docs/decisions/0026).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A process that waits (for results of calls of its own, for a shared queue or lock) leaves its place, with the items it
 has begun, and another one takes it. When it has finished, it ends or is kept in reserve. So many may wait at once; when
 all places are taken by such as wait and no more can be lent, that is said as a problem, and after a while the item that
-came last fails, so that the others go on (docs/decisions/0026-…).
+came last fails, so that the others go on (docs/decisions/0026).
 """
 
 from __future__ import annotations

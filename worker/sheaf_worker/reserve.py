@@ -4,7 +4,7 @@
 
 A process that has imported a user's module does nothing of another one: what the one has changed (a decimal context,
 patched sockets, gigabytes held) would be the other's. So that runs may alternate without waiting for a process to
-start, some stand ready (docs/decisions/0026-…).
+start, some stand ready (docs/decisions/0026).
 """
 
 from __future__ import annotations
