@@ -10,11 +10,12 @@ OPTIONS ?=
 SEEDS   ?= 200
 JOBS    ?= 2
 ONLY    ?=
+SAMPLE  ?=
 QUICK   ?=
 BENCH_OPTIONS = $(addprefix --only ,$(ONLY)) $(if $(QUICK),--quick)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo load bench bench-peers bench-more chaos chaos-containers lock lint unit test format up rq-info fetch-output stack-demo down
+.PHONY: help demo load bench bench-peers bench-more chaos chaos-errors chaos-containers lock lint unit test format up rq-info fetch-output stack-demo down
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -70,6 +71,13 @@ bench-peers: $(VENV)/.dev benchmarks/.venv/.peers benchmarks/.venv-arq/.peers  #
 chaos: $(VENV)/.dev  ## kill everything, SEEDS times, and write what came of it to docs/proof.md (15 minutes)
 	@$(BIN)/sheaf torture --seeds $(SEEDS) --jobs $(JOBS) --folder .chaos/runs --results .chaos/results.jsonl \
 	    --report docs/proof.md
+
+chaos-errors: $(VENV)/.dev  ## everything that can fail fails, one thing a run, and into docs/proof.md (40 minutes; `SAMPLE=50` a means)
+	@mkdir -p .chaos
+	@for means in calls threads replies supervisor program; do \
+	    rm -rf .chaos/errors; $(BIN)/python -m tests.chaos.errors $$means .chaos/errors $(if $(SAMPLE),--sample $(SAMPLE)) \
+	    --results .chaos/results.jsonl || exit 1; done
+	@$(BIN)/sheaf torture --seeds 0 --results .chaos/results.jsonl --report docs/proof.md
 
 chaos-containers: $(VENV)/.dev  ## four containers, one of them paused for 60 s while it holds the fence; into docs/proof.md
 	@mkdir -p .chaos

@@ -57,6 +57,7 @@ SABOTAGE_MINUTES = 5.0
 @click.option(
     "--kill-every", "kill_every_s", type=float, default=5.0, show_default=True, metavar="S", help="For --tiny, seconds."
 )
+@click.option("--short", is_flag=True, help="Shorter runs with fewer kills, and all the errors: more of them an hour.")
 @click.option("--keep", is_flag=True, help="Keep every run's folder, not only those where something is wrong.")
 def torture(seed: int | None, seeds: int, report: Path | None, results: tuple[Path, ...], **given: Any) -> None:
     """Run many small runs, kill, stop and damage everything meanwhile, and check each output from outside.
@@ -114,7 +115,7 @@ def _run(folder: Path, seeds: Iterator[int], results: Path | None, given: dict[s
     wrong: list[int] = []
     found = False
     with site(folder) as url:
-        order = Order(folder, url, given["leases"], given["only"], sabotage, given["keep"])
+        order = Order(folder, url, given["leases"], given["only"], sabotage, given["keep"], given["short"])
         outcomes = run_seeds(order, seeds, given["jobs"], began + minutes * 60 if minutes else float("inf"))
         for outcome in outcomes:
             # Sabotaged workers that end by themselves prove nothing.
@@ -171,7 +172,9 @@ def _show(outcome: Outcome) -> None:
     for ending in outcome.unexpected_exits:
         click.echo(f"    a worker ended by itself: {ending}")
     if outcome.folder:
-        click.echo(f"    kept: {outcome.folder}   again: sheaf torture --seed {outcome.seed}")
+        click.echo(
+            f"    kept: {outcome.folder}   again: sheaf torture --seed {outcome.seed}{' --short' * outcome.short}"
+        )
 
 
 def _conclude(counts: Counter[str], wrong: list[int], seconds: float) -> None:

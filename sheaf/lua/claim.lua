@@ -26,12 +26,6 @@ local worker, most, lease_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local function is_batch(id)
-  local run, number = string.match(id, '^([%w%-]+)_(%d+)$')
-  return run and #id <= 200 and #number <= 15 and (number == '0' or string.sub(number, 1, 1) ~= '0')
-    and not string.find('-' .. run .. '-', '--', 1, true)
-end
-
 -- Another program's job: nothing here can run it, so it is failed in the open, where `rq` shows it.
 local function refuse(id)
   local job = 'rq:job:' .. id
@@ -151,7 +145,7 @@ local function next_of(party)
     local id = redis.pcall('LPOP', 'sheaf:line:' .. party)
     if type(id) == 'string' then
       lined, popped[party] = lined - 1, true
-      if redis.call('LREM', KEYS[1], 1, id) == 1 then
+      if redis.call('LREM', KEYS[1], 1, id) == 1 and is_batch(id) then
         return id
       end
     elseif popped[party] then

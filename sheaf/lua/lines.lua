@@ -31,3 +31,10 @@ local function take_off(list, lined, id)
     end
   end
 end
+
+-- Whether an id has the form that ours have; anybody may have written others.
+local function is_batch(id)
+  local run, number = string.match(id, '^([%w%-]+)_(%d+)$')
+  return run and #id <= 200 and #number <= 15 and (number == '0' or string.sub(number, 1, 1) ~= '0')
+    and not string.find('-' .. run .. '-', '--', 1, true)
+end

@@ -73,18 +73,23 @@ else
   end
 end
 
+local put_back = {}
 -- From last to first, so that they stand in their order at the front.
 for position = #ids, 1, -1 do
   local id = ids[position]
   redis.call('ZREM', KEYS[2], id)
   redis.call('HDEL', KEYS[3], id)
   redis.call('ZREM', KEYS[4], id .. ':lease')
-  if not redis.call('LPOS', KEYS[1], id) then
-    put_in_front(id)
+  -- What is no batch's id, somebody else has written among the leases: that is all that becomes of it.
+  if is_batch(id) then
+    if not redis.call('LPOS', KEYS[1], id) then
+      put_in_front(id)
+    end
+    show_as_queued(id)
+    table.insert(put_back, 1, id)
   end
-  show_as_queued(id)
 end
-if #ids > 0 then
-  redis.call('PUBLISH', ARGV[4], #ids)
+if #put_back > 0 then
+  redis.call('PUBLISH', ARGV[4], #put_back)
 end
-return ids
+return put_back

@@ -38,6 +38,7 @@ class Order:
     only: tuple[str, ...] = ()
     sabotage: str = ""
     keep: bool = False
+    short: bool = False
     #: Names this call of the tool in the results.
     campaign: str = field(default_factory=lambda: secrets.token_hex(4))
 
@@ -46,11 +47,12 @@ def run_seed(order: Order, seed: int) -> Outcome:
     """Run one trial. Its folder stays if anything is wrong, or if asked for."""
     folder = order.folder / f"seed-{seed}"
     code = code_digest()
-    plan = make_plan(seed, LEASES[order.leases], order.only)
+    plan = make_plan(seed, LEASES[order.leases], order.only, short=order.short)
     worker = (_SABOTAGED_WORKER, order.sabotage) if order.sabotage else _WORKER
     # What a sabotage stalls is to be found soon.
     deadline_s = plan.leases.deadline_s * (1 if order.sabotage else _PATIENCE)
     outcome = Trial(plan, folder, order.site_url, worker).run(deadline_s)
+    outcome.short = order.short
     outcome.sabotage, outcome.campaign, outcome.code, outcome.at = order.sabotage, order.campaign, code, _now()
     (folder / "outcome.json").write_text(outcome.as_json() + "\n")
     # A worker that is refused what it needs may end, if it says why; one that is not has no reason to.

@@ -19,6 +19,8 @@ class Outcome:
     task: str = "load"
     leases: str = ""
     suffix: str = ""
+    #: Whether the plan was shortened.
+    short: bool = False
     pages: int = 0
     lost: int = 0
     doubled: int = 0

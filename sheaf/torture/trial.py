@@ -20,7 +20,7 @@ from sheaf.torture.errors import CALLS, ERRORS
 from sheaf.torture.faults import FAULTS, strike
 from sheaf.torture.judge import LISTED, Judgement, damage_is_found
 from sheaf.torture.observe import Problems, Reruns, Returns, Stalls
-from sheaf.torture.outcome import Outcome, run_of, was_finished
+from sheaf.torture.outcome import Outcome, run_of, runs_in, was_finished
 from sheaf.torture.plan import AT_SUBMISSION, HELD, IN_THE_END, PROXIED, RAISING, Plan, Strike
 from sheaf.torture.refusals import Refusals
 from sheaf.torture.replies import ReplyProxy
@@ -97,8 +97,8 @@ class Trial:
         self._reruns.note_kill(slot.label)
 
     def released(self) -> bool:
-        """Whether the run is finished, so that it cannot be disturbed any more."""
-        return was_finished(self.cluster.data)
+        """Whether all that was to be submitted is there and finished, so that it cannot be disturbed any more."""
+        return len(runs_in(self.cluster.data)) >= len(self._works()) and was_finished(self.cluster.data)
 
     def submit(self, *, watch: bool) -> subprocess.Popen[bytes]:
         """Run the producer's command; the same each time."""

@@ -144,7 +144,7 @@ class CallErrors:
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         try:
-            words = process.communicate(timeout=HUNG_S)[1]
+            words = process.communicate(timeout=2 * HUNG_S)[1]  # it may wait for half of that for a fence
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from sheaf import keys
 from sheaf.lock import FairLock, lock_status
 from sheaf.queue import BatchQueue
 from sheaf.suspicion import Note, Notes
-from tests.integration.batches import RUN, batches, ids, numbers
+from tests.integration.batches import RUN, batches, ids, numbers, queued
 
 pytestmark = pytest.mark.redis
 
@@ -184,3 +185,29 @@ def test_no_lock_is_held_by_nonsense_for_ever(queue: BatchQueue, connection: red
         connection.hset(LOCK, mapping={**fields, "until_ms": until, "lease_ms": lease})
 
         assert lock.acquire(timeout_s=0).release()
+
+
+def test_leases_of_what_is_no_batch_come_to_nothing(queue: BatchQueue, connection: redis.Redis) -> None:
+    """They are never put on the queue: what is claimed is a batch, or every worker ends as soon as it claims."""
+    queue.put(batches(2))
+    queue.claim("worker-1", 1, lease_s=0.05)
+    time.sleep(0.1)
+    connection.zadd(keys.LEASES, {"": 1, b"\xff\xfe": 2, "a:b": 3, f"{RUN}_007": 4})
+
+    assert queue.reap() == ids(0)
+
+    assert queued(connection) == ids(0, 1)
+    assert numbers(queue.claim("worker-2", 9, lease_s=15)) == [0, 1]
+    assert connection.zcard(keys.LEASES) == 2
+
+
+def test_what_is_no_batch_is_not_claimed_from_a_partys_line(queue: BatchQueue, connection: redis.Redis) -> None:
+    """Written into the line by hand, and on the list: it is taken off, and the batches behind it are claimed."""
+    queue.put(batches(2))
+    queue.hand_back("worker-1", [batch for batch in ids(0) if queue.claim("worker-1", 1, lease_s=15)])
+    connection.lpush(keys.RQ_QUEUE, "nobody's")
+    connection.lpush(f"sheaf:line:{RUN}", "nobody's")
+    connection.incr(keys.LINED)
+
+    assert numbers(queue.claim("worker-1", 9, lease_s=15)) == [0, 1]
+    assert connection.llen(keys.RQ_QUEUE) == 0
