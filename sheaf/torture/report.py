@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from sheaf.torture.summary import Result, read_results, summarize
+from sheaf.torture.summary import Result, carry_over, read_results, summarize
 
 __all__ = ["MEANINGS", "read_results", "summarize", "write_report"]
 
@@ -61,6 +61,8 @@ def write_report(results: Sequence[Result], path: Path) -> None:
     """Write the Markdown page, and the same numbers as JSON beside it."""
     summary = summarize(results)
     numbers = path.with_suffix(".json")
+    if numbers.exists():
+        carry_over(summary, json.loads(numbers.read_text()))
     numbers.write_text(json.dumps(summary, indent=1) + "\n")
     template = (resources.files("sheaf.torture") / "proof.template.md").read_text()
     page = template.format(

@@ -17,6 +17,11 @@ from sheaf.torture.plan import ERROR_WEIGHTS, WEIGHTS
 _KILLS = ("kill-worker", "kill-fence-holder", "kill-lock-holder")
 #: What is counted of every run of the campaign.
 _COUNTED = ("pages", "lost", "doubled", "torn", "stalled", "hung", "silent", "poisoned", "fetched_again")
+#: What is kept of an earlier page, and what tells one entry from another.
+_KEPT = {
+    **{"states": ("code",), "sabotage": ("kind",), "tiny": ("at", "items"), "pauses": ("at",)},
+    "long_tests": ("test",),
+}
 #: What a sabotage may be seen as.
 _WRONG = ("lost", "doubled", "torn", "failed", "hung", "silent", "stalled")
 
@@ -64,6 +69,14 @@ def summarize(results: Sequence[Result]) -> dict[str, Any]:
         "pauses": of_kind(results, "pause"),
         "long_tests": list({result["test"]: result for result in of_kind(results, "long-test")}.values()),
     }
+
+
+def carry_over(summary: dict[str, Any], earlier: dict[str, Any]) -> None:
+    """Keep what an earlier page showed and these results do not hold: other states of the code, other kinds of runs."""
+    for name, identity in _KEPT.items():
+        own = [tuple(each[part] for part in identity) for each in summary[name]]
+        kept = [each for each in earlier.get(name, ()) if tuple(each[part] for part in identity) not in own]
+        summary[name] = [*kept, *summary[name]]
 
 
 def _count(results: Sequence[Result]) -> dict[str, int]:

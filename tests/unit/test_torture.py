@@ -249,6 +249,19 @@ def test_the_report_tells_states_of_the_code_apart(tmp_path: Path) -> None:
     assert text.index("`old`") < text.index("`new`")
 
 
+def test_a_new_page_keeps_what_the_one_before_showed_of_other_states(tmp_path: Path) -> None:
+    """The results of old runs may be gone; what the page said of them stays, and what was run anew replaces it."""
+    page = tmp_path / "proof.md"
+    write_report([outcome(1, code="old"), outcome(2, code="both", lost=1, ok=False)], page)
+    write_report([outcome(3, code="both"), outcome(4, code="new")], page)
+
+    text = page.read_text()
+    rows = [line for line in text.splitlines() if line.startswith(("| `old`", "| `both`", "| `new`"))]
+    assert [row.split("|")[1].strip(" `") for row in rows] == ["old", "both", "new"]
+    assert "| `both` |  | 1 | 2 | 60 | 0 | 0 | 0 | 0 | none |" in rows
+    assert "| 2 | 120 | **0** |" in text
+
+
 def test_the_report_shows_what_was_made_to_fail(tmp_path: Path) -> None:
     """By who was hit and by which means, of the newest state of the code; what did not strike is not counted."""
     case = Case("calls", "worker", "fdatasync data/out", "EIO", lasting=False, struck=1, code="new", at="2026-01-02")
