@@ -81,7 +81,8 @@ local batches, foreign = {}, {}
 -- Lines follow from the list: if somebody has made something else of them, they are made anew.
 local function number_at(key)
   local value = redis.pcall('GET', key)
-  return type(value) == 'string' and tonumber(value) or 0
+  local number = type(value) == 'string' and tonumber(value) or 0
+  return number >= 0 and number < 9007199254740992 and math.floor(number) or 0
 end
 
 if type(redis.pcall('ZCARD', KEYS[8])) ~= 'number' then
@@ -166,7 +167,11 @@ local function take(party)
     end
     local owner = redis.call('HGET', KEYS[3], id)
     local live = owner and tonumber(redis.call('ZSCORE', KEYS[2], id) or 0) > now
-    if not live then
+    if not is_batch(id) then
+      -- Put back from a lease that was none of ours.
+      refuse(id)
+      foreign[#foreign + 1] = string.sub(id, 1, 200)
+    elseif not live then
       lease(id)
       batches[#batches + 1] = {id, count(id)}
       return true

@@ -42,10 +42,10 @@ HASHES = {
     LOCK: ["holder", "label", "token", "since_ms", "until_ms", "lease_ms"],
     LOCK + keys.LOCK_SEEN_SUFFIX: ["somebody:1", b"\xff"],
 }
-LISTS = [keys.RQ_QUEUE, LOCK + keys.LOCK_WAITERS_SUFFIX]
-SORTED_SETS = [keys.LEASES, keys.RQ_STARTED, keys.RQ_FAILED, keys.WORKERS]
+LISTS = [keys.RQ_QUEUE, keys.LINE_PREFIX + RUN, LOCK + keys.LOCK_WAITERS_SUFFIX]
+SORTED_SETS = [keys.TURNS, keys.LEASES, keys.RQ_STARTED, keys.RQ_FAILED, keys.WORKERS]
 SETS = [keys.RQ_QUEUES, keys.RQ_WORKERS, keys.RQ_QUEUE_WORKERS]
-STRINGS = [LOCK + keys.LOCK_TOKEN_SUFFIX, keys.CLAIMED_PREFIX + WORKER, keys.IN_HAND_PREFIX + f"{RUN}_0"]
+STRINGS = [keys.LINED, LOCK + keys.LOCK_TOKEN_SUFFIX, keys.CLAIMED_PREFIX + WORKER, keys.IN_HAND_PREFIX + f"{RUN}_0"]
 ALL_KEYS = [*HASHES, *LISTS, *SORTED_SETS, *SETS, *STRINGS]
 
 
