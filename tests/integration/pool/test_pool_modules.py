@@ -8,8 +8,14 @@ from pathlib import Path
 from sheaf_worker.pool import Pool, Program
 from tests.integration.pool.helpers import ACT, MakePool, alive, gather, items, turn_until, value, wait_until
 
-SPOILS = "import decimal, os\ndef act(text):\n    decimal.getcontext().prec = 3\n    return os.getpid()\n"
-DIVIDES = "import decimal\ndef act(text):\n    return str(decimal.Decimal(1) / 7)\n"
+SPOILS = """
+import decimal, string
+
+def act(text):
+    decimal.getcontext().prec = 3
+    string.digits = "spoilt"
+"""
+DIVIDES = "import decimal, string\ndef act(text):\n    return f'{decimal.Decimal(1) / 7} {string.digits}'\n"
 PID = "import os\ndef act(text):\n    return os.getpid()\n"
 MODEL = """
 import os
@@ -31,11 +37,11 @@ def one(pool: Pool, task: str, number: int) -> object:
 
 
 def test_what_a_module_changes_is_no_other_modules_concern(make_pool: MakePool, tasks_dir: Path) -> None:
-    """One sets the decimal context to three digits; the next run, of another module, divides as ever."""
+    """One sets the decimal context to three digits, and patches a library; the next run's module finds all as ever."""
     (tasks_dir / "spoils.py").write_text(SPOILS)
     (tasks_dir / "divides.py").write_text(DIVIDES)
     pool = make_pool(1)
-    expected = "0.1428571428571428571428571429"
+    expected = "0.1428571428571428571428571429 0123456789"
 
     for number in range(0, 6, 2):
         one(pool, "spoils:act", number)
