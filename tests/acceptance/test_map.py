@@ -243,7 +243,7 @@ def test_a_request_that_cannot_be_met_is_refused_in_one_line(
 
 def test_a_value_that_json_cannot_hold_fails_its_item(cluster: Console) -> None:
     """The failure names item and type; the run ends."""
-    done = cluster.run("map", "shop:not_json", "-", "-o", "not_json.jsonl", given="one\n")
+    done = cluster.run("map", "shop:not_json", "-", "-o", "not_json.jsonl", given="one\n", status=1)
 
     assert "1 failed" in done.stdout
     assert "item 0 gave a set" in cluster.run("failures", "last").stdout
