@@ -5,6 +5,7 @@ In each run a worker and Redis are killed, and another worker is wanted, so that
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -100,7 +101,7 @@ class Embedded:
     def kill(self, *names: str) -> None:
         for name, pid in self.pids().items():
             if name in names:
-                os.kill(pid, signal.SIGKILL)
+                _kill(pid)
 
     def close(self) -> None:
         self.process.terminate()
@@ -111,7 +112,13 @@ class Embedded:
             self.process.kill()
             self.process.wait()
             for pid in self.pids().values():
-                os.kill(pid, signal.SIGKILL)
+                _kill(pid)
+
+
+def _kill(pid: int) -> None:
+    """It may be gone already: what is written down is what was started last."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 class SupervisorErrors:
