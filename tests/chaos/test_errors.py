@@ -18,7 +18,7 @@ from tests.chaos.proof import FULL
 
 ROOT = Path(__file__).parents[2]
 #: Means -> how many of its cases are tried, and the seed that draws them; all of them where SHEAF_PROOF=full.
-SAMPLES = {"calls": 10, "threads": 8, "replies": 12, "supervisor": 3, "program": 4}
+SAMPLES = {"calls": 10, "threads": 8, "replies": 12, "supervisor": 2, "program": 4}
 SEED = 20261128
 #: Those that need the kernel to ask us about system calls.
 NEED_HOLDING = ("calls", "supervisor")
