@@ -108,5 +108,6 @@ def resolve(
         raise TaskError(f"no task is called {name!r}; it is `load`, or `module:function` of a file in the tasks folder")
     from sheaf.tasks.finder import find
     from sheaf.tasks.function import FunctionTask
+    from sheaf.tasks.passing import again_if_passing
 
-    return FunctionTask(find(name, tasks_dir, modules, files))
+    return FunctionTask(again_if_passing(lambda: find(name, tasks_dir, modules, files)))

@@ -103,10 +103,11 @@ def answer(question: str) -> str:
     from sheaf.formats import format_for
     from sheaf.tasks import files
     from sheaf.tasks.finder import check_signature, find
+    from sheaf.tasks.passing import again_if_passing
 
     asked = json.loads(question)
     folder = None if asked["folder"] is None else Path(asked["folder"])
-    found = find(asked["name"], folder, asked["modules"])
+    found = again_if_passing(lambda: find(asked["name"], folder, asked["modules"]))
     way = check_way(asked["options"])
     check_signature(found, way)
     spec = found.spec.with_options(asked["options"])

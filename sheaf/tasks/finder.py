@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.util
 import inspect
@@ -124,7 +125,11 @@ def _import(name: str, module_name: str, path: Path, folder: Path, wanted: Mappi
 def _import_module(name: str, module_name: str, path: Path, folder: Path) -> ModuleType:
     try:
         spec = importlib.util.find_spec(module_name)
-        if spec is None or spec.origin is None or Path(spec.origin).resolve() != path.resolve():
+        if spec is None:
+            # Python takes what it cannot read for what is not there.
+            unread = OSError(errno.EIO, "Python did not find the module though its file is there", str(path))
+            raise TaskError(f"{name!r} cannot be imported: {unread}") from unread
+        if spec.origin is None or Path(spec.origin).resolve() != path.resolve():
             raise TaskError(
                 f"{path}, the file of {name!r}, has the name of a module that Python already has; rename it"
             )
