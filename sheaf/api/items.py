@@ -13,7 +13,7 @@ from sheaf.api.calls import encode_items
 from sheaf.api.pace import LARGEST_BYTES, Pace
 from sheaf.api.results import Chunk, Segment
 from sheaf.api.stream import Work, failures_of
-from sheaf.errors import TaskFailed
+from sheaf.errors import ClusterError, TaskFailed
 from sheaf.waits import waiting
 
 #: Items that are read ahead of what is sent off, at least.
@@ -53,6 +53,8 @@ class ItemStream:
         #: Items are neither in the buffer nor in a segment right now.
         self._taking = False
         self.closed = False
+        #: Nothing more will come, whatever is still out.
+        self._ended = False
         #: Whether anybody has asked for results, or said that none are wanted.
         self.heeded = False
         self._changed = threading.Condition()
@@ -139,6 +141,8 @@ class ItemStream:
         self._stop_reading(error)
 
     def end(self, error: Exception) -> None:
+        # Whoever has taken items to send them off may be what broke: nothing of theirs is waited for.
+        self._ended = True
         self.fail(error, 0)
 
     # --- the thread that consumes ---
@@ -154,6 +158,10 @@ class ItemStream:
                 found = self._ordered() if self.ordered else self._any()
                 if found:
                     return found
+                if self._ended or not (self._thread.is_alive() or self._read_all):
+                    raise self._error or ClusterError(
+                        "the thread that reads this map's items has ended; start it again"
+                    )
                 if self._read_all and not self._segments and not self._buffer and not self._taking:
                     if self._error is not None:
                         raise self._error

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -22,6 +23,13 @@ _BARREN_LIMIT = 3
 _REFUSED_S = 60.0
 #: Runs whose speed is remembered.
 _SPEEDS = 64
+
+
+class HandlingFailed(BaseException):
+    """We failed at a message that was good. What it told of may be lost here, so the worker has to end.
+
+    No Exception: those are what a message raises that is none.
+    """
 
 
 class Reports:
@@ -65,35 +73,54 @@ class Reports:
         self.add(run, [Failed(index, verdict.error, verdict.message, 1) for index in indexes])
 
     def hear(self, child: ChildHandle, message: Message) -> None:
+        """Raises whatever a message raises that is none, with nothing done; HandlingFailed if we fail at a good one."""
         child.heard = time.monotonic()
-        kind, *rest = message
-        if kind == "results":
-            self._take_results(child, *rest)
-        elif kind == "returned":
-            self._take_back(child, *rest)
-        elif kind == "ready" and child.program is not None:
-            self._barren.pop(child.program.run, None)
-            if child.state is State.PREPARING:
-                child.forgotten = None
-                child.ready(rest[0], rest[1], rest[2], self._speeds.get(child.program.run))
-        elif kind == "hello" and child.state is State.STARTING:
-            child.state = State.IDLE
-        elif kind == "refused" and rest[0] == TaskChanged.__name__:
-            self._give_up(child)
-        elif kind in ("choices", "holding", "waits"):
-            self._note(child, kind, rest[0])
-        elif kind == "refused":
-            self.refuse(child, Verdict(*rest))
-        elif kind == "broke":
-            self._take_exception(child, *rest)
+        handle = self._understood(child, message)
+        try:
+            handle()
+        except Exception as error:
+            raise HandlingFailed(f"a message of a pool process could not be handled: {error!r}") from error
 
-    def _note(self, child: ChildHandle, kind: str, told: Any) -> None:
-        if kind == "holding":
-            child.holding = int(told)
-        elif kind == "waits":
-            child.waits = int(told)
+    def _understood(self, child: ChildHandle, message: Message) -> Callable[[], None]:
+        """What is to be done. All of a message is read here: a task may have written anything into the pipe."""
+        kind, *rest = message
+        program = child.program
+        handle: Callable[[], None] = _pass
+        if kind == "results" and program is not None:
+            handle = self._results_in(child, program, *rest)
+        elif kind == "returned":
+            handle = partial(self._take_back, child, [int(index) for index in rest[0]])
+        elif kind == "ready" and program is not None:
+            handle = partial(self._begin, child, program, int(rest[0]), int(rest[1]), bool(rest[2]))
+        elif kind in ("refused", "broke"):
+            handle = self._failure_in(child, kind, *rest)
         else:
-            child.told = [(str(name), str(value), str(why)) for name, value, why in told]
+            handle = self._note_in(child, kind, *rest)
+        return handle
+
+    def _failure_in(
+        self, child: ChildHandle, kind: str, error: str, text: str, in_hand: Sequence[int] = ()
+    ) -> Callable[[], None]:
+        if kind == "broke":
+            return partial(self._take_exception, child, str(error), str(text), [int(index) for index in in_hand])
+        if error == TaskChanged.__name__:
+            return partial(self._give_up, child)
+        return partial(self.refuse, child, Verdict(str(error), str(text)))
+
+    def _note_in(self, child: ChildHandle, kind: str, told: Any = None) -> Callable[[], None]:
+        if kind == "hello" and child.state is State.STARTING:
+            return partial(setattr, child, "state", State.IDLE)
+        if kind in ("holding", "waits"):
+            return partial(setattr, child, kind, int(told))
+        if kind == "choices":
+            return partial(setattr, child, "told", [(str(name), str(value), str(why)) for name, value, why in told])
+        return _pass
+
+    def _begin(self, child: ChildHandle, program: Program, window: int, at_once: int, keeps: bool) -> None:
+        self._barren.pop(program.run, None)
+        if child.state is State.PREPARING:
+            child.forgotten = None
+            child.ready(window, at_once, keeps, self._speeds.get(program.run))
 
     def died_preparing(self, child: ChildHandle, cause: str) -> None:
         """A child died before its task was imported; a run to which that happens again and again is refused."""
@@ -129,23 +156,32 @@ class Reports:
         if child.state in (State.PREPARING, State.READY):
             child.state = State.IDLE
 
-    def _take_results(
+    def _results_in(
         self,
         child: ChildHandle,
+        program: Program,
         packed: tuple[int, ...],
         packed_lengths: bytes,
         records: bytes | int,
         failures: Sequence[tuple[int, str, str, int]],
         busy_s: float,
-    ) -> None:
+    ) -> Callable[[], None]:
         """Nothing here is done item by item in Python, as long as no item failed."""
-        program = child.program
-        if program is None:
-            return
         stretches = unpack_stretches(packed)
-        results: list[Result | Bundle] = [Failed(*failure) for failure in failures]
+        failed = [Failed(int(index), str(error), str(text), int(tries)) for index, error, text, tries in failures]
+        results: list[Result | Bundle] = [*failed]
         results += _bundles(child, stretches, array("Q", packed_lengths).tolist(), records)
-        finished = [*stretches, [failure[0] for failure in failures]]
+        finished = [*stretches, [failure.index for failure in failed]]
+        return partial(self._take_results, child, program, results, finished, float(busy_s))
+
+    def _take_results(
+        self,
+        child: ChildHandle,
+        program: Program,
+        results: list[Result | Bundle],
+        finished: list[Sequence[int]],
+        busy_s: float,
+    ) -> None:
         unknown = set().union(*map(child.take, finished))
         if unknown:
             results = [result for result in single_results(results) if result.index not in unknown]
@@ -209,6 +245,10 @@ class Reports:
             self.refuse(child, verdict)
             # It would go on trying.
             child.kill("refused")
+
+
+def _pass() -> None:
+    """Nothing is to be done."""
 
 
 def _bundles(

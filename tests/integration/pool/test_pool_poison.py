@@ -11,6 +11,7 @@ import pytest
 
 from sheaf.batch import Done, Result
 from sheaf_worker.pool import Pool, Program
+from sheaf_worker.reports import HandlingFailed
 from tests.integration.pool.helpers import ACT, MakePool, failure, gather, items, turn_until, value
 
 #: What a task might write that does not know what its descriptors are: text that names a length of 1.8 GB, nothing
@@ -214,3 +215,15 @@ def test_a_place_that_was_lent_is_another_items(make_pool: MakePool, tasks_dir: 
     assert [value(results[index]) for index in range(3)] == ["waited", "a", "b"]
     turn_until(pool, lambda: not pool._lending.lent, results=results)
     assert len(pool.children) == 1
+
+
+def test_an_error_of_ours_at_a_good_message_is_no_childs_fault(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the message told of may be lost then: the worker has to end, so that others do all of it again."""
+    pool = make_pool(1)
+    pool.add(ACT, items(*range(20)))
+    monkeypatch.setattr("sheaf_worker.outstanding.Outstanding.take", lambda *_: {}["a fault of ours"])
+
+    with pytest.raises(HandlingFailed, match="a fault of ours"):
+        gather(pool, 20)

@@ -1,0 +1,47 @@
+"""The stream behind `map` when a part of it breaks: whoever reads the results is told, and never waits for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import MappingProxyType
+
+import pytest
+
+from sheaf.api.items import ItemStream
+from sheaf.api.stream import Work
+from sheaf.errors import ClusterError
+from sheaf.tasks import TaskDescription
+
+WORK = Work("a:b", False, MappingProxyType({}), TaskDescription("a:b", "function"), 1)
+
+
+def stream(items: Iterator[int]) -> ItemStream:
+    return ItemStream(WORK, items, lambda: None, ordered=True)
+
+
+@pytest.mark.timeout(30)
+def test_a_session_that_breaks_while_items_are_taken_ends_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The items are neither waiting nor sent then: nobody will ever bring their results."""
+    made = stream(iter(range(3)))
+    made._thread.join()
+
+    def breaks(_: object) -> int:
+        raise MemoryError
+
+    monkeypatch.setattr("sheaf.api.items._fitting", breaks)
+    with pytest.raises(MemoryError):
+        made.take()
+    made.end(ClusterError("a part of this session broke"))
+
+    with pytest.raises(ClusterError, match="a part of this session broke"):
+        made.results()
+
+
+@pytest.mark.timeout(30)
+def test_a_reader_that_died_without_a_word_ends_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it had begun, say: it can tell nobody."""
+    monkeypatch.setattr(ItemStream, "_read", lambda *_: None)
+    made = stream(iter(range(3)))
+
+    with pytest.raises(ClusterError, match="has ended; start it again"):
+        made.results()
