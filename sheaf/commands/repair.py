@@ -42,8 +42,8 @@ def repair(settings: Settings, output: str, apply: bool) -> None:
         found = apply_repair(settings.data_dir, inside) if apply else diagnose(settings.data_dir, inside)
         needed = found.needed or found.beyond > 0
         _show(found, apply)
-        if apply and found.beyond:
-            clear_end(path)
+        if apply and (found.beyond or found.size is None):
+            clear_end(path)  # a file that is gone is begun anew with it, empty
     else:
         _show_rebuilt(rebuild(settings.data_dir, inside, apply=apply), apply)
         needed = True
