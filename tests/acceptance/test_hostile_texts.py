@@ -52,7 +52,8 @@ def spoilt(cluster: Console) -> Console:
     source = Path(cluster.folder / f"list-{HOSTILE}.txt")
     source.write_text(f"one{HOSTILE}\ntwo\n")
     for function in ("fail", "name"):
-        cluster.run("map", f"bad:{function}", source.name, "-o", f"{function}.jsonl", "--attempts", "1")
+        # Every item fails: 1.
+        cluster.run("map", f"bad:{function}", source.name, "-o", f"{function}.jsonl", "--attempts", "1", status=1)
     return cluster
 
 

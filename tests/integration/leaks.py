@@ -23,7 +23,7 @@ def sizes() -> Counter[str]:
     found: Counter[str] = Counter()
     for each in gc.get_objects():
         kind = type(each)
-        if kind.__module__.partition(".")[0] in OURS:
+        if str(kind.__module__).partition(".")[0] in OURS:
             name = f"{kind.__module__}.{kind.__qualname__}"
             found[name] += 1
             for attribute, value in _attributes(each):
