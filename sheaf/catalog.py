@@ -1,7 +1,8 @@
 """What runs there are, by fingerprint and output, without opening each: `runs/.catalog`, made of their manifests.
 
-A line per run: a checksum, and what its manifest says of it. Whoever looks adds what is missing, so runs of any age are
-found, and a catalog that is gone or damaged is only slower. It is never believed: a run that it points to is opened.
+A line per run: a checksum, and what its manifest says of it, or why it cannot be used. Whoever looks adds what is
+missing, so runs of any age are found, and a catalog that is gone or damaged is only slower. It is never believed: a run
+that it points to is opened. A damaged manifest is opened again when its file is another one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sheaf.errors import RunNotFound
-from sheaf.run import Run, list_runs
+from sheaf.run import Run, list_runs, run_folder
 from sheaf.volume import NotReadable, read_file
 
 FILE = ".catalog"
@@ -28,6 +29,9 @@ class Entry(NamedTuple):
     #: None: its manifest cannot be read, so it may be anything.
     fingerprint: str | None
     output: str | None
+    #: Why the manifest cannot be used, and which file that was: its inode, size and times.
+    damage: str | None = None
+    stamp: list[int] | None = None
 
     def goes_into(self, data_dir: Path, output: Path) -> bool:
         """Whether its output may be this one; `output` is resolved."""
@@ -43,10 +47,10 @@ def catalog(data_dir: Path) -> list[Entry]:
     path = data_dir / "runs" / FILE
     names = list_runs(data_dir)
     known = _read(path)
-    missing = {name: _look(data_dir, name) for name in names if name not in known}
-    if new := [entry for entry in missing.values() if entry.output is not None]:
+    missing = {name: _look(data_dir, name) for name in names if not _holds(data_dir, known.get(name))}
+    if new := [entry for entry in missing.values() if entry.output is not None or entry.stamp is not None]:
         _append(path, new)
-    return [known.get(name) or missing[name] for name in names]
+    return [missing.get(name) or known[name] for name in names]
 
 
 def runs_of(data_dir: Path, output: Path) -> Iterator[str]:
@@ -73,12 +77,35 @@ def rewrite(data_dir: Path) -> None:
     catalog(data_dir)
 
 
+def _holds(data_dir: Path, entry: Entry | None) -> bool:
+    """Whether what is known of a run is still so. A manifest that is well is never written again."""
+    return entry is not None and (entry.damage is None or entry.stamp == _stamp(data_dir, entry.run))
+
+
 def _look(data_dir: Path, name: str) -> Entry:
+    stamp = _stamp(data_dir, name)
     try:
         manifest = Run.open(data_dir, name).manifest
-    except RunNotFound:
-        return Entry(name, None, None)
+    except RunNotFound as error:
+        return Entry(name, None, None, str(error), stamp if _can_be_read(data_dir, name) else None)
     return Entry(name, manifest.fingerprint, manifest.output)
+
+
+def _stamp(data_dir: Path, name: str) -> list[int] | None:
+    try:
+        found = os.stat(run_folder(data_dir, name) / "run.json")  # noqa: PTH116  for each damaged run, at each look
+    except OSError:
+        return None
+    return [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+
+
+def _can_be_read(data_dir: Path, name: str) -> bool:
+    """Whether it is the contents that are wrong: a disk that cannot be read may be able to the next time."""
+    try:
+        read_file(run_folder(data_dir, name) / "run.json")
+    except NotReadable:
+        return False
+    return True
 
 
 def _read(path: Path) -> dict[str, Entry]:

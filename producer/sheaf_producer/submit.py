@@ -218,13 +218,16 @@ def _find_twin(data_dir: Path, wish: Wish, mark: str, tally: Tally) -> Run | Non
     for entry in reversed(catalog(data_dir)):
         if not entry.is_like(mark):
             continue
+        if entry.damage is not None:
+            # It may be the same; nobody can tell.
+            tally.damaged.append(entry.damage)
+            continue
         try:
             run = Run.open(data_dir, entry.run)
             there = run.manifest.output == wish.output
             if there and _is_same(run, wish, mark) and (not run.finished or _is_done(data_dir, run)):
                 return run
         except RunNotFound as error:
-            # It may be the same; nobody can tell.
             tally.damaged.append(str(error))
     return None
 

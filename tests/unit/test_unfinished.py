@@ -84,6 +84,29 @@ def test_the_catalog_names_each_run_and_opens_it_once(tmp_path: Path, monkeypatc
     assert [entry.is_like(f"{3:064x}.0123456789") for entry in catalog(tmp_path)] == [index == 3 for index in range(7)]
 
 
+def test_a_damaged_run_is_opened_once_and_again_when_its_file_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty thousand of them cost a submission no more than as many that are well; one that is mended is found."""
+    runs = [a_run(tmp_path, number, "0.jsonl") for number in range(3)]
+    manifest = runs[1].folder / "run.json"
+    whole = manifest.read_text()
+    manifest.write_text(whole.replace("0.jsonl", "1.jsonl"))
+    first = catalog(tmp_path)
+    opened: list[str] = []
+    real = Run.open.__func__  # type: ignore[attr-defined]
+    monkeypatch.setattr(Run, "open", classmethod(lambda cls, data, run: opened.append(run) or real(cls, data, run)))
+
+    assert catalog(tmp_path) == first
+    assert opened == []
+    assert "run.json" in str(first[1].damage)
+    manifest.write_text(whole)
+    mended = catalog(tmp_path)
+    assert opened == [name_of(runs[1])]
+    assert (mended[1].damage, mended[1].output) == (None, "0.jsonl")
+    assert catalog(tmp_path) == mended
+
+
 @pytest.mark.parametrize("harm", ["gone", "cut", "a byte", "nonsense", "a folder"])
 def test_a_damaged_catalog_hides_no_run(tmp_path: Path, harm: str) -> None:
     """Lines whose checksum is wrong count for nothing, and what they said is read from the manifests."""
