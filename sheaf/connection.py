@@ -89,6 +89,41 @@ def redis_errors() -> Iterator[None]:
         ) from error
     except redis.exceptions.ResponseError as error:
         raise _refusal(error) from error
+    except _NONSENSE as error:
+        if not _is_raised_by_redis_py(error):
+            raise
+        raise _nonsense(error) from error
+
+
+@contextlib.contextmanager
+def understood() -> Iterator[None]:
+    """For what takes an answer of Redis apart: one that is nothing of the kind is as good as none. Also a decorator.
+
+    Raises RedisUnavailable then, so that nobody who asks ends by it: they wait, and say so.
+    """
+    try:
+        yield
+    except _NONSENSE as error:
+        raise _nonsense(error) from error
+
+
+#: What is raised by whoever takes something apart that is built in another way.
+_NONSENSE = (AttributeError, TypeError, ValueError, LookupError, ArithmeticError)
+
+
+def _nonsense(error: BaseException) -> RedisUnavailable:
+    return RedisUnavailable(
+        f"Redis gave an answer that makes no sense ({type(error).__name__}: {error}); is what answers at "
+        "SHEAF_REDIS_URL a Redis, and no other program?"
+    )
+
+
+def _is_raised_by_redis_py(error: BaseException) -> bool:
+    """Whether it was taking an answer apart, and not we an argument."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0] == "redis"
 
 
 def _refusal(error: redis.exceptions.ResponseError) -> ClusterError:

@@ -23,7 +23,7 @@ from typing import Self
 import redis
 
 from sheaf import keys
-from sheaf.connection import redis_errors
+from sheaf.connection import redis_errors, understood
 from sheaf.errors import ClusterError, LockLost, LockTimeout, RedisUnavailable
 from sheaf.mend import mended
 from sheaf.replies import fields, number, text
@@ -82,6 +82,7 @@ class FairLock:
                 self._let_go(waiter)
             raise
 
+    @understood()
     def _ask(self, waiter: str, floor: int) -> _Answer:
         lease_ms = round(self.lease_s * 1000)
         token, left_ms, holder, label, held_ms = self._acquire(
@@ -96,9 +97,11 @@ class FairLock:
         with redis_errors(), contextlib.suppress(*broken):
             mended(self._connection, [key], lambda: self._connection.blpop([key], timeout=wait_s))
 
+    @understood()
     def _let_go(self, waiter: str) -> bool:
         return bool(self._release(self._keys, [waiter, SILENCE_MS, self._wake_prefix]))
 
+    @understood()
     def _renewed(self, waiter: str) -> bool:
         return bool(self._renew(self._keys[:1], [waiter, round(self.lease_s * 1000)]))
 
@@ -267,6 +270,7 @@ class LockStatus:
     waiting: int
 
 
+@understood()
 def lock_status(connection: redis.Redis, name: str) -> LockStatus:
     """Look at a lock without touching it."""
     key = keys.LOCK_PREFIX + name

@@ -31,7 +31,7 @@ from rq.serializers import JSONSerializer
 from sheaf import keys
 from sheaf.batch import Batch, parse_batch_id
 from sheaf.bell import Bell
-from sheaf.connection import redis_errors
+from sheaf.connection import redis_errors, understood
 from sheaf.errors import ClusterError, UsageError
 from sheaf.mend import mended
 from sheaf.replies import json_object, number, text
@@ -176,11 +176,13 @@ class BatchQueue(Roster):
                 if session_of(run) is None:
                     self._connection.publish(keys.FINISHED_PREFIX + run, "")
 
+    @understood()
     def length(self) -> int:
         """How many batches are queued."""
         with redis_errors():
             return number(mended(self._connection, [keys.RQ_QUEUE], lambda: self._connection.llen(keys.RQ_QUEUE)))
 
+    @understood()
     def snapshot(self) -> Snapshot:
         """See what is queued and what is leased, at one moment."""
         queued, leases, owners, now_ms = self._snapshot([], [keys.RQ_QUEUE, keys.LEASES, keys.OWNERS])
@@ -192,6 +194,7 @@ class BatchQueue(Roster):
             },
         )
 
+    @understood()
     def claim(self, worker: str, limit: int, lease_s: float, wish: Wish | None = None) -> Claims:
         """Take up to `limit` batches off the queue and lease them to `worker`, in one step. Never blocks.
 
@@ -231,6 +234,7 @@ class BatchQueue(Roster):
             foreign=list(taken["foreign"]),
         )
 
+    @understood()
     def renew(self, worker: str, ids: Sequence[str], lease_s: float) -> list[str]:
         """Give leases their full length again; make those anew that Redis has forgotten.
 
@@ -248,6 +252,7 @@ class BatchQueue(Roster):
             )
         return list(map(text, lost))
 
+    @understood()
     def finish(self, worker: str, ids: Sequence[str]) -> None:
         """Let go of batches for good, with all that Redis knows of them; those that others hold are left alone."""
         if ids:
@@ -258,6 +263,7 @@ class BatchQueue(Roster):
                     [worker, *ids],
                 )
 
+    @understood()
     def hand_back(self, worker: str, ids: Sequence[str], *, in_peace: bool = True) -> None:
         """Put this worker's batches back to the front of the queue; those that are not its own are passed over.
 
@@ -278,6 +284,7 @@ class BatchQueue(Roster):
                         pipe.hincrby(keys.CLAIMS, name, -1)
                     pipe.execute()
 
+    @understood()
     def reap(self) -> list[str]:
         """Put every batch whose lease ran out back to the front of the queue; return their ids."""
         return self._put_back_to_front("", [])

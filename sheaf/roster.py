@@ -12,7 +12,7 @@ from typing import Any
 import redis
 
 from sheaf import keys
-from sheaf.connection import redis_errors
+from sheaf.connection import redis_errors, understood
 from sheaf.errors import RedisReadOnly
 from sheaf.mend import mended
 from sheaf.replies import amount, fields, number, text
@@ -75,6 +75,7 @@ class Roster:
         self._problem = Script(connection, "problem")
         self._birth = rq_time()
 
+    @understood()
     def announce(self, worker: str, fields: Mapping[str, str], ttl_s: float) -> None:
         """Show a worker's card for `ttl_s` seconds, here and in `rq info`; call it again before they are over."""
         card = [part for pair in fields.items() for part in pair]
@@ -92,6 +93,7 @@ class Roster:
             pipe.srem(queue_workers, entry)
             pipe.execute()
 
+    @understood()
     def workers(self) -> list[WorkerCard]:
         """The live workers, by label."""
         with redis_errors():
@@ -110,10 +112,12 @@ class Roster:
                 cards.append(WorkerCard(text(name), card, max(0, now_ms - number(card.pop("seen_ms", 0))) / 1000))
         return sorted(cards, key=lambda card: (card.label, card.id))
 
+    @understood()
     def set_problem(self, run: str, text: str, worker: str, ttl_s: float, *, refused: bool = False) -> None:
         """Say for `ttl_s` seconds why a run does not go on; `refused`: nor will it until a person has looked."""
         self._problem([keys.PROBLEM_PREFIX + run], [text, worker, round(ttl_s * 1000), int(refused)])
 
+    @understood()
     def problem(self, run: str) -> Problem | None:
         """Why a run does not go on; None if no worker says so."""
         with redis_errors():

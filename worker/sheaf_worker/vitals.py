@@ -70,6 +70,8 @@ class Vitals(threading.Thread):
         #: When this thread last looked, and since when the process has not been held up from outside.
         self._looked = self._awake = time.monotonic()
         self._ending = threading.Lock()
+        #: The thread that broke.
+        self._broken: str | None = None
         self._done = threading.Event()
 
     @property
@@ -89,6 +91,11 @@ class Vitals(threading.Thread):
     def stopping(self, within_s: float) -> None:
         """The worker was told to stop: its threads may end, and all is over after so many seconds."""
         self._stop_by = time.monotonic() + within_s + LATE_S
+
+    @property
+    def broke_apart_from_items(self) -> bool:
+        """Whether what broke has nothing to do with any item: it is no reason to suspect those in hand."""
+        return self._broken not in (None, MAIN, "committer")
 
     def close(self) -> None:
         """All ended as it should."""
@@ -143,6 +150,7 @@ class Vitals(threading.Thread):
             os._exit(1)
         try:
             limit_end()
+            self._broken = thread
             self._words.say(self._worker, f"{why} (in the thread {thread!r})")
             helper = threading.Thread(target=self._say_farewell, name="farewell", daemon=True)
             helper.start()

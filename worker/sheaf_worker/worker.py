@@ -335,5 +335,5 @@ class Worker:
         """This process is about to end, in the midst of everything: others need not wait for the leases."""
         self._pool.abandon()
         # It may be something about one of them that has ended us.
-        self._hand_back(in_peace=False)
+        self._hand_back(in_peace=self._vitals.broke_apart_from_items)
         self._queue.leave(self.id)
