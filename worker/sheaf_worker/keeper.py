@@ -58,11 +58,11 @@ class Keeper(threading.Thread):
         """What the card shows has changed: show it soon, not only with the next beat."""
         self._nudged.set()
 
-    def stop(self) -> None:
-        """End the thread and take the worker's card away."""
+    def stop(self, within_s: float | None = None) -> None:
+        """End the thread and take the worker's card away; wait for that, or for so many seconds."""
         self._stop_asked = True
         self._nudged.set()
-        self.join()
+        self.join(within_s)
 
     def run(self) -> None:
         while not self._stop_asked:

@@ -112,12 +112,12 @@ class Taker(threading.Thread):
         else:
             self._hungry.clear()
 
-    def stop(self) -> None:
-        """Take nothing more; returns when the thread has ended."""
+    def stop(self, within_s: float | None = None) -> None:
+        """Take nothing more; returns when the thread has ended, or after so many seconds."""
         self._stop_asked.set()
         self._hungry.set()
         self._queue.interrupt()
-        self.join()
+        self.join(within_s)
 
     def run(self) -> None:
         patience = RECONNECT_S[0]

@@ -334,6 +334,10 @@ class Worker:
     def _say_farewell(self) -> None:
         """This process is about to end, in the midst of everything: others need not wait for the leases."""
         self._pool.abandon()
+        # What it claimed after the hand-back, nobody would have for the length of a lease.
+        self._taker.stop(within_s=1.0)
         # It may be something about one of them that has ended us.
         self._hand_back(in_peace=self._vitals.broke_apart_from_items)
+        # The card goes for good: another beat would bring it back.
+        self._keeper.stop(within_s=1.0)
         self._queue.leave(self.id)
