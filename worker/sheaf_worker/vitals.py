@@ -93,6 +93,11 @@ class Vitals(threading.Thread):
         self._stop_by = time.monotonic() + within_s + LATE_S
 
     @property
+    def ending(self) -> bool:
+        """Whether the process is being ended already."""
+        return self._ending.locked()
+
+    @property
     def broke_apart_from_items(self) -> bool:
         """Whether what broke has nothing to do with any item: it is no reason to suspect those in hand."""
         return self._broken not in (None, MAIN, "committer")
@@ -129,8 +134,8 @@ class Vitals(threading.Thread):
         if self._age(self._last_beat()) > self._silent_s:
             self._end_hung("keeper", f"no sign of life was given for {self._age(self._last_beat()):.0f} s")
         for part in self._parts:
-            # Asked to stop meanwhile, it may end.
-            if not part.is_alive() and self._stop_by is None:
+            # Asked to stop meanwhile, or in a farewell, it may end.
+            if not part.is_alive() and self._stop_by is None and not self.ending:
                 self._end_hung(part.name, "the thread ended although nobody had asked it to")
 
     def _age(self, moment: float) -> float:

@@ -327,7 +327,9 @@ class Worker:
         error = args.exc_value if args.exc_value is not None else args.exc_type()
         fields = {"action": "fail", "part": thread}
         try:
-            logger.critical("a part of the worker broke; it ends", extra=fields, exc_info=error)
+            # What breaks while we end already, of which it may be a consequence, is no reason of its own.
+            if not self._vitals.ending:
+                logger.critical("a part of the worker broke; it ends", extra=fields, exc_info=error)
         finally:
             self._vitals.end(thread, error)
 
