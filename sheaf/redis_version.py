@@ -43,7 +43,7 @@ def scripting_flaw(connection: redis.Redis) -> str | None:
             return None  # who has set it up so gives nobody scripts; asking would stand in its log as a refused try
         # A harmless one, to see whether one may.
         connection.eval("return 1", 0)
-    except (redis.exceptions.RedisError, KeyError, TypeError):
+    except (redis.exceptions.RedisError, AttributeError, KeyError, TypeError, ValueError):
         return None  # it cannot be asked, or scripts are not for us
     return (
         f"this is {server} {version}, whose Lua has a flaw (CVE-2025-49844), and this user may load scripts: whoever "
