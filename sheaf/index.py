@@ -140,6 +140,11 @@ class Index(Opener):
         try:
             with self.translated():
                 self.patiently(connection, "BEGIN IMMEDIATE", notice)
+        except FenceTimeout:
+            # It may be this very connection that has the fence: SQLite says nothing when it fails to unlock a file, and
+            # remembers such a lock for as long as the connection lives.
+            self.drop()
+            raise
         finally:
             self.waited_s += time.monotonic() - started
         if noticed > started:

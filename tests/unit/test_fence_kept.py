@@ -1,0 +1,42 @@
+"""A lock that SQLite failed to give back: the writer that has it must not wait for itself for ever."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sheaf.batch import Done
+from sheaf.errors import FenceTimeout
+from sheaf.output import Output
+
+
+def test_a_fence_that_our_own_connection_never_gave_back_is_given_back_with_it(tmp_path: Path) -> None:
+    """After one wait in vain the next try has a connection of its own, and the old one's locks are gone."""
+    output = Output.create(tmp_path / "o.jsonl", fence_wait_s=0.3)
+    output.register_run("r-1", 2, 2)
+    # What the failed unlock leaves behind: the process has the write lock, and no transaction knows of it.
+    connection = output._index.connect()
+    connection.execute("BEGIN IMMEDIATE")
+    stuck = output._index
+
+    class Pretends:
+        """SQLite's connection after such an unlock: busy for everybody, itself included."""
+
+        in_transaction = False
+
+        def execute(self, statement: str) -> object:
+            return other.execute(statement)
+
+        def close(self) -> None:
+            connection.close()
+
+    other = stuck.open(timeout_s=0.0)
+    stuck._connection = Pretends()  # type: ignore[assignment]
+
+    with pytest.raises(FenceTimeout):
+        output.commit({"r-1": [Done(0, b"0\n")]}, worker="w", token=1)
+    other.close()
+
+    assert output.commit({"r-1": [Done(0, b"0\n")]}, worker="w", token=1).length == 2
+    output.close()
