@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -42,7 +43,7 @@ class Limits(NamedTuple):
     age_s: float
 
 
-class GeneratorCall:
+class GeneratorCall(ABC):
     """What the generator iterates over. `end` is raised for it once there is nothing more, again and again."""
 
     def __init__(self, source: Source, *, pairs: bool) -> None:
@@ -70,9 +71,9 @@ class GeneratorCall:
         self.taken += 1
         return taking.value
 
+    @abstractmethod
     def _next(self) -> Taking | None:
         """What is to be done next; None: nothing more."""
-        raise NotImplementedError
 
     def is_end(self, error: BaseException) -> bool:
         """Whether the generator has only let our own StopIteration through, as `yield f(next(items))` does."""

@@ -1,15 +1,11 @@
 """A repair is killed before each of its system calls; the next one ends it, and keeps all that is whole."""
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.chaos.apart import run_apart
 from tests.chaos.tracer import NAMES
 
 ROOT = Path(__file__).parents[2]
@@ -20,17 +16,7 @@ pytestmark = [
 
 
 def kill_everywhere(scene: str, mutation: str = "") -> dict[str, Any]:
-    """In a process without threads, as the tracer forks."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.chaos.killed_repairs", scene, Path(folder).resolve(), mutation],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )
-    assert done.returncode == 0, done.stderr[-3000:]
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return run_apart("killed_repairs", scene, mutation)
 
 
 @pytest.mark.parametrize(("scene", "kills"), [("middle", 50), ("end", 50), ("index", 100)])

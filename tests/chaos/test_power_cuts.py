@@ -1,16 +1,12 @@
 """The power goes at any moment of a commit; unsynced writes are lost in any order; what was acknowledged is there."""
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.chaos.apart import run_apart
 from tests.chaos.proof import note
 from tests.chaos.tracer import NAMES
 
@@ -22,17 +18,7 @@ pytestmark = [
 
 
 def cut_everywhere(scene: str, dropped: str = "") -> dict[str, Any]:
-    """In a process without threads, as the tracer forks; in memory, as what is lost is ours to choose."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.chaos.power_cuts", scene, Path(folder).resolve(), dropped],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )
-    assert done.returncode == 0, done.stderr[-3000:]
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return run_apart("power_cuts", scene, dropped)
 
 
 @pytest.mark.parametrize(("scene", "images"), [("life", 500), ("take-over", 500)])
