@@ -1,6 +1,5 @@
 """A repair is killed before each of its system calls; the next one ends it, and keeps all that is whole."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +7,6 @@ import pytest
 from tests.chaos.apart import run_apart
 from tests.chaos.tracer import NAMES
 
-ROOT = Path(__file__).parents[2]
 pytestmark = [
     pytest.mark.timeout(1800),
     pytest.mark.skipif(not NAMES, reason="the tracer knows the system calls of x86_64 and aarch64 only"),

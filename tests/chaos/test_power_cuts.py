@@ -1,7 +1,6 @@
 """The power goes at any moment of a commit; unsynced writes are lost in any order; what was acknowledged is there."""
 
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ from tests.chaos.apart import run_apart
 from tests.chaos.proof import note
 from tests.chaos.tracer import NAMES
 
-ROOT = Path(__file__).parents[2]
 pytestmark = [
     pytest.mark.timeout(3600),
     pytest.mark.skipif(not NAMES, reason="the tracer knows the system calls of x86_64 and aarch64 only"),
