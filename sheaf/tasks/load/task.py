@@ -188,6 +188,7 @@ class _Loader:
             self.connections.overloaded(time.monotonic())
         if not self._options.accepts(exchange.status):
             raise status_failure(exchange, visit.start_url)
+        transfer.finish(exchange)
         self._results.append(Done(visit.item.index, self._format.page(Page(visit.item, visit.exchanges))))
         return False
 

@@ -11,6 +11,8 @@ import pycurl
 
 from sheaf.formats import Exchange
 from sheaf.tasks.load.address import AddressGate
+from sheaf.tasks.load.coding import BadCoding, codings_of, unpack
+from sheaf.tasks.load.errors import Connect, Protocol, TooLarge
 from sheaf.tasks.load.head import final_head, status_of
 from sheaf.tasks.load.memory import FREE_BYTES, MemoryLimit
 from sheaf.tasks.load.options import LoadOptions
@@ -21,9 +23,8 @@ _BUFFER_BYTES = 64 << 10
 #: What a write callback returns to end the transfer.
 _STOP = -1
 _PAUSE: int = pycurl.WRITEFUNC_PAUSE
-#: What libcurl can decode. Where bodies are kept as received, gzip alone: every reader of an archive knows it.
-_DECODED = "gzip, deflate, br" if pycurl.version_info()[4] & pycurl.VERSION_BROTLI else "gzip, deflate"
-_KEPT = "gzip"
+#: As browsers say it. Where bodies are kept as received, gzip alone: every reader of an archive knows it.
+_UNPACKED, _KEPT = "gzip, deflate, br, zstd", "gzip"
 
 
 class Transfer:
@@ -54,7 +55,8 @@ class Transfer:
         headers = [
             f"User-Agent: {options.user_agent}",
             "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-            f"Accept-Encoding: {_KEPT if keeps_coding else _DECODED}",
+            # As a header of our own: libcurl hands over bodies as they were received, and `finish` unpacks them.
+            f"Accept-Encoding: {_KEPT if keeps_coding else _UNPACKED}",
         ]
         self._request_tail = "".join(f"\r\n{header}" for header in headers) + "\r\n\r\n"
         self._prepare(headers)
@@ -95,6 +97,38 @@ class Transfer:
             "length" if self.too_large else None,
         )
 
+    def finish(self, exchange: Exchange) -> None:
+        """Remove the content coding of a page that is wanted. Raises LoadError if the body is not whole.
+
+        Where bodies are kept as received it stays, and is only read to its end. What is no such coding then, or is too
+        large unpacked, is the archive's reader's concern.
+        """
+        codings = codings_of(exchange.head)
+        if not codings or (exchange.truncated and not self._decodes):
+            return
+        try:
+            unpacked = unpack(exchange.body, codings, self._options.max_bytes)
+        except BadCoding as error:
+            if not self._decodes:
+                return
+            raise Protocol(
+                f"{exchange.url}: the body is not what its Content-Encoding ({', '.join(codings)}) says: {error}"
+            ) from error
+        if unpacked.cut and exchange.truncated is None:
+            raise Connect(f"{exchange.url}: the body was cut short: its {', '.join(codings)} stream has no end")
+        if self._decodes:
+            exchange.body = unpacked.body
+            if unpacked.larger:
+                self._cut_to_size(exchange)
+
+    def _cut_to_size(self, exchange: Exchange) -> None:
+        if not self._options.truncate:
+            raise TooLarge(
+                f"{exchange.url} has more than {self._options.max_bytes:,} bytes when unpacked; "
+                "raise the limit, or ask for truncation"
+            )
+        exchange.truncated = "length"
+
     def _request(self) -> bytes:
         authority, target = split_url(self._url)
         return f"GET {target} HTTP/1.1\r\nHost: {authority}{self._request_tail}".encode("ascii")
@@ -130,9 +164,6 @@ class Transfer:
             pycurl.WRITEFUNCTION: self._write,
             pycurl.HEADERFUNCTION: self._lines.append,
         }
-        if self._decodes:
-            # Without this option libcurl hands over bodies as they were received.
-            settings[pycurl.ACCEPT_ENCODING] = _DECODED
         if not options.truncate:
             # Ends a transfer at its headers if they announce too much; what arrives is counted in `_write`.
             settings[pycurl.MAXFILESIZE_LARGE] = options.max_bytes
