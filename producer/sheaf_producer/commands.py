@@ -42,8 +42,8 @@ _UNSET = (None, ())
 def load(settings: Settings, /, lists: tuple[str, ...], output: str, detach: bool, **given: Any) -> None:
     """Load every URL of the lists into one file, each exactly once.
 
-    FILE has one URL a line; blank lines and # comments are skipped. It may be packed (gzip, zstd); - is standard input.
-    The same command again goes on with an unfinished run. Ctrl-C stops watching, not the run.
+    FILE has one URL a line; blank lines and # comments are skipped. It may be packed (gzip, zstd, bzip2, xz); - is
+    standard input. The same command again goes on with an unfinished run. Ctrl-C stops watching, not the run.
 
     \b
     The output's suffix chooses the format:

@@ -31,12 +31,14 @@ class Tally:
     duplicates: int = 0
     #: The first few rejected lines, with the reason.
     examples: list[str] = field(default_factory=list)
+    #: The lines that those stand for.
+    told: int = 0
     #: Earlier runs that cannot be opened, so that it is not known whether they were the same, and why.
     damaged: list[str] = field(default_factory=list)
 
     def shown(self) -> str:
         """The examples, one below the other, and how many more there are."""
-        more = f"\n  … and {self.rejected - len(self.examples):,} more" if self.rejected > len(self.examples) else ""
+        more = f"\n  … and {self.rejected - self.told:,} more" if self.rejected > self.told else ""
         return "".join(f"\n  {example}" for example in self.examples) + more
 
 
@@ -109,12 +111,16 @@ class Draft:
     def reject(self, line: Line) -> None:
         """Note a line that cannot be used: in the run's folder, and the first few for the terminal."""
         if self._rejects is None:
-            self._rejects = open(self.folder / "rejected.jsonl", "w")  # noqa: SIM115  closed by settle()
+            # A name may hold bytes that are not UTF-8: as `\udce9`, which is what JSON calls them, too.
+            path = self.folder / "rejected.jsonl"
+            self._rejects = open(path, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115  see settle()
         tally = self.tally
-        tally.rejected += 1
+        tally.rejected += line.lines
         if len(tally.examples) < EXAMPLES:
+            tally.told += line.lines
             tally.examples.append(f"line {line.number} of {line.source}: {line.problem}")
         entry = {"source": line.source, "line": line.number, "text": line.text[:1000], "why": line.problem}
+        entry |= {"lines": line.lines} if line.lines > 1 else {}
         self._rejects.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
     def settle(self) -> None:

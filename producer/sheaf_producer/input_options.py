@@ -12,6 +12,8 @@ from sheaf_producer.mapping import Choice, Request
 from sheaf_producer.occupied import chosen
 
 F = TypeVar("F", bound=Callable[..., Any])
+#: How a delimiter may be written that is hard to type.
+_TAB = ("tab", "\\t")
 
 
 class Share(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
@@ -30,9 +32,22 @@ class Share(click.ParamType):  # type: ignore[type-arg]  # generic in newer vers
         return share
 
 
+class Delimiter(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
+    """One character, or `tab`."""
+
+    name = "delimiter"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        delimiter = "\t" if value in _TAB else str(value)
+        if len(delimiter) != 1 or delimiter in '"\r\n\0 ':
+            self.fail(f"{value!r} cannot stand between fields; give one character, as ';', or tab", param, ctx)
+        return delimiter
+
+
 _OPTIONS = (
     click.option("--input-format", "format", type=click.Choice(FORMATS), help="What the inputs hold [by suffix]."),
     click.option("--column", metavar="NAME", help="Of CSV and Parquet: this column's values are the items [rows]."),
+    click.option("--delimiter", type=Delimiter(), metavar="';'", help="Of CSV: between two fields [,; of .tsv: tab]."),
     click.option("--files", is_flag=True, help="INPUT is a quoted pattern; the paths of the files are the items."),
     click.option("--limit", type=click.IntRange(1), metavar="N", help="The first N items only."),
     click.option("--sample", "share", type=Share(), metavar="1%", help="A part of the items, chosen by --seed."),
@@ -66,7 +81,7 @@ def request_of(task: str, names: tuple[str, ...], options: dict[str, Any], given
     """What was typed, put together."""
     return Request(
         task,
-        Inputs(names, given["format"], given["column"], given["files"]),
+        Inputs(names, given["format"], given["column"], given["files"], given["delimiter"]),
         options,
         given["output"],
         Choice(given["limit"], given["share"], given["seed"], given["unique"]),

@@ -46,7 +46,7 @@ def map_(settings: Settings, /, task: str, inputs: tuple[str, ...], **given: Any
       'range(1000000)'           each number; as Python's range(), with up to three numbers
       --files 'photos/*.jpg'     each file's path
       -                          standard input: lines, or what --input-format says
-    .gz and .zst are unpacked.
+    gzip, zstd, bzip2 and xz are unpacked. A pipe, as <(…), is lines, or what --input-format says.
 
     \b
     The output's suffix chooses the format:

@@ -1,7 +1,9 @@
 """Lists: whatever lies in a file, each line is read, or rejected with its number and a reason."""
 
+import bz2
 import gzip
 import io
+import lzma
 import sys
 from pathlib import Path
 
@@ -27,8 +29,16 @@ def read(path: Path, content: bytes) -> list[Line]:
         b"# a comment\n\n  one  \n\t\n#two\ntwo\n",
         gzip.compress(b"one\n") + gzip.compress(b"two\n"),
         zstd.compress(b"one\n") + zstd.compress(b"two\n"),
+        bz2.compress(b"one\n") + bz2.compress(b"two\n"),
+        lzma.compress(b"one\n") + lzma.compress(b"two\n"),
+        b"one\rtwo\r",
+        b"one\r\ntwo\r",
+        "\u00a0\none\n\x0c\n\u2028\ntwo\x1c\n".encode(),
     ],
-    ids=["plain", "no last newline", "CRLF", "BOM", "comments and blanks", "gzip of two members", "zstd of two frames"],
+    ids=[
+        *("plain", "no last newline", "CRLF", "BOM", "comments and blanks", "gzip of two members"),
+        *("zstd of two frames", "bzip2 of two", "xz of two", "CR", "mixed", "blanks beyond ASCII"),
+    ],
 )
 def test_a_list_is_read_however_it_is_written(tmp_path: Path, content: bytes) -> None:
     """Line ends, a byte order mark, comments, blank lines and gzip (told by content, not by name) do not matter."""
@@ -76,10 +86,22 @@ def test_a_line_of_the_longest_length_is_read(tmp_path: Path) -> None:
         (gzip.compress(b"one\n" * 1000)[:20] + b"\xff" * 20, "damaged or cut short"),
         (b"PK\x03\x04rest", "zip archive"),
         (zstd.compress(b"one\n" * 1000)[:-9], "packed by zstd, but damaged or cut short"),
-        (b"BZh91AY", "bzip2 -dc"),
+        (b"BZh91AY", "packed by bzip2, but damaged or cut short"),
+        (bz2.compress(b"one\n" * 1000)[:30] + b"\xff" * 20, "packed by bzip2, but damaged or cut short"),
+        (lzma.compress(b"one\n" * 1000)[:-9], "packed by xz, but damaged or cut short"),
+        (lzma.compress(b"one\n" * 1000)[:30] + b"\xff" * 20, "packed by xz, but damaged or cut short"),
+        ("x".encode("utf-32"), "iconv -f utf-32"),
         (b"\xff\xfeh\0", "iconv -f utf-16"),
     ],
-    ids=["cut gzip", "damaged gzip", "zip", "damaged zstd", "bzip2", "UTF-16"],
+    ids=[
+        "cut gzip",
+        "damaged gzip",
+        "zip",
+        "damaged zstd",
+        *("cut bzip2", "damaged bzip2", "cut xz", "damaged xz"),
+        "UTF-32",
+        "UTF-16",
+    ],
 )
 def test_a_file_that_is_no_list_is_refused_with_the_cure(tmp_path: Path, content: bytes, reason: str) -> None:
     """Nothing of such a file is used, and the message says what to do."""

@@ -23,6 +23,10 @@ from sheaf.tasks.load.url import check_url, join_url, split_url
         ("http://example.org/user@host", "http://example.org/user@host"),
         ("http://example.org/?#", "http://example.org/?"),
         ("http:/example.org", "http://example.org/"),
+        ("http://example.org/\r", "http://example.org/"),
+        ("\x0c\u2028http://example.org/\t\x85", "http://example.org/"),
+        ("http://example.org/?to=http://b/", "http://example.org/?to=http://b/"),
+        ("http://example.org/http://b/", "http://example.org/http://b/"),
     ],
 )
 def test_a_url_has_one_normal_form(text: str, normal: str) -> None:
@@ -50,6 +54,22 @@ def test_a_url_has_one_normal_form(text: str, normal: str) -> None:
         ("two words", "not a valid URL"),
         ("http://user:secret@example.org/", "user name or password"),
         ("x" * 100_000, "…"),
+        ("http://example.org/page1\t200", r"'http://example.org/page1\t200' holds a tab, which no URL does; take"),
+        ("http://example.org/1\t0", "cut -f1 FILE | sheaf load -"),
+        ("1\thttp://example.org/", "holds a tab"),
+        ("http://exam\tple.org/", "holds a tab"),
+        ("http://a/one\rhttp://a/two", r"control character ('\r')"),
+        ("http://a/one\nhttp://a/two", r"control character ('\n')"),
+        ("http://a/\0", r"control character ('\x00')"),
+        ("http://a/\x0b0", r"control character ('\x0b')"),
+        ("http://a/\x7f0", r"control character ('\x7f')"),
+        ("http://a/x\x85http://a/y", r"control character ('\x85')"),
+        ("http://a/x\u2028http://a/y", r"control character ('\u2028')"),
+        ("http://a/ http://b/", "more than one URL"),
+        ("http://a/ # the first", "holds a comment behind the URL"),
+        ("http://user:secret@a/\tb", "the line holds a tab"),
+        ("http://a/\u3000HTTPS://b/", "more than one URL"),
+        ("\ufeffhttp://example.org/", "did you mean 'http://example.org/'"),
     ],
 )
 def test_a_line_that_is_no_url_is_refused_with_a_reason(text: str, words: str) -> None:

@@ -6,7 +6,7 @@ used is told to `reject` with its number and the reason, and the next one is rea
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +16,7 @@ from sheaf_producer.inputs.files import read_files
 from sheaf_producer.inputs.json_lines import read_json_lines
 from sheaf_producer.inputs.lines import read_lines
 from sheaf_producer.inputs.numbers import numbers_of
+from sheaf_producer.inputs.opening import is_regular
 from sheaf_producer.inputs.stream import Reject, blocks, check_inputs, shown_name
 
 __all__ = ["FORMATS", "Inputs"]
@@ -30,7 +31,7 @@ _SUFFIXES = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
-_PACKED = (".gz", ".zst")
+_PACKED = (".gz", ".zst", ".bz2", ".xz")
 _PARQUET = b"PAR1"
 
 
@@ -45,18 +46,30 @@ class Inputs:
     column: str | None = None
     #: The names are patterns, and the items are the paths of the files they match.
     files: bool = False
+    #: What stands between the fields of a CSV file; None: a comma, or in `.tsv` a tab.
+    delimiter: str | None = None
 
     def check(self) -> None:
         """Raise InputError for what can be seen to be wrong before anything is read."""
         if self.numbers is not None or self.files:
-            if self.column is not None or self.format is not None:
-                raise InputError("--column and --input-format are for files that are read, not for numbers or --files")
+            if self.column is not None or self.format is not None or self.delimiter is not None:
+                raise InputError(
+                    "--column, --delimiter and --input-format are for files that are read, not for numbers or --files"
+                )
             return
         check_inputs(self.names)
-        kinds = {name: self._kind(name) for name in self.names}
-        if self.column is not None and not all(kind in ("csv", "tsv", "parquet") for kind in kinds.values()):
-            wrong = next(name for name, kind in kinds.items() if kind not in ("csv", "tsv", "parquet"))
-            raise InputError(f"{wrong} has no columns, so --column cannot be used; give --input-format csv if it has")
+        for name in self.names:
+            if self._kind(name) == "parquet" and not is_regular(name):
+                raise InputError(_not_from_a_pipe(name))
+        for option, given, kinds in (
+            ("--column", self.column, ("csv", "tsv", "parquet")),
+            ("--delimiter", self.delimiter, ("csv", "tsv")),
+        ):
+            wrong = next((name for name in self.names if self._kind(name) not in kinds), None)
+            if given is not None and wrong is not None:
+                raise InputError(
+                    f"{wrong} has no columns, so {option} cannot be used; give --input-format csv if it has"
+                )
         if len(passing := {self._passing(name) for name in self.names}) > 1:
             raise InputError(
                 f"{', '.join(self.names)}: some hold lines, some hold JSON or rows, so the function would get now one, "
@@ -97,25 +110,18 @@ class Inputs:
         if kind == "jsonl":
             return read_json_lines(source, blocks(name), reject)
         if kind in ("csv", "tsv"):
-            delimiter = "," if kind == "csv" else "\t"
-            return read_csv(source, blocks(name), reject, column=self.column, delimiter=delimiter)
-        return read_lines(source, blocks(name), reject)
+            delimiter = self.delimiter or ("," if kind == "csv" else "\t")
+            chosen = self.delimiter is not None
+            return read_csv(source, blocks(name), reject, column=self.column, delimiter=delimiter, chosen=chosen)
+        return read_lines(source, blocks(name) if self.format == kind else _no_parquet(name), reject)
 
     def _kind(self, name: str) -> str:
-        if self.format is not None:
-            return self.format
-        if name == "-":
-            return "lines"
-        stem = name.lower()
-        for packed in _PACKED:
-            stem = stem.removesuffix(packed)
-        if stem.endswith(".json"):
-            raise InputError(
-                f"{name} may be one JSON document or JSON lines; if it holds one value a line, give --input-format "
-                f"jsonl, else take it apart first: jq -c '.[]' {name} | sheaf map … - --input-format jsonl"
-            )
-        by_suffix = next((kind for suffix, kind in _SUFFIXES.items() if stem.endswith(suffix)), None)
-        return by_suffix or ("parquet" if _starts_with(name, _PARQUET) else "lines")
+        return self._kinds[name]
+
+    @cached_property
+    def _kinds(self) -> Mapping[str, str]:
+        """What each input holds, asked once; what can be read only once is not opened for it."""
+        return {name: self.format or _kind_of(name) for name in self.names}
 
     def _passing(self, name: str) -> str:
         kind = self._kind(name)
@@ -131,9 +137,40 @@ def _numbers(numbers: range, at_once: int = 16_384) -> Iterator[list[str]]:
         yield list(map(str, numbers[first : first + at_once]))
 
 
+def _kind_of(name: str) -> str:
+    """Tell it by the name's suffix, else of a file by its first bytes."""
+    if name == "-":
+        return "lines"
+    stem = name.lower()
+    for packed in _PACKED:
+        stem = stem.removesuffix(packed)
+    if stem.endswith(".json"):
+        raise InputError(
+            f"{name} may be one JSON document or JSON lines; if it holds one value a line, give --input-format "
+            f"jsonl, else take it apart first: jq -c '.[]' {name} | sheaf map … - --input-format jsonl"
+        )
+    by_suffix = next((kind for suffix, kind in _SUFFIXES.items() if stem.endswith(suffix)), None)
+    return by_suffix or ("parquet" if is_regular(name) and _starts_with(name, _PARQUET) else "lines")
+
+
 def _starts_with(name: str, magic: bytes) -> bool:
     try:
         with open(name, "rb") as stream:
             return stream.read(len(magic)) == magic
     except OSError:
         return False  # reading it says what is wrong
+
+
+def _no_parquet(name: str) -> Iterator[bytes]:
+    """The blocks of what was taken for text, unless they are no text: of a pipe nobody has looked at them before."""
+    for number, block in enumerate(blocks(name)):
+        if number == 0 and block.startswith(_PARQUET):
+            raise InputError(_not_from_a_pipe(name))
+        yield block
+
+
+def _not_from_a_pipe(name: str) -> str:
+    return (
+        f"{shown_name(name)} holds Parquet, which is read from its end, so it can neither be packed nor come through a "
+        "pipe; save it as a file first, and name that (if it is text all the same: --input-format lines)"
+    )

@@ -37,7 +37,7 @@ def read_files(pattern: str, reject: Reject) -> Iterator[list[str]]:
 def _usable(pattern: str, paths: list[str], reject: Reject) -> Iterator[str]:
     for path in paths:
         why = None
-        if "\n" in path:
+        if "\n" in path or "\r" in path:
             why = "its name holds a line break, and an item is one line; rename it"
         elif not path.isascii() and path.encode(errors="surrogateescape") != path.encode(errors="replace"):
             why = "its name is not UTF-8; rename it"

@@ -32,6 +32,8 @@ def what_is_wrong(text: str) -> str | None:
         return None
     except ValueError:
         pass  # which it also says of lone surrogates and of deep nests: the standard decoder decides, and says why
+    if text.startswith("\ufeff"):
+        return "not JSON: the line begins with a byte order mark; were files put together that each begin with one?"
     try:
         _DECODER.decode(text)
     except json.JSONDecodeError as error:

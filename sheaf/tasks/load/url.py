@@ -11,7 +11,10 @@ from sheaf.tasks.load.errors import InvalidUrl
 #: A scheme, unless what follows the colon is a port: `localhost:8080` has none.
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*):(?!\d+(?:[/?#]|$))")
 #: What people and programs put around a URL.
-_WRAPPING = "[](){}<>\"'`,;\u201c\u201d\u2018\u2019\u00ab\u00bb \t"
+_WRAPPING = "[](){}<>\"'`,;\u201c\u201d\u2018\u2019\u00ab\u00bb \t\ufeff\u200b\u2060"
+#: What no URL holds and the parser would take out or encode, so that another page would be asked for.
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]")
+_SECOND = re.compile(r"\s(#|https?://)", re.IGNORECASE)
 _HREF = ("href",)
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 #: Most URLs are in normal form already. This knows a part of those in a third of the parser's time: a plain host or
@@ -37,6 +40,8 @@ def check_url(text: str, default_scheme: str | None = None) -> str:
     text = text.strip()
     if _is_normal(text):
         return text
+    if " " in text or not text.isprintable():
+        _check_is_one(text)
     try:
         href = ada_url.parse_url(text, _HREF)["href"]
     except ValueError:
@@ -82,6 +87,21 @@ def split_url(href: str) -> tuple[str, str]:
     """Split a normal form into authority (host, and port if it is not the scheme's own) and request target."""
     _, _, authority, target = href.split("/", 3)
     return authority, "/" + target
+
+
+def _check_is_one(text: str) -> None:
+    """Raise InvalidUrl for what is more than a URL: read as one, it would ask for a page that nobody has named."""
+    shown = "the line" if "@" in text else _show(text)  # there may be a password before it
+    control = _CONTROL.search(text)
+    if control is not None:
+        name = "tab" if control[0] == "\t" else f"control character ({control[0]!r})"
+        cure = "take the table's column with the URLs: cut -f1 FILE | sheaf load -" if name == "tab" else "remove it"
+        raise InvalidUrl(f"{shown} holds a {name}, which no URL does; {cure}")
+    second = _SECOND.search(text)
+    if second is not None and second[1] == "#":
+        raise InvalidUrl(f"{shown} holds a comment behind the URL; write it on a line of its own")
+    if second is not None:
+        raise InvalidUrl(f"{shown} holds more than one URL; write each on a line of its own")
 
 
 def _has_credentials(href: str) -> bool:
