@@ -168,6 +168,7 @@ def test_workers_that_cannot_be_seen_are_not_called_absent(own: Console) -> None
     works(own, "a")
 
 
+@pytest.mark.serial
 def test_up_says_what_it_waits_for_and_ctrl_c_ends_that(own: Console) -> None:
     """A supervisor that hangs: within seconds it is said what is missing, and the waiting can be ended."""
     os.kill(supervisor_of(own), signal.SIGSTOP)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.compose.stack import Stack, missing_engine
+from tests.run_folder import sweep_stacks
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +19,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         pytest.fail(f"the container tests need a Docker engine with compose: {reason}")
     if reason:
         pytest.skip(f"no Docker engine with compose: {reason}")
+    sweep_stacks()
     stack = Stack(tmp_path_factory.mktemp("lists"))
     try:
         stack.start()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from tests.run_folder import name_stack, remove_stack
 
 ROOT = Path(__file__).parents[2]
 WORKERS = 3
@@ -20,7 +21,7 @@ class Stack:
     """A compose project. Its name, its images' tag and its folder of lists are this session's own."""
 
     def __init__(self, folder: Path) -> None:
-        self.name = f"sheaf-test-{secrets.token_hex(4)}"
+        self.name = name_stack()
         self.lists = folder
         # pytest's folders are closed to others; the producer's container is somebody else.
         self.lists.chmod(0o755)
@@ -146,9 +147,7 @@ class Stack:
         self.compose("--profile", "site", "up", "-d", "--wait", "--build", "--scale", f"worker={workers}")
 
     def remove(self) -> None:
-        self.compose("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "5")
-        images = [f"{image}:{self.name}" for image in ("sheaf", "sheaf-redis", "sheaf-site")]
-        docker("image", "rm", "--force", *images)
+        remove_stack(self.name)
 
     @staticmethod
     def _command(*arguments: str) -> Sequence[str]:

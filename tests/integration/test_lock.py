@@ -110,6 +110,7 @@ def test_nobody_overtakes_a_waiter(connection: redis.Redis) -> None:
         make_lock(connection).acquire(timeout_s=0)
 
 
+@pytest.mark.serial
 def test_a_release_wakes_the_next_in_line_at_once(connection: redis.Redis) -> None:
     """A waiter does not find out by asking again and again: it is woken long before its next sign of life is due."""
     lock = make_lock(connection)

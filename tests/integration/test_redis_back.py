@@ -25,6 +25,7 @@ def claims(server: RedisServer) -> set[tuple[bytes, bytes]]:
     return set(found.items())
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("outage_s", [0.0, LONG_OUTAGE_S], ids=["restart", "outage"])
 def test_work_goes_on_within_ten_seconds_of_a_redis_that_is_back(bench: Bench, outage_s: float) -> None:
     """kill -9 of Redis in mid-run, at once or after seconds started again: a worker claims a batch within 10 s, and

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from sheaf.batch import Done, Failed, Item, Result, settled_count
 from sheaf_worker.pool import Program
 from tests.integration.pool.helpers import ACT, MakePool, gather, items, turn_until, value
@@ -30,6 +32,7 @@ def test_a_child_imports_neither_redis_nor_rq(make_pool: MakePool) -> None:
     assert value(gather(pool, 1)[0]) == []
 
 
+@pytest.mark.serial
 def test_a_single_item_is_answered_at_once(make_pool: MakePool) -> None:
     """Nothing on an item's way through an idle pool sleeps, nor waits for a second one."""
     pool = make_pool(2)

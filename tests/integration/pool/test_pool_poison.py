@@ -92,6 +92,7 @@ def test_an_item_whose_thread_kills_the_process_costs_no_other_its_result(make_p
     assert sum(not isinstance(result, Done) for result in results.values()) <= 2
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("what", ["hang:{}", "hold:{}", "sleep:1000"])
 def test_a_child_that_hangs_on_a_forgotten_run_is_replaced(make_pool: MakePool, tmp_path: Path, what: str) -> None:
     """Its run is cancelled: within two seconds the process is another run's, and nothing is in hand meanwhile."""
