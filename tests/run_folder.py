@@ -74,16 +74,20 @@ def remove_stack(project: str) -> None:
 
 def sweep_stacks() -> None:
     """Remove the old stacks of runs that this machine knows nothing of."""
+    listed = _docker("ps", "--all", "--format", f'{{{{.Label "{_PROJECT}"}}}} {{{{.CreatedAt}}}}')
+    for project in old_stacks(listed, datetime.now(UTC)):
+        remove_stack(project)
+
+
+def old_stacks(listed: list[str], now: datetime) -> set[str]:
+    """Projects of the tests whose newest container is too old for a run; as in `NAME 2026-11-28 21:41:07 +0000 UTC`."""
     newest: dict[str, datetime] = {}
-    for line in _docker("ps", "--all", "--format", f'{{{{.Label "{_PROJECT}"}}}} {{{{.CreatedAt}}}}'):
-        project, _, created = line.partition(" ")
+    for line in listed:
+        project, *created = line.split(" ")
         if project.startswith(PREFIX):
-            # It reads `2026-11-28 21:41:07 +0000 UTC`.
-            moment = datetime.strptime(" ".join(created.split()[:3]), "%Y-%m-%d %H:%M:%S %z")
+            moment = datetime.strptime(" ".join(created[:3]), "%Y-%m-%d %H:%M:%S %z")
             newest[project] = max(newest.get(project, moment), moment)
-    for project, moment in newest.items():
-        if datetime.now(UTC) - moment > OLDEST_RUN:
-            remove_stack(project)
+    return {project for project, moment in newest.items() if now - moment > OLDEST_RUN}
 
 
 def _make_locked(parent: Path) -> tuple[Path, int]:
