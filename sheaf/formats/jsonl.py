@@ -35,15 +35,15 @@ class JsonLinesFormat:
         return b""
 
     def page(self, page: Page) -> bytes:
-        facts = _page_facts(page)
+        facts, content_type = _page_facts(page), page.final.content_type
         try:
             # A page's fields hold nothing that orjson writes otherwise than we want: no NaN, no number beyond 64 bits.
-            line = _utf8_line(facts, page.final) or orjson.dumps(
-                facts | _text_fields(page.final), option=orjson.OPT_APPEND_NEWLINE
+            line = _utf8_line(facts, page.final, content_type) or orjson.dumps(
+                facts | _text_fields(page.final, content_type), option=orjson.OPT_APPEND_NEWLINE
             )
         except orjson.JSONEncodeError:
             # A lone surrogate has no UTF-8 form; as an escape it comes through.
-            return self._line(facts | _text_fields(page.final))
+            return self._line(facts | _text_fields(page.final, content_type))
         return self._packed(line)
 
     def value(self, index: int, text: str | int, value: object) -> bytes:
@@ -106,21 +106,20 @@ def _page_facts(page: Page) -> dict[str, Any]:
     }
 
 
-def _text_fields(final: Exchange) -> dict[str, Any]:
+def _text_fields(final: Exchange, content_type: str | None) -> dict[str, Any]:
     """The text and how its charset was found; the body itself, in base64, if it is no text."""
-    content_type = final.header("content-type")
     if is_text(content_type, final.body):
-        text, charset, source = decode(final.body, content_type)
+        text, charset, source = decode(final.body, content_type, cut=final.truncated is not None)
         return {"text": text, "charset": charset, "charset_source": source}
     return {"charset": None, "charset_source": None, "text": None, "body_base64": base64.b64encode(final.body).decode()}
 
 
-def _utf8_line(facts: dict[str, Any], final: Exchange) -> bytes | None:
+def _utf8_line(facts: dict[str, Any], final: Exchange, content_type: str | None) -> bytes | None:
     """The page's line if its text is UTF-8 beyond ASCII, without taking it apart and putting it together; else None.
 
     An ASCII body costs orjson nothing but the escapes; any other one it has to encode, after we decoded it.
     """
-    body, content_type = final.body, final.header("content-type")
+    body = final.body
     if body.isascii() or not is_text(content_type, body):
         return None
     source = utf8_source(body, content_type)

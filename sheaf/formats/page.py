@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from sheaf.batch import Item
+from sheaf.formats.media_type import combined
+
+_CONTENT_TYPE = b"\ncontent-type:"
 
 
 @dataclass(slots=True)
@@ -38,20 +41,40 @@ class Exchange:
 
     @property
     def headers(self) -> list[tuple[str, str]]:
-        """Name and value of every header line, in the order received; bytes outside ASCII read as Latin-1."""
-        return [
-            (name.strip(), value.strip())
-            for name, _, value in [line.partition(":") for line in self.head.decode("latin-1").split("\n")[:-1]]
-        ]
+        """Name and value of every header line, in the order received; a line that is not UTF-8 reads as Latin-1."""
+        if self.head.isascii():
+            lines = self.head.decode().split("\n")
+        else:
+            lines = [_line(line) for line in self.head.split(b"\n")]
+        return [(name.strip(), value.strip()) for name, _, value in [line.partition(":") for line in lines[:-1]]]
 
     def header(self, name: str) -> str | None:
-        """The value of the first header of that name, or None."""
+        """The value of the first header of that name, its bytes read as Latin-1; or None."""
         wanted = _line_start(name)
         start = (b"\n" + self.head.lower()).find(wanted)
+        return None if start < 0 else self._value(start + len(wanted))
+
+    @property
+    def content_type(self) -> str | None:
+        """What all the Content-Type lines come to, as browsers read them; None without one."""
+        lowered = b"\n" + self.head.lower()
+        start = lowered.find(_CONTENT_TYPE)
         if start < 0:
             return None
-        start += len(wanted) - 1
-        return self.head[start : self.head.find(b"\n", start)].strip().decode("latin-1")
+        value = self._value(start + len(_CONTENT_TYPE))
+        again = lowered.find(_CONTENT_TYPE, start + 1)
+        if again < 0 and "," not in value:
+            return value
+        values = [value]
+        while again >= 0:
+            values.append(self._value(again + len(_CONTENT_TYPE)))
+            again = lowered.find(_CONTENT_TYPE, again + 1)
+        return combined(values)
+
+    def _value(self, after: int) -> str:
+        """The value of the header line whose colon ends before that byte of `\\n` and the head."""
+        begin = after - 1
+        return self.head[begin : self.head.find(b"\n", begin)].strip().decode("latin-1")
 
 
 @dataclass(slots=True)
@@ -72,6 +95,13 @@ def utc_date(moment: float) -> str:
     """Write a moment as `2026-01-31T12:00:00.250Z`; what is beyond milliseconds is cut off."""
     seconds = int(moment)
     return f"{_second(seconds)}.{int((moment - seconds) * 1000):03d}Z"
+
+
+def _line(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 @lru_cache(maxsize=64)

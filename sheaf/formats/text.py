@@ -22,13 +22,13 @@ class _CombinedFormat(ABC):
 
     def page(self, page: Page) -> bytes:
         final = page.final
-        content_type = final.header("content-type")
+        content_type = final.content_type
         title = f"{page.item.index} {page.item.text}"
         if len(page.exchanges) > 1:
             title += f" redirected to {final.url}"
         if not is_text(content_type, final.body):
             return self.heading(f"{title} ({content_type or 'no type'}, {len(final.body)} bytes, not text: left out)")
-        text = as_utf8(final.body, content_type)
+        text = as_utf8(final.body, content_type, cut=final.truncated is not None)
         return b"".join((self.heading(title), text, b"" if text.endswith(b"\n") else b"\n"))
 
     def value(self, index: int, text: str | int, value: object) -> bytes:  # noqa: ARG002

@@ -1,9 +1,13 @@
 """Pages' bytes become the characters that a browser would show."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sheaf.batch import Item
+from sheaf.formats import Exchange, Page, format_for
 from sheaf.formats.charset import as_utf8, decode, is_text
 
 HTML = "text/html"
@@ -15,24 +19,24 @@ META = b'<html><head><meta charset="%s"></head><body>'
     [
         (HTML, b"\xef\xbb\xbf\xc3\xa4", "ä", "utf-8", "bom"),
         (f"{HTML}; charset=iso-8859-1", b"\xef\xbb\xbf\xc3\xa4", "ä", "utf-8", "bom"),
-        (HTML, b"\xff\xfe\xe4\x00", "ä", "utf-16-le", "bom"),
-        (HTML, b"\xfe\xff\x00\xe4", "ä", "utf-16-be", "bom"),
+        (HTML, b"\xff\xfe\xe4\x00", "ä", "utf-16le", "bom"),
+        (HTML, b"\xfe\xff\x00\xe4", "ä", "utf-16be", "bom"),
         (f"{HTML}; charset=utf-8", b"\xc3\xa4\xff", "ä\ufffd", "utf-8", "header"),
         (f"{HTML}; charset=iso-8859-1", b"\x80\xe4\x93", "€ä“", "windows-1252", "header"),
         (f"{HTML};charset='latin1'", b"\x80", "€", "windows-1252", "header"),
         (f"{HTML}; charset=ascii", b"\xe4", "ä", "windows-1252", "header"),
         (f"{HTML}; charset=windows-1252", b"\x81\xe4", "\x81ä", "windows-1252", "header"),
         (f"{HTML}; charset=iso-8859-9", b"\xf0", "ğ", "windows-1254", "header"),
-        (f"{HTML}; charset=gb2312", "€𠀀龦".encode("gb18030"), "€𠀀龦", "gb18030", "header"),
-        (f"{HTML}; charset=GBK", "中文".encode("gbk"), "中文", "gb18030", "header"),
+        (f"{HTML}; charset=gb2312", "€𠀀龦".encode("gb18030"), "€𠀀龦", "gbk", "header"),
+        (f"{HTML}; charset=GBK", "中文".encode("gbk"), "中文", "gbk", "header"),
         (f"{HTML}; charset=shift_jis", "①日本".encode("cp932"), "①日本", "shift_jis", "header"),
         (f"{HTML}; charset=euc-kr", "똠한".encode("cp949"), "똠한", "euc-kr", "header"),
         (f"{HTML}; charset=big5", "香港".encode("big5hkscs"), "香港", "big5", "header"),
         (f"{HTML}; charset=koi8-r", "Привет".encode("koi8-r"), "Привет", "koi8-r", "header"),
-        (f"{HTML}; charset=iso-2022-jp", "日本".encode("iso2022_jp"), "日本", "iso2022_jp", "header"),
-        (f"{HTML}; charset=utf-16", "ä".encode("utf-16-le"), "ä", "utf-16-le", "header"),
+        (f"{HTML}; charset=iso-2022-jp", "日本".encode("iso2022_jp"), "日本", "iso-2022-jp", "header"),
+        (f"{HTML}; charset=utf-16", "ä".encode("utf-16-le"), "ä", "utf-16le", "header"),
         (HTML, META % b"windows-1251" + b"\xcf", "П", "windows-1251", "declaration"),
-        (HTML, META % b"x-gbk" + "中文".encode("gbk"), "中文", "gb18030", "declaration"),
+        (HTML, META % b"x-gbk" + "中文".encode("gbk"), "中文", "gbk", "declaration"),
         (HTML, META % b"utf-16" + b"\xc3\xa4", "ä", "utf-8", "declaration"),
         (
             HTML,
@@ -57,6 +61,38 @@ def test_a_page_is_decoded_as_browsers_do(
     decoded = decode(body, content_type)
     assert decoded.text.endswith(text)
     assert (decoded.charset, decoded.source) == (charset, source)
+
+
+@pytest.mark.parametrize(
+    ("body", "truncated", "text", "charset"),
+    [
+        (b"caf\xe9", None, "café", "windows-1252"),
+        (b"caf\xc3", "length", "caf\ufffd", "utf-8"),
+        (b"caf\xe9!", "length", "café!", "windows-1252"),
+        (b"\xc3\xa4 caf\xc3", None, "ä caf\ufffd", "utf-8"),
+    ],
+)
+def test_half_a_character_at_the_end_is_utf8_where_a_page_was_cut(
+    body: bytes, truncated: str | None, text: str, charset: str
+) -> None:
+    """One odd byte at the end of a whole page is a letter of another encoding."""
+    exchange = Exchange(
+        url="http://x/",
+        request=b"",
+        protocol="http/1.1",
+        status=200,
+        reason="OK",
+        head=b"Content-Type: text/html\r\n",
+        body=body,
+        ip="192.0.2.1",
+        started=0.0,
+        elapsed_s=0.0,
+        truncated=truncated,
+    )
+    page = Page(Item(0, "http://x/"), [exchange])
+    record = json.loads(format_for("p.jsonl").page(page))
+    assert (record["text"], record["charset"]) == (text, charset)
+    assert format_for("p.txt").page(page).endswith(f"\n{text}\n".encode())
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,9 @@ def test_the_fast_json_encoder_writes_what_the_standard_one_does(
     line = format_for("p.jsonl").page(whole)
     assert line.endswith(b"}\n")
     assert line.count(b"\n") == 1
-    assert json.loads(line) == json.loads(json.dumps(_page_facts(whole) | _text_fields(whole.final)))
+    assert json.loads(line) == json.loads(
+        json.dumps(_page_facts(whole) | _text_fields(whole.final, whole.final.content_type))
+    )
 
 
 @given(
@@ -201,7 +203,10 @@ def test_the_fast_json_encoder_writes_what_the_standard_one_does(
 def test_text_that_is_utf8_already_makes_the_same_line(body: bytes, content_type: str) -> None:
     """Byte for byte what decoding and encoding would write: control characters and broken ends too."""
     whole = page(exchange(head=[f"Content-Type: {content_type}\r\n".encode()], body=body))
-    assert format_for("p.jsonl").page(whole) == orjson.dumps(_page_facts(whole) | _text_fields(whole.final)) + b"\n"
+    assert (
+        format_for("p.jsonl").page(whole)
+        == orjson.dumps(_page_facts(whole) | _text_fields(whole.final, whole.final.content_type)) + b"\n"
+    )
 
 
 def test_text_that_is_utf8_already_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
