@@ -94,7 +94,8 @@ def _make_locked(parent: Path) -> tuple[Path, int]:
     while True:
         # Short: the path of a unix socket in it must be shorter than 108 bytes.
         folder = parent / f"{PREFIX}{secrets.token_hex(4)}"
-        folder.mkdir(mode=0o700)
+        # As the system's is, other users can look for their files in it.
+        folder.mkdir(mode=0o755)
         lock = _lock(folder, 0)
         # Another run may have swept it away before it was locked.
         if lock is not None and folder.exists():
