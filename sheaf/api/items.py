@@ -12,7 +12,7 @@ from typing import Any, Self
 from sheaf.api.calls import encode_items
 from sheaf.api.pace import LARGEST_BYTES, Pace
 from sheaf.api.results import Chunk, Segment
-from sheaf.api.stream import Work, failures_of
+from sheaf.api.stream import Work, broken_by, failures_of
 from sheaf.errors import ClusterError, TaskFailed
 from sheaf.waits import waiting
 
@@ -70,9 +70,13 @@ class ItemStream:
         append, buffer, wake = self._buffer.append, self._buffer, self._wake
         try:
             for item in items:
-                append(item)
-                wake()
-                if len(buffer) >= 2 * max(self.pace.size, _READ_AHEAD) and not self._wait_for_room():
+                try:
+                    append(item)
+                    wake()
+                    if len(buffer) >= 2 * max(self.pace.size, _READ_AHEAD) and not self._wait_for_room():
+                        return
+                except BaseException as error:  # noqa: BLE001 - passed on as what it is: not the items'
+                    self._error = broken_by(error)
                     return
                 if self.closed:
                     return

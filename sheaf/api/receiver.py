@@ -44,6 +44,7 @@ class Receiver(threading.Thread):
         tasks_dir: Path,
         room: Callable[[], None],
         broken: Callable[[BaseException], None],
+        watch: Callable[[], None],
     ) -> None:
         super().__init__(name="sheaf-receiver", daemon=True)
         self.out: dict[str, Segment] = {}
@@ -57,6 +58,8 @@ class Receiver(threading.Thread):
         self._room = room
         #: Called when this thread cannot go on.
         self._broken = broken
+        #: Called from time to time: whoever sends may have ended.
+        self._watch = watch
         self._cancelled: deque[Stream] = deque()
         self._closed = False
         self._moved = time.monotonic()
@@ -163,6 +166,7 @@ class Receiver(threading.Thread):
 
     def _look_around(self, now: float) -> None:
         """What has to be done from time to time, or while there is nothing else to do."""
+        self._watch()
         while self._cancelled:
             self._give_up(self._cancelled.popleft())
         try:

@@ -23,7 +23,7 @@ from sheaf.api.capacity import Capacity
 from sheaf.api.parts import Parts
 from sheaf.api.receiver import Receiver, withdraw
 from sheaf.api.results import Segment
-from sheaf.api.stream import Stream
+from sheaf.api.stream import Stream, broken_by
 from sheaf.api.works import manifest_fields
 from sheaf.connection import connect
 from sheaf.errors import ClusterError, SheafError
@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 #: While the workers have other segments of a stream, one that is not full waits so long for more items.
 LINGER_S = 0.005
+#: Seconds between two looks of the sender and the receiver at each other.
+WATCH_S = 1.0
 #: For each segment that may be out, so many may have come back whose results nobody has taken yet.
 HELD_FACTOR = 4
 
@@ -64,8 +66,9 @@ class Session:
         self._closed = False
         self._number = 0
         self._receiver = Receiver(
-            self.name, self._connection, self._queue, self.capacity, settings.tasks_dir, self.wake, self._break
-        )
+            self.name, self._connection, self._queue, self.capacity, settings.tasks_dir, self.wake, self._break,
+            lambda: self._watch(self._sender),
+        )  # fmt: skip
         self._receiver.trash.keep = keep
         self._sender = threading.Thread(target=self._send_all, name="sheaf-sender", daemon=True)
         self._receiver.start()
@@ -124,11 +127,15 @@ class Session:
 
     def _break(self, error: BaseException) -> None:
         """A thread of ours cannot go on: whoever waits for results has to know, and whoever calls next."""
-        self.broken = ClusterError(
-            f"a part of this session broke ({type(error).__name__}: {error}); make another Cluster"
-        )
-        self.broken.__cause__ = error
+        if self.broken is None:
+            self.broken = broken_by(error)
         self._end_streams(self.broken)
+
+    def _watch(self, thread: threading.Thread) -> None:
+        """Break the session if that thread of ours has ended, by whatever it could not tell of any more."""
+        ended = thread.ident is not None and not thread.is_alive()
+        if ended and not self._closed and self.broken is None:
+            self._break(RuntimeError(f"the thread {thread.name!r} has ended"))
 
     # --- the sender's thread ---
 
@@ -140,8 +147,9 @@ class Session:
 
     def _send_until_closed(self) -> None:
         while not self._closed:
-            self._work.wait(LINGER_S if self._lingering else None)
+            self._work.wait(LINGER_S if self._lingering else WATCH_S)
             self._work.clear()
+            self._watch(self._receiver)
             while self._send_round() and not self._closed:
                 pass
 

@@ -10,7 +10,7 @@ from sheaf.api.calls import decode_item
 from sheaf.api.pace import Pace
 from sheaf.api.results import Chunk, Segment
 from sheaf.batch import Batch
-from sheaf.errors import TaskFailed
+from sheaf.errors import ClusterError, TaskFailed
 from sheaf.lookup import Failure
 from sheaf.tasks import TaskDescription, faults
 
@@ -58,6 +58,13 @@ class Stream(Protocol):
 
     def loose_ends(self) -> str | None:
         """What a program that closes its cluster now has most likely forgotten, with the cure; None: nothing."""
+
+
+def broken_by(error: BaseException) -> ClusterError:
+    """What a program is told when a part of its session has failed, whatever that failed by."""
+    broken = ClusterError(f"a part of this session broke ({type(error).__name__}: {error}); make another Cluster")
+    broken.__cause__ = error
+    return broken
 
 
 def failures_of(segment: Segment, failures: list[Failure]) -> list[tuple[int, TaskFailed]]:

@@ -15,6 +15,7 @@ import pytest
 
 from sheaf import Cluster
 from sheaf.api.local import PREFIX
+from sheaf.errors import ClusterError
 from sheaf.settings import Settings
 from tests.console import processes_of, wait_until
 from tests.integration.bench import Bench
@@ -135,3 +136,18 @@ def test_whatever_ends_the_items_is_raised_and_no_result_is_left_out(
             taken.append(result)  # noqa: PERF402  what came before is what counts
 
     assert taken == list(range(5))
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("part", ["sheaf.api.session.Session._send_all", "sheaf.api.receiver.Receiver.run"])
+def test_a_thread_of_the_session_that_ended_without_a_word_ends_all_that_waits(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """By a SystemExit before it could say anything, say: calls, maps, and whoever calls next, are told."""
+    monkeypatch.setattr(part, lambda _self: None)
+
+    future = cluster.submit("api_tasks:nap", 1)
+    with pytest.raises(ClusterError, match=r"session broke .*'sheaf-(sender|receiver)' has ended"):
+        future.result(60)
+    with pytest.raises(ClusterError, match="a part of this session broke"):
+        list(cluster.map("api_tasks:nap", range(3)))

@@ -45,3 +45,26 @@ def test_a_reader_that_died_without_a_word_ends_the_results(monkeypatch: pytest.
 
     with pytest.raises(ClusterError, match="has ended; start it again"):
         made.results()
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("raised", [SystemExit, MemoryError, KeyboardInterrupt])
+def test_what_fails_beside_the_items_is_not_taken_for_theirs(raised: type[BaseException]) -> None:
+    """The program would end by a SystemExit, say, of which none of its lines says a word."""
+
+    left = [raised("not of the items")]
+
+    def wake() -> None:
+        if left:
+            raise left.pop()
+
+    made = ItemStream(WORK, iter(range(3)), wake, ordered=True)
+    made._thread.join()
+    made.take()
+    made._segments.clear()
+
+    with pytest.raises(
+        ClusterError, match=f"a part of this session broke .{raised.__name__}: not of the items"
+    ) as told:
+        made.results()
+    assert isinstance(told.value.__cause__, raised)
