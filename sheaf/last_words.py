@@ -1,4 +1,4 @@
-"""What a worker said when it broke: kept on the volume, so that `sheaf status` shows it when the process is gone.
+"""What a worker or supervisor said when it broke: kept on the volume, so that `sheaf status` shows it afterwards.
 
 One small file per worker's name, `.sheaf/last-words/NAME.json`. Its room is reserved when the worker starts, and it is
 written in place: a full disk is no time to be silent.
@@ -11,6 +11,7 @@ import json
 import os
 import re
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +83,14 @@ class LastWords:
             os.pwrite(descriptor, text.encode()[:_BYTES].ljust(_BYTES), 0)
         finally:
             os.close(descriptor)
+
+
+def cause_of(error: BaseException) -> str:
+    """An exception in one line, whatever its text does."""
+    try:
+        return traceback.format_exception_only(error)[-1].strip()
+    except BaseException:  # noqa: BLE001  its name has to do
+        return type(error).__name__
 
 
 def last_words(data_dir: Path) -> list[Death]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import logging
 import shutil
 import sys
 from pathlib import Path
@@ -11,7 +12,10 @@ from pathlib import Path
 from sheaf import logs, rights
 from sheaf.embedded.cluster import supervise
 from sheaf.errors import SheafError
+from sheaf.last_words import LastWords, cause_of
 from sheaf.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 def main() -> int:
@@ -22,17 +26,30 @@ def main() -> int:
     parser.add_argument("--temporary", action="store_true", help="remove the data folder in the end")
     parser.add_argument("--prints-fd", type=int, metavar="FD", help="where tasks' prints go, if not to the logs")
     asked = parser.parse_args()
-    rights.follow(asked.data)
-    settings = dataclasses.replace(Settings.from_env(), data_dir=asked.data)
-    logs.configure(settings.log_level, role="supervisor")
     try:
-        status = supervise(settings, asked.ends_with, asked.prints_fd)
+        status = _serve(asked)
     except (SheafError, OSError) as error:
         sys.stderr.write(f"{error}\n")
-        status = 1
+        status = _end_by(asked.data, error)
+    except BaseException as error:
+        logger.critical("the supervisor broke; the cluster ends", extra={"action": "fail"}, exc_info=error)
+        status = _end_by(asked.data, error)
     if asked.temporary:
         shutil.rmtree(asked.data, ignore_errors=True)
     return status
+
+
+def _serve(asked: argparse.Namespace) -> int:
+    rights.follow(asked.data)
+    settings = dataclasses.replace(Settings.from_env(), data_dir=asked.data)
+    logs.configure(settings.log_level, role="supervisor")
+    return supervise(settings, asked.ends_with, asked.prints_fd)
+
+
+def _end_by(data: Path, error: BaseException) -> int:
+    """Leave the reason where `sheaf status` finds it when there is no supervisor any more; return the exit status."""
+    LastWords(data, "supervisor").say("supervisor", cause_of(error))
+    return 1
 
 
 if __name__ == "__main__":

@@ -93,8 +93,9 @@ class Supervisor:
         """Look, whatever the system refuses; return the seconds until the next look."""
         try:
             self._look()
-        except OSError as error:
-            logger.error("not everything could be looked after", extra={"action": "look", "why": str(error)})
+        except (OSError, MemoryError) as error:
+            why = str(error) or type(error).__name__
+            logger.error("not everything could be looked after", extra={"action": "look", "why": why})
             return RETRY_S
         return self._nap_s()
 

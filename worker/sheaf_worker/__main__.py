@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sys
 
 from sheaf import logs, rights
 from sheaf.connection import connect
 from sheaf.errors import SheafError
+from sheaf.last_words import LastWords, cause_of
 from sheaf.redis_version import scripting_flaw
 from sheaf.settings import Settings
 from sheaf_worker.worker import Worker
@@ -19,17 +21,32 @@ def main() -> None:
     logs.keep_standard_descriptors()
     try:
         settings = Settings.from_env()
-        rights.follow(settings.data_dir)
-        connection = connect(settings)
-        worker = Worker(settings, connection)
+        logs.configure(settings.log_level)
+        worker = _made(settings)
     except SheafError as error:
         sys.stderr.write(f"sheaf-worker: {error}\n")
         sys.exit(2)
-    logs.configure(settings.log_level, worker=worker.id)
-    flaw = scripting_flaw(connection)
-    if flaw is not None:
-        logger.warning("Redis has a flaw", extra={"action": "start", "why": flaw})
     sys.exit(worker.run())
+
+
+def _made(settings: Settings) -> Worker:
+    """The worker, ready to run. From here on, what ends this process has been said in the log and in `status`."""
+    try:
+        rights.follow(settings.data_dir)
+        connection = connect(settings)
+        worker = Worker(settings, connection)
+        logs.configure(settings.log_level, worker=worker.id)
+        flaw = scripting_flaw(connection)
+        if flaw is not None:
+            logger.warning("Redis has a flaw", extra={"action": "start", "why": flaw})
+    except (SheafError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        logger.critical("the worker cannot be started", extra={"action": "start"}, exc_info=error)
+        label = settings.label or socket.gethostname()
+        LastWords(settings.data_dir, label).say(label, f"{cause_of(error)} (at its start)")
+        sys.exit(1)
+    return worker
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from sheaf.last_words import LastWords
+from sheaf.last_words import LastWords, cause_of
 
 logger = logging.getLogger(__name__)
 
@@ -110,11 +110,7 @@ class Vitals(threading.Thread):
 
     def end(self, thread: str, error: BaseException) -> NoReturn:
         """End the process because of an exception that is in the log. For any thread; the first one's reason counts."""
-        try:
-            why = traceback.format_exception_only(error)[-1].strip()
-        except BaseException:  # noqa: BLE001  whatever its text does: its name has to do
-            why = type(error).__name__
-        self._end(thread, why)
+        self._end(thread, cause_of(error))
 
     def run(self) -> None:
         while not self._done.wait(LOOK_S):
