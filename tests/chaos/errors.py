@@ -9,16 +9,21 @@ exit status is 1 if anything was lost, doubled or torn, or anybody hung or was s
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import random
 import re
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
 from sheaf.torture.campaign import code_digest
+from sheaf.torture.cluster import end_with_parent
 from tests.chaos import errors_bench
 from tests.chaos.errors_bench import Case
 from tests.chaos.errors_calls import CallErrors
@@ -36,6 +41,29 @@ MEANS: dict[str, Any] = {
 }
 
 
+class Job:
+    """A process that tries cases on benches of its own. They are started and ended by one thread, so they need one."""
+
+    maker: Any = None
+
+    @classmethod
+    def begin(cls, means: str, folder: Path, recorded: dict[str, Any], patience_s: float) -> None:
+        """`recorded`: what a maker has found out about the sites."""
+        end_with_parent()
+        errors_bench.HUNG_S = patience_s
+        own = folder / f"job-{os.getpid()}"
+        own.mkdir()
+        cls.maker = MEANS[means](own)
+        vars(cls.maker).update(recorded)
+        util.Finalize(None, cls.maker.close, exitpriority=10)
+
+    @classmethod
+    def run(cls, case: Case) -> Case:
+        cls.maker.run(case)
+        case.code, case.at = code_digest(), time.strftime("%Y-%m-%d %H:%M", time.gmtime())
+        return case
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("means", choices=MEANS)
@@ -48,26 +76,36 @@ def main() -> int:
     parser.add_argument("--lasting", choices=["once", "for good"])
     parser.add_argument("--sabotage", default="", help="with workers that lack this safeguard, to see this tool fail")
     parser.add_argument("--patience", type=float, help="seconds without progress after which a run hangs")
+    parser.add_argument("--jobs", type=int, default=1, help="cases that are tried at once; most of the time they wait")
     parser.add_argument("--results", type=Path, help="add a line for each case to this file")
     asked = parser.parse_args()
     # Everything that is started lies in folders of its own, and imports what is here.
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in (str(Path.cwd()), *sys.path) if path)
     asked.folder.mkdir(parents=True, exist_ok=True)
-    if asked.patience is not None:
-        errors_bench.HUNG_S = asked.patience
     maker = MEANS[asked.means](asked.folder.resolve())
-    if asked.sabotage:
-        maker.worker = ("sheaf.torture.sabotaged_worker", asked.sabotage)
     try:
         maker.record()
-        draw = random.Random(asked.seed)
-        cases = [case for case in maker.cases(draw, asked.full) if _wanted(case, asked)]
-        if asked.sample is not None and asked.sample < len(cases):
-            cases = draw.sample(cases, asked.sample)
-        print(f"{len(maker.sites)} sites, {len(cases)} cases", flush=True)
-        return _run(maker, cases, asked.results)
     finally:
         maker.close()
+    draw = random.Random(asked.seed)
+    cases = [case for case in maker.cases(draw, asked.full) if _wanted(case, asked)]
+    if asked.sample is not None and asked.sample < len(cases):
+        cases = draw.sample(cases, asked.sample)
+    print(f"{len(maker.sites)} sites, {len(cases)} cases", flush=True)
+    recorded = {name: value for name, value in vars(maker).items() if name in ("sites", "_starting")}
+    if asked.sabotage:
+        recorded["worker"] = ("sheaf.torture.sabotaged_worker", asked.sabotage)
+    return _judge(_tried(asked, recorded, cases), asked.results)
+
+
+def _tried(asked: argparse.Namespace, recorded: dict[str, Any], cases: list[Case]) -> Iterator[Case]:
+    """Yield the cases as they end."""
+    patience_s = errors_bench.HUNG_S if asked.patience is None else asked.patience
+    known = (asked.means, asked.folder.resolve(), recorded, patience_s)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(asked.jobs, mp_context=spawn, initializer=Job.begin, initargs=known) as pool:
+        for tried in as_completed([pool.submit(Job.run, case) for case in cases]):
+            yield tried.result()
 
 
 def _wanted(case: Case, asked: argparse.Namespace) -> bool:
@@ -76,16 +114,14 @@ def _wanted(case: Case, asked: argparse.Namespace) -> bool:
     return asked.who in case.who and re.search(asked.where, place) is not None and case.lasting == lasting
 
 
-def _run(maker: Any, cases: list[Case], results: Path | None) -> int:
+def _judge(cases: Iterator[Case], results: Path | None) -> int:
     counts: Counter[str] = Counter()
-    began, code = time.monotonic(), code_digest()
+    began = time.monotonic()
     for case in cases:
-        maker.run(case)
-        case.code, case.at = code, time.strftime("%Y-%m-%d %H:%M", time.gmtime())
         if results is not None:
             with results.open("a") as file:
                 file.write(case.as_json() + "\n")
-        counts.update(runs=1, struck=case.struck, wrong=not case.right, unmet=not case.struck)
+        counts.update(runs=1, struck=int(case.struck > 0), wrong=not case.right, unmet=not case.struck)
         counts.update({name: getattr(case, name) for name in ("lost", "doubled", "torn", "failed", "hung", "silent")})
         _show(case)
     total = ", ".join(f"{count} {name}" for name, count in counts.items())

@@ -39,12 +39,16 @@ def square(text):
 '''
 #: Seconds for which a fault that is to last is kept up, unless the run ends or somebody says what is wrong.
 LASTING_S = 10.0
+#: Seconds after which, if still nobody has said anything, a fault that lasts was met in silence.
+SILENT_S = 45.0
 #: Seconds for which it may stand still all the same, while it is said why: a problem is looked at again after 30.
 WAITING_S = 75.0
+#: Seconds between two looks at what is said.
+LISTEN_S = 0.5
 #: Seconds until a person whose submission came to nothing tries again.
 AGAIN_S = 1.0
-#: Seconds without any progress after which a run hangs, on a busy machine.
-HUNG_S = 30.0
+#: Seconds without any progress, nor a word about why, after which a run hangs, on a busy machine.
+HUNG_S = 60.0
 #: What stands in a line that says why a process ends: in Sheaf's words, or in Python's while it reads the code.
 WORDS = ('"critical"', '"error"', "sheaf-worker: ", "sheaf: ", "made to raise", "importlib._bootstrap", "[Errno ")
 #: Lines of `sheaf status` that tell a person that something is wrong.
@@ -210,13 +214,16 @@ class Bench:
         exits = len(self.cluster.unexpected_exits)
         arm()
         self.submit()
+        ended = False
         if case.lasting:
             self._stand(case, struck, exits)
-        if not case.lasting:
-            self.drive(HUNG_S)
+        else:
+            ended = self._come_to_end(exits)
         case.struck = struck()
         lift()
-        if not self.drive(HUNG_S if case.lasting else 0.0) and not self._waits(exits):
+        if case.lasting:
+            ended = self._come_to_end(exits)
+        if not ended:
             case.hung = 1
             case.notes += [f"{slot.label}: {what_it_does(slot.process.pid)}" for slot in self.cluster.slots]
         self._hear(case, exits)
@@ -227,20 +234,42 @@ class Bench:
 
     def _stand(self, case: Case, struck: Callable[[], int], exits: int) -> None:
         """Wait while it fails for good: until the run ends all the same, or somebody says what is wrong."""
-        deadline = time.monotonic() + LASTING_S
+        silent_at = time.monotonic() + SILENT_S
+        while not case.said:
+            if self._listen(case, exits, LASTING_S) or not struck():
+                return
+            # Nobody says it in Redis or in a log: a person who asks is told, perhaps.
+            case.said = case.said or self._shown()
+            if not case.said and time.monotonic() > silent_at:
+                case.silent = 1
+                return
+
+    def _listen(self, case: Case, exits: int, within_s: float) -> bool:
+        """Wait for the run's end (True), but no longer than until somebody says something."""
+        deadline = time.monotonic() + within_s
 
         def heard() -> bool:
             case.said = case.said or self._said(exits)
             return bool(case.said) or time.monotonic() > deadline
 
-        finished = self.drive(LASTING_S, until=heard)
-        if not finished and not case.said and struck():
-            case.said = next((line for line in self.status().splitlines() if any(sign in line for sign in SIGNS)), "")
-            case.silent = int(not case.said)
+        return self.drive(within_s, until=heard)
 
-    def _waits(self, exits: int) -> bool:
-        """Whether the run only waits, for a reason that everybody is told, and goes on when that is over."""
-        return bool(self._said(exits)) and self.drive(WAITING_S)
+    def _shown(self) -> str:
+        """What a person is shown that is wrong, if anything is."""
+        return next((line for line in self.status().splitlines() if any(sign in line for sign in SIGNS)), "")
+
+    def _come_to_end(self, exits: int) -> bool:
+        """Drive the run to its end. It may wait for a reason that everybody is told, and goes on when that is over."""
+        said, looked = False, 0.0
+
+        def listen() -> bool:
+            nonlocal said, looked
+            if time.monotonic() - looked > LISTEN_S:
+                looked = time.monotonic()
+                said = said or bool(self._said(exits))
+            return False
+
+        return self.drive(HUNG_S, until=listen) or (said and self.drive(WAITING_S))
 
     def _said(self, exits: int) -> str:
         """What a worker says in Redis, or said when it ended."""
