@@ -145,6 +145,6 @@ def _utf8_to_json() -> Callable[[bytes], bytes] | None:
     """
     try:
         from pydantic_core import to_json
-    except ImportError:
-        return None
+    except (ImportError, OSError, MemoryError):
+        return None  # not there, or the system refuses it just now: no page should have to wait for it
     return to_json

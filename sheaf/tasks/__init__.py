@@ -94,7 +94,8 @@ def resolve(
     """Find a task by name: `load`, `exec`, `module:function` in a file under `tasks_dir`, or a registered function.
 
     `modules` are those of SHEAF_TASK_MODULES, `files` the digests that the run has of the task's files.
-    Raises TaskError, which names file and line where there is one; TaskChanged if the files are others.
+    Raises TaskError, which names file and line where there is one; TaskChanged if the files are others; and whatever
+    the system refuses (`passing.py`).
     """
     if name == "load":
         from sheaf.tasks.load.task import LoadTask
@@ -108,6 +109,5 @@ def resolve(
         raise TaskError(f"no task is called {name!r}; it is `load`, or `module:function` of a file in the tasks folder")
     from sheaf.tasks.finder import find
     from sheaf.tasks.function import FunctionTask
-    from sheaf.tasks.passing import again_if_passing
 
-    return FunctionTask(again_if_passing(lambda: find(name, tasks_dir, modules, files)))
+    return FunctionTask(find(name, tasks_dir, modules, files))

@@ -22,7 +22,7 @@ IMPORT_S = 60.0
 ATTEMPTS = 3
 #: How an item's line gets to the function: as it is, as its JSON value, or as JSON `[args, kwargs]` to call it with.
 WAYS = ("text", "json", "call")
-_BUILT_IN = ("load", "exec")
+BUILT_IN = ("load", "exec")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def describe(
 
     Raises TaskError if it cannot be found, imported or called so; the message names file and line.
     """
-    if name in _BUILT_IN:
+    if name in BUILT_IN:
         return TaskDescription(name, "builtin")
     if ":" not in name:
         raise TaskError(f"no task is called {name!r}; it is `load`, or `module:function` of a file in the tasks folder")
@@ -100,14 +100,18 @@ def check_way(options: Mapping[str, Any]) -> str:
 
 def answer(question: str) -> str:
     """Describe the task that the question names, in this process. Returns JSON."""
+    from sheaf.tasks.passing import again_if_passing
+
+    return again_if_passing(lambda: _answer(json.loads(question)))
+
+
+def _answer(asked: dict[str, Any]) -> str:
     from sheaf.formats import format_for
     from sheaf.tasks import files
     from sheaf.tasks.finder import check_signature, find
-    from sheaf.tasks.passing import again_if_passing
 
-    asked = json.loads(question)
     folder = None if asked["folder"] is None else Path(asked["folder"])
-    found = again_if_passing(lambda: find(asked["name"], folder, asked["modules"]))
+    found = find(asked["name"], folder, asked["modules"])
     way = check_way(asked["options"])
     check_signature(found, way)
     spec = found.spec.with_options(asked["options"])

@@ -50,7 +50,7 @@ def failed(item: Item, error: BaseException, folder: Path | None, attempts: int 
 
 def refuse_used_up(error: BaseException, folder: Path | None) -> None:
     """Raise FilesUsedUp if that is what is behind the error."""
-    if _used_up_files(error):
+    if used_up_files(error):
         raise FilesUsedUp(f"{describe(error, folder)}: this process has all the files open that it may have") from error
 
 
@@ -135,7 +135,7 @@ def _is_own(link: TracebackType, folder: Path | None) -> bool:
     return folder is not None and link.tb_frame.f_code.co_filename.startswith(f"{folder}/")
 
 
-def _used_up_files(error: BaseException) -> bool:
+def used_up_files(error: BaseException) -> bool:
     """Whether the error, or one that led to it, is the kernel's "too many open files"."""
     link: BaseException | None = error
     for _ in range(10):

@@ -8,6 +8,7 @@ window()  signature, setup ─► run()  ─┬─ plain.py         one attempt,
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from sheaf.tasks.description import check_way
 from sheaf.tasks.finder import Found, check_signature
 from sheaf.tasks.home import home
 from sheaf.tasks.patience import Patience
+from sheaf.tasks.patient import WINDOW, PatientLoop
 from sheaf.tasks.plain import run_plain
 from sheaf.tasks.setup import opened
 from sheaf.tasks.spec import TaskSpec
@@ -29,6 +31,9 @@ class FunctionTask:
 
     def __init__(self, found: Found) -> None:
         self._found = found
+        # Not while items wait for it: what the system refuses then would be theirs.
+        if found.kind != "function":
+            importlib.import_module("sheaf.tasks.asynchronous" if found.kind == "async" else "sheaf.tasks.stream")
         #: Items that are in progress at once.
         self.at_once = 1
         #: Whether its setup leaves something open in this process, for as long as that lives.
@@ -43,8 +48,6 @@ class FunctionTask:
             return 2 * spec.concurrency
         if Patience.of(spec).attempts == 1:
             return 0
-        from sheaf.tasks.patient import WINDOW
-
         return WINDOW
 
     def run(self, source: Source, options: Mapping[str, Any], format: Format) -> Iterator[Result | None]:
@@ -60,8 +63,6 @@ class FunctionTask:
             return AsyncLoop(call, found.folder, spec, source, format).run()
         if Patience.of(spec).attempts == 1:
             return run_plain(call, build_number_call(found.function, way, extra), found.folder, source, format)
-        from sheaf.tasks.patient import PatientLoop
-
         return PatientLoop(call, found.folder, Patience.of(spec), format).run(source)
 
 

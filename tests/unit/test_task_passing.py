@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import builtins
+import contextlib
 import errno
+import importlib
 import importlib.util
+import os
+import subprocess
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 import pytest
 
 from sheaf.errors import TaskError
-from sheaf.tasks import passing, resolve
+from sheaf.tasks import Task, passing, resolve
+from sheaf.tasks.exec.process import run_command
+from sheaf.tasks.passing import again_if_passing, passes
+from sheaf_worker import child
+from sheaf_worker.blame import FILES_USED_UP, LACKING
 
 
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passing, "PAUSES_S", (0.0, 0.0))
+
+
+def found(name: str, folder: Path) -> Task:
+    return again_if_passing(lambda: resolve(name, folder))
 
 
 def failing(times: int, original: Callable[..., Any], failure: Callable[[], Any]) -> Callable[..., Any]:
@@ -41,10 +55,10 @@ def io_error() -> Any:
 def test_a_file_that_python_could_not_read_once_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Python calls such a module missing; the reason that was given before was another one."""
     (tmp_path / "passing_task_a.py").write_text("def f(x):\n    return x\n")
-    found: Callable[..., ModuleSpec | None] = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", failing(2, found, lambda: None))
+    finds: Callable[..., ModuleSpec | None] = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", failing(2, finds, lambda: None))
 
-    assert resolve("passing_task_a:f", tmp_path) is not None
+    assert found("passing_task_a:f", tmp_path) is not None
 
 
 def test_an_error_of_the_disk_is_tried_again_wherever_it_comes_from(
@@ -54,7 +68,7 @@ def test_an_error_of_the_disk_is_tried_again_wherever_it_comes_from(
     (tmp_path / "passing_task_b.py").write_text("def f(x):\n    return x\n")
     monkeypatch.setattr(importlib, "import_module", failing(2, importlib.import_module, io_error))
 
-    assert resolve("passing_task_b:f", tmp_path) is not None
+    assert found("passing_task_b:f", tmp_path) is not None
 
 
 def test_an_error_that_stays_is_told_as_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +77,7 @@ def test_an_error_that_stays_is_told_as_what_it_is(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(importlib.util, "find_spec", failing(3, importlib.util.find_spec, lambda: None))
 
     with pytest.raises(TaskError, match=r"did not find the module though its file is there: '.*passing_task_c\.py'"):
-        resolve("passing_task_c:f", tmp_path)
+        found("passing_task_c:f", tmp_path)
 
 
 def test_what_does_not_pass_is_not_tried_again(tmp_path: Path) -> None:
@@ -74,5 +88,133 @@ def test_what_does_not_pass_is_not_tried_again(tmp_path: Path) -> None:
     )
 
     with pytest.raises(TaskError, match="FileNotFoundError"):
-        resolve("passing_task_d:f", tmp_path)
+        found("passing_task_d:f", tmp_path)
     assert (tmp_path / "log").read_text() == "x"
+
+
+class Ended(BaseException):
+    """In place of the end of the process."""
+
+
+class Service:
+    """A program's time in a child, without the child: what it told its worker, and how it ended."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, tasks_dir: Path) -> None:
+        self.told: list[tuple[Any, ...]] = []
+        self.status: int | None = None
+        self._tasks_dir = tasks_dir
+
+        def end(status: int) -> NoReturn:
+            self.status = status
+            raise Ended
+
+        monkeypatch.setattr(os, "_exit", end)
+
+    def run(self, task: str, options: dict[str, Any] | None = None) -> Service:
+        source: Any = SimpleNamespace(program=("r", task, options or {}, "out.jsonl", {}), closed=True)
+        outbox: Any = SimpleNamespace(send=lambda *message: self.told.append(message), flush=lambda: None)
+        slots: Any = SimpleNamespace(clear=list)
+        with contextlib.suppress(Ended):
+            child._Service(source, outbox, slots, self._tasks_dir, ()).run()
+        return self
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, module: str, code: int, times: int) -> None:
+    """Have the import of a module end in that error so many times."""
+    left, original = times, builtins.__import__
+
+    def instead(name: str, *arguments: Any, **keywords: Any) -> Any:
+        nonlocal left
+        if name == module and left:
+            left -= 1
+            raise OSError(code, os.strerror(code))
+        return original(name, *arguments, **keywords)
+
+    monkeypatch.setattr(builtins, "__import__", instead)
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO])
+@pytest.mark.parametrize(
+    ("module", "task"),
+    [("sheaf.tasks.exec.task", "exec"), ("sheaf.formats.jsonl", "exec"), ("sheaf.tasks.finder", "own")],
+)
+def test_our_own_code_that_cannot_be_read_for_a_moment_fails_no_item(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, module: str, task: str
+) -> None:
+    """`load`, `exec` and what finds a function are imported in the child, too, as are the formats."""
+    (tmp_path / f"passing_task_{code}.py").write_text("def f(x):\n    return x\n")
+    service = Service(monkeypatch, tmp_path)
+    refusing(monkeypatch, module, code, 2)
+
+    service.run(*(("exec", {"command": ["true"]}) if task == "exec" else (f"passing_task_{code}:f", {})))
+
+    assert [message[0] for message in service.told] == ["ready"]
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENOMEM])
+def test_a_lack_that_stays_fails_no_item_of_our_own_tasks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """No code of the user's has a part in it: the process says so and ends, and its worker starts another."""
+    service = Service(monkeypatch, tmp_path)
+    refusing(monkeypatch, "sheaf.tasks.exec.task", code, 99)
+
+    service.run("exec", {"command": ["true"]})
+
+    ((kind, why),) = service.told
+    assert kind == "lacks"
+    assert os.strerror(code) in why
+    assert service.status == LACKING
+
+
+def test_a_users_module_for_which_files_are_used_up_gets_a_fresh_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was done in this one before may have left them open."""
+    (tmp_path / "passing_task_e.py").write_text("def f(x):\n    return x\n")
+    service = Service(monkeypatch, tmp_path)
+
+    def no_file() -> Any:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(importlib, "import_module", failing(3, importlib.import_module, no_file))
+
+    service.run("passing_task_e:f")
+
+    assert service.told == []
+    assert service.status == FILES_USED_UP
+
+
+@pytest.mark.parametrize(
+    ("error", "does"),
+    [
+        (MemoryError(), True),
+        (ImportError("libz.so: failed to map segment: Cannot allocate memory", path="/libz.so"), True),
+        (ImportError("a task's own words: Cannot allocate memory"), False),
+        (ModuleNotFoundError("No module named 'json'", name="json"), True),
+        (ModuleNotFoundError("No module named 'nowhere_to_be_found'", name="nowhere_to_be_found"), False),
+        (OSError(errno.ENOENT, "No such file or directory"), False),
+        (TaskError("no such task"), False),
+    ],
+)
+def test_what_passes(error: BaseException, does: bool) -> None:
+    """Python takes what it cannot look at for missing, and the loader of libraries has no numbers for errors."""
+    assert passes(error) is does
+
+
+def test_a_command_that_could_not_be_started_for_a_moment_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No process is to be had, say: the item has no part in that."""
+    left, original = 2, subprocess.Popen.__init__
+
+    def start(self: Any, *arguments: Any, **keywords: Any) -> None:
+        nonlocal left
+        if left:
+            left -= 1
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        original(self, *arguments, **keywords)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", start)
+
+    assert run_command(["echo", "done"], tmp_path, None, None, 100).stdout == b"done\n"

@@ -25,19 +25,22 @@ PIPE_LOST_TEXT = "process was ended: the code it ran closed, or wrote to, the pi
 UNRESPONSIVE_TEXT = "process was killed: it had not begun what it was given, and did not answer any more"
 #: The exit status of a child that has as many files open as a process may have.
 FILES_USED_UP = 114
-_FILES_USED_UP_TEXT = (
-    "process was ended: all the files that it may have open were open; does the task close what it opens?"
-)
+#: The exit status of a child that the system refused what it needs to begin, and that has said what that was.
+LACKING = 115
+_OUR_STATUSES = {
+    PIPE_LOST: PIPE_LOST_TEXT,
+    FILES_USED_UP: "process was ended: all the files that it may have open were open; does the task close what it "
+    "opens?",
+    LACKING: "process was ended: the system refused it what it needs to begin",
+}
 
 
 def explain_exit(exit_code: int | None) -> str:
     """Say how a process ended. `exit_code` is negative for a signal, as `multiprocessing` has it."""
     if exit_code is None:
         return "process died"
-    if exit_code == PIPE_LOST:
-        return PIPE_LOST_TEXT
-    if exit_code == FILES_USED_UP:
-        return _FILES_USED_UP_TEXT
+    if exit_code in _OUR_STATUSES:
+        return _OUR_STATUSES[exit_code]
     if exit_code >= 0:
         return f"process ended in mid-work with exit status {exit_code} (the code it ran, or a library, called exit)"
     try:

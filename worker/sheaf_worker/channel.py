@@ -9,6 +9,7 @@
     from the child   ("hello",)                                the process is up
                      ("ready", window, at_once, keeps)         the task is imported; whether it has opened something
                      ("refused", error, message)               the task cannot be imported, or not with these options
+                     ("lacks", why)                            the system refuses what it needs to begin; it ends
                      ("results", indexes, lengths, records, failures, busy_s)
                                                                records: themselves, or where they lie in the arena
                      ("choices", [(name, value, why)])         what the task has decided by itself

@@ -12,20 +12,22 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sheaf.batch import Result
 from sheaf.errors import SheafError, TaskError
-from sheaf.formats import format_for
-from sheaf.tasks import resolve
-from sheaf.tasks.faults import FilesUsedUp, class_name, explain
+from sheaf.formats import Format, format_for
+from sheaf.tasks import Task, resolve
+from sheaf.tasks.description import BUILT_IN
+from sheaf.tasks.faults import FilesUsedUp, class_name, describe, explain, refuse_used_up
 from sheaf.tasks.home import home
+from sheaf.tasks.passing import again_if_passing, passes
 from sheaf_worker.arena import ArenaWriter, Memory
-from sheaf_worker.blame import FILES_USED_UP
+from sheaf_worker.blame import FILES_USED_UP, LACKING
 from sheaf_worker.child_pipe import Inbox, ItemSource, Outbox, start_helper
 from sheaf_worker.copies import Lifeline, end_with_parent
 from sheaf_worker.slots import SharedSlots, SlotWriter
@@ -35,8 +37,9 @@ _OOM_SCORE = "500"
 #: Steps of niceness below its worker, which commits, renews leases and hands out work for all its children: it should
 #: not wait in line behind them for a core (docs/decisions/0017-children-are-nicer.md).
 _NICENESS = 5
-#: Before a task is tried again that failed without an item in hand: the worker may be about to give it up.
-_PAUSE_S = 0.1
+#: Before a task is tried again that failed without an item in hand: the worker may be about to give it up, or what the
+#: system refused it is to be had again.
+_PAUSE_S, _PASSING_PAUSE_S = 0.1, 1.0
 #: Seconds between two looks at what the task has decided.
 _TELL_S = 1.0
 
@@ -91,8 +94,10 @@ def _settle_in(parent: int, printed: Connection) -> None:
 
 def _warm_up() -> None:
     """Import, while there is nothing to do, what most runs need first: theirs then begin so much sooner."""
-    importlib.import_module("sheaf.tasks.function")
-    importlib.import_module("sheaf.formats.jsonl")
+    # What the system refuses now is asked for again when there is something to do, and said if it is refused then.
+    with contextlib.suppress(ImportError, OSError, MemoryError):
+        importlib.import_module("sheaf.tasks.function")
+        importlib.import_module("sheaf.formats.jsonl")
 
 
 def _stand_apart(lifeline: Lifeline, connection: Connection, inbox: Inbox, outbox: Outbox, slots: SlotWriter) -> None:
@@ -114,6 +119,10 @@ def _pay_no_heed(_number: int, _frame: FrameType | None) -> None:
 def _heed_again() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+class Lacking(Exception):
+    """The system refuses what this process needs to begin, and did so again and again."""
 
 
 class Choices:
@@ -157,9 +166,8 @@ class _Service:
     def run(self) -> None:
         _, name, options, output, files = self._source.program
         try:
-            task = resolve(name, self._tasks_dir, self._task_modules, files)
+            task, record_format = self._find(name, files, output, options)
             self._choices.task = task
-            record_format = format_for(output, options)
             window = int(task.window(options))
             keeps = bool(getattr(task, "keeps", False))
             self._outbox.send("ready", window, int(getattr(task, "at_once", 1)), keeps)
@@ -167,6 +175,9 @@ class _Service:
                 self._pass_on(task.run(self._source, options, record_format))
         except FilesUsedUp:
             os._exit(FILES_USED_UP)
+        except Lacking as lack:
+            self._outbox.send("lacks", str(lack))
+            os._exit(LACKING)
         except SheafError as error:
             self._refuse(type(error).__name__, str(error))
         except BaseException as error:  # noqa: BLE001 - a module's, or a decorator's, code may raise anything
@@ -174,6 +185,23 @@ class _Service:
         finally:
             # Of async items and streams, which share one process and moment, too.
             home.go_back()
+
+    def _find(
+        self, name: str, files: Mapping[str, str], output: str, options: Mapping[str, Any]
+    ) -> tuple[Task, Format]:
+        try:
+            return again_if_passing(
+                lambda: (
+                    resolve(name, self._tasks_dir, self._task_modules, files),
+                    format_for(output, options),
+                )
+            )
+        except Exception as error:
+            if name in BUILT_IN and passes(error):
+                # No code of the user's has a part in it: the worker shows it, and tries again for as long as it takes.
+                raise Lacking(f"it cannot begin with {name!r}: {describe(error, None)}") from error
+            refuse_used_up(error, self._tasks_dir)
+            raise
 
     def _refuse(self, error: str, message: str) -> None:
         """Not an item's fault: the task cannot be found, or not be called so. The same for every item of the run."""
@@ -204,6 +232,8 @@ class _Service:
         except BaseException as error:  # noqa: BLE001 - also SystemExit: whatever it is, the worker has to know
             in_hand = self._slots.clear()
             self._outbox.flush()
+            if not in_hand and passes(error):
+                time.sleep(_PASSING_PAUSE_S)
             self._outbox.send("broke", class_name(error), explain(error, self._tasks_dir), in_hand)
             if not in_hand:
                 time.sleep(_PAUSE_S)

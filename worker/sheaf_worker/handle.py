@@ -129,6 +129,8 @@ class ChildHandle:
         self.adaptive = True
         #: Seconds an item takes, and how many seconds' work tell so; older reports count half as much each time.
         self._speed_s = self._covered_s = 0.0
+        #: What the system refused it when it was to begin; empty: nothing.
+        self.lacks = ""
         #: What its task has chosen by itself: name, value, reason.
         self.told: list[tuple[str, str, str]] = []
         shared = new_slots()

@@ -220,7 +220,8 @@ class Pool:
     @property
     def problem(self) -> str | None:
         """Why nothing can be worked on: no process is to be had, not even at the second try; or all of them wait."""
-        works = any(child.state is not State.STARTING for child in list(self._by_number.values()))
+        begins = (State.STARTING, State.PREPARING)
+        works = any(child.state not in begins for child in list(self._by_number.values()))
         if works or self._failed_starts < 2 or not self._not_started:
             return self._lending.problem
         return (
@@ -408,11 +409,13 @@ class Pool:
             self._deaths[child.number] += 1
             fields = {"action": "bury", "pid": child.pid, "run": child.run, "in_hand": sorted(in_hand)[:20]}
             logger.warning("a pool process died", extra={**fields, "why": child.killed or explain_exit(exit_code)})
-        if state is State.PREPARING:
+        if state is State.PREPARING and not child.lacks:
             self._reports.died_preparing(child, explain_exit(exit_code))
         self._reports.judge.after_death(child, exit_code, in_hand)
         self._vacate(child.number, failed=state in (State.STARTING, State.PREPARING))
-        if state is State.STARTING:
+        if child.lacks:
+            self._not_started = child.lacks
+        elif state is State.STARTING:
             self._not_started = f"it ended before it could work: {child.killed or explain_exit(exit_code)}"
         self._fill_vacancies(time.monotonic())
         successor = self._by_number.get(child.number)
@@ -423,6 +426,8 @@ class Pool:
     def _look_around(self) -> None:
         now = time.monotonic()
         if self._watch.due(now):
+            if self._not_started and any(child.state is State.READY for child in self._by_number.values()):
+                self._not_started = ""
             self._watch.look(self._everyone, now, watch_items=not self._paused)
             if not self._stopped:
                 self._lend_places()

@@ -112,6 +112,8 @@ class Reports:
             return partial(setattr, child, "state", State.IDLE)
         if kind in ("holding", "waits"):
             return partial(setattr, child, kind, int(told))
+        if kind == "lacks":
+            return partial(setattr, child, "lacks", str(told))
         if kind == "choices":
             return partial(setattr, child, "told", [(str(name), str(value), str(why)) for name, value, why in told])
         return _pass

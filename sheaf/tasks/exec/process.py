@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from sheaf.settings import child_environment
+from sheaf.tasks.passing import again_if_passing
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
@@ -42,19 +43,8 @@ def run_command(
 
     `given` is what it reads from standard input. Raises OSError if the program cannot be started.
     """
+    process = again_if_passing(lambda: _start(command, folder, given))
     began = time.monotonic()
-    with _input(given) as stdin:
-        process = subprocess.Popen(
-            command,
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=folder,
-            env=child_environment(dict.fromkeys(_PRIVATE)),
-            process_group=0,
-            # If this child is killed, its command must not go on beside the one that another child starts.
-            preexec_fn=_end_with_parent,  # noqa: PLW1509  a pool's child has no other threads
-        )
     with process:
         try:
             reader = _Reader(process, limit_bytes)
@@ -65,6 +55,21 @@ def run_command(
     stdout, stderr = reader.kept
     seconds = time.monotonic() - began
     return Finished(process.returncode, bytes(stdout), bytes(stderr), seconds, reader.dropped, timed_out)
+
+
+def _start(command: Sequence[str], folder: Path, given: bytes | None) -> subprocess.Popen[bytes]:
+    with _input(given) as stdin:
+        return subprocess.Popen(
+            command,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=folder,
+            env=child_environment(dict.fromkeys(_PRIVATE)),
+            process_group=0,
+            # If this child is killed, its command must not go on beside the one that another child starts.
+            preexec_fn=_end_with_parent,  # noqa: PLW1509  a pool's child has no other threads
+        )
 
 
 def _end_with_parent() -> None:

@@ -47,6 +47,8 @@ _BROKEN = frozenset(
         _E_QUIC_CONNECT,
     }
 )
+#: What this machine had not enough of, for the moment.
+_LACKING = (pycurl.E_OUT_OF_MEMORY, pycurl.E_FAILED_INIT)
 #: A TLS handshake that ends like this was broken off, not refused.
 _BROKEN_OFF = ("reset", "SYSCALL", "unexpected eof", "timed out", "closed")
 _ONE = {
@@ -69,7 +71,9 @@ def curl_failure(code: int, message: str, url: str) -> LoadError:
         return Connect(text) if broken_off else Tls(text)
     if code in _BROKEN and "Too large response headers" not in message:
         return Connect(text)
-    return Protocol(text)
+    failure = Protocol(text)
+    failure.retry = code in _LACKING
+    return failure
 
 
 def status_failure(exchange: Exchange, start_url: str) -> HttpStatus:

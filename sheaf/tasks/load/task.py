@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import threading
@@ -112,9 +113,10 @@ class _Loader:
             transfer.easy.close()
         if self._gave_up:
             # libcurl waits here for every name server that has not answered yet, which takes it many seconds.
-            threading.Thread(target=self._multi.close, name="load-close", daemon=True).start()
-        else:
-            self._multi.close()
+            with contextlib.suppress(RuntimeError):
+                threading.Thread(target=self._multi.close, name="load-close", daemon=True).start()
+                return
+        self._multi.close()
 
     def _fill(self, source: Source) -> None:
         """Give every free connection something to do: first what is due again, then new items."""

@@ -135,6 +135,43 @@ def test_a_pool_that_gets_no_process_says_so_until_it_gets_one(
     assert pool.problem is None
 
 
+#: In a process of the pool, before all else: what it imports of ours cannot be opened while a file says so.
+LACK = """
+import builtins, errno, os
+
+def imported(name, *arguments, original=builtins.__import__, **keywords):
+    if name in ("sheaf.tasks.exec.task", "sheaf.tasks.function") and os.path.exists({flag!r}):
+        raise OSError(errno.EMFILE, "Too many open files")
+    return original(name, *arguments, **keywords)
+
+builtins.__import__ = imported
+"""
+
+
+def test_processes_that_may_open_nothing_fail_no_item_of_our_own_tasks(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """They cannot even import the task: that is shown for as long as it lasts, and no item is to blame."""
+    flag = tmp_path / "lack"
+    flag.touch()
+    (tmp_path / "sitecustomize.py").write_text(LACK.format(flag=str(flag)))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), *filter(None, sys.path))))
+    pool, results = make_pool(1), dict[int, Result]()
+    pool.add(Program("r", "exec", {"command": ["echo", "{}"]}, "out.jsonl", attempts=1), items(*range(3)))
+
+    turn_until(pool, lambda: pool.problem is not None, results=results)
+    assert "it cannot begin with 'exec': OSError: [Errno 24] Too many open files" in (pool.problem or "")
+    # More often than a run's module may end its processes.
+    deaths = pool.children[0].deaths if pool.children else 0
+    turn_until(pool, lambda: any(child.deaths >= deaths + 3 for child in pool.children), results=results)
+    assert results == {}
+
+    flag.unlink()
+    turn_until(pool, lambda: len(results) == 3, results=results)
+    assert all(isinstance(result, Done) for result in results.values())
+    assert pool.problem is None
+
+
 def test_an_item_that_takes_too_long_fails(make_pool: MakePool) -> None:
     """Its process is killed; what waited behind it goes to others and succeeds."""
     pool = make_pool(1)
