@@ -172,7 +172,8 @@ def test_a_device_is_read_as_it_is() -> None:
 
 def test_what_cannot_be_read_is_said_before_anything_is(tmp_path: Path) -> None:
     """A file without the right, a circle of links, a name that cannot be, a folder, a closed descriptor."""
-    with tempfile.TemporaryDirectory() as folder:
+    # Where another user gets, too, whatever the folder of this run of the tests is.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         Path(folder).chmod(0o755)
         secret = Path(folder, "secret")
         secret.write_text("one\n")
