@@ -31,6 +31,12 @@ STARTS = {
 }
 #: Seconds between two looks at FOLDER/raise.json.
 LOOK_S = 0.02
+
+
+class Panic(BaseException):
+    """No Exception, as what a library raises that is not written in Python."""
+
+
 #: What is raised.
 ERRORS: dict[str, Callable[[], BaseException]] = {
     "RuntimeError": lambda: RuntimeError("made to raise"),
@@ -38,6 +44,7 @@ ERRORS: dict[str, Callable[[], BaseException]] = {
     "KeyError": lambda: KeyError("made to raise"),
     "OSError": lambda: OSError(28, "No space left on device (made to raise)"),
     "SystemExit": lambda: SystemExit("made to raise"),
+    "Panic": lambda: Panic("made to raise"),
 }
 
 

@@ -91,6 +91,8 @@ def main() -> int:
     cases = [case for case in maker.cases(draw, asked.full) if _wanted(case, asked)]
     if asked.sample is not None and asked.sample < len(cases):
         cases = draw.sample(cases, asked.sample)
+    # What has one kind of bench in common, one after the other.
+    cases.sort(key=lambda case: case.who)
     print(f"{len(maker.sites)} sites, {len(cases)} cases", flush=True)
     recorded = {name: value for name, value in vars(maker).items() if name in ("sites", "_starting")}
     if asked.sabotage:

@@ -131,13 +131,15 @@ class SupervisorErrors:
         self._benches = 0
         self._refusals: Refusals
         self.bench: Bench | None = None
+        #: Whether its supervisor can be made to raise; that needs a thread, of which it has none by itself.
+        self._raises = False
         self.sites: Counter[str] = Counter()
         self._starting: set[str] = set()
 
     def record(self) -> None:
         """Once to see the calls, once to see the functions."""
         for record in (False, True):
-            bench = self._new_bench(record=record)
+            bench = self._new_bench(raises=record, record=record)
             started = self._seen(bench, record)
             for _ in range(2):
                 self._disturb(bench)
@@ -175,10 +177,12 @@ class SupervisorErrors:
                     yield Case(self.means, who, where, fault, lasting, group="supervisor")
 
     def run(self, case: Case) -> Case:
-        bench = self.bench if self.bench is not None and not self.bench.broken else self._new_bench()
+        bench, raises = self.bench, case.who == "main"
+        if bench is None or bench.broken or self._raises != raises:
+            bench = self._new_bench(raises=raises)
         site = f"main {case.where}" if case.who == "main" else case.where
         anew = site in self._starting
-        if case.who == "main":
+        if raises:
             return self._raise(bench, case, anew)
         call, _, place = case.where.partition(" ")
         error, times = getattr(errno, case.fault), None if case.lasting else 1
@@ -221,8 +225,9 @@ class SupervisorErrors:
         bench.cluster.want(1 + (bench.cluster.pids().keys() >= {"worker-1"} and "worker-2" not in bench.cluster.pids()))
         bench.cluster.process.send_signal(signal.SIGHUP)
 
-    def _new_bench(self, *, record: bool = False) -> Bench:
+    def _new_bench(self, *, raises: bool, record: bool = False) -> Bench:
         self.close()
+        self._raises = raises
         self._benches += 1
         folder = self._folder / f"supervisor-{self._benches}"
         folder.mkdir()
@@ -231,8 +236,9 @@ class SupervisorErrors:
         self._refusals = Refusals(folder, CALLS)
 
         def wrap(command: list[str]) -> list[str]:
-            program = [sys.executable, "-m", "sheaf.torture.raising", str(folder), *command]
-            return program if record else self._refusals.command("supervisor", program)
+            if raises:
+                return [sys.executable, "-m", "sheaf.torture.raising", str(folder), *command]
+            return self._refusals.command("supervisor", [sys.executable, "-m", *command])
 
         self.bench = Bench(Embedded(folder, wrap))
         self.bench.next_run()

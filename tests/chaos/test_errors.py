@@ -38,8 +38,9 @@ def redis_server_is_there() -> None:
 def make_fail(folder: Path, means: str, *options: str) -> tuple[int, str, list[dict[str, object]]]:
     """Run the tool; return its status, what it printed, and the cases that struck."""
     results = folder / "results.jsonl"
+    command = [sys.executable, "-m", "tests.chaos.errors", means, folder / "benches", "--results", results]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.chaos.errors", means, folder / "benches", "--results", results, *options],
+        [*command, "--jobs", "2", *options],
         cwd=ROOT,
         capture_output=True,
         text=True,
