@@ -55,7 +55,6 @@ class Feeder:
         served = {child.run for child in children}
         parties = self._waiting.parties()
         self._turns.count(children, parties, time.monotonic())
-        serving = self._serving(children, parties)
         rooms = self._rooms(children)
         # What waits is divided among those that can take some, or will as soon as they are up.
         takers = self.size - sum(child.state is State.READY and not rooms[child.number] for child in children)
@@ -66,16 +65,16 @@ class Feeder:
                 elif child.solo:
                     self._feed_alone(child)
                 elif rooms[child.number] or child.free:
-                    self._feed(child, self._next(child, parties, serving, served), served, takers, rooms[child.number])
+                    self._feed(child, self._next(child, parties, served), served, takers, rooms[child.number])
                     takers -= 1
 
     def _rooms(self, children: Iterable[ChildHandle]) -> dict[int, int]:
         """How many items each child should be sent now: the less is left of its run, the less."""
         if self._waiting.only_suspects:
             return {child.number: 0 for child in children}
-        left: Counter[str | None] = Counter()
+        left: dict[str | None, int] = {}
         for child in children:
-            left[child.run] += len(child.outstanding)
+            left[child.run] = left.get(child.run, 0) + len(child.outstanding)
         most = {
             run: math.ceil(_PART * (count + (self._waiting.count(run) if run else 0)) / max(1, self.size))
             for run, count in left.items()
@@ -86,31 +85,29 @@ class Feeder:
         room, limit = child.room(most), self._caution.limit(child.run)
         return room if limit is None else max(0, min(room, limit - len(child.outstanding)))
 
-    def _serving(self, children: Iterable[ChildHandle], parties: Collection[str]) -> Counter[str]:
+    def _serving(self, parties: Collection[str]) -> Counter[str]:
         """How many children serve each party, or are about to."""
         self._bound = {number: party for number, party in self._bound.items() if party in parties}
-        own = {child.number: party_of(child.run) for child in children if child.run is not None}
+        own = {child.number: party_of(child.run) for child in self._children if child.run is not None}
         return Counter((own | self._bound).values())
 
-    def _next(
-        self, child: ChildHandle, parties: Collection[str], serving: Counter[str], served: set[str | None]
-    ) -> Program | None:
+    def _next(self, child: ChildHandle, parties: Collection[str], served: set[str | None]) -> Program | None:
         """The run that the child should serve next."""
         if not parties:
             return None
         own = party_of(child.run) if child.run is not None else None
+        if own is not None and own in parties and len(parties) == 1 and not self._bound:
+            return self._waiting.choose(own, child.run, served)
+        serving = self._serving(parties)
         party = self._bound.get(child.number)
         if party is None:
             party = self._turns.choose(own, parties, serving)
             if party != own:
-                self._go_over(child, own, party, serving)
+                self._go_over(child, party)
         return self._waiting.choose(party, child.run, served)
 
-    def _go_over(self, child: ChildHandle, own: str | None, party: str, serving: Counter[str]) -> None:
+    def _go_over(self, child: ChildHandle, party: str) -> None:
         self._bound[child.number] = party
-        serving[party] += 1
-        if own is not None:
-            serving[own] -= 1
         if len(child.outstanding) > len(child.slots.in_hand()):
             # What it has not begun would keep the other party waiting.
             child.recall()

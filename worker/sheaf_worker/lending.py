@@ -21,7 +21,8 @@ SAID_S, STUCK_S = 5.0, 60.0
 
 def waits(child: ChildHandle) -> bool:
     """Whether all that it has begun waits for the cluster."""
-    return child.state is State.READY and 0 < len(child.slots.in_hand()) <= child.waits
+    # Asked of every process at every look around: most wait for nothing, and then their slots need not be read.
+    return child.waits > 0 and child.state is State.READY and 0 < len(child.slots.in_hand()) <= child.waits
 
 
 class Lending:

@@ -18,6 +18,8 @@ QUANTUM_S = 0.25
 _WORTH = 5
 #: Seconds that a party is owed at most, while others' items keep all processes from it.
 _OWED_S = 30.0
+#: Seconds that pass from one count to the next, at least: the pool looks around thousands of times in a second.
+_COUNT_S = 0.01
 
 
 class Turns:
@@ -35,7 +37,10 @@ class Turns:
 
     def count(self, children: Iterable[ChildHandle], waiting: Collection[str], now: float) -> None:
         """Note who has had the time since the last call. `waiting`: the parties that items wait of."""
-        elapsed, self._counted = now - self._counted, now
+        elapsed = now - self._counted
+        if elapsed < _COUNT_S:
+            return
+        self._counted = now
         busy = Counter(party_of(child.run) for child in children if child.run is not None and self._occupied(child))
         active = {*waiting, *busy}
         if len(active) < 2 and active.issuperset(self._had):

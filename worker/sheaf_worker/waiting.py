@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import NamedTuple, Self
 
@@ -98,11 +98,11 @@ class Waiting:
         else:
             line.lots.append((time.monotonic(), lot))
 
-    def parties(self) -> Counter[str]:
+    def parties(self) -> dict[str, int]:
         """Items of each party, suspects left out."""
-        parties: Counter[str] = Counter()
+        parties: dict[str, int] = {}
         for line in self._lines.values():
-            parties[line.party] += line.count
+            parties[line.party] = parties.get(line.party, 0) + line.count
         return parties
 
     def choose(self, party: str, own: str | None, served: Container[str | None]) -> Program | None:
