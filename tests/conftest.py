@@ -1,5 +1,6 @@
 """What holds for every test, and in which order they run: docs/decisions/0044-how-the-suite-runs.md."""
 
+import os
 import signal
 
 import pytest
@@ -14,6 +15,9 @@ settings.load_profile("sheaf")
 # A shell that starts the tests in the background has them ignore Ctrl-C, and everything they start would too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The tests start thousands of processes; without bytecode kept, each of them would compile all that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 #: Where the tests that take longest are; side by side they start first, so that no long one is left for the end.
 LONGEST_FIRST = ("compose", "chaos", "acceptance", "integration", "model", "unit")
