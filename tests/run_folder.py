@@ -63,9 +63,12 @@ def remove_stack(project: str) -> None:
     """Remove everything that a compose project of the tests consists of, whatever state it is in."""
     label = f"label={_PROJECT}={project}"
     images = _docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference=*:{project}")
-    # What a test started from the images, beside the stack, has no label.
-    filters = [label, *(f"ancestor={image}" for image in images)]
-    containers = {each for by in filters for each in _docker("ps", "--all", "--quiet", "--filter", by)}
+    containers = set(_docker("ps", "--all", "--quiet", "--filter", label))
+    # What a test started from the images, beside the stack, has no label. Not by `ancestor`: another stack's images of
+    # the same code are the same images.
+    for line in _docker("ps", "--all", "--format", "{{.ID}} {{.Image}}"):
+        container, _, image = line.partition(" ")
+        containers |= {container} if image in images else set()
     _docker_each(("rm", "--force", "--volumes"), sorted(containers))
     _docker_each(("volume", "rm", "--force"), _docker("volume", "ls", "--quiet", "--filter", label))
     _docker_each(("network", "rm"), _docker("network", "ls", "--quiet", "--filter", label))
@@ -95,7 +98,8 @@ def _make_locked(parent: Path) -> tuple[Path, int]:
         # Short: the path of a unix socket in it must be shorter than 108 bytes.
         folder = parent / f"{PREFIX}{secrets.token_hex(4)}"
         # As the system's is, other users can look for their files in it.
-        folder.mkdir(mode=0o755)
+        folder.mkdir()
+        folder.chmod(0o755)
         lock = _lock(folder, 0)
         # Another run may have swept it away before it was locked.
         if lock is not None and folder.exists():
