@@ -54,22 +54,32 @@ def test_a_child_that_has_no_time_to_spare_stays_where_it_is() -> None:
 def test_a_number_that_was_asked_for_is_kept() -> None:
     """Never more, and never fewer, whatever comes."""
     connections = Connections(7, 0.0)
-    now = drive(connections, 5, 1.0, 1e6)
-    connections.overloaded(now)
+    drive(connections, 5, 1.0, 1e6)
     assert (connections.limit, connections.choice) == (7, ("connections", 7, "as asked for"))
 
 
-def test_an_overloaded_server_is_asked_half_as_much() -> None:
-    """Many 503 at once count once; a minute long nothing is tried."""
+def test_connections_are_no_more_than_files() -> None:
+    """Where a process may open few files, it keeps to what it can have, and says why."""
+    connections = Connections(0, 0.0, 40)
+    assert (connections.limit, connections.most) == (FIRST, 40)
+    drive(connections, 20, 0.25, 1e6)
+    assert connections.limit == 40
+    assert Connections(300, 0.0, 40).choice == (
+        "connections",
+        40,
+        "at most 40, as this process may have few files open",
+    )
+
+
+def test_connections_that_could_not_be_opened_are_not_tried_again() -> None:
+    """Files that somebody else has taken meanwhile lower the number, to one at least, and no trial raises it again."""
     connections = Connections(0, 0.0)
-    for moment in (1.0, 1.1, 1.2, 1.9):
-        connections.overloaded(moment)
-    assert connections.limit == FIRST // 2
-    now = drive(connections, 30, 0.25, 1e6, start=2.0)
-    assert connections.limit == FIRST // 2
-    assert "overloaded" in connections.choice.why
-    drive(connections, 40, 0.25, 1e6, start=now)
-    assert connections.limit == MOST_UNASKED
+    now = drive(connections, 5, 0.25, 1e6)
+    connections.lacks_files(17, now)
+    drive(connections, 200, 0.25, 1e6, start=now)
+    assert (connections.limit, "no files left" in connections.choice.why) == (17, True)
+    connections.lacks_files(0, now)
+    assert connections.limit == 1
 
 
 def test_a_round_that_was_short_of_items_says_nothing() -> None:
@@ -96,16 +106,16 @@ def test_there_are_never_more_than_allowed_nor_none(
 ) -> None:
     """Whatever happens in whatever order."""
     connections, now = Connections(asked, 0.0), 0.0
-    for passed, ended, waited, dry, refused in rounds:
+    for passed, ended, waited, dry, lacking in rounds:
         now += passed
         for _ in range(ended):
             connections.ended()
         connections.waited(waited)
         if dry:
             connections.ran_dry(now)
-        if refused:
-            connections.overloaded(now)
+        if lacking:
+            connections.lacks_files(connections.limit - 1, now)
         connections.look(now)
-        assert 1 <= connections.limit <= (asked or MOST_UNASKED)
-        if asked:
+        assert 1 <= connections.limit <= connections.most <= (asked or MOST_UNASKED)
+        if asked and not any(lacking for *_, lacking in rounds):
             assert connections.limit == asked

@@ -14,7 +14,7 @@ from sheaf.formats import Exchange
 from sheaf.tasks import resolve
 from sheaf.tasks.load import head
 from sheaf.tasks.load.allocator import keep_freed_memory
-from sheaf.tasks.load.errors import Connect, HttpStatus, LoadError, Timeout
+from sheaf.tasks.load.errors import Connect, HttpStatus, LoadError, Protocol, Timeout
 from sheaf.tasks.load.failure import curl_failure, retry_after_s, status_failure, wait_s
 from sheaf.tasks.load.memory import FREE_BYTES, MemoryLimit
 from sheaf.tasks.load.options import LoadOptions
@@ -55,11 +55,14 @@ def test_options_are_taken_as_json_has_them() -> None:
     assert resolve("load", None).window({"connections": 5}) == 15
 
 
-def test_retry_after_is_a_number_or_a_date_and_has_a_limit() -> None:
-    """Nonsense asks for nothing; a day is cut to a minute."""
+def test_retry_after_is_a_number_or_a_date() -> None:
+    """Nonsense asks for nothing; what has more digits than any date is for ever."""
     now = time.time()
     assert retry_after_s("7", now) == 7
-    assert retry_after_s("86400", now) == 60
+    assert retry_after_s("86400", now) == 86400
+    assert retry_after_s("0" * 30 + "7", now) == 7
+    assert retry_after_s("9" * 5000, now) == 1e10
+    assert retry_after_s(formatdate(now + 86400, usegmt=True), now) == pytest.approx(86400, abs=1)
     assert retry_after_s(formatdate(now + 20, usegmt=True), now) == pytest.approx(20, abs=1)
     assert retry_after_s(formatdate(now - 20, usegmt=True), now) == 0
     for nonsense in (None, "", "soon", "-5", "1e9", "²", "Thu, 99 Foo 2020"):
@@ -85,7 +88,15 @@ def test_waits_grow_and_differ() -> None:
         (7, "Failed to connect", "Connect", True),
         (56, "Recv failure: Connection reset by peer", "Connect", True),
         (56, "Too large response headers: 307384 > 307200", "Protocol", False),
-        (35, "TLS connect error: unexpected eof while reading", "Connect", True),
+        (56, "chunk hex-length char not a hex digit: 0x7a", "Protocol", False),
+        (56, "invalid chunk size: 'ffffffffffffffff'", "Protocol", False),
+        (56, "Malformed encoding found in chunked-encoding", "Protocol", False),
+        (56, "OpenSSL SSL_read: error:0A00045C:SSL routines::tlsv13 alert certificate required", "Tls", False),
+        (1, "Unsupported HTTP/1 subversion in response", "Protocol", False),
+        (8, "Header without colon", "Protocol", False),
+        (35, "Recv failure: Connection reset by peer", "Connect", True),
+        (35, "TLS connect error: unexpected eof while reading", "Tls", False),
+        (35, "TLS connect error: error:0A00042E:SSL routines::tlsv1 alert protocol version", "Tls", False),
         (35, "TLS connect error: wrong version number", "Tls", False),
         (60, "SSL certificate problem: self-signed certificate", "Tls", False),
         (3, "URL rejected", "InvalidUrl", False),
@@ -131,11 +142,13 @@ def test_memory_is_granted_up_to_the_limit_and_always_to_one() -> None:
 
 def test_a_retried_visit_starts_at_the_beginning() -> None:
     """The second attempt forgets where the first one's redirects led."""
-    visit = Visit.of(Item(0, "http://example.org/#x"))
+    visit = Visit(Item(0, "http://example.org/#x"))
+    visit.set_out()
     visit.begin_attempt(1.0)
     moved = Exchange("http://example.org/", b"", "h2", 302, "", b"location: /b\r\n", b"x" * 100_000, "", 0.0, 0.0)
     assert visit.add(moved, max_redirects=5)
     assert (visit.url, len(moved.body), moved.truncated) == ("http://example.org/b", 64 << 10, "length")
+    visit.start_over()
     visit.begin_attempt(2.0)
     assert (visit.url, visit.exchanges, visit.deadline) == ("http://example.org/", [], 2.0)
 
@@ -162,11 +175,60 @@ def test_a_usual_head_is_taken_whole_and_any_other_line_by_line(lines: list[byte
     assert head.final_head(lines) == ((slowly[0], b"".join(slowly[1:])) if slowly else None)
 
 
-def test_a_status_line_is_read() -> None:
-    """Protocol, number and reason; HTTP/2 gives no reason."""
-    assert head.status_of(b"HTTP/1.1 404 Not  Found\r\n") == ("http/1.1", 404, "Not  Found")
-    assert head.status_of(b"HTTP/2 200 \r\n") == ("h2", 200, "")
-    assert head.status_of(b"HTTP/1.0 200\r\n") == ("http/1.0", 200, "")
+@pytest.mark.parametrize(
+    ("line", "protocol", "status", "reason"),
+    [
+        (b"HTTP/1.1 404 Not  Found\r\n", "http/1.1", 404, "Not  Found"),
+        (b"HTTP/2 200 \r\n", "h2", 200, ""),
+        (b"HTTP/1.0 200\r\n", "http/1.0", 200, ""),
+        (b"HTTP/1.1 200OK\r\n", "http/1.1", 200, "OK"),
+        (b"HTTP/1.1 302\tFound\n", "http/1.1", 302, "Found"),
+        (b"HTTP/1.1\t200 OK\r\n", "http/1.1", 200, "OK"),
+        (b"HTTP/1.1 200;OK \r\n", "http/1.1", 200, ";OK"),
+        (b"HTTP/1.1 200-OK\r\n", "http/1.1", 200, "-OK"),
+        (b"HTTP/1.1 200\xa0OK\r\n", "http/1.1", 200, "\xa0OK"),
+        (b"http/1.0   999   Go away\r\n", "http/1.0", 999, "Go away"),
+        (b"HTTP/2.0 503 Busy\r\n", "http/1.1", 503, "Busy"),
+    ],
+)
+def test_a_status_line_is_read_as_browsers_read_it(line: bytes, protocol: str, status: int, reason: str) -> None:
+    """Protocol, three digits, reason, whatever is or is not between them; HTTP/2 gives no reason."""
+    assert head.status_of(line) == (protocol, status, reason)
+
+
+@pytest.mark.parametrize("line", [b"HTTP/1.1 2000 OK\r\n", b"HTTP/1.1 20 OK\r\n", b"HTTP/1.1\r\n", b"\xff\r\n", b""])
+def test_a_status_line_without_three_digits_is_no_http(line: bytes) -> None:
+    """It fails its page, as an answer that is not valid."""
+    with pytest.raises(Protocol, match="three digits"):
+        head.status_of(line)
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        # Headers and trailers may be called like a protocol: the head does not begin anew there.
+        (
+            [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 404 x: y\r\n", b"A: b\r\n", b"\r\n"],
+            [b"HTTP/1.1 404 x: y\r\n", b"A: b\r\n"],
+        ),
+        ([b"HTTP/1.1 200 OK\r\n", b"A: b\r\n", b"\r\n", b"HTTP/1.1 500 x: y\r\n", b"\r\n"], [b"A: b\r\n"]),
+        (
+            [b"HTTP/1.1 103 Early\r\n", b"B: c\r\n", b"\r\n", b"http/1.1 200 OK\r\n", b"A: b\r\n", b"\r\r\n"],
+            [b"A: b\r\n"],
+        ),
+        ([b"HTTP/1.1 101 Up\r\n", b"A: b\r\n", b"\r\n"], [b"A: b\r\n"]),
+        ([b"HTTP/1.1 200 OK\r\n", b" lost\r\n", b"A: b\r\n", b"\tc\r\n", b"\r\n"], [b"A: b c\r\n"]),
+        # The connection was closed within the head: that is none, even behind an interim response's.
+        ([b"HTTP/1.1 200 OK\r\n", b"A: b\r\n"], None),
+        ([b"HTTP/1.1 103 Early\r\n", b"\r\n", b"HTTP/1.1 200 OK\r\n"], None),
+        ([b"HTTP/1.1 100 Continue\r\n", b"\r\n"], None),
+        ([], None),
+    ],
+)
+def test_the_head_is_the_final_response_s_and_whole(lines: list[bytes], expected: list[bytes] | None) -> None:
+    """From its status line to its blank line; without the blank line there is none."""
+    found = head.final_head(lines)
+    assert (found and found[1]) == (None if expected is None else b"".join(expected))
 
 
 def test_freed_memory_is_kept_where_the_c_library_can(monkeypatch: pytest.MonkeyPatch) -> None:

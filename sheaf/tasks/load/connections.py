@@ -2,7 +2,8 @@
 
 Unasked it begins with 32 and tries more and more for as long as that brings in clearly more pages a second, up to 256.
 It tries only while all connections are busy and the child itself has time to spare; it goes back if the trial did not
-pay, and to half as soon as a server says that it is overloaded (429, 503).
+pay. There are never more than the process may have files open for. A host that says that it is overloaded (429, 503)
+has a limit of its own: see `hosts.py`.
 """
 
 from __future__ import annotations
@@ -25,8 +26,6 @@ _IDLE, _CHANCES = 0.3, 2
 _DRY = 0.2
 #: Seconds until a trial that did not pay is made again; doubled each time.
 _HOLD_S, _LONGEST_HOLD_S = 3.0, 60.0
-#: One overloaded server may answer many requests at once with 503: they count once.
-_CALM_S = 1.0
 
 
 class Choice(NamedTuple):
@@ -40,15 +39,17 @@ class Choice(NamedTuple):
 class Connections:
     """The number of connections, and what is known of the round that is on. Times are of time.monotonic()."""
 
-    def __init__(self, asked: int, now: float) -> None:
-        self.most = asked or MOST_UNASKED
-        self.limit = asked or FIRST
-        self._why = "as asked for" if asked else f"the first guess; up to {MOST_UNASKED} while more pay"
+    def __init__(self, asked: int, now: float, room: int = MOST_UNASKED * 2) -> None:
+        self.most = min(asked or MOST_UNASKED, room)
+        self.limit = min(asked or FIRST, room)
+        self._why = "as asked for" if asked else f"the first guess; up to {self.most} while more pay"
+        if self.most < (asked or MOST_UNASKED):
+            self._why = f"at most {self.most}, as this process may have few files open"
         self._adapts = not asked
         self._before: tuple[int, float] | None = None
         self._chances = _CHANCES
         self._hold_s = _HOLD_S
-        self._held_until = self._calm_until = 0.0
+        self._held_until = 0.0
         self._dry_since: float | None = None
         self._begin_round(now)
 
@@ -80,13 +81,13 @@ class Connections:
             self._dry_s += now - self._dry_since
             self._dry_since = None
 
-    def overloaded(self, now: float) -> None:
-        """A server says that it is asked too much."""
-        if self._adapts and now >= self._calm_until:
-            self.limit = max(1, self.limit // 2)
+    def lacks_files(self, busy: int, now: float) -> None:
+        """A connection could not be opened beside `busy` others, since there was no descriptor for it."""
+        self.most = max(1, min(self.most, busy))
+        if self.limit > self.most:
+            self.limit = self.most
             self._before = None
-            self._why = "halved: a server said that it is overloaded"
-            self._held_until, self._calm_until = now + _LONGEST_HOLD_S, now + _CALM_S
+            self._why = "for more there were no files left"
             self._begin_round(now)
 
     def look(self, now: float) -> None:

@@ -9,8 +9,9 @@ LoadError
 ├── Timeout           not whole within the deadline                                          (tried again)
 ├── TooLarge          more bytes than `max_bytes`, as received or when unpacked
 ├── Redirect          redirects that never end, or lead nowhere
-├── HttpStatus        an answer whose status is not accepted                 (408, 429, 5xx: tried again)
-└── Protocol          an answer that is not valid HTTP, or cannot be unpacked
+├── HttpStatus        an answer whose status is not accepted            (408, 425, 429, 5xx: tried again)
+├── Protocol          an answer that is not valid HTTP, or cannot be unpacked
+└── LoaderFault       an answer that Sheaf itself could not cope with
 """
 
 from __future__ import annotations
@@ -76,3 +77,7 @@ class HttpStatus(LoadError):
 
 class Protocol(LoadError):
     """What the server sent is not valid HTTP, or its content coding is broken."""
+
+
+class LoaderFault(LoadError):
+    """Sheaf could not cope with this answer, which is a mistake of Sheaf's: report it, with the message."""

@@ -30,8 +30,9 @@ _LIMITS: dict[str, tuple[float, float]] = {
 
 #: Options that say how to load, not what ends up in the output: a run that is submitted with others is the same run.
 TUNING = frozenset({"connections", "deadline_s", "connect_timeout_s", "attempts"})
-#: Seconds that a retry waits at most, whatever the server asks for; and what a busy child may add to an item's time.
-_LONGEST_WAIT_S = 61.0
+#: Seconds that a retry waits at most, as the server asks for it, and then until its host is to be asked again; and what
+#: a busy child may add to an item's time.
+_LONGEST_WAIT_S = 61.0 + 60.0
 _SLACK_S = 60.0
 
 
@@ -58,8 +59,8 @@ class LoadOptions:
     #: What `allow_net` can open at most: each worker sets its own, whatever a run says.
     allow_net_most: tuple[str, ...] = EVERYTHING
     user_agent: str = f"Sheaf/{sheaf.__version__}"
-    #: How many redirects are followed.
-    max_redirects: int = 10
+    #: How many redirects are followed: as many as browsers do.
+    max_redirects: int = 20
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any]) -> Self:

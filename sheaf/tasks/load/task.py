@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import heapq
-import itertools
+import errno
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -16,11 +15,14 @@ import pycurl
 from sheaf.batch import Done, Failed, Item, Result
 from sheaf.formats import Format, Page
 from sheaf.tasks import Source
+from sheaf.tasks.faults import explain
 from sheaf.tasks.load.address import AddressGate
 from sheaf.tasks.load.allocator import keep_freed_memory
 from sheaf.tasks.load.connections import FIRST, MOST_UNASKED, Choice, Connections
-from sheaf.tasks.load.errors import AddressRefused, Dns, LoadError, Protocol, Timeout, TooLarge
-from sheaf.tasks.load.failure import curl_failure, status_failure, wait_s
+from sheaf.tasks.load.errors import AddressRefused, Connect, Dns, LoaderFault, LoadError, Timeout
+from sheaf.tasks.load.failure import MAY_LACK_FILES, check_accepted, curl_failure, too_large
+from sheaf.tasks.load.files import LackOfFiles, are_short, is_lack_of_files, more_files, most_connections
+from sheaf.tasks.load.later import Later
 from sheaf.tasks.load.memory import MemoryLimit
 from sheaf.tasks.load.options import LoadOptions
 from sheaf.tasks.load.transfer import Transfer
@@ -36,6 +38,11 @@ _LOOK_S = 0.02
 _TICK_S = 0.1
 #: libcurl may ask to be called at once although it has nothing to wait on.
 _BREATH_S = 0.001
+#: How many overloaded hosts are told of, and how.
+_SHOWN_HOSTS, _SPARED = 3, "it said that it is overloaded"
+
+#: How a transfer ended: by itself, with libcurl's code and words, or for a reason of ours.
+Ending = tuple[int, str] | Exception | None
 
 
 class LoadTask:
@@ -49,7 +56,7 @@ class LoadTask:
     @property
     def choices(self) -> list[Choice]:
         """What the last run decided by itself so far."""
-        return [self._loader.connections.choice] if self._loader else []
+        return self._loader.choices if self._loader else []
 
     def window(self, options: Mapping[str, Any]) -> int:
         asked = LoadOptions.from_mapping(options).connections
@@ -59,32 +66,42 @@ class LoadTask:
 
     def run(self, source: Source, options: Mapping[str, Any], format: Format) -> Iterator[Result | None]:
         keep_freed_memory()
-        loader = self._loader = _Loader(LoadOptions.from_mapping(options), format)
-        try:
-            yield from loader.run(source)
-        finally:
-            loader.close()
+        with more_files():
+            loader = self._loader = _Loader(LoadOptions.from_mapping(options), format)
+            try:
+                yield from loader.run(source)
+            finally:
+                loader.close()
 
 
 class _Loader:
-    """The visits that are in flight, those that wait for their next attempt, and the connections that are free."""
+    """The visits that are in flight, and the connections that are free.
+
+    Whatever is done for one item goes through `_attend`: what is raised there is that item's failure alone.
+    """
 
     def __init__(self, options: LoadOptions, format: Format) -> None:
         self._options = options
         self._format = format
         self._memory = MemoryLimit()
         self._gate = AddressGate(options.allow_net, options.allow_net_most)
-        self.connections = Connections(options.connections, time.monotonic())
+        self.connections = Connections(options.connections, time.monotonic(), most_connections())
+        self._later = Later()
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_MAXCONNECTS, self.connections.most)
         self._free: list[Transfer] = []
         self._active: dict[Any, tuple[Transfer, Visit]] = {}
-        self._waiting: list[tuple[float, int, Visit]] = []
-        self._counter = itertools.count()
         self._next_tick = 0.0
         self._results: list[Result] = []
         #: Whether something timed out, so that a look-up of a name may still be going on.
         self._gave_up = False
+        #: Whether a body was let go of that others may have waited for.
+        self._made_room = False
+
+    @property
+    def choices(self) -> list[Choice]:
+        spared = list(self._later.hosts.limits.items())[:_SHOWN_HOSTS]
+        return [self.connections.choice, *(Choice(f"connections to {host}", most, _SPARED) for host, most in spared)]
 
     def run(self, source: Source) -> Iterator[Result | None]:
         while True:
@@ -118,12 +135,40 @@ class _Loader:
                 return
         self._multi.close()
 
+    def _attend(self, visit: Visit, step: Callable[..., Result | None], *arguments: Any) -> None:
+        """Take a step for one item, and keep its result if it has one now.
+
+        Nothing that is raised leaves this: an answer nobody has thought of must not cost the pages beside it anything.
+        """
+        try:
+            try:
+                result = step(visit, *arguments)
+            except LoadError as failure:
+                result = self._after(visit, failure)
+            except OSError as error:
+                if not is_lack_of_files(error):
+                    raise
+                self.connections.lacks_files(len(self._active), time.monotonic())
+                self._later.put_off(visit, len(self._active))
+                result = None
+        except Exception as error:  # noqa: BLE001 - see above
+            message = f"{visit.url or visit.item.text}: {explain(error, None)}"
+            result = Failed(visit.item.index, LoaderFault.__name__, message, visit.attempt)
+        if result is not None:
+            self._results.append(result)
+
     def _fill(self, source: Source) -> None:
         """Give every free connection something to do: first what is due again, then new items."""
+        hosts = self._later.hosts
         while len(self._active) < self.connections.limit:
-            if self._waiting and self._waiting[0][0] <= time.monotonic():
-                self._begin(heapq.heappop(self._waiting)[2])
+            if hosts and (visit := hosts.next()) is not None:
+                self._attend(visit, self._begin)
                 continue
+            if self._later and (visit := self._later.next()) is not None:
+                self._attend(visit, self._begin_if_let)
+                continue
+            if hosts.full:
+                return
             item = source.take(0)
             if item is None:
                 self.connections.ran_dry(time.monotonic())
@@ -133,10 +178,16 @@ class _Loader:
             self._accept(item)
 
     def _accept(self, item: Item) -> None:
-        try:
-            self._begin(Visit.of(item))
-        except LoadError as error:
-            self._results.append(Failed(item.index, type(error).__name__, str(error), 1))
+        self._attend(Visit(item), self._set_out)
+
+    def _set_out(self, visit: Visit) -> None:
+        visit.set_out()
+        self._begin_if_let(visit)
+
+    def _begin_if_let(self, visit: Visit) -> None:
+        hosts = self._later.hosts
+        if not hosts or not hosts.holds_back(visit, time.monotonic()):
+            self._begin(visit)
 
     def _begin(self, visit: Visit) -> None:
         visit.begin_attempt(time.monotonic() + self._options.deadline_s)
@@ -144,9 +195,9 @@ class _Loader:
 
     def _ask(self, visit: Visit) -> None:
         transfer = self._free.pop() if self._free else self._new_transfer()
-        transfer.start(visit.url)
-        self._active[transfer.easy] = (transfer, visit)
+        transfer.start(visit.url, visit.cookie)
         self._multi.add_handle(transfer.easy)
+        self._active[transfer.easy] = (transfer, visit)
 
     def _new_transfer(self) -> Transfer:
         return Transfer(self._options, self._gate, self._memory, keeps_coding=self._format.keeps_coding)
@@ -160,88 +211,118 @@ class _Loader:
             for easy, code, message in failed:
                 self._end(easy, (code, message))
             if not queued:
-                return
+                break
+        if self._made_room:
+            self._made_room = False
+            self._resume_paused()
 
-    def _end(self, easy: Any, error: tuple[int, str] | None) -> None:
+    def _resume_paused(self) -> None:
+        for transfer, _ in list(self._active.values()):
+            if transfer.paused:
+                try:
+                    transfer.resume()
+                except pycurl.error as error:
+                    # What it then wrote was refused, or cannot be unpacked: that transfer has ended.
+                    self._end(transfer.easy, (error.args[0], error.args[1]))
+                except Exception as error:  # noqa: BLE001 - as in `_attend`
+                    self._end(transfer.easy, error)
+
+    def _end(self, easy: Any, ending: Ending) -> None:
         transfer, visit = self._active.pop(easy)
         self._multi.remove_handle(easy)
         self.connections.ended()
-        redirected = False
-        try:
-            redirected = self._settle(transfer, visit, error)
-        except LoadError as failure:
-            self._fail(visit, failure)
-        self._let_go(transfer)
-        if redirected:
-            self._ask(visit)
+        self._attend(visit, self._answered, transfer, ending)
 
-    def _settle(self, transfer: Transfer, visit: Visit, error: tuple[int, str] | None) -> bool:
-        """Make the item's result of what came back, or return True if that is a redirect. Raises LoadError."""
-        if error is not None:
-            failure = self._failure(transfer, visit, *error)
+    def _answered(self, visit: Visit, transfer: Transfer, ending: Ending) -> Result | None:
+        """A transfer has ended: return the item's result, or go on to where it is redirected. Raises LoadError."""
+        hosts = self._later.hosts
+        host = visit.host if hosts else None
+        try:
+            result = self._settle(visit, transfer, ending)
+        finally:
+            self._made_room = transfer.release() or self._made_room
+            self._free.append(transfer)
+            if hosts:
+                hosts.ended(host or visit.host)
+        if result is None:
+            if hosts:
+                hosts.moved(visit.host)
+            self._ask(visit)
+        return result
+
+    def _settle(self, visit: Visit, transfer: Transfer, ending: Ending) -> Done | None:
+        """Make the item's result of what came back; None if that is a redirect. Raises LoadError."""
+        if isinstance(ending, Exception):
+            raise ending
+        if ending is not None and not transfer.leads_on:
+            failure = self._failure(transfer, *ending)
             if failure is not None:
                 raise failure
         exchange = transfer.exchange()
         if exchange is None:
-            raise Protocol(f"{visit.url}: the server sent no HTTP response")
+            raise Connect(f"{visit.url}: the connection was closed within the header lines of the answer")
         if visit.add(exchange, self._options.max_redirects):
-            return True
-        if exchange.status in _OVERLOADED:
-            self.connections.overloaded(time.monotonic())
-        if not self._options.accepts(exchange.status):
-            raise status_failure(exchange, visit.start_url)
+            if ending is not None and exchange.truncated is None:
+                exchange.truncated = "disconnect" if ending[0] else "unspecified"
+            return None
+        if exchange.status in _OVERLOADED and not self._options.connections:
+            self._spare(visit.host)
+        check_accepted(exchange, self._options, visit.start_url)
         transfer.finish(exchange)
-        self._results.append(Done(visit.item.index, self._format.page(Page(visit.item, visit.exchanges))))
-        return False
+        return Done(visit.item.index, self._format.page(Page(visit.item, visit.exchanges)))
 
-    def _failure(self, transfer: Transfer, visit: Visit, code: int, message: str) -> LoadError | None:
+    def _failure(self, transfer: Transfer, code: int, message: str) -> Exception | None:
         """Say why a transfer ended early; None if we ended it ourselves and have what we want."""
         if transfer.too_large or code == pycurl.E_FILESIZE_EXCEEDED:
-            if self._options.truncate:
-                return None
-            return TooLarge(
-                f"{visit.url} has more than {self._options.max_bytes:,} bytes; raise the limit, or ask for truncation"
-            )
+            return None if self._options.truncate else too_large(transfer.url, self._options)
+        if transfer.lacked_files or (code in MAY_LACK_FILES and are_short()):
+            return LackOfFiles(errno.EMFILE, "no descriptor for a connection")
         if transfer.refused and code == pycurl.E_COULDNT_CONNECT:
             return AddressRefused(
-                f"{visit.url}: the address {transfer.refused[0]} is not on the public internet; "
+                f"{transfer.url}: the address {transfer.refused[0]} is not on the public internet; "
                 f"{self._gate.cure(transfer.refused[0])}"
             )
-        return curl_failure(code, message, visit.url)
+        return curl_failure(code, message, transfer.url)
 
-    def _fail(self, visit: Visit, failure: LoadError) -> None:
-        """Try the item again later, or record that it failed."""
-        visit.exchanges = []
+    def _spare(self, host: str) -> None:
+        """That host says it is asked too much. Nobody else has said so."""
+        busy = 1 + sum(visit.host == host for _, visit in self._active.values())
+        self._later.hosts.overloaded(host, busy, time.monotonic())
+
+    def _after(self, visit: Visit, failure: LoadError) -> Failed | None:
+        """Try the item again later, or return that it failed."""
         self._gave_up = self._gave_up or isinstance(failure, (Dns, Timeout))
         if failure.retry and visit.attempt < self._options.attempts:
-            due = time.monotonic() + wait_s(visit.attempt, failure)
-            visit.attempt += 1
-            heapq.heappush(self._waiting, (due, next(self._counter), visit))
-            return
-        self._results.append(Failed(visit.item.index, type(failure).__name__, str(failure), visit.attempt))
-
-    def _let_go(self, transfer: Transfer) -> None:
-        self._free.append(transfer)
-        if transfer.release():
-            for paused, _ in self._active.values():
-                if paused.paused:
-                    paused.resume()
+            self._later.try_again(visit, failure)
+            return None
+        return Failed(visit.item.index, type(failure).__name__, str(failure), visit.attempt)
 
     def _tick(self) -> None:
-        """End what is past its deadline. Time spent waiting for our own memory does not count."""
+        """End what is past its deadline, or needs no body. Time spent waiting for our own memory does not count."""
         now = time.monotonic()
         if now < self._next_tick:
             return
         self._next_tick = now + _TICK_S
         self.connections.look(now)
+        self._later.hosts.look(now)
         for transfer, visit in list(self._active.values()):
-            if transfer.paused:
-                visit.deadline += _TICK_S
-            elif now > visit.deadline:
-                del self._active[transfer.easy]
-                self._multi.remove_handle(transfer.easy)
-                self._fail(visit, Timeout(f"{visit.url} was not whole within {self._options.deadline_s:g} s"))
-                self._let_go(transfer)
+            try:
+                ending = self._ending(transfer, visit, now)
+            except Exception as error:  # noqa: BLE001 - as in `_attend`
+                ending = error
+            if ending is not None:
+                self._end(transfer.easy, ending)
+
+    def _ending(self, transfer: Transfer, visit: Visit, now: float) -> Ending:
+        """Why a transfer that goes on should be ended, if it should."""
+        code = transfer.early_end()
+        if code is not None:
+            return code, ""
+        if transfer.paused:
+            visit.deadline += _TICK_S
+        elif now > visit.deadline:
+            return Timeout(f"{visit.url} was not whole within {self._options.deadline_s:g} s")
+        return None
 
     def _wait_for_network(self, source: Source) -> None:
         limit_s = _LOOK_S if self.connections.dry and not source.closed else _TICK_S
@@ -259,13 +340,11 @@ class _Loader:
 
     def _wait_for_item(self, source: Source) -> bool:
         """With nothing in flight, wait for an item or for the next attempt. Returns False if neither will come."""
-        wait_for_s = _IDLE_S
-        if self._waiting:
-            wait_for_s = min(max(self._waiting[0][0] - time.monotonic(), 0), _IDLE_S)
+        wait_for_s = min(self._later.soon_s, _IDLE_S)
         if source.closed:
-            if self._waiting:
+            if self._later:
                 time.sleep(wait_for_s)
-            return bool(self._waiting)
+            return bool(self._later)
         item = source.take(wait_for_s)
         if item is not None:
             self._accept(item)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from typing import Any
@@ -13,16 +14,19 @@ from sheaf.formats import Exchange
 from sheaf.tasks.load.address import AddressGate
 from sheaf.tasks.load.coding import BadCoding, codings_of, unpack
 from sheaf.tasks.load.errors import Connect, Protocol, TooLarge
-from sheaf.tasks.load.head import final_head, status_of
+from sheaf.tasks.load.files import is_lack_of_files
+from sheaf.tasks.load.head import final_head, status_of, values_of
 from sheaf.tasks.load.memory import FREE_BYTES, MemoryLimit
 from sheaf.tasks.load.options import LoadOptions
 from sheaf.tasks.load.url import split_url
+from sheaf.tasks.load.visit import target_of
 
 #: Bytes read at a time: four times libcurl's own, so that most pages come in one piece.
 _BUFFER_BYTES = 64 << 10
 #: What a write callback returns to end the transfer.
 _STOP = -1
 _PAUSE: int = pycurl.WRITEFUNC_PAUSE
+_BLANK = frozenset({b"\r\n", b"\n"})
 #: As browsers say it. Where bodies are kept as received, gzip alone: every reader of an archive knows it.
 _UNPACKED, _KEPT = "gzip, deflate, br, zstd", "gzip"
 
@@ -38,6 +42,8 @@ class Transfer:
         self.too_large = False
         #: The addresses that the gate refused.
         self.refused: list[str] = []
+        #: Set if there was no descriptor for a connection.
+        self.lacked_files = False
         self._options = options
         self._gate = gate
         self._memory = memory
@@ -51,17 +57,22 @@ class Transfer:
         self._carefree_bytes = min(FREE_BYTES, options.max_bytes)
         self._room_bytes = self._carefree_bytes
         self._started = 0.0
-        self._url = ""
+        #: What is asked for now, or was asked for last.
+        self.url = ""
+        self._target = self._cookie = ""
+        #: How many header lines there were when they were last looked at before the end.
+        self._looked_at = 0
         headers = [
             f"User-Agent: {options.user_agent}",
             "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
             # As a header of our own: libcurl hands over bodies as they were received, and `finish` unpacks them.
             f"Accept-Encoding: {_KEPT if keeps_coding else _UNPACKED}",
         ]
-        self._request_tail = "".join(f"\r\n{header}" for header in headers) + "\r\n\r\n"
+        self._headers = headers
+        self._request_tail = "".join(f"\r\n{header}" for header in headers)
         self._prepare(headers)
 
-    def start(self, url: str) -> None:
+    def start(self, url: str, cookie: str = "") -> None:
         """Get ready to ask for the URL; whoever holds the multi handle adds `easy` to it."""
         self._lines.clear()
         self._chunks.clear()
@@ -69,10 +80,46 @@ class Transfer:
         self._size_bytes = 0
         self._granted_bytes = FREE_BYTES
         self._room_bytes = self._carefree_bytes
-        self.paused = self.too_large = False
-        self._url = url
+        self.paused = self.too_large = self.lacked_files = False
+        self._looked_at = 0
+        self.url = url
         self._started = time.time()
         self.easy.setopt(pycurl.URL, url)
+        if self._target or "%" in url:
+            # libcurl would write %c3 as %C3. Most URLs have none, and most handles never need to be told.
+            self._target = split_url(url)[1]
+            self.easy.setopt(pycurl.REQUEST_TARGET, self._target)
+        if cookie != self._cookie:
+            self._cookie = cookie
+            line = [f"Cookie: {cookie}".encode("latin-1")] if cookie else []
+            self.easy.setopt(pycurl.HTTPHEADER, [*self._headers, *line])
+
+    @property
+    def leads_on(self) -> bool:
+        """Whether the answer's head is whole and says that the page is elsewhere: then its body does not matter."""
+        head = final_head(self._lines)
+        return head is not None and target_of(status_of(head[0])[1], head[1]) is not None
+
+    def early_end(self) -> int | None:
+        """The libcurl code to end this with, if the head alone says so: 0 for a redirect. Each head is looked at once.
+
+        Nobody waits for the body of a redirect that has not come with it; it may have no end. libcurl's own look at
+        Content-Length comes before it has read whether there is a Location.
+        """
+        lines = self._lines
+        if len(lines) == self._looked_at or lines[-1] not in _BLANK:
+            return None
+        self._looked_at = len(lines)
+        head = final_head(lines)
+        if head is None:
+            return None
+        if target_of(status_of(head[0])[1], head[1]) is not None:
+            return 0
+        announced = values_of(head[1], b"content-length")
+        if self._options.truncate or not announced or not announced[0].isdecimal():
+            return None
+        too_large: int = pycurl.E_FILESIZE_EXCEEDED
+        return too_large if int(announced[0][:18]) > self._options.max_bytes else None
 
     def exchange(self) -> Exchange | None:
         """Return what came back, or None if it is no HTTP response at all."""
@@ -83,7 +130,7 @@ class Transfer:
         protocol, status, reason = status_of(head[0])
         # In the order of the fields: by name it takes three times as long.
         return Exchange(
-            self._url,
+            self.url,
             b"" if self._decodes else self._request(),
             protocol,
             status,
@@ -130,8 +177,9 @@ class Transfer:
         exchange.truncated = "length"
 
     def _request(self) -> bytes:
-        authority, target = split_url(self._url)
-        return f"GET {target} HTTP/1.1\r\nHost: {authority}{self._request_tail}".encode("ascii")
+        authority, target = split_url(self.url)
+        cookie = f"\r\nCookie: {self._cookie}" if self._cookie else ""
+        return f"GET {target} HTTP/1.1\r\nHost: {authority}{self._request_tail}{cookie}\r\n\r\n".encode("latin-1")
 
     def resume(self) -> None:
         """Go on after a pause, if there is room by now."""
@@ -164,9 +212,6 @@ class Transfer:
             pycurl.WRITEFUNCTION: self._write,
             pycurl.HEADERFUNCTION: self._lines.append,
         }
-        if not options.truncate:
-            # Ends a transfer at its headers if they announce too much; what arrives is counted in `_write`.
-            settings[pycurl.MAXFILESIZE_LARGE] = options.max_bytes
         for option, value in settings.items():
             self.easy.setopt(option, value)
 
@@ -176,7 +221,14 @@ class Transfer:
         if not self._gate.lets_through(host):
             self.refused.append(host)
             return pycurl.SOCKET_BAD
-        return _Loan(socket.socket(family, kind, protocol))
+        try:
+            loan = _Loan(socket.socket(family, kind, protocol))
+            # pycurl is about to take a copy, and would call a failure to do so a server's.
+            os.close(os.dup(loan.fileno()))
+        except OSError as error:
+            self.lacked_files = is_lack_of_files(error)
+            return pycurl.SOCKET_BAD
+        return loan
 
     def _write(self, chunk: bytes) -> int | None:
         """Called by libcurl with each piece of the body. An exception in here would be lost, so nothing may raise."""
