@@ -15,6 +15,13 @@ from typing import Any, Self, get_args, get_type_hints
 
 from sheaf.errors import SettingsError
 
+#: Variables that other programs know, each tried if the setting's own is not set.
+_USUAL = {
+    "ca_bundle": ("CURL_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
+    "ca_folder": ("SSL_CERT_DIR",),
+}
+#: Variables that tell other programs to load pages through a proxy.
+_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 _TRUTH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
@@ -60,6 +67,12 @@ class Settings:
     #: Networks, parted by commas, that a run's --allow-net can open at most; `none`: no private address, whatever a run
     #: says. A cloud's service of metadata is opened only by its own address (169.254.169.254), here and in the run.
     allow_net_most: str = "0.0.0.0/0,::/0"
+
+    #: The file with the certificates of authorities (PEM) that `load` trusts, instead of the public ones. Unset: what
+    #: CURL_CA_BUNDLE, SSL_CERT_FILE or REQUESTS_CA_BUNDLE names.
+    ca_bundle: Path | None = None
+    #: A folder of such certificates, as OpenSSL wants it, beside that. Unset: what SSL_CERT_DIR names.
+    ca_folder: Path | None = None
 
     #: A commit is written when so many MiB are gathered ...
     commit_mb: float = 16.0
@@ -137,9 +150,19 @@ class Settings:
         values: dict[str, Any] = {}
         for each in fields(cls):
             text = _lookup(source, _variable(each.name))
+            usual = (source.get(variable) for variable in _USUAL.get(each.name, ()))
+            text = text if text is not None else next(filter(None, usual), None)
             if text is not None:
                 values[each.name] = _convert(_variable(each.name), text, hints[each.name])
         return cls(**values)
+
+
+def proxy_variables(environment: Mapping[str, str] | None = None) -> list[str]:
+    """The variables that are set and ask for a proxy, which `load` does not use; none if NO_PROXY takes all back."""
+    source = os.environ if environment is None else environment  # noqa: TID251
+    if "*" in (source.get("NO_PROXY"), source.get("no_proxy")):
+        return []
+    return [name for known in _PROXIES for name in (known, known.lower()) if source.get(name)]
 
 
 def child_environment(changes: Mapping[str, str | None]) -> dict[str, str]:

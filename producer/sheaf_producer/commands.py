@@ -13,7 +13,17 @@ from sheaf.settings import Settings
 from sheaf_producer.sizes import size
 
 #: Parameters of the command line that are options of the task, by the same name.
-_TASK_OPTIONS = ("connections", "deadline_s", "max_bytes", "truncate", "attempts", "accept", "allow_net", "user_agent")
+_TASK_OPTIONS = (
+    "connections",
+    "deadline_s",
+    "max_bytes",
+    "truncate",
+    "attempts",
+    "accept",
+    "allow_net",
+    "user_agent",
+    "max_redirects",
+)
 #: What stands for "not given".
 _UNSET = (None, ())
 
@@ -35,6 +45,8 @@ _UNSET = (None, ())
 @click.option("--attempts", type=int, metavar="N", help="How often a page is tried [3].")
 @click.option("--accept", metavar="STATUSES", help="What counts as success: any, or a list such as 2xx,404 [2xx].")
 @click.option("--allow-net", multiple=True, metavar="CIDR", help="Load from this private network too; may be repeated.")
+@click.option("--max-redirects", type=int, metavar="N", help="How many redirects are followed [20].")
+@click.option("--ca-bundle", type=click.Path(), metavar="FILE", help="Trust the authorities in it (PEM), too.")
 @click.option("--user-agent", metavar="TEXT", help="How to introduce ourselves to servers.")
 @click.option("--batch-size", type=click.IntRange(1, 100_000), metavar="N", help="URLs per batch [by their number].")
 @click.option("--explain", is_flag=True, help="Say at the end what was chosen for you, and why.")
@@ -57,10 +69,13 @@ def load(settings: Settings, /, lists: tuple[str, ...], output: str, detach: boo
     grep /article/ urls.txt | sheaf load - -o articles.html --detach
     """
     from sheaf_producer.deliver import conclude
-    from sheaf_producer.loading import Request, submit_load
+    from sheaf_producer.loading import Request, read_certificates, submit_load, tell_proxies
     from sheaf_producer.occupied import chosen
 
     options = {name: given[name] for name in _TASK_OPTIONS if given[name] not in _UNSET}
+    if given["ca_bundle"] is not None:
+        options["ca_certificates"] = read_certificates(given["ca_bundle"])
+    tell_proxies()
     onto = chosen(append=given["append"], replace=given["replace"])
     request = Request(lists, output, options, given["default_scheme"], given["batch_size"], given["again"], onto)
     conclude(settings, submit_load(settings, request), detach=detach, explain=given["explain"])

@@ -24,6 +24,8 @@ from sheaf_producer.occupied import Holding, Onto
 from sheaf_producer.start import check_cluster, start
 from sheaf_producer.submit import Outcome, Wish, check_output, check_unoccupied, submit
 
+#: How much of an option's value is shown.
+_SHOWN = 80
 #: Lines between two signs of life while a long list is read on a terminal.
 TOLD_LINES = 100_000
 
@@ -144,8 +146,14 @@ def tell_other_options(run: Run, options: Mapping[str, Any], kept: Callable[[Map
     own = run.manifest.options
     differing = sorted(name for name in {*own, *options} if json.dumps(own.get(name)) != json.dumps(options.get(name)))
     if differing:
-        said = ", ".join(f"{name}={getattr(kept(own), name)}" for name in differing)
+        said = ", ".join(f"{name}={shortened(str(getattr(kept(own), name)))}" for name in differing)
         click.echo(f"It keeps the options it was submitted with: {said}.", err=True)
+
+
+def shortened(text: str) -> str:
+    """A value in a sentence: one line, and not without end."""
+    line = " ".join(text.split())
+    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
 
 
 def source_text(names: Sequence[str]) -> str:

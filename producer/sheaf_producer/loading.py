@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import click
+
+from sheaf.errors import InputError
 from sheaf.formats import check_holds
 from sheaf.locate import locate_output
-from sheaf.settings import Settings
+from sheaf.settings import Settings, proxy_variables
 from sheaf.tasks.load.options import TUNING, LoadOptions
 from sheaf_producer.deliver import Delivery, deliver, source_text, tell_other_options, told
 from sheaf_producer.draft import Draft
@@ -17,6 +22,9 @@ from sheaf_producer.occupied import Onto
 from sheaf_producer.read import read_lists
 from sheaf_producer.submit import Wish
 from sheaf_producer.urls import usable_urls
+
+#: A certificate as text.
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,36 @@ class Request:
     again: bool
     #: What to do with an output that holds records of other runs.
     onto: Onto = Onto.ASK
+
+
+def read_certificates(name: str) -> str:
+    """The certificates of a file, as text. Raises InputError if it holds none that can be used."""
+    import ssl
+
+    try:
+        # What people write between the certificates is of no use to anybody, and in any coding.
+        text = "\n".join(_CERTIFICATE.findall(Path(name).read_text("latin-1")))
+    except OSError as error:
+        raise InputError(f"the certificates in {name} cannot be read: {error.strerror}") from error
+    try:
+        ssl.create_default_context(cadata=text or "none")
+    except (ssl.SSLError, ValueError) as error:
+        raise InputError(
+            f"{name} holds no certificates that can be used ({error}); it has to be PEM, with lines "
+            "-----BEGIN CERTIFICATE-----"
+        ) from error
+    return text
+
+
+def tell_proxies() -> None:
+    """Say that variables which other programs obey are not obeyed here."""
+    variables = proxy_variables()
+    if variables:
+        click.echo(
+            f"{' and '.join(variables)}: not used. A proxy would connect in Sheaf's place, past its check of "
+            "addresses; pages are loaded directly (docs/loading.md).",
+            err=True,
+        )
 
 
 def submit_load(settings: Settings, request: Request) -> Delivery:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 
 from sheaf.errors import InputError
 from sheaf.tasks.load.errors import InvalidUrl
-from sheaf.tasks.load.url import check_url, split_normal
+from sheaf.tasks.load.url import LONGEST_URL, check_url, split_normal
 from sheaf_producer.dedupe import unique
 from sheaf_producer.draft import Draft, Tally
 from sheaf_producer.inputs.stream import Line
-from sheaf_producer.read import LINE_LIMIT_BYTES, Sheet
+from sheaf_producer.read import Sheet
 
 
 def usable_urls(sheets: Iterable[Sheet], default_scheme: str | None, draft: Draft) -> Iterator[list[str]]:
@@ -29,7 +29,7 @@ def usable_urls(sheets: Iterable[Sheet], default_scheme: str | None, draft: Draf
 def _urls(sheet: Sheet, default_scheme: str | None, draft: Draft) -> list[str]:
     # Nearly all lines of nearly all long lists are what they should be: an object for each would take most of the time.
     urls = None if sheet.rejected else split_normal(sheet.chunk.data)
-    if urls is not None and max(map(len, urls), default=0) < LINE_LIMIT_BYTES:
+    if urls is not None and max(map(len, urls), default=0) <= LONGEST_URL:
         return urls
     urls = []
     for line in sheet.lines():

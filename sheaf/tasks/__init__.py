@@ -74,9 +74,22 @@ class Task(Protocol):
         """
 
 
-def limited(name: str, options: Mapping[str, Any], allow_net_most: Sequence[str]) -> Mapping[str, Any]:
+def limited(
+    name: str,
+    options: Mapping[str, Any],
+    allow_net_most: Sequence[str],
+    ca_bundle: Path | None = None,
+    ca_folder: Path | None = None,
+) -> Mapping[str, Any]:
     """The options as this worker takes them: what its operator has said stands above what a run says."""
-    return {**options, "allow_net_most": list(allow_net_most)} if name == "load" else options
+    if name != "load":
+        return options
+    places = {"ca_bundle": ca_bundle, "ca_folder": ca_folder}
+    return {
+        **options,
+        "allow_net_most": list(allow_net_most),
+        **{name: str(path.absolute()) if path else "" for name, path in places.items()},
+    }
 
 
 def check_allowed(name: str, allow_exec: bool | None) -> None:

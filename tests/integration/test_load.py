@@ -146,7 +146,7 @@ def test_a_proxy_of_the_environment_is_not_used(server: WebServer, monkeypatch: 
 def test_pages_come_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str) -> None:
     """HTTP/2 where the server offers it, HTTP/1.1 elsewhere; both are valid in an archive."""
     context, certificate = tls_context(tmp_path, *([protocol] if protocol == "h2" else []))
-    monkeypatch.setattr("sheaf.tasks.load.transfer.certifi.where", lambda: str(certificate))
+    monkeypatch.setattr("certifi.where", lambda: str(certificate))
     with WebServer(tls=context) as server:
         server.routes["/"] = answer(b"two", server="sheaf")
         fields = page(load_one(server.url))

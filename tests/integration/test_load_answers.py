@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import inspect
 import resource
 import subprocess
@@ -16,6 +17,8 @@ from typing import Any
 import pytest
 
 from sheaf.batch import Done, Failed
+from sheaf.formats import format_for
+from sheaf.tasks import resolve
 from sheaf.tasks.load import (
     connections,
     cookies,
@@ -30,7 +33,7 @@ from sheaf.tasks.load import (
     url,
     visit,
 )
-from tests.loading import load, load_one, page, warc_records
+from tests.loading import ListSource, load, load_one, page, warc_records
 from tests.webserver import Answer, WebServer, answer, in_turn, raw
 
 MODULES: tuple[ModuleType, ...] = (
@@ -400,3 +403,114 @@ def test_a_process_may_open_as_many_files_as_its_administrator_lets_it() -> None
         assert 1 <= few < 150
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def odd_targets() -> list[str]:
+    """Paths and queries that a client may want to write otherwise than they were written."""
+    coded = [f"%{byte:02x}" for byte in range(256)]
+    places = [f"/p{code}" for code in coded] + [f"/q?a={code}" for code in coded[::2]]
+    marks = [f"/m{mark}x" for mark in "!$&'()*+,;=:@-._~|^[]{}`\"<> "] + [
+        f"/q?{mark}" for mark in "!$&'()*+,;:@/?|^[]{}`\"<> "
+    ]
+    others = [
+        "//",
+        "//a//b//",
+        "/a/./b",
+        "/a/../b",
+        "/a/%2E%2e/b",
+        "/.",
+        "/..",
+        "/%zz",
+        "/%",
+        "/%4",
+        "?",
+        "?a#b",
+        "/é?ü=é",
+    ]
+    return places + marks + others
+
+
+def test_what_an_archive_says_was_sent_was_sent(server: WebServer) -> None:
+    """Hundreds of odd URLs: the request records are, byte by byte, the requests of the site's own log."""
+    results = load([server.url + target for target in odd_targets()], "pages.warc", accept="any", connections=8)
+    recorded = [warc_records(result)[0] for result in results]
+    assert len(recorded) > 400
+    assert Counter(block for _, block in recorded) == Counter(server.requests)
+    sent = {block.split(b" ")[1] for _, block in recorded}
+    assert {b"/p%c3", b"/p%ff", b"/q?a=%e4", b"/p%2f", b"/%zz"} <= sent
+    for record, block in recorded:
+        target = record.rec_headers.get_header("WARC-Target-URI").removeprefix(server.url)
+        assert block.split(b" ")[1].decode() == target
+
+
+#: Beside the odd heads above: what ends in a failure, or takes another way.
+BROKEN: dict[str, Answer] = {
+    **{name: raw(head_and_body) for name, head_and_body in ODD.items()},
+    **{f"redirect {name}": reply for name, reply in REDIRECTS.items() if name != "endless"},
+    "head cut": raw(b"HTTP/1.1 200 OK\r\nContent-Type: te", None),
+    "head without end": raw(b"HTTP/1.1 200 OK\r\nA: b\r\n", None),
+    "body cut": raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", None),
+    "nothing": raw(None),
+    "no HTTP": raw(b"hello\r\n", None),
+    "no colon": raw(b"HTTP/1.1 200 OK\r\nfoo\r\n\r\n", None),
+    "NUL": raw(b"HTTP/1.1 200 OK\r\nA: b\0\r\n\r\n", None),
+    "HTTP/1.2": raw(b"HTTP/1.2 200 OK\r\n\r\n", None),
+    "four digits": raw(b"HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n"),
+    "chunk of nonsense": raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", None),
+    "not gzip": answer(b"not gzip", content_encoding="gzip"),
+    "gzip cut": answer(gzip.compress(b"x" * 9999)[:30], content_encoding="gzip"),
+    "unknown coding": answer(b"text", content_encoding="utf-8"),
+    "strange character set": raw(
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=\xff\r\nContent-Length: 1\r\n\r\n\xff"
+    ),
+    "circle": answer(b"", "302 F", location="#"),
+    "circle with a cookie": answer(b"", "302 F", location="#", set_cookie="a=1"),
+    "204 with a body": answer(b"body", "204 No"),
+    "206": answer(b"part", "206 Part", content_range="bytes 0-3/5000"),
+    "425": answer(b"", "425 Early"),
+    "429": answer(b"", "429 Slow", retry_after="1"),
+    "503": answer(b"", "503 Busy"),
+    "999": answer(b"", "999 Denied"),
+    "too large": raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9000000000\r\n\r\n", 3.0),
+    "large head": raw(b"HTTP/1.1 200 OK\r\n" + b"A: %s\r\n" % (b"x" * 1000) * 1000 + b"\r\n", None),
+}
+
+
+def test_broken_answers_have_no_page_asked_for_again(server: WebServer) -> None:
+    """600 pages, and one broken answer of each kind among them: each page is loaded, and asked for once."""
+    for number in range(600):
+        server.routes[f"/well/{number}"] = answer(b"fine")
+    urls = [f"{server.url}/well/{number}" for number in range(600)]
+    for number, reply in enumerate(BROKEN.values()):
+        server.routes[f"/odd/{number}"] = reply
+        urls.insert(11 * (number + 1), f"{server.url}/odd/{number}")
+    server.routes["/page"] = answer(b"the page")
+    results = load(urls, deadline_s=30, attempts=2)
+    well = [result for result, url in zip(results, urls, strict=True) if "/well/" in url]
+    assert all(isinstance(result, Done) for result in well)
+    asked = paths(server)
+    assert {asked[f"/well/{number}"] for number in range(600)} == {1}
+    assert not any(result.error == "LoaderFault" for result in results if isinstance(result, Failed))
+
+
+def test_an_overloaded_host_takes_no_connections_from_others(
+    server: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One URL in twenty at a host that says 503: all the others are loaded by as many connections as before."""
+    monkeypatch.setattr(failure, "_FIRST_WAIT_S", 0.5)
+    with WebServer("127.0.0.2") as busy:
+        urls = []
+        for number in range(400):
+            server.routes[f"/{number}"] = raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n", 0.1, b"\r\nhi")
+            urls.append(f"{server.url}/{number}")
+        for number in range(20):
+            busy.routes[f"/{number}"] = answer(b"", "503 Busy")
+            urls.insert(21 * number, f"{busy.url}/{number}")
+        loader = resolve("load", None)
+        results = loader.run(ListSource(urls), {"allow_net": ["127.0.0.0/8"]}, format_for("pages.jsonl"))
+        failed = [result for result in results if isinstance(result, Failed)]
+    assert len(failed) == 20
+    assert all(result.message.startswith("503") for result in failed)
+    first, *others = loader.choices
+    assert first.value >= connections.FIRST
+    assert [choice.name for choice in others] == [f"connections to 127.0.0.2:{busy.port}"]

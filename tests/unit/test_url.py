@@ -228,3 +228,14 @@ def test_a_redirect_is_followed_as_a_browser_does() -> None:
     for location in ("file:///etc/passwd", "javascript:alert(1)", "http://[", "data:text/html,x"):
         with pytest.raises(InvalidUrl):
             join_url("http://example.org/", location)
+
+
+def test_a_url_is_no_longer_than_archives_can_name() -> None:
+    """16 KiB, in a list, as a redirect, and after what is not ASCII has been encoded."""
+    longest = "http://example.org/" + "x" * (url.LONGEST_URL - 19)
+    assert check_url(longest) == longest
+    for text in (longest + "x", "http://example.org/" + "é" * 3000):
+        with pytest.raises(InvalidUrl, match="are the most that archives can name"):
+            check_url(text)
+    with pytest.raises(InvalidUrl, match="16,385 bytes"):
+        join_url("http://example.org/", "/" + "x" * (url.LONGEST_URL - 18))

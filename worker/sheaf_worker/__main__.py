@@ -11,7 +11,7 @@ from sheaf.connection import connect
 from sheaf.errors import SheafError
 from sheaf.last_words import LastWords, cause_of
 from sheaf.redis_version import scripting_flaw
-from sheaf.settings import Settings
+from sheaf.settings import Settings, proxy_variables
 from sheaf_worker.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -39,6 +39,8 @@ def _made(settings: Settings) -> Worker:
         flaw = scripting_flaw(connection)
         if flaw is not None:
             logger.warning("Redis has a flaw", extra={"action": "start", "why": flaw})
+        if proxies := proxy_variables():
+            logger.warning("pages are loaded without a proxy", extra={"action": "start", "not_used": proxies})
     except (SheafError, KeyboardInterrupt):
         raise
     except BaseException as error:

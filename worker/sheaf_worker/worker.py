@@ -204,7 +204,13 @@ class Worker:
             program = Program(
                 run=manifest.run,
                 task=manifest.task,
-                options=limited(manifest.task, manifest.options, self._settings.networks),
+                options=limited(
+                    manifest.task,
+                    manifest.options,
+                    self._settings.networks,
+                    self._settings.ca_bundle,
+                    self._settings.ca_folder,
+                ),
                 output=manifest.output,
                 timeout_s=manifest.item_timeout_s,
                 attempts=manifest.attempts,

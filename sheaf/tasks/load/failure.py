@@ -61,6 +61,8 @@ _LACKING = (pycurl.E_OUT_OF_MEMORY, pycurl.E_FAILED_INIT)
 #: A TLS handshake that ends like this was broken off, not refused. Who closes it in good order (`unexpected eof`) does
 #: not want to talk to us: servers that know only old versions do so.
 _BROKEN_OFF = ("reset", "SYSCALL", "timed out")
+#: The certificate may well be right, but not of an authority that is known here.
+_UNKNOWN_AUTHORITY = ("self-signed", "self signed", "unable to get local issuer")
 #: What libcurl says of a connection that broke although its bytes came through: they make no sense.
 _NONSENSE = ("chunk", "Too large response headers")
 #: The answer is not HTTP as libcurl understands it; its own words say what it found.
@@ -94,6 +96,8 @@ def curl_failure(code: int, message: str, url: str) -> LoadError:
     if code in _ONE:
         return _ONE[code](text)
     if code in _TLS:
+        if any(word in message for word in _UNKNOWN_AUTHORITY):
+            text += "; if you trust whoever signed its certificate, name them with --ca-bundle FILE"
         broken_off = code == pycurl.E_SSL_CONNECT_ERROR and any(word in message for word in _BROKEN_OFF)
         return Connect(text) if broken_off else Tls(text)
     if code in _BROKEN and "SSL routines" in message and " alert " in message:

@@ -29,7 +29,11 @@ _LIMITS: dict[str, tuple[float, float]] = {
 
 
 #: Options that say how to load, not what ends up in the output: a run that is submitted with others is the same run.
-TUNING = frozenset({"connections", "deadline_s", "connect_timeout_s", "attempts"})
+TUNING = frozenset({"connections", "deadline_s", "connect_timeout_s", "attempts", "ca_certificates"})
+#: Paths on the worker's machine: there they may hold anything that a path may.
+_PATHS = frozenset({"ca_bundle", "ca_folder"})
+#: Characters of certificates that a run may bring: all public authorities together are half of that.
+_MOST_CERTIFICATES = 512 << 10
 #: Seconds that a retry waits at most, as the server asks for it, and then until its host is to be asked again; and what
 #: a busy child may add to an item's time.
 _LONGEST_WAIT_S = 61.0 + 60.0
@@ -58,6 +62,11 @@ class LoadOptions:
     allow_net: tuple[str, ...] = ()
     #: What `allow_net` can open at most: each worker sets its own, whatever a run says.
     allow_net_most: tuple[str, ...] = EVERYTHING
+    #: Certificates of authorities (PEM) that are trusted beside those of the workers.
+    ca_certificates: str = ""
+    #: The file and the folder of the authorities that are trusted; empty: the public ones. Each worker sets its own.
+    ca_bundle: str = ""
+    ca_folder: str = ""
     user_agent: str = f"Sheaf/{sheaf.__version__}"
     #: How many redirects are followed: as many as browsers do.
     max_redirects: int = 20
@@ -124,8 +133,16 @@ def _networks(name: str, value: Any) -> tuple[str, ...]:
 def _text(name: str, given: Any) -> str:
     if not isinstance(given, str):
         raise TaskError(f"the option {name!r} of `load` is {given!r}; it is a text")
+    if name in _PATHS:
+        return given
     value = given.strip()
-    if name == "accept":
+    if name == "ca_certificates":
+        if value and (len(value) > _MOST_CERTIFICATES or "-----BEGIN CERTIFICATE-----" not in value):
+            raise TaskError(
+                "the option 'ca_certificates' of `load` is not the text of certificates: PEM, "
+                f"{_MOST_CERTIFICATES >> 10} KiB at most"
+            )
+    elif name == "accept":
         value = value.replace(" ", "").lower()
         if not _STATUSES.fullmatch(value):
             raise TaskError(f"the option 'accept' of `load` is {given!r}; it is `any`, or a list such as 2xx,404")

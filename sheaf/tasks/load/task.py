@@ -26,6 +26,7 @@ from sheaf.tasks.load.later import Later
 from sheaf.tasks.load.memory import MemoryLimit
 from sheaf.tasks.load.options import LoadOptions
 from sheaf.tasks.load.transfer import Transfer
+from sheaf.tasks.load.trust import Trust
 from sheaf.tasks.load.visit import Visit
 
 #: What a server answers that is asked too much.
@@ -66,8 +67,9 @@ class LoadTask:
 
     def run(self, source: Source, options: Mapping[str, Any], format: Format) -> Iterator[Result | None]:
         keep_freed_memory()
-        with more_files():
-            loader = self._loader = _Loader(LoadOptions.from_mapping(options), format)
+        checked = LoadOptions.from_mapping(options)
+        with more_files(), Trust(checked) as trust:
+            loader = self._loader = _Loader(checked, trust, format)
             try:
                 yield from loader.run(source)
             finally:
@@ -80,8 +82,9 @@ class _Loader:
     Whatever is done for one item goes through `_attend`: what is raised there is that item's failure alone.
     """
 
-    def __init__(self, options: LoadOptions, format: Format) -> None:
+    def __init__(self, options: LoadOptions, trust: Trust, format: Format) -> None:
         self._options = options
+        self._trust = trust
         self._format = format
         self._memory = MemoryLimit()
         self._gate = AddressGate(options.allow_net, options.allow_net_most)
@@ -200,7 +203,8 @@ class _Loader:
         self._active[transfer.easy] = (transfer, visit)
 
     def _new_transfer(self) -> Transfer:
-        return Transfer(self._options, self._gate, self._memory, keeps_coding=self._format.keeps_coding)
+        keeps_coding = self._format.keeps_coding
+        return Transfer(self._options, self._gate, self._trust, self._memory, keeps_coding=keeps_coding)
 
     def _collect(self) -> None:
         """Take every transfer that libcurl has ended."""

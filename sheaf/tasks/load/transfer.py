@@ -7,7 +7,6 @@ import socket
 import time
 from typing import Any
 
-import certifi
 import pycurl
 
 from sheaf.formats import Exchange
@@ -18,6 +17,7 @@ from sheaf.tasks.load.files import is_lack_of_files
 from sheaf.tasks.load.head import final_head, status_of, values_of
 from sheaf.tasks.load.memory import FREE_BYTES, MemoryLimit
 from sheaf.tasks.load.options import LoadOptions
+from sheaf.tasks.load.trust import Trust
 from sheaf.tasks.load.url import split_url
 from sheaf.tasks.load.visit import target_of
 
@@ -34,7 +34,9 @@ _UNPACKED, _KEPT = "gzip, deflate, br, zstd", "gzip"
 class Transfer:
     """Asks for URLs, one at a time; its `easy` handle keeps its settings from one to the next."""
 
-    def __init__(self, options: LoadOptions, gate: AddressGate, memory: MemoryLimit, *, keeps_coding: bool) -> None:
+    def __init__(
+        self, options: LoadOptions, gate: AddressGate, trust: Trust, memory: MemoryLimit, *, keeps_coding: bool
+    ) -> None:
         self.easy = pycurl.Curl()
         #: Set while the transfer waits for memory.
         self.paused = False
@@ -46,6 +48,7 @@ class Transfer:
         self.lacked_files = False
         self._options = options
         self._gate = gate
+        self._trust = trust
         self._memory = memory
         self._decodes = not keeps_coding
         #: libcurl appends to these two lists; they are emptied, never replaced.
@@ -201,8 +204,7 @@ class Transfer:
             pycurl.PROXY: "",
             pycurl.NOSIGNAL: 1,
             pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_2TLS,
-            # The wheel's built-in path to the certificates exists on Red Hat's systems only.
-            pycurl.CAINFO: certifi.where(),
+            pycurl.CAINFO: self._trust.file,
             pycurl.SSL_VERIFYPEER: 1,
             pycurl.SSL_VERIFYHOST: 2,
             pycurl.CONNECTTIMEOUT_MS: int(options.connect_timeout_s * 1000),
@@ -212,6 +214,8 @@ class Transfer:
             pycurl.WRITEFUNCTION: self._write,
             pycurl.HEADERFUNCTION: self._lines.append,
         }
+        if self._trust.folder:
+            settings[pycurl.CAPATH] = self._trust.folder
         for option, value in settings.items():
             self.easy.setopt(option, value)
 

@@ -27,6 +27,8 @@ _is_normal = re.compile(
 ).fullmatch
 #: Bytes of paths and queries that stay as they are, in either, and the ends of lines.
 _PLAIN_BYTES = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/?=&+,:;%@!*$()\n"
+#: The longest URL: readers of archives take no longer header of a record.
+LONGEST_URL = 16 << 10
 #: How much of a bad URL a message shows.
 _SHOWN = 200
 
@@ -38,7 +40,7 @@ def check_url(text: str, default_scheme: str | None = None) -> str:
     user name or password is refused, since URLs are written into the output, the index and messages.
     """
     text = text.strip()
-    if _is_normal(text):
+    if len(text) <= LONGEST_URL and _is_normal(text):
         return text
     if " " in text or not text.isprintable():
         _check_is_one(text)
@@ -51,6 +53,7 @@ def check_url(text: str, default_scheme: str | None = None) -> str:
     cut = href.find("#")
     if cut >= 0:
         href = href[:cut]
+    _check_length(href)
     if "@" in href and _has_credentials(href):
         raise InvalidUrl("the URL holds a user name or password, which would end up in the output; remove it")
     return href
@@ -80,7 +83,9 @@ def join_url(base: str, location: str) -> str:
         raise InvalidUrl(f"{_show(location)} is not http or https")
     if "@" in href and _has_credentials(href):
         href = ada_url.replace_url(href, username="", password="")
-    return href.partition("#")[0]
+    href = href.partition("#")[0]
+    _check_length(href)
+    return href
 
 
 def split_url(href: str) -> tuple[str, str]:
@@ -102,6 +107,13 @@ def _check_is_one(text: str) -> None:
         raise InvalidUrl(f"{shown} holds a comment behind the URL; write it on a line of its own")
     if second is not None:
         raise InvalidUrl(f"{shown} holds more than one URL; write each on a line of its own")
+
+
+def _check_length(href: str) -> None:
+    if len(href) > LONGEST_URL:
+        raise InvalidUrl(
+            f"{_show(href)} is a URL of {len(href):,} bytes; {LONGEST_URL:,} are the most that archives can name"
+        )
 
 
 def _has_credentials(href: str) -> bool:
