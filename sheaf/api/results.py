@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sheaf.formats.values import decoded
 from sheaf.lookup import Failure
 from sheaf.output import Output
 from sheaf.run import Run
@@ -27,6 +28,10 @@ class Chunk(NamedTuple):
         """Yield (index, value) of the items that succeeded."""
         # The lines hold no other newlines: JSON writes those in texts as escapes.
         lines = json.loads(b"[" + self.data.rstrip(b"\n").replace(b"\n", b",") + b"]")
+        if b'"not_finite":' in self.data:
+            for line in lines:
+                if "not_finite" in line:
+                    line["value"] = decoded(line["value"], line["not_finite"])
         for line in lines:
             yield line["index"], line["value"] if "value" in line else base64.b64decode(line["value_base64"])
 

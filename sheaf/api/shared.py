@@ -7,6 +7,7 @@ twice. If that fails too a ClusterError is raised, and whether the change was ma
 from __future__ import annotations
 
 import json
+import operator
 import os
 import secrets
 import threading
@@ -17,10 +18,11 @@ import redis
 
 from sheaf import keys
 from sheaf.connection import redis_errors
-from sheaf.errors import InputError
+from sheaf.errors import ClusterError, InputError
+from sheaf.formats.values import finite_text
 from sheaf.scripts import Script
 
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_INT64 = 1 << 63
 _client = threading.local()
 
 
@@ -45,7 +47,7 @@ def _client_id() -> str:
 def encode(value: object) -> str:
     """Raises InputError for what JSON cannot hold."""
     try:
-        return _encode(value)
+        return finite_text(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(
             f"a {type(value).__name__} cannot be shared: {error}; "
@@ -53,19 +55,51 @@ def encode(value: object) -> str:
         ) from error
 
 
+def check_name(name: object) -> str:
+    """Raises InputError for what is no name of something shared."""
+    if not isinstance(name, str):
+        raise InputError(f"{name!r} is no name; what is shared is named by a text")
+    return name
+
+
+def whole_number(value: object, what: str) -> int:
+    """A whole number of 64 bits, of NumPy's too, which is what Redis counts in. Raises InputError for all else."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)  # type: ignore[arg-type]  # that is the question
+    except TypeError:
+        raise InputError(f"{what} is {value!r}, a {type(value).__name__}; pass a whole number") from None
+    if not -_INT64 <= number < _INT64:
+        raise InputError(f"{what} is {number}; counters hold whole numbers from -2**63 to 2**63 - 1")
+    return number
+
+
 class Counter:
-    """A whole number that many change at once, none of whose changes is lost. Begins at 0."""
+    """A whole number of 64 bits that many change at once, none of whose changes is lost. Begins at 0."""
 
     def __init__(self, connection: redis.Redis, name: str) -> None:
-        self.name = name
+        self.name = check_name(name)
         self._connection = connection
         self._key = keys.COUNTER_PREFIX + name
         self._change = Requests(connection, "shared_value")
         self._remove = Requests(connection, "shared_remove")
 
     def add(self, number: int = 1) -> int:
-        """Add to the count, in one step; return what it is then."""
-        return int(self._change([self._key], ["add", int(number)]))
+        """Add to the count, in one step; return what it is then.
+
+        Raises InputError for what is no whole number, and if the count would need more than 64 bits: it stays then.
+        """
+        step = whole_number(number, "what is to be added")
+        try:
+            return int(self._change([self._key], ["add", step]))
+        except ClusterError as error:
+            if "overflow" not in str(error):
+                raise
+            raise InputError(
+                f"the counter {self.name!r} cannot take {step:+d}: it would leave the whole numbers from -2**63 to "
+                "2**63 - 1, and stays as it is; set() or delete() it"
+            ) from error
 
     def get(self) -> int:
         with redis_errors():
@@ -73,7 +107,8 @@ class Counter:
         return int(value or 0)
 
     def set(self, number: int) -> None:
-        self._change([self._key], ["set", int(number)])
+        """Raises InputError for what is no whole number of 64 bits."""
+        self._change([self._key], ["set", whole_number(number, "the count")])
 
     def delete(self) -> None:
         """Leave nothing of it in Redis; used again, it begins at 0."""
@@ -87,7 +122,7 @@ class SharedDict(MutableMapping[str | int, Any]):
     """
 
     def __init__(self, connection: redis.Redis, name: str) -> None:
-        self.name = name
+        self.name = check_name(name)
         self._connection = connection
         self._key = keys.DICT_PREFIX + name
         self._change = Requests(connection, "shared_value")

@@ -12,7 +12,8 @@ from types import TracebackType
 import redis
 
 from sheaf import keys
-from sheaf.errors import LockLost, LockTimeout
+from sheaf.api.shared import check_name
+from sheaf.errors import InputError, LockLost, LockTimeout
 from sheaf.lock import FairLock, Lease
 from sheaf.waits import waiting
 
@@ -25,7 +26,9 @@ class SharedLock:
     """
 
     def __init__(self, connection: redis.Redis, name: str, lease_s: float, label: str | None = None) -> None:
-        self.name = name
+        self.name = check_name(name)
+        if not (isinstance(lease_s, int | float) and 0 < lease_s < math.inf):
+            raise InputError(f"lease_s is {lease_s!r}; a lease lasts a number of seconds, more than 0")
         label = label or socket.gethostname()
         owner = f"{label}-{secrets.token_hex(4)}"
         self._lock = FairLock(connection, keys.shared_lock(name), owner=owner, label=label, lease_s=lease_s)
@@ -34,6 +37,8 @@ class SharedLock:
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """As for `threading.Lock`: False if it could not be had in time."""
+        if math.isnan(timeout):
+            raise ValueError("'timeout' must be a number of seconds")
         try:
             self._take(0.0 if not blocking else math.inf if timeout < 0 else timeout)
         except LockTimeout:

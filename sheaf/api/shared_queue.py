@@ -12,7 +12,7 @@ from typing import Any
 import redis
 
 from sheaf import keys
-from sheaf.api.shared import Requests, encode
+from sheaf.api.shared import Requests, check_name, encode, whole_number
 from sheaf.connection import redis_errors
 from sheaf.waits import waiting
 
@@ -24,9 +24,9 @@ class SharedQueue:
     """First in, first out, JSON values; each is given to one taker, once. A taker that dies takes its value along."""
 
     def __init__(self, connection: redis.Redis, name: str, maxsize: int = 0) -> None:
-        self.name = name
+        self.name = check_name(name)
         #: How many values it holds at most, as this side sees it; 0: any number.
-        self.maxsize = maxsize
+        self.maxsize = whole_number(maxsize, "maxsize")
         self._connection = connection
         self._key = keys.QUEUE_PREFIX + name
         #: Those who wait to get something sleep on the one, those who wait to put something on the other.
@@ -74,7 +74,7 @@ class SharedQueue:
 
     def _try(self, step: Callable[[], str], call: str, block: bool, timeout: float | None) -> str | None:
         """Do the step, or wait until it can be done; None: it could not be in time."""
-        if timeout is not None and timeout < 0:
+        if timeout is not None and not timeout >= 0:  # NaN is neither
             raise ValueError("'timeout' must be a non-negative number")
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:

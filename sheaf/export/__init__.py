@@ -20,9 +20,10 @@ from pathlib import Path
 from isal import igzip_lib
 
 from sheaf.errors import OutputPathError, TaskError, UsageError
-from sheaf.export.rows import Columns, Row, rows
+from sheaf.export.rows import Columns, Row, reading_anything, rows
 from sheaf.export.tables import CsvTable, ParquetTable, Table
 from sheaf.formats import SUFFIXES, Format, format_for
+from sheaf.formats.values import decoded
 from sheaf.index import Index
 from sheaf.order import read_stretches, stretches
 from sheaf.run import sync_folder
@@ -81,7 +82,8 @@ def export(wanted: Export) -> int:
     draft = place.with_name(f".{place.name}.exporting-{secrets.token_hex(4)}")
     index = Index(wanted.output, 0.0)
     try:
-        count = _write(wanted, index, draft)
+        with reading_anything():
+            count = _write(wanted, index, draft)
         _sync(draft)
         draft.rename(place)
         sync_folder(place.parent)
@@ -131,7 +133,7 @@ def _write_table(wanted: Export, index: Index, draft: Path, kind: str) -> int:
         count = 0
         for _, data in _json_lines(wanted, index, ordered=wanted.ordered, below=last):
             found = list(rows(data))
-            table.add(found)
+            table.add(found, len(data))
             count += len(found)
     finally:
         table.close()
@@ -159,6 +161,8 @@ class _Lines:
         return b"".join(self._line(json.loads(line)) for line in data.split(b"\n") if line)
 
     def _line(self, record: Row) -> bytes:
+        if "not_finite" in record:
+            record["value"] = decoded(record["value"], record["not_finite"])
         if "value_base64" in record:
             record["value"] = base64.b64decode(record["value_base64"])
         if "value" not in record:

@@ -6,19 +6,22 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
+from sheaf.errors import UsageError
 from sheaf.export.rows import Columns, Row
 from sheaf.formats.csv import CsvFormat, plain
 from sheaf.parquet import pyarrow_parquet
 
 #: Rows of a Parquet file that make one group: what is held in memory.
 GROUP_ROWS = 50_000
+#: And bytes of JSON lines that do, if it is fewer rows.
+_GROUP_BYTES = 64 << 20
 
 
 class Table(Protocol):
     """Where rows go."""
 
-    def add(self, rows: Iterable[Row]) -> None:
-        """Write rows, in any number."""
+    def add(self, rows: Iterable[Row], size: int) -> None:
+        """Write rows, in any number; `size` is how many bytes they were as JSON lines."""
 
     def close(self) -> None:
         """Write what is held, and the end."""
@@ -31,9 +34,9 @@ class CsvTable:
         self._names = columns.names
         self._format = CsvFormat(self._names, harmless=harmless)
         self._file = open(path, "wb")  # noqa: SIM115  closed by close()
-        self._file.write(self._format.row(self._names))
+        self._file.write(self._format.row(list(map(_text, self._names))))
 
-    def add(self, rows: Iterable[Row]) -> None:
+    def add(self, rows: Iterable[Row], size: int) -> None:  # noqa: ARG002
         row_of, names = self._format.row, self._names
         self._file.writelines(row_of([_text(row.get(name)) for name in names]) for row in rows)
 
@@ -56,15 +59,19 @@ class ParquetTable:
         }
         self._pyarrow = pyarrow
         self._kinds = {name: columns.kind(name) for name in columns.names}
-        self._schema = pyarrow.schema([(name, types[kind]) for name, kind in self._kinds.items()])
+        self._schema = pyarrow.schema([(_text(name), types[kind]) for name, kind in self._kinds.items()])
         self._writer = parquet.ParquetWriter(path, self._schema, compression="zstd")
         self._held: list[Row] = []
+        self._held_bytes = 0
 
-    def add(self, rows: Iterable[Row]) -> None:
+    def add(self, rows: Iterable[Row], size: int) -> None:
+        self._held_bytes += size
         for row in rows:
             self._held.append(row)
             if len(self._held) >= GROUP_ROWS:
                 self._write()
+        if self._held_bytes >= _GROUP_BYTES and self._held:
+            self._write()
 
     def close(self) -> None:
         if self._held:
@@ -72,12 +79,21 @@ class ParquetTable:
         self._writer.close()
 
     def _write(self) -> None:
-        held, self._held = self._held, []
+        held, self._held, self._held_bytes = self._held, [], 0
         arrays = [
-            self._pyarrow.array([_field(row.get(name), kind) for row in held], self._schema.field(name).type)
-            for name, kind in self._kinds.items()
+            self._array(name, kind, self._schema.field(place).type, held)
+            for place, (name, kind) in enumerate(self._kinds.items())
         ]
         self._writer.write_table(self._pyarrow.Table.from_arrays(arrays, schema=self._schema))
+
+    def _array(self, name: str, kind: str, type: Any, held: list[Row]) -> Any:
+        try:
+            return self._pyarrow.array([_field(row.get(name), kind) for row in held], type)
+        except self._pyarrow.ArrowException as error:
+            raise UsageError(
+                f"the column {name!r} cannot be written as Parquet: {error}; leave it out with --columns, or export to "
+                ".csv or .jsonl. Nothing was written"
+            ) from error
 
 
 def _field(value: Any, kind: str) -> Any:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import base64
 import csv
 import io
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from sheaf.errors import OutputPathError, TaskError
 from sheaf.formats.page import Page
+from sheaf.formats.values import bare
 
 #: The columns if none are chosen.
 COLUMNS = ("index", "item", "value")
 #: How a field begins that a spreadsheet takes for a formula; some pass over blanks and line ends, or know wide signs.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 class CsvFormat:
@@ -91,4 +90,6 @@ def plain(value: Any) -> str:
         return value
     if value is None:
         return ""
-    return base64.b64encode(value).decode() if isinstance(value, bytes) else _encode(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return bare(value)

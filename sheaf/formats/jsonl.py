@@ -16,6 +16,7 @@ from isal import igzip_lib
 from sheaf.errors import TaskError
 from sheaf.formats.charset import decode, is_text, utf8_source
 from sheaf.formats.page import Exchange, Page, utc_date
+from sheaf.formats.values import encode, finite_text
 
 #: isal's level 1 is three times as fast as zlib's, and packs about as well.
 _LEVEL = 1
@@ -54,9 +55,10 @@ class JsonLinesFormat:
             line = f'{{"index":{index},"item":{item},"value":{value}}}\n'
         elif kind is bytes:
             line = f'{{"index":{index},"item":{item},"value_base64":"{base64.b64encode(value).decode()}"}}\n'  # type: ignore[arg-type]
+        elif kind is str:
+            line = f'{{"index":{index},"item":{item},"value":{_quote(value)}}}\n'  # type: ignore[arg-type]
         else:
-            written = _quote(value) if kind is str else self._encoded(index, value)  # type: ignore[arg-type]
-            line = f'{{"index":{index},"item":{item},"value":{written}}}\n'
+            line = f'{{"index":{index},"item":{item},"value":{self._encoded(index, value)}}}\n'
         try:
             encoded = line.encode()
         except UnicodeEncodeError:
@@ -65,8 +67,13 @@ class JsonLinesFormat:
         return self._packed(encoded) if self._compressed else encoded
 
     def _encoded(self, index: int, value: object) -> str:
+        """The value, and where it has texts for NaN and infinity."""
         try:
-            return _encode(value)
+            try:
+                return finite_text(value)
+            except ValueError:
+                written, not_finite = encode(value)
+                return f'{written},"not_finite":{_encode(not_finite)}'
         except (TypeError, ValueError, RecursionError) as error:
             raise TaskError(
                 f"item {index} gave a {type(value).__name__} that JSON cannot hold: {error}; "

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 
 from sheaf.errors import TaskError
 from sheaf.formats.charset import as_utf8, is_text
 from sheaf.formats.page import Page
+from sheaf.formats.values import bare
 from sheaf.terminal import one_line
-
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 class _CombinedFormat(ABC):
@@ -63,7 +61,7 @@ class TextFormat(_CombinedFormat):
             line = value
         else:
             try:
-                line = (value if isinstance(value, str) else _encode(value)).encode()
+                line = (value if isinstance(value, str) else bare(value)).encode()
             except (TypeError, ValueError, RecursionError) as error:
                 raise TaskError(
                     f"item {index} gave a {type(value).__name__} that is no line of text: {error}; return text, "

@@ -51,6 +51,7 @@ ACTIONS = {
     "exit": lambda code: sys.exit(int(code)),
     "set": lambda _: {1, 2},
     "nan": lambda _: [float("nan")],
+    "object": lambda _: [object()],
     "bytes": lambda _: b"\xff\x00",
     "surrogate": lambda _: "a\ud800b",
     "raise": lambda text: 1 + int(text),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 
 from sheaf import Cluster
@@ -177,3 +180,79 @@ def test_tasks_share_with_the_program_that_called_them(bench: Bench) -> None:
     with Cluster(settings, data=bench.person.data) as cluster:
         assert sorted(cluster.map("api_tasks:count_up", range(40))) == list(range(1, 41))
         assert cluster.counter("ups").get() == 40
+
+
+@pytest.mark.parametrize(
+    "number", [1.5, 2.0, "3", True, None, math.nan, math.inf, b"1", [1], 2**63, -(2**63) - 1, 2**70, 1j], ids=repr
+)
+def test_a_counter_takes_whole_numbers_only(cluster: Cluster, number: Any) -> None:
+    """Of 64 bits: nothing is cut off, nothing is taken that the next change would stumble over."""
+    counter = cluster.counter("strict")
+    counter.set(5)
+    for change in (counter.add, counter.set):
+        with pytest.raises(InputError, match="whole number"):
+            change(number)
+    assert counter.get() == 5
+
+
+@pytest.mark.parametrize("number", [numpy.int8(-3), numpy.uint64(7), 2**63 - 1, -(2**63), 0], ids=repr)
+def test_a_counter_takes_every_whole_number_that_redis_counts(cluster: Cluster, number: Any) -> None:
+    """NumPy's too, and those at the ends."""
+    counter = cluster.counter("wide")
+    counter.delete()
+    assert counter.add(number) == counter.get() == int(number)
+    counter.set(number)
+    assert counter.get() == int(number)
+
+
+def test_a_counter_that_would_overflow_stays_as_it_is(cluster: Cluster) -> None:
+    """And says so: it is not the cluster that cannot serve."""
+    counter = cluster.counter("full")
+    for end, step in ((2**63 - 1, 1), (-(2**63), -1)):
+        counter.set(end)
+        with pytest.raises(InputError, match=re.escape(f"'full' cannot take {step:+d}")):
+            counter.add(step)
+        assert counter.get() == end
+    counter.delete()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda cluster: cluster.counter(5),
+        lambda cluster: cluster.dict(b"d"),
+        lambda cluster: cluster.queue(None),
+        lambda cluster: cluster.lock(1.5),
+        lambda cluster: cluster.queue("q", 1.5),
+        lambda cluster: cluster.queue("q", "3"),
+        lambda cluster: cluster.lock("l", math.nan),
+        lambda cluster: cluster.lock("l", 0),
+        lambda cluster: cluster.lock("l", "10"),
+        lambda cluster: cluster.dict("d").__setitem__(True, 1),
+        lambda cluster: cluster.dict("d").__setitem__(numpy.int64(1), 1),
+        lambda cluster: cluster.dict("d").__setitem__("k", math.nan),
+        lambda cluster: cluster.dict("d").__setitem__("k", {1: 2, "1": 3}),
+        lambda cluster: cluster.queue("q").put({1, 2}),
+    ],
+)
+def test_what_cannot_be_shared_is_refused_at_once(cluster: Cluster, make: Callable[[Cluster], Any]) -> None:
+    """Names, sizes, keys and values: with an error that says what was given."""
+    with pytest.raises(InputError):
+        make(cluster)
+
+
+def test_numbers_of_numpy_can_be_shared(cluster: Cluster) -> None:
+    """They come out as numbers of Python."""
+    values, line = cluster.dict("numbers"), cluster.queue("numbers")
+    values["a"] = [numpy.float32(0.5), numpy.bool_(True)]
+    line.put(numpy.int64(3))
+    assert (values["a"], line.get(timeout=10)) == ([0.5, True], 3)
+    values.clear()
+
+
+def test_no_wait_is_as_long_as_nan(cluster: Cluster) -> None:
+    """It would be neither over nor going on."""
+    with pytest.raises(ValueError, match="timeout"):
+        cluster.queue("waits").get(timeout=math.nan)
+    with pytest.raises(ValueError, match="timeout"):
+        cluster.lock("waits").acquire(timeout=math.nan)

@@ -56,19 +56,20 @@ def outcome(bench: Bench, run: Run) -> tuple[dict[int, Any], dict[int, tuple[str
 
 def test_bad_items_answer_for_themselves_alone(faulty: Bench) -> None:
     """Print, exit, raise, walk off, start threads, return what JSON cannot hold: the good ones beside them are done."""
-    bad = ["exit:3", "set:", "nan:", "raise:x", "raise:y"]
-    odd = ["print:a", "thread:", "walk:/", "where:", "bytes:", "surrogate:"]
+    bad = ["exit:3", "set:", "object:", "raise:x", "raise:y"]
+    odd = ["print:a", "thread:", "walk:/", "where:", "bytes:", "surrogate:", "nan:"]
     run = submit(faulty, "task_faults:act", *(text for item in bad + odd for text in (item, "good")))
 
     records, failed = outcome(faulty, run)
 
     values = {records[index]["item"]: records[index].get("value") for index in records}
     assert {failed[2 * place][0] for place in range(5)} == {"SystemExit", "TaskError", "ValueError"}
-    assert len(failed) == 5 and len(records) == 17
+    assert len(failed) == 5 and len(records) == 19
     assert values["walk:/"] == "/"
     assert values["where:"] == str(faulty.person.folder), "where the worker, and so its children, were started"
     assert values["thread:"] is True
     assert values["surrogate:"] == "a\ud800b"
+    assert values["nan:"] == ["NaN"]
     assert records[18]["value_base64"] == "/wA="
     assert "item 2 gave a set that JSON cannot hold" in failed[2][1]
     assert "item 4 gave a list that JSON cannot hold" in failed[4][1]

@@ -179,3 +179,95 @@ def test_an_export_for_spreadsheets_holds_no_formula(tmp_path: Path) -> None:
     assert found[True].splitlines()[0].endswith("'=name,n")
     assert [line.rpartition("item ")[2] for line in found[True].splitlines()[1:]] == ["0,'=1+1,-5", "1,'@SUM,3"]
     assert found[False] == found[True].replace("'", "")
+
+
+@pytest.mark.parametrize(
+    ("values", "type", "expected"),
+    [
+        (
+            [2**64, 12345678901234567890123, -(2**63) - 1, 7],
+            "string",
+            ["18446744073709551616", "12345678901234567890123", "-9223372036854775809", "7"],
+        ),
+        ([2**63 - 1, -(2**63), None], "int64", [2**63 - 1, -(2**63), None]),
+        ([2**53 + 1, 0.5, None], "string", ["9007199254740993", "0.5", None]),
+        ([2**53, 0.5, None], "double", [2.0**53, 0.5, None]),
+        ([2**53 + 1, 2**60, 3], "int64", [2**53 + 1, 2**60, 3]),
+        ([2**60, True], "string", ["1152921504606846976", "true"]),
+        ([float("nan"), 1, float("-inf")], "double", ["nan", "1.0", "-inf"]),
+        ([float("nan"), "NaN", None], "string", ["NaN", "NaN", None]),
+        (
+            [{"deep": [2**70, {"n": 12345678901234567890123}]}],
+            "string",
+            ['[1180591620717411303424,{"n":12345678901234567890123}]'],
+        ),
+        (["NaN", "1e400", "-0"], "string", ["NaN", "1e400", "-0"]),
+        ([-0.0, 1e22], "double", ["-0.0", "1e+22"]),
+    ],
+    ids=str,
+)
+def test_no_number_changes_on_its_way_into_a_table(
+    tmp_path: Path, values: list[Any], type: str, expected: list[Any]
+) -> None:
+    """Beyond 64 bits, beyond what a float holds, inside of nests; a column that cannot hold all of them is text."""
+    source = valued(tmp_path / "o.jsonl", values)
+    for name in ("x.parquet", "x.csv", "x.txt"):
+        if name != "x.txt" or not any(isinstance(value, dict) for value in values):
+            export(Export(source, RUN, tmp_path / name, ordered=True))
+
+    table = pyarrow.parquet.read_table(tmp_path / "x.parquet")
+    column = table.column("deep" if isinstance(values[0], dict) else "value")
+    assert str(column.type) == type
+    found = column.to_pylist()
+    assert (list(map(str, found)) if type == "double" and None not in expected else found) == expected
+    with open(tmp_path / "x.csv", newline="") as rows:
+        fields = [row[column_name] for row in csv.DictReader(rows) for column_name in list(row)[2:]]
+    if isinstance(values[0], float):
+        assert (tmp_path / "x.txt").read_text().splitlines() == [field or "null" for field in fields]
+    for field, value in zip(fields, values, strict=True):
+        if isinstance(value, int) and not isinstance(value, bool):
+            assert field == str(value)
+
+
+def test_a_table_is_written_whatever_stands_in_it(tmp_path: Path) -> None:
+    """Lone surrogates in names, keys that are the record's own, nests as deep as any, empty objects, no rows at all."""
+    deep: Any = 1
+    for _ in range(900):
+        deep = [deep]
+    values = [
+        {"\ud800": 1, "": 2, "index": 3, "value.index": 4, "value": 5, "not_finite": [["x"]]},
+        {},
+        {"deep": deep, "x": [{}], "big": "é" * 100_000},
+        {"value": float("inf"), "x": {"index": 1}},
+        b"\xff",
+    ]
+    source = valued(tmp_path / "o.jsonl.gz", values)
+
+    for name in ("x.parquet", "x.csv"):
+        assert export(Export(source, RUN, tmp_path / name, ordered=True)) == 5
+
+    rows = pyarrow.parquet.read_table(tmp_path / "x.parquet").to_pylist()
+    assert rows[0] | {"item": ""} == dict.fromkeys(rows[0]) | {
+        "index": 0,
+        "item": "",
+        "\\ud800": 1,
+        "": 2,
+        "value.value.index": 3,
+        "value.index": 4,
+        "value": 5.0,
+        "not_finite": '[["x"]]',
+    }
+    assert rows[2]["deep"] == "[" * 900 + "1" + "]" * 900
+    assert (rows[3]["value"], rows[4]["value_base64"]) == (float("inf"), "/w==")
+    commit(tmp_path / "empty.jsonl", [], 3)
+    assert export(Export(tmp_path / "empty.jsonl", RUN, tmp_path / "empty.parquet")) == 0
+
+
+def test_a_group_of_rows_is_bounded_by_its_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large values do not fill the memory fifty thousand at a time."""
+    monkeypatch.setattr("sheaf.export.tables._GROUP_BYTES", 10_000)
+    source = valued(tmp_path / "o.jsonl", ["x" * 3_000] * 20)
+
+    export(Export(source, RUN, tmp_path / "x.parquet"))
+
+    assert pyarrow.parquet.ParquetFile(tmp_path / "x.parquet").num_row_groups >= 4

@@ -122,7 +122,7 @@ def test_a_csv_file_without_names_is_refused(tmp_path: Path, header: str) -> Non
 
 
 def test_parquet_rows_are_objects(tmp_path: Path) -> None:
-    """Moments, decimals and bytes have a JSON form; NaN has none, and its row is rejected."""
+    """Moments, decimals and bytes have a JSON form; NaN is written as Python's json reads it."""
     path = tmp_path / "x.parquet"
     when = datetime.datetime(2026, 1, 2, 3, 4, 5)
     table = {
@@ -136,9 +136,11 @@ def test_parquet_rows_are_objects(tmp_path: Path) -> None:
 
     items, rejected = read(path)
 
-    assert [json.loads(item)["n"] for item in items] == [1, 3]
+    assert [json.loads(item)["n"] for item in items] == [1, 2, 3]
+    assert str(json.loads(items[1])["x"]) == "nan"
     assert json.loads(items[0]) == {"n": 1, "x": 0.5, "t": "2026-01-02T03:04:05", "d": "1.10", "b": "YWI=", "s": "a"}
-    assert [line.number for line in rejected] == [2]
+    assert rejected == []
+    assert read(path, column="x")[0] == ["0.5", "NaN", "null"]
     assert read(path, column="s")[0] == ["a"]
     assert [line.number for line in read(path, column="s")[1]] == [2, 3]
     assert read(path, column="n")[0] == ["1", "2", "3"]

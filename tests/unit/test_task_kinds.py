@@ -270,24 +270,26 @@ def test_an_error_of_sheafs_own_below_a_function_is_its_items_failure(tasks_dir:
 
 
 def test_values_that_a_record_cannot_hold_fail_their_item(tasks_dir: Path) -> None:
-    """Named with item and type: sets, NaN, infinities, keys JSON has not; bytes and lone surrogates come through."""
+    """Named with item and type: sets, objects, keys JSON has not; bytes, NaN and lone surrogates come through."""
     (tasks_dir / "odd.py").write_text(
         "def f(x):\n    deep = []\n    for _ in range(100_000): deep = [deep]\n"
         "    return {'set': {1}, 'nan': float('nan'), 'inf': [float('-inf')], 'key': {(1, 2): 3}, 'deep': deep,\n"
+        "            'twice': {1: 2, '1': 3},\n"
         "            'half': 'a\\ud800b', 'complex': 1j, 'object': object(), 'bytes': b'\\xff\\x00'}[x]\n"
     )
     kinds = {
         "set": "set",
-        "nan": "float",
-        "inf": "list",
+        "twice": "dict",
         "key": "dict",
         "deep": "list",
         "complex": "complex",
         "object": "object",
     }
-    *refused, half, blob = run("odd:f", tasks_dir, [*kinds, "half", "bytes"])
+    *refused, half, blob, nan, inf = run("odd:f", tasks_dir, [*kinds, "half", "bytes", "nan", "inf"])
     for failure, kind in zip(refused, kinds.values(), strict=True):
         assert isinstance(failure, Failed), kind
         assert f"item {failure.index} gave a {kind} that JSON cannot hold" in failure.message, failure.message
     assert isinstance(half, Done) and json.loads(half.record)["value"] == "a\ud800b"
     assert isinstance(blob, Done) and json.loads(blob.record)["value_base64"] == "/wA="
+    assert isinstance(nan, Done) and json.loads(nan.record)["value"] == "NaN"
+    assert isinstance(inf, Done) and json.loads(inf.record)["value"] == ["-Infinity"]

@@ -49,7 +49,7 @@ def test_chosen_columns_are_keys_of_the_objects() -> None:
         chosen.value(3, "three", 9)
 
 
-@pytest.mark.parametrize("value", [float("nan"), {1}, "\ud800"], ids=repr)
+@pytest.mark.parametrize("value", [1j, {1}, "\ud800"], ids=repr)
 @pytest.mark.parametrize("suffix", [".csv", ".txt"])
 def test_a_value_that_has_no_text_is_refused(suffix: str, value: object) -> None:
     """The error names the item."""

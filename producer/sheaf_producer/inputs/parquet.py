@@ -7,7 +7,7 @@ import datetime
 import decimal
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from sheaf.errors import InputError
@@ -30,14 +30,30 @@ def column_is_text(name: str, column: str) -> bool:
 
 def read_parquet(name: str, reject: Reject, *, column: str | None) -> Iterator[list[str]]:
     """Yield the rows as JSON objects, or one column's values: texts as they are, others as JSON. Many at once."""
+    pyarrow_parquet()  # says how to get it, if it is not there
+    from sheaf_producer.inputs.parquet_values import values_of
+
     as_text = column is not None and column_is_text(name, column)
     number = 1
     with _open(name) as source:
-        batches = _batches(name, source, column)
-        for batch in batches:
-            rows = batch.to_pylist() if column is None else batch.column(0).to_pylist()
+        _check_names(name, source.schema_arrow.names)
+        for batch in _batches(name, source, column):
+            rows = _rows(batch, values_of) if column is None else values_of(batch.column(0))
             yield list(_texts(name, rows, number, as_text, reject))
             number += len(rows)
+
+
+def _check_names(name: str, columns: list[str]) -> None:
+    twice = next((column for place, column in enumerate(columns) if column in columns[:place]), None)
+    if twice is not None:
+        raise InputError(f"{name} has several columns {twice!r}, and a row can hold one of them; rename the others")
+
+
+def _rows(batch: Any, values_of: Callable[[Any], list[Any]]) -> list[dict[str, Any]]:
+    names = batch.schema.names
+    if not names:
+        return [{} for _ in range(batch.num_rows)]
+    return [dict(zip(names, row, strict=True)) for row in zip(*map(values_of, batch.columns), strict=True)]
 
 
 def _open(name: str) -> Any:
@@ -69,7 +85,7 @@ def _texts(name: str, rows: list[Any], number: int, as_text: bool, reject: Rejec
         try:
             text = row if as_text and row is not None else _ENCODER.encode(row)
             why = _problem(text, as_text, row)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             text, why = repr(row), f"the row has no JSON form: {error}"
         if why is None:
             yield text
@@ -97,7 +113,11 @@ def _plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
-    raise TypeError(f"a {type(value).__name__}")
+    if type(value).__module__ == "numpy":
+        return value.item()
+    # Known by its name: the class comes with pyarrow, which is imported only where there is Parquet.
+    raise TypeError(getattr(value, "why", f"a {type(value).__name__}"))
 
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
+#: NaN and infinity are written as Python's json reads them, which is what the items are read by.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain)
