@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
 from sheaf.errors import TaskError
-from sheaf.tasks.exec.interpreters import PIPED_SHELL, reads_code
+from sheaf.tasks.exec.interpreters import reads_code, runs_input
+from sheaf.tasks.exec.shell_frame import REDIRECTION, Frame, Holders, computed_in
 
 #: What may stand in a command, as in GNU parallel: the item; it without its suffix; its last part; its folder; its last
 #: part without a suffix; its number, from 1.
@@ -28,31 +29,9 @@ _VARIABLES = {
     "{/.}": "sheaf_name_without_suffix",
 }
 _BREAKS = ";&|\n()"
-#: Words behind which another command begins.
-_OPENERS = frozenset(("{", "}", "!", "if", "then", "elif", "else", "while", "until", "do", "time"))
 _QUOTED = 'write it bare, or within "double quotes": the item stays one word, whatever it holds'
+_COMPUTED = "use expr, as in: expr {} + 1"
 _AS_ARGUMENT = "hand it over as an argument of its own, as in: sh -c 'echo \"$1\"' sh {}"
-
-
-@dataclass
-class _Frame:
-    """What encloses the place that is read: the line or a `$(…)`, in which commands stand, or "double quotes"."""
-
-    quotes: bool = False
-    #: Parentheses that are open in it.
-    depth: int = 0
-    #: The words of its present command, and the one that has begun.
-    words: list[str] = field(default_factory=list)
-    word: str = ""
-
-    def end_word(self) -> None:
-        if self.word and not (not self.words and self.word in _OPENERS):
-            self.words.append(self.word)
-        self.word = ""
-
-    def end_command(self) -> None:
-        self.word = ""
-        self.words = []
 
 
 @dataclass(frozen=True)
@@ -93,9 +72,10 @@ class _Reader:
     def __init__(self, line: str) -> None:
         self._line = line
         self._at = 0
-        self._frames = [_Frame()]
+        self._frames = [Frame()]
         self._done: list[str] = []
         self._here_document = False
+        self._holders = Holders(_VARIABLES.values())
         self.found: list[str] = []
 
     def read(self) -> str:
@@ -111,8 +91,7 @@ class _Reader:
             raise self._refusal("{}", "in a line in which a quotation mark or a parenthesis is not closed", "close it")
         if not self.found and "{#}" not in self._line:
             raise self._refusal("{}", "in a comment only", "put it before the #")
-        if self.found and PIPED_SHELL.search(self._line):
-            raise self._refusal(self.found[0], "in a line that is piped into a shell", _AS_ARGUMENT)
+        self._end_command(self._frames[0])
         return "".join(self._done)
 
     def _put(self, placeholder: str) -> None:
@@ -122,14 +101,25 @@ class _Reader:
         if placeholder == "{#}":
             value = "${sheaf_number}"
         else:
-            for outer in self._frames:
-                if not outer.quotes and (reader := reads_code(outer.words, outer.word)):
-                    raise self._refusal(placeholder, f"in what {reader} reads as code", _AS_ARGUMENT)
+            self._check_text_only(placeholder)
             self.found.append(placeholder)
             value = "${" + _VARIABLES[placeholder] + "}"
         self._done.append(value if frame.quotes else f'"{value}"')
         self._at += len(placeholder)
         self._note(placeholder)
+
+    def _check_text_only(self, placeholder: str) -> None:
+        """Raise TaskError where an item would be code; note the variable that is given it."""
+        for frame in self._frames:
+            if frame.quotes:
+                continue
+            if reader := reads_code(frame.words, frame.word):
+                raise self._refusal(placeholder, f"in what {reader} reads as code", _AS_ARGUMENT)
+            self._holders.note(frame)
+
+    def _check_holder(self, name: str | None, where: str, how: str) -> None:
+        if name is not None:
+            raise self._refusal(f"{{}}, as {name},", where, how)
 
     def _note(self, text: str) -> None:
         """Have it belong to the word that has begun, in all that encloses it."""
@@ -143,8 +133,10 @@ class _Reader:
         self._at += count
         self._note(text)
 
-    def _skip(self, end: int, where: str, how: str) -> None:
-        """Go on to `end`: no item can stand before it."""
+    def _skip(self, end: int, where: str, how: str, *, literal: bool = False) -> None:
+        """Go on to `end`: no item can stand before it. `literal`: nor is anything put there for a variable's name."""
+        if not literal:
+            self._check_holder(self._holders.used_in(self._line[self._at : end]), where, how)
         inside = PLACEHOLDER.search(self._line[self._at : end])
         if inside and inside[0] != "{#}":
             raise self._refusal(inside[0], where, how)
@@ -163,21 +155,17 @@ class _Reader:
     def _read_bare(self) -> None:
         frame, character = self._frames[-1], self._line[self._at]
         if character == "'":
-            end = self._line.find("'", self._at + 1)
-            self._skip(len(self._line) if end < 0 else end + 1, "in 'single quotes'", f"{_QUOTED}; or {_AS_ARGUMENT}")
+            self._read_single_quoted()
         elif character == '"':
             self._take(1)
-            self._frames.append(_Frame(quotes=True))
+            self._frames.append(Frame(quotes=True))
+        elif redirection := REDIRECTION.match(self._line, self._at):
+            self._redirect(frame, redirection[0])
         elif character == "#" and not frame.word:
             end = self._line.find("\n", self._at)
             self._pass(len(self._line) if end < 0 else end)
         elif self._line.startswith("((", self._at) and not frame.words and not frame.word:
-            self._skip(self._closing("(", ")"), "in arithmetic", "give it to a variable first, as in: n={}; …")
-        elif self._line.startswith("<<<", self._at):
-            self._skip(len(self._line), "behind <<<", "write: printf '%s\\n' {} | …")
-        elif self._line.startswith("<<", self._at):
-            self._here_document = True
-            self._take(2)
+            self._compute(self._closing("(", ")"))
         elif character in _BREAKS:
             self._break(frame, character)
         elif character.isspace():
@@ -186,11 +174,34 @@ class _Reader:
         elif not self._read_expansion(character):
             self._take(1)
 
-    def _break(self, frame: _Frame, character: str) -> None:
+    def _read_single_quoted(self) -> None:
+        end = self._line.find("'", self._at + 1) + 1 or len(self._line)
+        if self._line[self._at - 1 : self._at] == "$" and "\\'" in self._line[self._at : end]:
+            # Where that ends, shells are not of one mind.
+            raise self._refusal("{}", "in a line with \\' within $'…'", 'write "double quotes" there')
+        self._skip(end, "in 'single quotes'", f"{_QUOTED}; or {_AS_ARGUMENT}", literal=True)
+
+    def _redirect(self, frame: Frame, sign: str) -> None:
+        """What opens a file, or begins a here-document or a `<(…)`."""
+        if self._line.startswith("<<<", self._at):
+            self._skip(len(self._line), "behind <<<", "write: printf '%s\\n' {} | …")
+        elif self._line[self._at : self._at + 2] in ("<(", ">("):
+            self._take(2)
+            self._open_frame()
+        else:
+            self._here_document |= sign.startswith("<<")
+            frame.begin_redirection()
+            self._pass(self._at + len(sign))
+
+    def _break(self, frame: Frame, character: str) -> None:
         """What ends a command, begins or ends a `(…)`, or ends a `$(…)`."""
         if character == ")" and not frame.depth and len(self._frames) > 1:
+            self._end_command(frame)
             self._take(1)
             self._frames.pop()
+            return
+        if character == "(" and frame.word:
+            self._read_behind_name(frame)
             return
         frame.depth = max(0, frame.depth + {"(": 1, ")": -1}.get(character, 0))
         frame.end_word()
@@ -200,13 +211,35 @@ class _Reader:
         if len(self._frames) > 1 and "case" in frame.words:
             self._skip(len(self._line), "after a `case` within $(…)", "put the case into a file of its own")
             return
-        frame.end_command()
+        self._end_command(frame)
+        frame.piped |= character == "|"
         self._pass(self._at + 1)
+
+    def _read_behind_name(self, frame: Frame) -> None:
+        """A parenthesis that a word goes on with: `f() …`, or `list=(…)`."""
+        end = re.compile(r"\(\s*\)").match(self._line, self._at)
+        if end is None:
+            self._take(1)
+            self._open_frame()
+        else:
+            frame.end_command()
+            self._pass(end.end())
+
+    def _open_frame(self) -> None:
+        self._frames.append(Frame(piped=any(frame.piped for frame in self._frames)))
+
+    def _end_command(self, frame: Frame) -> None:
+        frame.end_word()
+        if frame.piped and self.found and (reader := runs_input(frame.words)):
+            raise self._refusal(self.found[0], f"in a line that is piped into {reader}, which runs it", _AS_ARGUMENT)
+        frame.end_command()
 
     def _read_expansion(self, character: str) -> bool:
         """What is the same within double quotes and without."""
         line, at = self._line, self._at
-        if character == "\\":
+        if line.startswith("\\\n", at):
+            self._pass_over(2)
+        elif character == "\\":
             # Not over a placeholder: that is refused there.
             self._take(1 if PLACEHOLDER.match(line, at + 1) else 2)
         elif character == "`":
@@ -216,18 +249,32 @@ class _Reader:
             self._at += 1
             end_at = self._closing("(", ")")
             self._at -= 1
-            self._skip(end_at, "in arithmetic", "give it to a variable first, as in: n={}; echo $((n + 1))")
+            self._compute(end_at)
         elif line.startswith("$(", at):
             self._take(2)
-            self._frames.append(_Frame())
+            self._open_frame()
         elif line.startswith("${", at) and not PLACEHOLDER.match(line, at + 1):
             self._at += 1
             end_at = self._closing("{", "}")
             self._at -= 1
-            self._skip(end_at, "in ${…}", "give it to a variable first, as in: x={}; …")
+            name = self._holders.computed_in(computed_in(line[at:end_at]))
+            self._check_holder(name, "in a place where ${…} computes", _COMPUTED)
+            self._check_use(line[at:end_at])
+            self._skip(end_at, "in ${…}", "give it to a variable first, as in: x={}; …", literal=True)
         else:
+            self._check_use(line[at:])
             return False
         return True
+
+    def _check_use(self, text: str) -> None:
+        """A variable that holds an item is as good as the item."""
+        if (name := self._holders.begins(text)) is not None:
+            self._check_text_only(f"{{}}, as {name},")
+
+    def _compute(self, end: int) -> None:
+        """Go on over arithmetic."""
+        self._check_holder(self._holders.computed_in(self._line[self._at : end]), "in arithmetic", _COMPUTED)
+        self._skip(end, "in arithmetic", _COMPUTED, literal=True)
 
     def _closing(self, opening: str, closing: str) -> int:
         """Where what is opened here is closed again, or the line's end."""
@@ -245,6 +292,11 @@ class _Reader:
         self._at = end
         for frame in self._frames[:-1]:
             frame.word += text
+
+    def _pass_over(self, count: int) -> None:
+        """Go on by characters that belong to nothing: the end of a line that goes on."""
+        self._done.append(self._line[self._at : self._at + count])
+        self._at += count
 
     def _refusal(self, placeholder: str, where: str, how: str) -> TaskError:
         return TaskError(
