@@ -97,8 +97,9 @@ def test_get_says_which_commit_is_damaged(path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        "UPDATE commits SET lengths = x'41' || substr(lengths, 2) WHERE id = 2",
-        "UPDATE commits SET ranges = x'01' || x'1314' WHERE id = 2",
+        "UPDATE commits SET lengths = CAST(x'41' || substr(lengths, 2) AS BLOB) WHERE id = 2",
+        "UPDATE commits SET ranges = x'011314' WHERE id = 2",
+        "UPDATE commits SET ranges = x'011413' WHERE id = 2",
         "UPDATE commits SET ranges = 7 WHERE id = 2",
         "UPDATE commits SET lengths = 'text' WHERE id = 2",
         "UPDATE batches SET commits = x'0109' WHERE number = 3",

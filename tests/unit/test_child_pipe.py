@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from multiprocessing import Pipe
@@ -63,6 +64,11 @@ def test_who_has_an_item_alone_does_not_wait_for_another(ends: Ends) -> None:
 
     ends.give("next", "after")
     assert ends.source.take(60) == Item(0, "next")
+    assert ends.source.take(60) == Item(1, "after")
+    later = threading.Timer(0.3, ends.give, ["late"])
+    later.start()
+    assert ends.source.take(60) == Item(0, "late")
+    later.join()
 
 
 def test_what_is_put_aside_is_out_of_hand(ends: Ends) -> None:

@@ -73,6 +73,7 @@ with context:
     click.echo(text)
     click.echo(text, err=True)
 print(text)
+print(text, file=sys.__stdout__)
 terminal.data(text)
 terminal.control("\\x1b[K")
 sys.stdout.buffer.write(b"\\x1b")
@@ -86,7 +87,7 @@ def test_the_streams_show_what_is_printed_and_data_stays_exact() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, env={"PYTHONIOENCODING": "utf-8"})
 
     shown = b"\\x1b[2J\\u202e\\u009b"
-    assert done.stdout.count(shown) == 2
+    assert done.stdout.count(shown) == 3
     assert done.stdout.count("\x1b[2J\u202e\x9b\n".encode()) == 1
     assert done.stdout.replace("\x1b[2J\u202e\x9b\n".encode(), b"").count(b"\x1b") == 1
     assert done.stderr.count(shown) == 2

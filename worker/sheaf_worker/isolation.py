@@ -149,8 +149,6 @@ def _plan(lot: Lot, note: Note | None, claims: int, most: int) -> tuple[list[tup
         return [*_parts(suspects, claims), *_parts(others, claims)], None
     (index,) = suspects.indexes
     own = replace(note, first=index, end=index + 1, claims=claims)
-    if note.end - note.first > 1:
-        own = replace(own, deaths=0, deaths_beside=0)
     if claims > note.claims:
         own = replace(own, deaths=own.deaths + note.alone, deaths_beside=own.deaths_beside + 1 - note.alone)
     if own.deaths + own.deaths_beside // _BESIDE >= most:
