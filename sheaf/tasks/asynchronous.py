@@ -128,7 +128,7 @@ class AsyncLoop:
         try:
             async with limit:
                 value = self._call(item.text)
-                if inspect.isawaitable(value):
+                while inspect.isawaitable(value):
                     value = await value
         except TimeoutError as error:
             if not limit.expired():

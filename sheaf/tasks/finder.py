@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -61,7 +62,7 @@ def find(
     if not callable(function):
         raise TaskError(f"{path} has no function {function_name!r}, which the task {name!r} names")
     _check_origin(name, path, function, folder)
-    spec = spec_of(function)
+    spec = _spec(function)
     return Found(name, function, _kind(name, function, spec), spec, folder)
 
 
@@ -74,9 +75,10 @@ def check_signature(found: Found, way: str) -> None:
     if way == "call":
         return  # each item brings its own arguments
     try:
-        signature = inspect.signature(found.function)
-    except ValueError:
-        return  # a function written in C may not tell; the first call will
+        # Its own: what it may be wrapped around is called by it, with whatever it likes.
+        signature = inspect.signature(found.function, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return  # what is written in C may not tell; the first call will
     given = "a stream of items" if found.kind == "stream" else "the item"
     arguments = [None] if found.spec.setup is None else [None, None]
     try:
@@ -147,9 +149,11 @@ def _import_module(name: str, module_name: str, path: Path, folder: Path) -> Mod
 
 def _check_origin(name: str, path: Path, function: Callable[..., Any], folder: Path) -> None:
     """A name that the user's module has merely imported (`from os import system`) is not the user's function."""
-    home_module = sys.modules.get(str(getattr(function, "__module__", None)))
-    file = getattr(home_module, "__file__", None)
-    if file is None or not Path(file).is_relative_to(folder):
+    function = _unbound(function)
+    # Of a wrapper the first is what it claims, the second is where it was written: either may be the user's.
+    homes = (getattr(function, "__module__", None), getattr(function, "__globals__", {}).get("__name__"))
+    origins = [getattr(sys.modules.get(str(home)), "__file__", None) for home in homes]
+    if not any(origin is not None and Path(origin).is_relative_to(folder) for origin in origins):
         raise TaskError(
             f"{name!r} is not defined in {path}, which only took it from elsewhere; "
             "workers run functions of the tasks folder: wrap it in one, with `def`"
@@ -157,20 +161,42 @@ def _check_origin(name: str, path: Path, function: Callable[..., Any], folder: P
 
 
 def _kind(name: str, function: Callable[..., Any], spec: TaskSpec) -> Kind:
-    inner = inspect.unwrap(function)
-    generates = inspect.isgeneratorfunction(inner)
-    if inspect.isasyncgenfunction(inner):
+    """Judge by what is called, never by what that may be wrapped around: a wrapper is there to be something else."""
+    called = _called(function)
+    if inspect.isasyncgenfunction(called):
         raise TaskError(
             f"{place_of(function)}: {name!r} is an async generator; write an async function, "
             "which is called once per item, or a generator function with @task(stream=True)"
         )
-    if generates and not spec.stream:
+    if inspect.isgeneratorfunction(called):
+        if spec.stream:
+            return "stream"
         raise TaskError(
             f"{place_of(function)}: {name!r} is a generator function, which is for a stream of items; "
             "decorate it with @task(stream=True), or return a list"
         )
-    if spec.stream and not generates:
-        raise TaskError(f"{place_of(function)}: {name!r} has stream={spec.stream!r}, but it is no generator function")
-    if generates:
-        return "stream"
-    return "async" if inspect.iscoroutinefunction(inner) else "function"
+    is_async = inspect.iscoroutinefunction(called)
+    if not spec.stream:
+        return "async" if is_async else "function"
+    if not is_async and hasattr(function, "__wrapped__"):
+        return "stream"  # it may well give what the generator within gives; the first call tells
+    raise TaskError(f"{place_of(function)}: {name!r} has stream={spec.stream!r}, but it is no generator function")
+
+
+def _called(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What runs when it is called: of an object, its class's `__call__`."""
+    function = _unbound(function)
+    is_object = not isinstance(function, type) and not inspect.isroutine(function)
+    return _unbound(type(function).__call__) if is_object else function
+
+
+def _unbound(function: Callable[..., Any]) -> Callable[..., Any]:
+    while isinstance(function, functools.partial | staticmethod):
+        function = function.func if isinstance(function, functools.partial) else function.__func__
+    return function
+
+
+def _spec(function: Callable[..., Any]) -> TaskSpec:
+    """What was said of the function, or of what it calls."""
+    own = spec_of(function)
+    return spec_of(_called(function)) if own == TaskSpec() else own

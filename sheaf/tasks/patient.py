@@ -16,6 +16,7 @@ from sheaf.tasks.faults import failed
 from sheaf.tasks.home import home
 from sheaf.tasks.patience import Patience
 from sheaf.tasks.plain import IDLE_S
+from sheaf.tasks.settled import settled
 
 #: Items that a child wants outstanding: those that wait for their next try must not keep others from coming.
 WINDOW = 256
@@ -57,7 +58,7 @@ class PatientLoop:
     def _try(self, item: Item, attempt: int, source: Source) -> Result | None:
         """Call the function; None: it raised, and the item is put aside for its next try."""
         try:
-            value = self._call(item.text)
+            value = settled(self._call(item.text))
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is this item's fault
             failure = failed(item, error, self._folder, attempt)
             pause_s = self._patience.pause_s(attempt)

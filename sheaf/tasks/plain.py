@@ -11,6 +11,7 @@ from sheaf.tasks import Pair, Source, Step
 from sheaf.tasks.calls import Call, NumberCall
 from sheaf.tasks.faults import failed
 from sheaf.tasks.home import home
+from sheaf.tasks.settled import is_awaitable, settled
 
 #: How long a child waits for the next item before it takes an idle turn.
 IDLE_S = 1.0
@@ -33,11 +34,21 @@ def _step(call: Call, number_call: NumberCall, folder: Path | None, format: Form
     """What is done with each item. It may happen a million times a second: each call and look-up counts."""
     encode = format.value
 
+    def awaited(pair: Pair, value: object) -> bytes | Failed:
+        try:
+            return encode(*pair, settled(value))
+        except BaseException as error:  # noqa: BLE001 - as below
+            return failed(Item(pair[0], str(pair[1])), error, folder)
+
     def step(pair: Pair) -> bytes | Failed:
         index, text = pair
+        value = None
         try:
-            return encode(index, text, number_call(text) if type(text) is int else call(text))  # type: ignore[arg-type]
+            value = number_call(text) if type(text) is int else call(text)  # type: ignore[arg-type]
+            return encode(index, text, value)
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is this item's failure
+            if is_awaitable(value):
+                return awaited(pair, value)
             return failed(Item(index, str(text)), error, folder)
         finally:
             if home.left:

@@ -117,8 +117,15 @@ def spec_of(function: Callable[..., Any]) -> TaskSpec:
 
 def place_of(function: Callable[..., Any]) -> str:
     """Where a function stands, as file:line; its name, if that cannot be told."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    if code is None:
+    parts: tuple[Any, ...] = (function, getattr(function, "func", None), type(function).__call__)
+    for part in parts:
+        try:
+            code = getattr(inspect.unwrap(part), "__code__", None)
+        except ValueError:
+            continue  # it is wrapped around itself
+        if code is not None:
+            break
+    else:
         return str(getattr(function, "__name__", function))
     return f"{code.co_filename}:{code.co_firstlineno}"
 

@@ -121,9 +121,14 @@ class StreamLoop:
         return error
 
     def _advance(self, call: GeneratorCall) -> BaseException | None:
-        answers = None
+        answers: Any = None
         try:
             answers = self._found.function(call, *self._extra)
+            if not hasattr(answers, "__iter__"):
+                return GeneratorMiscounts(
+                    f"{self._name} gave a {type(answers).__name__} when it was called, and no values to go through; "
+                    "it has to be a generator function, and so has what it is wrapped in"
+                )
             for answer in answers:
                 taking, value = call.whose(answer)
                 if taking is None:
