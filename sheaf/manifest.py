@@ -103,7 +103,7 @@ def is_run_name(name: str) -> bool:
 def write_manifest(folder: Path, manifest: Manifest, *, sync: bool) -> None:
     values = {name: getattr(manifest, name) for name in _FIELDS}
     lines = [f"{_encode(name)}: {_encode(value)}" for name, value in (values | {_CHECKSUM: _checksum(values)}).items()]
-    with open(folder / _FILE, "w") as target:
+    with open(folder / _FILE, "w", encoding="ascii") as target:
         target.write("{\n " + ",\n ".join(lines) + "\n}\n")
         if sync:
             target.flush()

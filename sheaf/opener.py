@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -35,7 +36,7 @@ class Opener:
     def open(self, timeout_s: float = _BUSY_S) -> sqlite3.Connection:
         with self.translated():
             connection = sqlite3.connect(
-                f"file:{quote(str(self.path))}?mode=rw",
+                f"file:{quote(os.fsencode(self.path))}?mode=rw",
                 uri=True,
                 timeout=timeout_s,
                 isolation_level=None,

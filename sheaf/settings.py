@@ -182,7 +182,9 @@ def _lookup(source: Mapping[str, str], variable: str) -> str | None:
         if source.get(variable):
             raise SettingsError(f"{variable} and {variable}_FILE are both set; set one")
         try:
-            return Path(path).read_text().strip()
+            return Path(path).read_text(encoding="utf-8").strip()
+        except UnicodeDecodeError:
+            raise SettingsError(f"{variable}_FILE names a file that is not text in UTF-8; write it anew") from None
         except OSError as error:
             # Who writes a password where its file's name belongs should not read it in a log.
             shown = path if "/" in path or "PASSWORD" not in variable else "***"

@@ -100,11 +100,15 @@ class Canvas:
 
 
 def data(line: str) -> None:
-    """Print a line that a program may read: exact, unless it is a terminal that would obey it."""
+    """Print a line that a program may read: exact and in UTF-8, whatever the locale; on a terminal, as all else.
+
+    What is no character (half of a surrogate pair) is written as `\\udc80`, which is what JSON calls it.
+    """
     if sys.stdout.isatty():
         sys.stdout.write(line + "\n")
     else:
-        _exactly(sys.stdout, line + "\n")
+        sys.stdout.flush()
+        sys.stdout.buffer.write(line.encode(errors="backslashreplace") + b"\n")
 
 
 def _exactly(stream: Any, text: str) -> None:

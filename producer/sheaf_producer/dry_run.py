@@ -38,7 +38,13 @@ def dry_run(settings: Settings, task: str, options: Mapping[str, Any], output: s
     try:
         # What the function prints goes where a person sees it; what comes out of it, through standard output.
         done = subprocess.run(
-            command, input=json.dumps(question), stdout=subprocess.PIPE, text=True, timeout=WITHIN_S, check=False
+            command,
+            input=json.dumps(question),
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            errors="backslashreplace",
+            timeout=WITHIN_S,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise TaskError(
@@ -115,7 +121,8 @@ def _shown(index: int, text: str, outcome: bytes | Failed, packed: bool) -> str:
 
 
 def main() -> int:
-    answer = os.fdopen(os.dup(1), "w")
+    # Whatever the locale can write: it is read by us.
+    answer = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="backslashreplace")
     os.dup2(2, 1)
     question = json.load(sys.stdin)
     try:

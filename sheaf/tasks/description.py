@@ -74,7 +74,15 @@ def _ask(name: str, question: str, within_s: float) -> dict[str, Any]:
     # -P: what lies in the current folder is not what a worker would import.
     command = [sys.executable, "-P", "-m", "sheaf.tasks"]
     try:
-        done = subprocess.run(command, input=question, capture_output=True, text=True, timeout=within_s, check=False)
+        done = subprocess.run(
+            command,
+            input=question,
+            capture_output=True,
+            encoding="utf-8",
+            errors="backslashreplace",
+            timeout=within_s,
+            check=False,
+        )
     except subprocess.TimeoutExpired as error:
         raise TaskError(
             f"{name!r} cannot be imported within {within_s:g} s; what takes long belongs in `setup`, "

@@ -76,7 +76,7 @@ def record_version(run: Run, digests: Mapping[str, str]) -> None:
     if dict(files_in_force(run)) == dict(digests):
         return
     since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    with open(run.folder / _FILE, "a") as target:
+    with open(run.folder / _FILE, "a", encoding="ascii") as target:
         target.write(json.dumps({"since": since, "files": dict(digests)}) + "\n")
         target.flush()
         os.fsync(target.fileno())
