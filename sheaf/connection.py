@@ -26,7 +26,7 @@ def redis_url(settings: Settings) -> str:
     if settings.redis_url:
         return settings.redis_url
     try:
-        return str(json.loads((settings.data_dir / CLUSTER_FILE).read_text())["redis_url"])
+        return str(json.loads((settings.data_dir / CLUSTER_FILE).read_text(encoding="utf-8"))["redis_url"])
     except (OSError, ValueError, KeyError) as error:
         raise RedisUnavailable(
             f"no cluster is running on the data folder {settings.data_dir}: start one with `sheaf up`, "

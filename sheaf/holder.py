@@ -68,7 +68,12 @@ class Holder:
     def _state(self) -> str | None:
         """The letter that the kernel has for it; None if there is no such process."""
         try:
-            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+            return (
+                Path(f"/proc/{self.pid}/stat")
+                .read_text(encoding="utf-8", errors="replace")
+                .rpartition(")")[2]
+                .split()[0]
+            )
         except (OSError, IndexError):
             return None
 

@@ -30,7 +30,7 @@ class Step:
     def text(self) -> str:
         """The step as a script."""
         folder = files("sheaf") / "lua"
-        return "\n".join((folder / f"{name}.lua").read_text() for name in self.files)
+        return "\n".join((folder / f"{name}.lua").read_text(encoding="utf-8") for name in self.files)
 
 
 STEPS = {

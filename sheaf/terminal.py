@@ -8,6 +8,7 @@ binary.
 
 from __future__ import annotations
 
+import codecs
 import io
 import re
 import sys
@@ -50,11 +51,17 @@ def _escape(found: re.Match[str]) -> str:
 class _Shown(io.TextIOWrapper):
     """A standard stream on which nothing is obeyed, and each command stands as it is typed here."""
 
+    #: `ascii`, if that is all that can be read of it. It does not say so: click takes a stream of that encoding for a
+    #: mistake, and writes to what is below it.
+    reads = ""
+
     def write(self, text: str, /) -> int:
-        super().write(_as_typed(printable(text)))
+        self.write_exactly(_as_typed(printable(text)))
         return len(text)
 
     def write_exactly(self, text: str) -> None:
+        if self.reads and not text.isascii():
+            text = text.encode(self.reads, "backslashreplace").decode(self.reads)
         super().write(text)
 
 
@@ -77,7 +84,10 @@ def guard() -> None:
         stream: Any = getattr(sys, name)
         if type(stream) is io.TextIOWrapper:
             encoding, lines, through = stream.encoding, stream.line_buffering, stream.write_through
-            shown = _Shown(stream.detach(), encoding, "backslashreplace", None, lines, through)
+            narrow = codecs.lookup(encoding).name == "ascii"
+            ours = "utf-8" if narrow else encoding
+            shown = _Shown(stream.detach(), ours, "backslashreplace", None, lines, through)
+            shown.reads = "ascii" if narrow else ""
             setattr(sys, name, shown)
             setattr(sys, f"__{name}__", shown)
 
@@ -94,6 +104,11 @@ class Canvas:
     def write(self, text: str) -> int:
         _exactly(sys.stderr, text)
         return len(text)
+
+    @property
+    def encoding(self) -> str:
+        """By which it is chosen what a bar is drawn with."""
+        return getattr(sys.stderr, "reads", "") or sys.stderr.encoding
 
     def __getattr__(self, name: str) -> Any:
         return getattr(sys.stderr, name)

@@ -22,7 +22,7 @@ def put(name: str, text: str, reader: int, mode: int) -> None:
     partial = CREDS / f".{name}"
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with open(descriptor, "w") as target:
+    with open(descriptor, "w", encoding="utf-8") as target:
         target.write(text)
         target.flush()
         os.fchmod(descriptor, mode)  # before the file is given away: afterwards it takes one right more
@@ -35,7 +35,7 @@ def main() -> None:
     for role, reader in READERS.items():
         if not (CREDS / role).exists():
             put(role, secrets.token_hex(24) + "\n", reader, 0o400)
-        password = (CREDS / role).read_text().strip()
+        password = (CREDS / role).read_text(encoding="utf-8").strip()
         # 192 random bits: their hash gives nothing away, and no salt is needed.
         put(f"{role}.sha256", hashlib.sha256(password.encode()).hexdigest() + "\n", 0, 0o444)
     CREDS.chmod(0o755)

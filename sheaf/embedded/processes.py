@@ -23,8 +23,8 @@ class ProcessId(NamedTuple):
 def identify(pid: int) -> ProcessId | None:
     """Return who has that pid now; None if nobody has it, or only a corpse."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except (FileNotFoundError, ProcessLookupError):
         return None
     state, began_ticks = fields[0], fields[19]

@@ -47,7 +47,9 @@ def _candidates() -> list[Path]:
 
 def _version(path: Path) -> tuple[int, int] | None:
     try:
-        answer = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
+        answer = subprocess.run(
+            [path, "--version"], capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
     match = _VERSION.search(answer)

@@ -84,7 +84,7 @@ class Places:
 
     def wanted_workers(self) -> int:
         """Raises ValueError if the file says nothing sensible."""
-        count = int(self.workers.read_text())
+        count = int(self.workers.read_text(encoding="utf-8"))
         if not 0 <= count <= MOST_WORKERS:
             raise ValueError(f"{self.workers} says {count} workers")
         return count
@@ -109,7 +109,7 @@ class ClusterState:
     def read(cls, places: Places) -> Self | None:
         """None if there is none, or it was cut short by a crash of the machine."""
         try:
-            values = json.loads(places.cluster.read_text())
+            values = json.loads(places.cluster.read_text(encoding="utf-8"))
             processes = {name: ProcessId(*each) for name, each in values["processes"].items()}
             # An older supervisor does not tell.
             troubles = tuple(str(text) for text in values.get("troubles", ()))
@@ -146,7 +146,7 @@ class ClusterState:
 def replace_text(path: Path, text: str) -> None:
     """Write a file so that nobody ever reads half of it."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
-    draft.write_text(text)
+    draft.write_text(text, encoding="utf-8")
     draft.replace(path)
 
 

@@ -114,7 +114,7 @@ def site(folder: Path) -> Iterator[str]:
             if time.monotonic() > deadline or process.poll() is not None:
                 raise SheafError(f"the test site did not start; see {folder / 'site.log'}")
             time.sleep(0.02)
-        yield f"http://127.0.0.1:{port_file.read_text()}"
+        yield f"http://127.0.0.1:{port_file.read_text(encoding='utf-8')}"
     finally:
         stop_process(process)
 

@@ -275,8 +275,8 @@ def what_it_does(pid: int) -> str:
     threads = []
     for thread in sorted(Path(f"/proc/{pid}/task").glob("*")):
         try:
-            name, wait = (thread / "comm").read_text().strip(), (thread / "wchan").read_text().strip()
-            fields = (thread / "stat").read_text().rpartition(")")[2].split()
+            name, wait = (thread / "comm").read_text(encoding="utf-8").strip(), (thread / "wchan").read_text().strip()
+            fields = (thread / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         except OSError:
             continue
         threads.append(f"{name} {fields[0]} {wait} ({int(fields[11]) + int(fields[12])} ticks)")

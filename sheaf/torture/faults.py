@@ -267,7 +267,7 @@ def _pool_children(pid: int) -> Collection[int]:
     children = []
     for name in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
-            pids = [int(text) for text in name.read_text().split()]
+            pids = [int(text) for text in name.read_text(encoding="utf-8").split()]
             children += [child for child in pids if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
         except (FileNotFoundError, ProcessLookupError):
             continue

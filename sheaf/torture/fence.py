@@ -15,7 +15,7 @@ def fence_holder(output: Path, pids: Collection[int]) -> int | None:
         inode = str(output.with_name(f"{output.name}.index-shm").stat().st_ino)
     except FileNotFoundError:
         return None
-    for line in Path("/proc/locks").read_text().splitlines():
+    for line in Path("/proc/locks").read_text(encoding="utf-8").splitlines():
         fields = line.split()
         # 1: POSIX  ADVISORY  WRITE 4711 08:01:123456 120 120      (a waiter's line has `->` behind the number)
         is_write_lock = len(fields) == 8 and fields[3] == "WRITE" and fields[6] == _WRITE_LOCK

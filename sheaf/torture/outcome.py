@@ -67,7 +67,7 @@ def run_of(data: Path, output: str) -> Path | None:
     """The folder of the run that has this output; None if there is none, or its manifest cannot be read."""
     for path in runs_in(data):
         try:
-            if json.loads((path / "run.json").read_text())["output"] == output:
+            if json.loads((path / "run.json").read_text(encoding="utf-8"))["output"] == output:
                 return path
         except (OSError, ValueError, TypeError, KeyError):
             continue

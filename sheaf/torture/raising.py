@@ -112,7 +112,7 @@ class Raiser:
 
     def look(self) -> None:
         try:
-            order = json.loads((self._folder / "raise.json").read_text())
+            order = json.loads((self._folder / "raise.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             order = None
         if order == self._order:

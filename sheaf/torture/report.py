@@ -62,9 +62,9 @@ def write_report(results: Sequence[Result], path: Path) -> None:
     summary = summarize(results)
     numbers = path.with_suffix(".json")
     if numbers.exists():
-        carry_over(summary, json.loads(numbers.read_text()))
+        carry_over(summary, json.loads(numbers.read_text(encoding="utf-8")))
     numbers.write_text(json.dumps(summary, indent=1) + "\n")
-    template = (resources.files("sheaf.torture") / "proof.template.md").read_text()
+    template = (resources.files("sheaf.torture") / "proof.template.md").read_text(encoding="utf-8")
     page = template.format(
         **summary,
         json_name=numbers.name,

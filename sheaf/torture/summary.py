@@ -31,7 +31,7 @@ Result = dict[str, Any]
 def read_results(path: Path) -> list[Result]:
     """Every outcome that was ever noted in the file; a line cut short by a crash is passed over."""
     results = []
-    for line in path.read_text().splitlines() if path.exists() else ():
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
             results.append(json.loads(line))
         except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections import deque
@@ -172,3 +173,21 @@ def test_workers_run_commands_only_if_they_are_told_to() -> None:
     assert [Settings.from_env({"SHEAF_ALLOW_EXEC": text}).allow_exec for text in ("1", "0", "")] == [True, False, None]
     with pytest.raises(SettingsError, match="SHEAF_ALLOW_EXEC='maybe' is neither 1 nor 0"):
         Settings.from_env({"SHEAF_ALLOW_EXEC": "maybe"})
+
+
+def test_what_is_not_utf8_is_kept_exactly(tmp_path: Path) -> None:
+    """The byte 0xff and the text `\\xff` look the same to a person, and are told apart by a program."""
+    lines = (
+        r"printf '\377'",
+        r"printf '\\xff'",
+        r"printf '\303\251'; printf '\351' >&2",
+        r"printf '\346\227\245\346\227'",
+    )
+    values = [
+        json.loads(outcomes("x", command=["sh", "-c", line], cwd=str(tmp_path), max_output_bytes=4)[0])["value"]
+        for line in lines
+    ]
+
+    assert [value["stdout"] for value in values] == ["\\xff", "\\xff", "é", "日\\xe6"]
+    assert [value.get("stdout_base64") for value in values] == ["/w==", None, None, None]
+    assert [value.get("stderr_base64") for value in values] == [None, None, "6Q==", None]

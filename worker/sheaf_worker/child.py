@@ -81,7 +81,7 @@ def _settle_in(parent: int, printed: Connection) -> None:
         signal.signal(number, _pay_no_heed)
     os.register_at_fork(after_in_child=_heed_again)
     with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="utf-8")
     # What a task prints belongs with the logs; the worker passes it on, as much of it as a log can bear.
     sys.stdout.flush()
     for descriptor in (1, 2):

@@ -17,7 +17,7 @@ def usable_cores(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgrou
 def _quotas(membership: Path, cgroups: Path) -> Iterator[float]:
     """Yield the quota, in cores, of each group this process is in. The tightest of the groups around it counts."""
     try:
-        lines = membership.read_text().splitlines()
+        lines = membership.read_text(encoding="utf-8").splitlines()
     except OSError:
         return  # no cgroups here, so no quota
     for line in lines:
@@ -54,6 +54,6 @@ def _version_1(folder: Path) -> Iterator[float]:
 
 def _words(path: Path) -> list[str]:
     try:
-        return path.read_text().split()
+        return path.read_text(encoding="utf-8").split()
     except OSError:
         return []

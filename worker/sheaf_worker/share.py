@@ -16,7 +16,7 @@ def host_name(given: str | None) -> str:
     if given:
         return given
     try:
-        return _BOOT_ID.read_text().strip()
+        return _BOOT_ID.read_text(encoding="utf-8").strip()
     except OSError:
         return ""
 

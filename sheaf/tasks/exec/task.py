@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import codecs
 import itertools
+import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -23,7 +26,10 @@ _SAID_CHARS = 500
 
 
 class ExecTask:
-    """The value is `{"exit": …, "stdout": …, "stderr": …, "seconds": …}`; a status that is not accepted fails."""
+    """The value is `{"exit": …, "stdout": …, "stderr": …, "seconds": …}`; a status that is not accepted fails.
+
+    An output that is not UTF-8 stands there twice: for people, and exactly, as `stdout_base64`.
+    """
 
     def window(self, options: Mapping[str, Any]) -> int:
         wanted = ExecOptions.from_mapping(options)
@@ -66,7 +72,9 @@ def _step(options: ExecOptions, format: Format) -> Step:
 
 def _attempt(options: ExecOptions, folder: Path, item: Item, format: Format) -> bytes | tuple[str, str]:
     """The item's record; or the class and message of its failure."""
-    words = command_line(options.command, item.text, item.index + 1, shell=options.shell, on_stdin=options.stdin)
+    # In UTF-8, as it was read, whatever the locale makes of arguments.
+    text = os.fsdecode(item.text.encode())
+    words = command_line(options.command, text, item.index + 1, shell=options.shell, on_stdin=options.stdin)
     given = item.text.encode() + b"\n" if options.stdin else None
     try:
         done = run_command(words, folder, given, options.timeout_s, options.max_output_bytes)
@@ -83,13 +91,22 @@ def _attempt(options: ExecOptions, folder: Path, item: Item, format: Format) -> 
 
 
 def _value(done: Finished) -> dict[str, Any]:
-    value: dict[str, Any] = {
-        "exit": done.status,
-        "stdout": _text(done.stdout),
-        "stderr": _text(done.stderr),
-        "seconds": round(done.seconds, 3),
-    }
+    value: dict[str, Any] = {"exit": done.status, "stdout": _text(done.stdout), "stderr": _text(done.stderr)}
+    for name, data in (("stdout", done.stdout), ("stderr", done.stderr)):
+        if not _is_text(data, cut=done.dropped > 0):
+            # In the text above, the byte 0xff and the four characters `\\xff` look the same.
+            value[f"{name}_base64"] = base64.b64encode(data).decode()
+    value["seconds"] = round(done.seconds, 3)
     return value | ({"dropped_bytes": done.dropped} if done.dropped else {})
+
+
+def _is_text(data: bytes, *, cut: bool) -> bool:
+    """Whether it is UTF-8; `cut`: its last character may be torn."""
+    try:
+        codecs.utf_8_decode(data, "strict", not cut)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _ending(status: int) -> str:
@@ -102,5 +119,5 @@ def _said(done: Finished) -> str:
 
 
 def _text(data: bytes) -> str:
-    """What is not UTF-8 is written as escapes, so that a person sees it: `\\xff` in the text itself looks the same."""
+    """What is not UTF-8 is written as escapes, so that a person sees it."""
     return data.decode(errors="backslashreplace")
