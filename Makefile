@@ -15,7 +15,7 @@ QUICK   ?=
 # Processes that run tests side by side: one a core where they compute, three where they wait, which most of them do.
 CORES   := $(shell getconf _NPROCESSORS_ONLN)
 PROCESSES ?= $(shell expr 3 \* $(CORES))
-PYTEST  = $(BIN)/pytest --dist loadgroup
+PYTEST  = $(BIN)/pytest --dist loadgroup --no-loadscope-reorder
 BENCH_OPTIONS = $(addprefix --only ,$(ONLY)) $(if $(QUICK),--quick)
 
 .DEFAULT_GOAL := help

@@ -21,6 +21,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 #: Where the tests that take longest are; side by side they start first, so that no long one is left for the end.
 LONGEST_FIRST = ("compose", "chaos", "acceptance", "integration", "model", "unit")
+#: Modules whose container tests mostly wait have stacks of their own, beside the one that all others share.
+STACKS = {"test_stack": "kills", "test_trouble": "hangs", "test_paused": "hangs", "test_memory": "hangs"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,7 +41,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if "stack" in fixtures:
-            item.add_marker(pytest.mark.xdist_group("stack"))
+            item.add_marker(pytest.mark.xdist_group(f"stack for {STACKS.get(item.path.stem, 'uses')}"))
         elif "cluster" in fixtures and item.path.parent.name == "acceptance":
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
     if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):

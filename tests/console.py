@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -11,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,15 @@ class Site:
     def pages(self, count: int, *, first: int = 0, **options: object) -> list[str]:
         query = "&".join(f"{name}={value}" for name, value in options.items())
         return [f"{self.url}/page/{number}" + (f"?{query}" if query else "") for number in range(first, first + count)]
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Meanwhile nobody gets an answer, so that a run cannot end before something is done to it, however late."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         self._process.terminate()

@@ -152,9 +152,10 @@ def test_a_cancelled_run_stops_and_the_same_command_takes_it_up(cluster: Console
     output = cluster.data / "cancelled.jsonl"
     wait_until(lambda: output.exists() and output.stat().st_size > 0, 60, "something is loaded")
 
-    cluster.run("cancel", "last")
+    with site.paused():
+        cluster.run("cancel", "last")
 
-    _, said = watching.communicate(timeout=30)
+    _, said = watching.communicate(timeout=60)
     runs = cluster.runs()
     assert watching.returncode == 1
     assert "was cancelled with" in said
