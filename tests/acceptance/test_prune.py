@@ -108,8 +108,10 @@ def test_what_the_dead_left_goes_and_what_lives_stays(person: Console) -> None:
     _, ended = create_session(person.data, "session-20260101000000bbbbbbbb")
     os.close(ended)
 
-    person.run("prune", "--yes")
+    said = person.run("prune", "--yes").stdout
 
+    assert "Removed 2 things" in said
+    assert not any(word in said for word in ("-live", "aaaaaaaa", "come to life"))
     assert sorted(path.name for path in runs.glob(".2*")) == [".20260101-000000-live"]
     assert [path.name for path in sessions.glob("session-*")] == ["session-20260101000000aaaaaaaa"]
     os.close(owner)
