@@ -64,6 +64,11 @@ TAKEN = Snapshot({"other_1"}, {"r_3": ("a-1", 9000)})
             "its 1 batch wait on the queue, and b takes none of them",
         ),
         (QUIET, Kind.NOWHERE, "neither queued nor taken"),
+        (
+            replace(QUIET, snapshot=Snapshot({"s_2"}, {"s_1": ("a-1", 9000)})),
+            Kind.NOWHERE,
+            "neither queued nor taken",  # what others' runs have there is not its own
+        ),
     ],
 )
 def test_what_stands_in_a_runs_way_is_named(facts: Facts, kind: Kind, words: str) -> None:
