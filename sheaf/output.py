@@ -238,6 +238,11 @@ class Output:
         """Yield (index, record) of all items in the output, in the file's order."""
         return lookup.read_records(self._index, lookup.places(self._index, run))
 
+    def header(self) -> bytes:
+        """Return what the output begins with, before any record."""
+        with self._index.reading() as connection:
+            return read_state(connection).header
+
     def pieces(self, run: str, after: int = 0) -> list[lookup.Piece]:
         """Return what was committed of the run since the commit `after`, by commit: for whoever reads in bulk."""
         return lookup.pieces(self._index, run, after)

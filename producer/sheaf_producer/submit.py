@@ -22,6 +22,7 @@ from typing import Any
 from sheaf.catalog import catalog
 from sheaf.errors import OutputError, OutputPathError, RunNotFound, UsageError
 from sheaf.formats import format_for
+from sheaf.formats.separator import has_separator, new_separator
 from sheaf.index import Index
 from sheaf.output import Output
 from sheaf.replace import set_aside
@@ -257,16 +258,18 @@ def _is_done(data_dir: Path, run: Run) -> bool:
 
 
 def _register(data_dir: Path, manifest: Manifest) -> None:
-    output = _create_output(data_dir, manifest.output, manifest.options)
+    separator = new_separator() if manifest.task == "load" and has_separator(manifest.output) else ""
+    output = _create_output(data_dir, manifest.output, manifest.options, separator)
     try:
         output.register_run(manifest.run, manifest.items, manifest.batch_size)
     finally:
         output.close()
 
 
-def _create_output(data_dir: Path, output: str, options: Mapping[str, Any]) -> Output:
+def _create_output(data_dir: Path, output: str, options: Mapping[str, Any], separator: str = "") -> Output:
+    """Make the output, or open what is there. `separator`: of one that is made."""
     path = data_dir / output
-    return Output.create(path, header=format_for(output, options).header(path.name))
+    return Output.create(path, header=format_for(output, options, separator).header(path.name))
 
 
 def _check_header(path: Path, wanted: bytes) -> None:

@@ -49,8 +49,10 @@ def check_holds(name: str, what: str) -> None:
         )
 
 
-def format_for(name: str, options: Mapping[str, Any] | None = None) -> Format:
+def format_for(name: str, options: Mapping[str, Any] | None = None, separator: str = "") -> Format:
     """Return the format that a file name's suffix asks for, as the run's options want it.
+
+    `separator`: the word in the headings of an output that has one.
 
     Raises OutputPathError for any other suffix.
     """
@@ -66,11 +68,11 @@ def format_for(name: str, options: Mapping[str, Any] | None = None) -> Format:
     if suffix == ".html":
         from sheaf.formats.text import HtmlFormat
 
-        return HtmlFormat()
+        return HtmlFormat(separator)
     if suffix == ".txt":
         from sheaf.formats.text import TextFormat
 
-        return TextFormat()
+        return TextFormat(separator)
     if suffix == ".csv":
         from sheaf.formats.csv import CsvFormat
 

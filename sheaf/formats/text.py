@@ -1,4 +1,9 @@
-"""The combined file: every page decoded to UTF-8, each under one line that names its URL."""
+"""The combined file: every page decoded to UTF-8, each under one line that names its URL.
+
+So that no page can hold a line that looks like another page's, each output has a word of its own, drawn when it is
+made: its first line tells it, and every heading has it. An output without (made by version 0.1, or of a function's
+values) has headings without (docs/decisions/0042-headings.md).
+"""
 
 from __future__ import annotations
 
@@ -14,9 +19,19 @@ from sheaf.terminal import one_line
 class _CombinedFormat(ABC):
     keeps_coding = False
     suffix = ""
+    #: What a heading begins with.
+    word = ""
+
+    def __init__(self, separator: str = "") -> None:
+        self._separator = separator
+        self._before = f"{separator} " if separator else ""
 
     def header(self, name: str) -> bytes:  # noqa: ARG002
-        return b""
+        return self.line(f"sheaf separator {self._separator}") if self._separator else b""
+
+    def heading(self, title: str) -> bytes:
+        """Return the line that stands above a page."""
+        return self.line(f"{self.word}{self._before}{_one_line(title)}")
 
     def page(self, page: Page) -> bytes:
         final = page.final
@@ -36,22 +51,23 @@ class _CombinedFormat(ABC):
         )
 
     @abstractmethod
-    def heading(self, title: str) -> bytes:
-        """Return the line that stands above a page."""
+    def line(self, text: str) -> bytes:
+        """Return a line of our own."""
 
 
 class HtmlFormat(_CombinedFormat):
-    """Pages under `<!-- sheaf <index> <url> -->`."""
+    """Pages under `<!-- sheaf <separator> <index> <url> -->`."""
 
     suffix = ".html"
+    word = "sheaf "
 
-    def heading(self, title: str) -> bytes:
+    def line(self, text: str) -> bytes:
         # Without a `>` no text can end the comment.
-        return f"<!-- sheaf {_one_line(title).replace('>', '%3E')} -->\n".encode(errors="replace")
+        return f"<!-- {text.replace('>', '%3E')} -->\n".encode(errors="replace")
 
 
 class TextFormat(_CombinedFormat):
-    """Pages under `# <index> <url>`; values of a function one line each, with nothing around them."""
+    """Pages under `# <separator> <index> <url>`; values of a function one line each, with nothing around them."""
 
     suffix = ".txt"
 
@@ -74,8 +90,8 @@ class TextFormat(_CombinedFormat):
             )
         return line + b"\n"
 
-    def heading(self, title: str) -> bytes:
-        return f"# {_one_line(title)}\n".encode(errors="replace")
+    def line(self, text: str) -> bytes:
+        return f"# {text}\n".encode(errors="replace")
 
 
 def _one_line(text: str) -> str:

@@ -105,14 +105,19 @@ def _index_of(line: bytes, count: int, value_of: Callable[[int], object]) -> int
     return index if whole and value == value_of(index) else None
 
 
+#: A page's heading in the combined file, with the word that the file's first line tells in its place.
+_HTML_HEADING = rb"^<!-- sheaf %s(\d+) (\S+) -->\n"
+_TEXT_HEADING = rb"^# %s(\d+) (http\S+)\n"
+
+
 def _readers() -> dict[str, Callable[[Path], Iterator[Found]]]:
     return {
         ".jsonl.gz": lambda path: _read_json(_members(path.read_bytes())),
         ".jsonl": lambda path: _read_json(_lines(path.read_bytes())),
         ".warc.gz": lambda path: _read_warc(_members(path.read_bytes())),
         ".warc": lambda path: _read_warc(_warc_records(path.read_bytes())),
-        ".html": lambda path: _read_combined(path.read_bytes(), re.compile(rb"^<!-- sheaf (\d+) (\S+) -->\n", re.M)),
-        ".txt": lambda path: _read_combined(path.read_bytes(), re.compile(rb"^# (\d+) (http\S+)\n", re.M)),
+        ".html": lambda path: _read_combined(path.read_bytes(), rb"<!-- sheaf separator (\w+) -->\n", _HTML_HEADING),
+        ".txt": lambda path: _read_combined(path.read_bytes(), rb"# sheaf separator (\w+)\n", _TEXT_HEADING),
     }
 
 
@@ -153,9 +158,11 @@ def _read_json(lines: Iterator[bytes]) -> Iterator[Found]:
             raise TornError(f"line {number} is not a whole JSON object: {error}") from error
 
 
-def _read_combined(data: bytes, heading: re.Pattern[bytes]) -> Iterator[Found]:
-    marks = list(heading.finditer(data))
-    if (marks[0].start() if marks else len(data)) != 0:
+def _read_combined(data: bytes, first_line: bytes, heading: bytes) -> Iterator[Found]:
+    first = re.match(first_line, data)
+    begin, word = (first.end(), first[1] + b" ") if first else (0, b"")
+    marks = list(re.compile(heading % word, re.MULTILINE).finditer(data, begin))
+    if (marks[0].start() if marks else len(data)) != begin:
         raise TornError("the file does not begin with a page's heading")
     ends = [mark.start() for mark in marks[1:]] + [len(data)]
     for mark, end in zip(marks, ends, strict=True):

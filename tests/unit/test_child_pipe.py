@@ -29,7 +29,7 @@ class Ends:
         self.outbox = Outbox(child, ArenaWriter(memory))
         inbox = Inbox(child, self.outbox, slots)
         self._child: Connection = child
-        self.send("program", "run", "task", {}, "o.jsonl", {})
+        self.send("program", "run", "task", {}, "o.jsonl", {}, "")
         source = inbox.next_source()
         assert source is not None
         self.source: ItemSource = source

@@ -60,8 +60,8 @@ def warc_pair(url: str, body: bytes) -> tuple[bytes, bytes]:
 FORMATS: dict[str, tuple[bytes, Callable[[str, bytes], bytes]]] = {
     ".jsonl": (b"", json_record),
     ".jsonl.gz": (b"", lambda url, body: gzip.compress(json_record(url, body))),
-    ".html": (b"", lambda url, body: f"<!-- sheaf 0 {url} -->\n".encode() + body),
-    ".txt": (b"", lambda url, body: f"# 0 {url}\n".encode() + body),
+    ".html": (b"<!-- sheaf separator 5f -->\n", lambda url, body: f"<!-- sheaf 5f 0 {url} -->\n".encode() + body),
+    ".txt": (b"# sheaf separator 5f\n", lambda url, body: f"# 5f 0 {url}\n".encode() + body),
     ".warc": (warc_record("warcinfo", "", b"software: x\r\n"), lambda url, body: b"".join(warc_pair(url, body))),
     ".warc.gz": (
         gzip.compress(warc_record("warcinfo", "", b"software: x\r\n")),

@@ -1,6 +1,6 @@
 """What travels between a worker and a child of its pool, and the worker's end of the pipe, which never blocks.
 
-    to the child     ("program", run, task, options, output, files)  what the items that follow belong to
+    to the child     ("program", run, task, options, output, files, separator)  what the items that follow belong to
                      ("items", indexes, texts)                 sent only while the child serves their run
                      ("numbers", indexes, (start, stop, step)) the same, the items being these numbers
                      ("alone",)                                nothing comes beside what was sent last
@@ -68,6 +68,8 @@ class Program(NamedTuple):
     files: Mapping[str, str] = MappingProxyType({})
     #: MiB that a child may weigh while it works on these items; 0: no limit of the task's own.
     memory_mb: int = 0
+    #: The word in the headings of the output's pages, if it has one.
+    separator: str = ""
 
 
 def encode(message: Message) -> bytes:
@@ -110,7 +112,15 @@ def encode_program(program: Program) -> bytes:
     """Raises TaskError if the options are not plain values."""
     try:
         return encode(
-            ("program", program.run, program.task, dict(program.options), program.output, dict(program.files))
+            (
+                "program",
+                program.run,
+                program.task,
+                dict(program.options),
+                program.output,
+                dict(program.files),
+                program.separator,
+            )
         )
     except ValueError as error:
         raise TaskError(

@@ -12,11 +12,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sheaf.batch import Result
 from sheaf.errors import SheafError, TaskError
@@ -164,9 +164,9 @@ class _Service:
         self._choices = Choices(outbox)
 
     def run(self) -> None:
-        _, name, options, output, files = self._source.program
+        _, name, options, output, files, separator = self._source.program
         try:
-            task, record_format = self._find(name, files, output, options)
+            task, record_format = self._find(name, files, lambda: format_for(output, options, separator))
             self._choices.task = task
             window = int(task.window(options))
             keeps = bool(getattr(task, "keeps", False))
@@ -186,14 +186,12 @@ class _Service:
             # Of async items and streams, which share one process and moment, too.
             home.go_back()
 
-    def _find(
-        self, name: str, files: Mapping[str, str], output: str, options: Mapping[str, Any]
-    ) -> tuple[Task, Format]:
+    def _find(self, name: str, files: Mapping[str, str], make_format: Callable[[], Format]) -> tuple[Task, Format]:
         try:
             return again_if_passing(
                 lambda: (
                     resolve(name, self._tasks_dir, self._task_modules, files),
-                    format_for(output, options),
+                    make_format(),
                 )
             )
         except Exception as error:

@@ -22,12 +22,21 @@ class Held:
     open_items: int
     #: The task's files, with their digests, that the items are to be done with.
     files: Mapping[str, str] = field(default_factory=dict)
+    #: The word in the headings of the output's pages, if it has one.
+    separator: str = ""
 
     @classmethod
-    def of(cls, batch: Batch, run: Run, open_indexes: Sequence[int], files: Mapping[str, str] | None = None) -> Self:
+    def of(
+        cls,
+        batch: Batch,
+        run: Run,
+        open_indexes: Sequence[int],
+        files: Mapping[str, str] | None = None,
+        separator: str = "",
+    ) -> Self:
         """`open_indexes`: ascending, each once."""
         masks = to_masks(to_ranges(open_indexes), run.manifest.batch_size)
-        return cls(batch, run, masks.get(batch.number, 0), files or {})
+        return cls(batch, run, masks.get(batch.number, 0), files or {}, separator)
 
 
 class Holdings:

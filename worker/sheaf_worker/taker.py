@@ -22,6 +22,7 @@ from sheaf.errors import (
     TaskForbidden,
 )
 from sheaf.feed import PROBLEM_S
+from sheaf.formats.separator import has_separator, separator_of
 from sheaf.output import Output
 from sheaf.outputs import Outputs
 from sheaf.queue import BatchQueue, Claims, Wish
@@ -86,6 +87,7 @@ class Taker(threading.Thread):
         self._stop_asked = threading.Event()
         self._outputs = Outputs(settings.data_dir, settings.lock_wait_s)
         self._runs: dict[str, Run] = {}
+        self._separators: dict[str, str] = {}
         self.taken: SimpleQueue[tuple[Held, Lot]] = SimpleQueue()
         #: Runs and their items that fail without being tried once more.
         self.failed: SimpleQueue[tuple[str, Failed]] = SimpleQueue()
@@ -210,6 +212,7 @@ class Taker(threading.Thread):
             check_allowed(run.manifest.task, self._settings.allow_exec)
             versions.check(run, self._settings.tasks_dir)
             files = versions.files_in_force(run)
+            separator = self._separator(run)
             lot = _read(run, batch, () if run.cancelled else self._output(run).remaining(name, batch))
         except RunDamaged as error:
             # Only this batch may be touched by it: others of the run that are queued are done, if theirs is whole.
@@ -233,7 +236,7 @@ class Taker(threading.Thread):
             self._queue.finish(self._worker, [batch.id])
             return
         note = self._isolation.note_of(batch.id) if claims > CLAIMS else None
-        held = Held.of(batch, run, lot.indexes, files)
+        held = Held.of(batch, run, lot.indexes, files, separator)
         self._holdings.add(held)
         self._note_size(party_of(name), len(lot.indexes))
         if claims > CLAIMS:
@@ -264,6 +267,16 @@ class Taker(threading.Thread):
             if len(self._runs) > KNOWN_RUNS:
                 del self._runs[next(iter(self._runs))]
         return self._runs[name]
+
+    def _separator(self, run: Run) -> str:
+        """The word that the output's headings have. A run keeps its output for good."""
+        name = run.manifest.run
+        if name not in self._separators:
+            combined = has_separator(run.manifest.output)
+            self._separators[name] = separator_of(self._output(run).header()) if combined else ""
+            if len(self._separators) > KNOWN_RUNS:
+                del self._separators[next(iter(self._separators))]
+        return self._separators[name]
 
     def _output(self, run: Run) -> Output:
         return self._outputs.get(run.manifest.output)

@@ -216,6 +216,7 @@ class Worker:
                 attempts=manifest.attempts,
                 files=held.files,
                 memory_mb=manifest.memory_mb,
+                separator=held.separator,
             )
             self._pool.add(program, items)
             self._taker.passed_on += 1
