@@ -10,6 +10,7 @@ OPTIONS ?=
 SEEDS   ?= 200
 JOBS    ?= 2
 ONLY    ?=
+MINUTES ?= 60
 SAMPLE  ?=
 QUICK   ?=
 # Processes that run tests side by side: one a core where they compute, three where they wait, which most of them do.
@@ -19,7 +20,7 @@ PYTEST  = $(BIN)/pytest --dist loadgroup --no-loadscope-reorder
 BENCH_OPTIONS = $(addprefix --only ,$(ONLY)) $(if $(QUICK),--quick)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo load bench bench-peers bench-more chaos chaos-errors chaos-containers lock lint unit test format up rq-info fetch-output stack-demo down
+.PHONY: help demo load bench bench-peers bench-more chaos chaos-errors chaos-containers fuzz lock lint unit test format up rq-info fetch-output stack-demo down
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -40,6 +41,10 @@ $(VENV)/.run: requirements/run.txt requirements/build.txt requirements/embedded.
 	@sed -nE '/^pydantic-core/d; s/^([A-Za-z0-9._-]+==[^ ;]+).*/\1/p' requirements/run.txt > $(VENV)/locked.txt
 	@! grep -q '^[^#[:space:]]' requirements/extra.txt || $(BIN)/python -m pip install -q --disable-pip-version-check \
 	    -r requirements/extra.txt -c $(VENV)/locked.txt
+	@touch $@
+
+$(VENV)/.fuzz: $(VENV)/.dev requirements/fuzz.txt
+	@$(PIP) -r requirements/fuzz.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
@@ -100,8 +105,11 @@ benchmarks/.venv-arq/.peers: requirements/bench-arq.txt
 
 # --- packages ------------------------------------------------------------------------------------------------------------
 
+fuzz: $(VENV)/.fuzz  ## every parser of foreign bytes under a fuzzer, MINUTES in all (60; `ONLY="urls table"`); the tests do a minute of it
+	@$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(ONLY)
+
 lock:  ## resolve requirements/*.in anew into hash-locked requirements/*.txt (needs `uv`)
-	for name in run build dev bench bench-arq; do uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
+	for name in run build dev fuzz bench bench-arq; do uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-annotate --no-header requirements/$$name.in -o requirements/$$name.txt; done
 	uv pip compile -q --upgrade --python-version 3.12 --no-deps --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	    requirements/embedded.in -o requirements/embedded.txt

@@ -117,10 +117,24 @@ def _read(path: Path) -> dict[str, Entry]:
     for line in lines:
         checksum, _, text = line.partition(b" ")
         if checksum == b"%08x" % zlib.crc32(text):
-            # Of a run whose output was moved, the last line is true.
-            entry = Entry(*json.loads(text))
-            known[entry.run] = entry
+            entry = _entry(text)
+            if entry is not None:
+                # Of a run whose output was moved, the last line is true.
+                known[entry.run] = entry
     return known
+
+
+def _entry(text: bytes) -> Entry | None:
+    """None if it is none of ours; the checksum says only that it is as somebody wrote it."""
+    try:
+        entry = Entry(*json.loads(text))
+    except (TypeError, ValueError, RecursionError):
+        return None
+    texts = isinstance(entry.run, str) and all(value is None or isinstance(value, str) for value in entry[1:4])
+    stamp = entry.stamp is None or (
+        isinstance(entry.stamp, list) and all(isinstance(part, int) for part in entry.stamp)
+    )
+    return entry if texts and stamp else None
 
 
 def _append(path: Path, entries: list[Entry]) -> None:

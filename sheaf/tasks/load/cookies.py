@@ -8,6 +8,8 @@ could only reach hosts that this item's own redirects lead to.
 from __future__ import annotations
 
 import re
+import warnings
+from collections.abc import Sequence
 from email.message import Message
 from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
 from urllib.parse import urlsplit
@@ -36,7 +38,7 @@ class Cookies:
         for line in lines:
             if len(line) > _LONGEST_COOKIE or _CONTROLS.search(line):
                 continue
-            for cookie in self._jar.make_cookies(_Answer(line), request):  # type: ignore[arg-type]
+            for cookie in self._cookies_of(line, request):
                 # `Version=1` means nothing any more; the jar would send such a cookie back in quotation marks.
                 cookie.version = 0
                 if self._policy.set_ok(cookie, request) and _may_be_set(cookie, request):
@@ -44,6 +46,12 @@ class Cookies:
         kept = list(self._jar)
         for cookie in kept[: max(0, len(kept) - _MOST_COOKIES)]:
             self._jar.clear(cookie.domain, cookie.path, cookie.name)
+
+    def _cookies_of(self, line: str, request: Request) -> Sequence[Cookie]:
+        with warnings.catch_warnings():
+            # What the jar stumbles over it tells as a mistake of its own; it is one of the server's.
+            warnings.simplefilter("ignore")
+            return self._jar.make_cookies(_Answer(line), request)  # type: ignore[arg-type]
 
     def header(self, url: str) -> str:
         """The value of the Cookie header for a request to the URL; empty: none is sent."""

@@ -1,0 +1,8 @@
+"""Every parser of foreign bytes."""
+
+from __future__ import annotations
+
+from tests.fuzz import answers, bodies, lists, volume
+from tests.fuzz.target import TARGETS
+
+__all__ = ["TARGETS", "answers", "bodies", "lists", "volume"]
