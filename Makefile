@@ -16,7 +16,6 @@ QUICK   ?=
 # Processes that run tests side by side: one a core where they compute, three where they wait, which most of them do.
 CORES   := $(shell getconf _NPROCESSORS_ONLN)
 PROCESSES ?= $(shell expr 3 \* $(CORES))
-PYTEST  = $(BIN)/pytest --dist loadgroup --no-loadscope-reorder
 BENCH_OPTIONS = $(addprefix --only ,$(ONLY)) $(if $(QUICK),--quick)
 
 .DEFAULT_GOAL := help
@@ -123,10 +122,10 @@ lint: $(VENV)/.dev  ## style, types and layers
 	@$(BIN)/lint-imports
 
 unit: $(VENV)/.dev  ## the fast tests only (no sockets)
-	@$(PYTEST) -n $(CORES) tests/unit
+	@$(BIN)/pytest -n $(CORES) tests/unit
 
 test: lint  ## everything: lint, unit, integration, acceptance, and the container stack where there is an engine
-	@$(PYTEST) -n $(PROCESSES) -m "not serial"; beside=$$?; $(BIN)/pytest -m serial; alone=$$?; exit $$((beside | alone))
+	@$(BIN)/pytest -n $(PROCESSES) -m "not serial"; beside=$$?; $(BIN)/pytest -m serial; alone=$$?; exit $$((beside | alone))
 
 format: $(VENV)/.dev  ## rewrite the code in the project's style
 	@$(BIN)/ruff format .

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,8 +22,6 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 #: Where the tests that take longest are; side by side they start first, so that no long one is left for the end.
 LONGEST_FIRST = ("compose", "chaos", "acceptance", "integration", "model", "unit")
-#: Modules whose container tests mostly wait have stacks of their own, beside the one that all others share.
-STACKS = {"test_stack": "kills", "test_trouble": "hangs", "test_paused": "hangs", "test_memory": "hangs"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,21 +32,18 @@ def pytest_configure(config: pytest.Config) -> None:
         folder.sweep()
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Side by side: what shares something dear stays in one process, which makes it once."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        if "stack" in fixtures:
-            item.add_marker(pytest.mark.xdist_group(f"stack for {STACKS.get(item.path.stem, 'uses')}"))
-        elif "cluster" in fixtures and item.path.parent.name == "acceptance":
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
+    if hasattr(config, "workerinput"):
         items.sort(key=_place)
 
 
 def _place(item: pytest.Item) -> int:
     folders = item.path.parts
     return next((place for place, name in enumerate(LONGEST_FIRST) if name in folders), len(LONGEST_FIRST))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    from tests.side_by_side import Scheduling
+
+    return Scheduling(config, log)

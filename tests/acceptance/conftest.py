@@ -37,9 +37,9 @@ def console(tmp_path: Path) -> Console:
     return Console(tmp_path)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory, redis_program: Path) -> Iterator[Console]:
-    """A running cluster of two workers, shared by the tests of a module, each of which takes an output of its own."""
+    """A running cluster of two workers, shared by the tests here, each of which takes an output of its own."""
     person = Console(tmp_path_factory.mktemp("cluster"))
     person.run("up", "--workers", "2")
     yield person

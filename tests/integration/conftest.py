@@ -76,7 +76,7 @@ def queue(connection: redis.Redis) -> Iterator[BatchQueue]:
     queue.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     served = Site(tmp_path_factory.mktemp("site"))
     yield served
