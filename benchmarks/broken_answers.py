@@ -26,7 +26,7 @@ from pathlib import Path
 
 SHEAF = Path(sys.executable).with_name("sheaf")
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\nfine"
-OK, FOUND = b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 302 Found\r\nLocation: /page/end\r\n"
+OK, FOUND = b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 302 Found\r\nLocation: /there/end\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 TWO = b"Content-Length: 2\r\n\r\nhi"
 PACKED = gzip.compress(b"x" * 10_000)
@@ -93,7 +93,8 @@ class Site:
 
     async def _serve(self) -> None:
         server = await asyncio.start_server(self._answer, ["127.0.0.1", "127.0.0.2"], 0, backlog=4096)
-        self.port, self.busy_port = (each.getsockname()[1] for each in server.sockets)
+        ports = dict(each.getsockname() for each in server.sockets)
+        self.port, self.busy_port = ports["127.0.0.1"], ports["127.0.0.2"]
         self._ready.set()
         await server.serve_forever()
 
@@ -118,8 +119,9 @@ class Site:
             writer.write(BROKEN["503"])
             return True
         await asyncio.sleep(self._latency_s)
-        self.asked[number] += 1
-        self.last = time.monotonic()
+        if kind == "page":
+            self.asked[number] += 1
+            self.last = time.monotonic()
         writer.write(GOOD)
         return True
 
@@ -142,6 +144,8 @@ def load(urls: list[str], site: Site) -> tuple[float, int]:
             sheaf("load", "urls.txt", "-o", "pages.jsonl", "--allow-net", "127.0.0.0/8")
         finally:
             sheaf("down")
+    if not site.asked:
+        raise SystemExit("nothing was loaded: not a result to compare with")
     return site.last - site.first, sum(times > 1 for times in site.asked.values())
 
 

@@ -55,7 +55,7 @@ def test_a_host_is_forgiven_after_a_minute() -> None:
     assert hosts.next() is None
     hosts.look(60.0)
     assert [hosts.next() for _ in range(4)] == [*waiting, None]
-    assert not hosts
+    assert not hosts.active
 
 
 def test_nothing_is_held_back_for_long() -> None:
@@ -126,5 +126,5 @@ def test_nothing_is_lost_or_given_twice(steps: list[tuple[str, str, float]]) -> 
         begin_ready()
     hosts.look(now + 1000)
     begin_ready()
-    assert not hosts
+    assert not hosts.active
     assert sorted(map(id, begun)) == sorted(map(id, given_in))

@@ -23,7 +23,7 @@ LONGEST_RETRY_AFTER_S = 60.0
 _MOST_DIGITS, _FOREVER_S = 10, 1e10
 #: A range that may be the whole page; `bytes 0-11/*` does not say.
 _WHOLE_RANGE = re.compile(r"bytes\s+0+-([0-9]{1,18})/([0-9]{1,18})", re.ASCII | re.IGNORECASE)
-_TOO_EARLY = 425
+_PARTIAL, _TOO_EARLY = 206, 425
 #: Statuses below 500 after which asking again may help.
 _PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, _TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 #: CURLE_TOO_LARGE, and others that pycurl has no name for.
@@ -133,7 +133,7 @@ def check_accepted(exchange: Exchange, options: LoadOptions, start_url: str) -> 
     """Raise HttpStatus for an answer that does not count as a page, or is only a part of one."""
     if not options.accepts(exchange.status):
         raise status_failure(exchange, start_url)
-    if exchange.status == HTTPStatus.PARTIAL_CONTENT and is_partial(exchange):
+    if exchange.status == _PARTIAL and is_partial(exchange):
         if options.accept != "any" and "206" not in options.accept.split(","):
             raise partial_failure(exchange)
         exchange.truncated = exchange.truncated or "unspecified"

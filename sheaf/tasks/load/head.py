@@ -11,8 +11,17 @@ _PROTOCOLS = {b"HTTP/1.0": "http/1.0", b"HTTP/1.1": "http/1.1", b"HTTP/2": "h2"}
 #: Version, three digits, reason. What stands between the last two, or does not, matters to no browser.
 _STATUS_LINE = re.compile(rb"(\S+)[ \t]+([0-9]{3})(?![0-9])[ \t]*([^\r\n]*)")
 _LINE_ENDS = (b"\r", b"\n")
-#: How nearly all heads begin that are no interim response's.
-_USUAL = tuple(b"%s %d" % (version, hundred) for version in _PROTOCOLS for hundred in (2, 3, 4, 5))
+#: How nearly all heads begin that are no interim response's, the most frequent first.
+_USUAL = (
+    b"HTTP/1.1 2",
+    b"HTTP/2 2",
+    b"HTTP/1.1 3",
+    b"HTTP/1.1 4",
+    b"HTTP/2 3",
+    b"HTTP/2 4",
+    b"HTTP/1.1 5",
+    b"HTTP/1.0 2",
+)
 #: How much of a status line a message shows.
 _SHOWN_BYTES = 100
 _SWITCHING_PROTOCOLS = 101
@@ -55,7 +64,7 @@ def _is_plain(whole: bytes) -> bool:
     # find(), because `in` first takes what it looks for to be a number, and raises and drops an exception over it.
     find = whole.find
     return (
-        find(b"\r\n\r\n") == len(whole) - 4
+        whole.endswith(b"\r\n\r\n")
         and whole.startswith(_USUAL)
         and find(b"\n ") < 0
         and find(b"\n\t") < 0

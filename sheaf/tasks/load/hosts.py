@@ -39,6 +39,8 @@ class Hosts:
     """Decides whether a visit may begin. Costs nothing while no host has complained. Times are of time.monotonic()."""
 
     def __init__(self, most_held: int) -> None:
+        #: Whether there is anything to decide, or to be begun; nobody has to ask anything else while there is not.
+        self.active = False
         self._most_held = most_held
         self._hosts: dict[str, _Host] = {}
         #: Visits whose host may be asked again; they count as busy already.
@@ -46,10 +48,6 @@ class Hosts:
         self._held = 0
         #: How many held visits may go in favour of others.
         self._credit = 0
-
-    def __bool__(self) -> bool:
-        """Whether there is anything to decide, or to be begun."""
-        return bool(self._hosts or self._ready)
 
     @property
     def full(self) -> bool:
@@ -68,6 +66,7 @@ class Hosts:
             if len(self._hosts) >= _MOST_HOSTS:
                 self._forgive(min(self._hosts, key=lambda other: self._hosts[other].forgiven))
             host = self._hosts[name] = _Host(limit=busy, busy=busy)
+            self.active = True
         host.forgiven = now + _FORGIVEN_S
         if now >= host.calm_until:
             host.limit = max(1, host.limit // 2)
@@ -105,7 +104,10 @@ class Hosts:
 
     def next(self) -> Visit | None:
         """A visit that was held back and may begin now."""
-        return self._ready.popleft() if self._ready else None
+        if self._ready:
+            return self._ready.popleft()
+        self.active = bool(self._hosts)
+        return None
 
     def look(self, now: float) -> None:
         """Forget the hosts that have not complained for a while, and let go what was held for long."""

@@ -24,24 +24,21 @@ class Later:
 
     def __init__(self) -> None:
         self.hosts = Hosts(_MOST_HELD)
-        self._waiting: list[tuple[float, int, Visit]] = []
+        #: Those whose moment comes by itself. What a host holds back comes when others of that host have ended.
+        self.waiting: list[tuple[float, int, Visit]] = []
         self._counter = itertools.count()
         #: Since when there is no descriptor for even one connection.
         self._starved_since: float | None = None
 
-    def __bool__(self) -> bool:
-        """Whether there is a visit whose moment will come by itself. One that its host holds back has others before."""
-        return bool(self._waiting)
-
     @property
     def soon_s(self) -> float:
         """Seconds until the next one is due."""
-        return max(self._waiting[0][0] - time.monotonic(), 0.0) if self._waiting else float("inf")
+        return max(self.waiting[0][0] - time.monotonic(), 0.0) if self.waiting else float("inf")
 
     def next(self) -> Visit | None:
         """A visit whose moment has come."""
-        if self._waiting and self._waiting[0][0] <= time.monotonic():
-            return heapq.heappop(self._waiting)[2]
+        if self.waiting and self.waiting[0][0] <= time.monotonic():
+            return heapq.heappop(self.waiting)[2]
         return None
 
     def try_again(self, visit: Visit, failure: LoadError) -> None:
@@ -65,4 +62,4 @@ class Later:
         self._add(visit, _FILES_S)
 
     def _add(self, visit: Visit, seconds: float) -> None:
-        heapq.heappush(self._waiting, (time.monotonic() + seconds, next(self._counter), visit))
+        heapq.heappush(self.waiting, (time.monotonic() + seconds, next(self._counter), visit))

@@ -162,15 +162,15 @@ class _Loader:
 
     def _fill(self, source: Source) -> None:
         """Give every free connection something to do: first what is due again, then new items."""
-        hosts = self._later.hosts
+        later, hosts = self._later, self._later.hosts
         while len(self._active) < self.connections.limit:
-            if hosts and (visit := hosts.next()) is not None:
+            if hosts.active and (visit := hosts.next()) is not None:
                 self._attend(visit, self._begin)
                 continue
-            if self._later and (visit := self._later.next()) is not None:
+            if later.waiting and (visit := later.next()) is not None:
                 self._attend(visit, self._begin_if_let)
                 continue
-            if hosts.full:
+            if hosts.active and hosts.full:
                 return
             item = source.take(0)
             if item is None:
@@ -189,7 +189,7 @@ class _Loader:
 
     def _begin_if_let(self, visit: Visit) -> None:
         hosts = self._later.hosts
-        if not hosts or not hosts.holds_back(visit, time.monotonic()):
+        if not hosts.active or not hosts.holds_back(visit, time.monotonic()):
             self._begin(visit)
 
     def _begin(self, visit: Visit) -> None:
@@ -240,16 +240,16 @@ class _Loader:
     def _answered(self, visit: Visit, transfer: Transfer, ending: Ending) -> Result | None:
         """A transfer has ended: return the item's result, or go on to where it is redirected. Raises LoadError."""
         hosts = self._later.hosts
-        host = visit.host if hosts else None
+        host = visit.host if hosts.active else None
         try:
             result = self._settle(visit, transfer, ending)
         finally:
             self._made_room = transfer.release() or self._made_room
             self._free.append(transfer)
-            if hosts:
+            if hosts.active:
                 hosts.ended(host or visit.host)
         if result is None:
-            if hosts:
+            if hosts.active:
                 hosts.moved(visit.host)
             self._ask(visit)
         return result
@@ -346,9 +346,9 @@ class _Loader:
         """With nothing in flight, wait for an item or for the next attempt. Returns False if neither will come."""
         wait_for_s = min(self._later.soon_s, _IDLE_S)
         if source.closed:
-            if self._later:
+            if self._later.waiting:
                 time.sleep(wait_for_s)
-            return bool(self._later)
+            return bool(self._later.waiting)
         item = source.take(wait_for_s)
         if item is not None:
             self._accept(item)

@@ -41,7 +41,7 @@ class Visit:
     #: What this attempt's redirects have set. Most set nothing.
     _cookies: Cookies | None = None
     #: URL and cookies of each request of this attempt that was answered by a redirect.
-    _asked: set[tuple[str, str]] = field(default_factory=set)
+    _asked: set[tuple[str, str]] | None = None
 
     def set_out(self) -> None:
         """Find out where to begin. Raises InvalidUrl."""
@@ -60,13 +60,12 @@ class Visit:
         """Forget where this attempt has led, and what it was told to remember."""
         self.url = self.start_url
         self.exchanges = []
-        if self._asked:
-            self.cookie, self._cookies, self._asked = "", None, set()
+        self.cookie, self._cookies, self._asked = "", None, None
 
     def add(self, exchange: Exchange, max_redirects: int) -> bool:
         """Note an answer. Returns True if it is a redirect, which was then taken. Raises Redirect if it cannot be."""
-        location = target_of(exchange.status, exchange.head)
         self.exchanges.append(exchange)
+        location = target_of(exchange.status, exchange.head) if exchange.status in _REDIRECTS else None
         if location is None:
             return False
         if len(exchange.body) > _REDIRECT_BODY_BYTES:
@@ -76,6 +75,8 @@ class Visit:
             raise Redirect(
                 f"{self.start_url} was redirected more than {max_redirects} times, last to {location[:_SHOWN]}"
             )
+        if self._asked is None:
+            self._asked = set()
         self._asked.add((self.url, self.cookie))
         self.url = self._target(exchange.url, location)
         self.cookie = self._cookie(exchange)
