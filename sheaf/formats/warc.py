@@ -27,12 +27,15 @@ _PACKED_TYPE = re.compile(
     rb"\ncontent-type:\s*(?:image/(?:jpe?g|png|gif|webp|avif|hei[cf]|jxl)|audio/(?!x?-?wav)|video/|font/woff"
     rb"|application/(?:zip|gzip|x-gzip|x-bzip2?|x-xz|zstd|x-7z-compressed|vnd\.rar|vnd\.openxml|epub|java-archive))"
 )
-#: Answers that have no body, whatever their Content-Length says.
-_BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+#: Readers of archives bear so much in front of a block or a body: FastWARC stops at 32 KiB, and reads nothing after.
+_MOST_HEAD_BYTES = 32_000
+_MOST_URL_BYTES = 30_000
 _FORTY_BITS = struct.Struct(">IBIBIBIB").unpack
 #: Two digits of base 32 for every ten bits.
 _TEN = [high + low for high in "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567" for low in "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"]
 _PAYLOAD_CODINGS = (b"transfer-encoding", b"content-length")
+#: A cut line keeps so much.
+_LEAST_LINE_BYTES = 80
 
 
 class WarcFormat:
@@ -40,6 +43,9 @@ class WarcFormat:
 
     The transfer coding is removed, and its header renamed to X-Orig-Transfer-Encoding: the standard's payload digest
     leaves it out, and readers that trust the header would fail on a body without it.
+
+    A head of more than 32 KB, which readers stop at, is shortened: what is cut is renamed to X-Cut-…, and the record is
+    marked as truncated.
 
     Compressed, a record has no block digest: its gzip member's CRC guards the same bytes, and more (decision 11).
     """
@@ -64,6 +70,12 @@ class WarcFormat:
         return self._record(fields, block)
 
     def page(self, page: Page) -> bytes:
+        for exchange in page.exchanges:
+            if len(exchange.url) > _MOST_URL_BYTES:
+                raise TaskError(
+                    f"{exchange.url[:80]}… has {len(exchange.url):,} characters, and readers of archives stop at "
+                    f"a record with more than {_MOST_URL_BYTES:,} in its address; load it into a .jsonl output"
+                )
         return b"".join([record for exchange in page.exchanges for record in self._exchange(exchange)])
 
     def value(self, index: int, text: str | int, value: object) -> bytes:  # noqa: ARG002
@@ -84,18 +96,23 @@ class WarcFormat:
         return self._request(exchange, common, request_id, response_id), self._response(exchange, common, response_id)
 
     def _request(self, exchange: Exchange, common: str, request_id: str, response_id: str) -> bytes:
+        request, truncated = exchange.request, ""
+        if len(request) > _MOST_HEAD_BYTES:
+            request, truncated = _shortened(request), "WARC-Truncated: length\r\n"
         fields = (
-            f"WARC/1.1\r\nWARC-Type: request\r\nWARC-Record-ID: {request_id}\r\n{common}"
-            f"WARC-Concurrent-To: {response_id}\r\n{self._block_digest(exchange.request)}"
-            f"Content-Type: application/http; msgtype=request\r\nContent-Length: {len(exchange.request)}\r\n\r\n"
+            f"WARC/1.1\r\nWARC-Type: request\r\nWARC-Record-ID: {request_id}\r\n{common}{truncated}"
+            f"WARC-Concurrent-To: {response_id}\r\n{self._block_digest(request)}"
+            f"Content-Type: application/http; msgtype=request\r\nContent-Length: {len(request)}\r\n\r\n"
         ).encode()
-        return self._record(fields, exchange.request, level=_REQUEST_LEVEL)
+        return self._record(fields, request, level=_REQUEST_LEVEL)
 
     def _response(self, exchange: Exchange, common: str, response_id: str) -> bytes:
         lowered = b"\n" + exchange.head.lower()
         head = _head(exchange, lowered)
         body = exchange.body
         truncated = f"WARC-Truncated: {exchange.truncated}\r\n" if exchange.truncated else ""
+        if len(head) > _MOST_HEAD_BYTES:
+            head, truncated = _shortened(head), truncated or "WARC-Truncated: length\r\n"
         fields = (
             f"WARC/1.1\r\nWARC-Type: response\r\nWARC-Record-ID: {response_id}\r\n{common}{truncated}"
             f"{self._block_digest(head, body)}WARC-Payload-Digest: {_digest(body)}\r\n"
@@ -123,8 +140,11 @@ def _head(exchange: Exchange, lowered: bytes) -> bytes:
     head = exchange.head
     find = lowered.find  # quicker than `in`, which first takes what it looks for to be a number
     fits = find(b"\ncontent-length: %d\r" % len(exchange.body)) >= 0 or find(b"\ncontent-length:") < 0
-    if (not fits or find(b"\ntransfer-encoding:") >= 0) and exchange.status not in _BODILESS:
-        head = _fitted(head, len(exchange.body))
+    if not fits or find(b"\ntransfer-encoding:") >= 0:
+        head = _fitted(head, exchange)
+    if head.count(b"\n") != head.count(b"\r\n"):
+        # Lines that end with LF alone: FastWARC would take all of them for one, and lose the body.
+        head = b"".join(line.removesuffix(b"\r") + b"\r\n" for line in head.split(b"\n")[:-1])
     return b"%s%s\r\n" % (status_line, head)
 
 
@@ -133,13 +153,35 @@ def _is_packed(lowered: bytes) -> bool:
     return lowered.find(b"\ncontent-encoding:") >= 0 or _PACKED_TYPE.search(lowered) is not None
 
 
-def _fitted(head: bytes, size: int) -> bytes:
-    """Rename the headers that no longer describe the body, and add the Content-Length that does."""
+def _fitted(head: bytes, exchange: Exchange) -> bytes:
+    """Rename the headers that do not describe the stored body, and add the Content-Length that does.
+
+    An answer that never has a body gets none; what a 304 says is the length of the page that it speaks of, and stays.
+    """
+    status, size = exchange.status, len(exchange.body)
+    bodiless = size == 0 and status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+    misleading = _PAYLOAD_CODINGS[:1] if bodiless and status == HTTPStatus.NOT_MODIFIED else _PAYLOAD_CODINGS
     fitted = []
     for line in head.split(b"\n"):
         name = line.partition(b":")[0].strip().lower()
-        fitted.append(b"X-Orig-" + line if name in _PAYLOAD_CODINGS else line)
-    return b"%sContent-Length: %d\r\n" % (b"\n".join(fitted), size)
+        fitted.append(b"X-Orig-" + line if name in misleading else line)
+    return b"\n".join(fitted) if bodiless else b"%sContent-Length: %d\r\n" % (b"\n".join(fitted), size)
+
+
+def _shortened(head: bytes) -> bytes:
+    """Cut the longest header lines, under another name, until readers bear the head; drop the last ones if need be."""
+    first, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    excess = len(head) - _MOST_HEAD_BYTES
+    for place in sorted(range(len(lines)), key=lambda place: -len(lines[place])):
+        line = b"X-Cut-" + lines[place]
+        kept = line[: max(_LEAST_LINE_BYTES, len(lines[place]) - excess)]
+        if excess <= 0 or len(kept) >= len(lines[place]):
+            break
+        excess -= len(lines[place]) - len(kept)
+        lines[place] = kept
+    while excess > 0:
+        excess -= len(lines.pop()) + 2
+    return b"\r\n".join([first, *lines, b"", b""])
 
 
 def _record_id(random: str) -> str:

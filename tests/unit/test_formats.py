@@ -1,5 +1,6 @@
 """What each record format writes, read back by readers that are not ours."""
 
+import dataclasses
 import gzip
 import hashlib
 import io
@@ -140,6 +141,15 @@ def test_a_digest_is_written_in_base_32(digest: bytes) -> None:
         ({"head": [b"CONTENT-LENGTH: 6\r\n"]}, b"HTTP/1.1 200 OK\r\nCONTENT-LENGTH: 6\r\n\r\n"),
         ({"head": [], "protocol": "http/1.0", "reason": "Süß"}, "HTTP/1.0 200 Süß\r\n\r\n".encode("latin-1")),
         ({"head": [], "protocol": "h2", "reason": ""}, b"HTTP/1.1 200 \r\n\r\n"),
+        ({"head": [b"A: b\n", b"Content-Length: 6\r\n"]}, b"HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 6\r\n\r\n"),
+        (
+            {"head": [b"A: b\n", b"Content-Length: 9\n"]},
+            b"HTTP/1.1 200 OK\r\nA: b\r\nX-Orig-Content-Length: 9\r\nContent-Length: 6\r\n\r\n",
+        ),
+        (
+            {"head": [b"Content-Length: 6\r\n"], "status": 204},
+            b"HTTP/1.1 204 OK\r\nContent-Length: 6\r\n\r\n",
+        ),
     ],
 )
 def test_a_stored_head_fits_the_stored_body(changes: dict[str, Any], head: bytes) -> None:
@@ -242,6 +252,61 @@ def test_a_value_that_json_cannot_hold_is_refused(value: object) -> None:
     """The error names the item and the type."""
     with pytest.raises(TaskError, match=f"item 3 gave a {type(value).__name__} that JSON cannot hold"):
         format_for("p.jsonl").value(3, "three", value)
+
+
+@pytest.mark.parametrize(
+    ("status", "head", "stored"),
+    [
+        (204, [b"Content-Length: 17\r\n", b"A: b\r\n"], b"X-Orig-Content-Length: 17\r\nA: b\r\n"),
+        (204, [b"Transfer-Encoding: chunked\r\n"], b"X-Orig-Transfer-Encoding: chunked\r\n"),
+        (204, [b"Content-Length: 0\r\n"], b"Content-Length: 0\r\n"),
+        (204, [b"A: b\r\n"], b"A: b\r\n"),
+        (205, [b"Content-Length: 17\r\n"], b"X-Orig-Content-Length: 17\r\nContent-Length: 0\r\n"),
+        (304, [b"Content-Length: 17\r\n"], b"Content-Length: 17\r\n"),
+        (
+            304,
+            [b"Content-Length: 17\r\n", b"Transfer-Encoding: chunked\r\n"],
+            b"Content-Length: 17\r\nX-Orig-Transfer-Encoding: chunked\r\n",
+        ),
+    ],
+)
+def test_an_answer_without_a_body_says_so_in_the_archive(status: int, head: list[bytes], stored: bytes) -> None:
+    """A Content-Length with nothing after it makes replay tools fail; that of a 304 speaks of another answer."""
+    _, response = warc_records(format_for("p.warc").page(page(exchange(status=status, head=head, body=b""))))
+    assert response[1] == b"HTTP/1.1 %d OK\r\n%s\r\n" % (status, stored)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        [b"A: b\r\n", b"Set-Cookie: %s\r\n" % (b"c" * 90_000), b"Z: z\r\n"],
+        [b"A: b\r\n", *[b"H%d: %s\r\n" % (number, b"h" * 20_000) for number in range(4)], b"Z: z\r\n"],
+        [b"H%d: %s\r\n" % (number, b"h" * 60) for number in range(2_000)],
+    ],
+    ids=["one long line", "several", "many"],
+)
+def test_a_head_that_readers_would_stop_at_is_shortened(head: list[bytes]) -> None:
+    """FastWARC bears 32 KiB. What is cut has another name, and the record says that it is not whole."""
+    whole = exchange(head=head)
+    request, response = warc_records(
+        format_for("p.warc").page(
+            page(dataclasses.replace(whole, request=b"GET / HTTP/1.1\r\n" + b"".join(head) + b"\r\n"))
+        )
+    )
+    for record, block in (request, response):
+        stored = block.partition(b"\r\n\r\n")[0]
+        assert 20_000 < len(stored) <= 32_000
+        assert record.rec_headers.get_header("WARC-Truncated") == "length"
+        assert all(line + b"\r\n" in head or line.startswith(b"X-Cut-") for line in stored.split(b"\r\n")[1:])
+    assert response[1].endswith(b"\r\n\r\n" + whole.body)
+    assert b"\r\n" + head[0] in response[1]
+
+
+def test_an_address_that_readers_would_stop_at_is_refused() -> None:
+    """The page fails, with what to do: half of an address is none, and the archive would end there for readers."""
+    with pytest.raises(TaskError, match=r"has 40,009 characters, .*\.jsonl output"):
+        format_for("p.warc.gz").page(page(exchange(url="http://a/" + "u" * 40_000)))
+    format_for("p.warc.gz").page(page(exchange(url="http://a/" + "u" * 29_000)))
 
 
 @pytest.mark.parametrize("suffix", [".warc", ".warc.gz", ".html"])
