@@ -27,8 +27,8 @@ def leave_behind(project: str, image: str) -> None:
 def things_of(name: str) -> list[str]:
     """All that the engine has by this name or made from an image of this name."""
     found = []
-    for kind in (["image", "ls"], ["network", "ls"], ["volume", "ls"], ["ps", "--all"]):
-        found += [line for line in docker(*kind, "--no-trunc").splitlines() if name in line]
+    for kind in (["image", "ls"], ["network", "ls"], ["volume", "ls"], ["ps", "--all", "--no-trunc"]):
+        found += [line for line in docker(*kind).splitlines() if name in line]
     return found
 
 
