@@ -7,6 +7,7 @@ import pty
 import re
 import select
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -44,17 +45,25 @@ def on_terminal(person: Console, *arguments: str) -> str:
     return drawn.decode()
 
 
+class Spoilt(NamedTuple):
+    person: Console
+    #: The runs by the names of their functions.
+    runs: dict[str, str]
+
+
 @pytest.fixture(scope="module")
-def spoilt(cluster: Console) -> Console:
+def spoilt(cluster: Console) -> Spoilt:
     """Runs whose items, errors, classes and sources hold what a terminal would obey."""
-    (cluster.folder / "tasks").mkdir()
+    (cluster.folder / "tasks").mkdir(exist_ok=True)
     (cluster.folder / "tasks/bad.py").write_text(TASK)
     source = Path(cluster.folder / f"list-{HOSTILE}.txt")
     source.write_text(f"one{HOSTILE}\ntwo\n")
+    before, runs = set(cluster.runs()), {}
     for function in ("fail", "name"):
         # Every item fails: 1.
         cluster.run("map", f"bad:{function}", source.name, "-o", f"{function}.jsonl", "--attempts", "1", status=1)
-    return cluster
+        (runs[function],) = set(cluster.runs()) - before - set(runs.values())
+    return Spoilt(cluster, runs)
 
 
 @pytest.mark.parametrize(
@@ -82,26 +91,24 @@ def spoilt(cluster: Console) -> Console:
         HOSTILE,
     ],
 )
-def test_no_command_sends_it_to_the_terminal(spoilt: Console, command: str) -> None:
+def test_no_command_sends_it_to_the_terminal(spoilt: Spoilt, command: str) -> None:
     """Reports, tracebacks, summaries, complaints about what was typed: what a terminal would obey is shown instead."""
-    runs = dict(zip(("fail", "name"), spoilt.runs(), strict=False))
-    words = [runs.get(word, word) for word in command.split(" ")]
+    words = [spoilt.runs.get(word, word) for word in command.split(" ")]
 
-    drawn = on_terminal(spoilt, *words)
+    drawn = on_terminal(spoilt.person, *words)
 
     assert drawn.strip()
     assert RAW.findall(drawn) == []
 
 
-def test_what_is_drawn_in_place_holds_only_escapes_of_its_own(spoilt: Console) -> None:
+def test_what_is_drawn_in_place_holds_only_escapes_of_its_own(spoilt: Spoilt) -> None:
     """The picture of a run moves the cursor and has colours; nothing of a list's name or an error's is among them."""
-    drawn = on_terminal(spoilt, "watch", spoilt.runs()[1])
+    drawn = on_terminal(spoilt.person, "watch", spoilt.runs["name"])
 
     assert "\x1b[" in drawn
     assert [part for part in ("\x1b]", "\x1b[2J", "\x07", "\x9b", "\u202e") if part in drawn] == []
 
 
-def test_what_a_program_reads_is_exact(spoilt: Console) -> None:
+def test_what_a_program_reads_is_exact(spoilt: Spoilt) -> None:
     """A list to load again is the list, whatever is in it."""
-    run = spoilt.runs()[0]
-    assert spoilt.run("failures", run, "--items").stdout == f"one{HOSTILE}\ntwo\n"
+    assert spoilt.person.run("failures", spoilt.runs["fail"], "--items").stdout == f"one{HOSTILE}\ntwo\n"
