@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import gzip
 import os
+import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from sheaf.batch import Done, Failed
+from sheaf.formats import format_for
+from sheaf.tasks import resolve
 from sheaf.tasks.load import failure
-from tests.loading import load, load_one, page, warc_records
+from tests.loading import ListSource, load, load_one, page, warc_records
 from tests.packing import KINDS, zstd
 from tests.webserver import Answer, WebServer, answer, raw
 
@@ -233,3 +237,26 @@ def test_a_redirect_and_a_refused_status_need_no_body_that_is_right(server: WebS
     assert page(found)["text"] == TEXT.decode()
     assert isinstance(gone, Failed)
     assert gone.error == "HttpStatus"
+
+
+@every_format
+def test_pages_that_unpack_to_much_are_passed_on_one_by_one(server: WebServer, output: str) -> None:
+    """40 pages of 4 MB that came together, some bytes each: what is held is some of them, not all."""
+    meet = threading.Barrier(40)
+    bodies = [pack(b"<p>text</p>\n" * 350_000) for _, pack, _ in KINDS.values()]
+    for number in range(40):
+        name = list(KINDS.values())[number % len(KINDS)][0]
+        whole = answer(bodies[number % len(KINDS)], content_type="text/html", content_encoding=name)
+        server.routes[f"/{number}"] = lambda request, whole=whole: (meet.wait(60), whole(request))[1]
+    results = resolve("load", None).run(
+        ListSource([f"{server.url}/{number}" for number in range(40)]),
+        {"allow_net": ["127.0.0.0/8"], "connections": 40, "attempts": 1},
+        format_for(output),
+    )
+    tracemalloc.start()
+    done = sum(isinstance(result, Done) for result in results)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert done == 40
+    # orjson asks for twelve times what it then writes to.
+    assert peak < (150_000_000 if output == "p.jsonl" else 40_000_000)

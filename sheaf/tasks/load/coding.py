@@ -16,8 +16,8 @@ from typing import Any, NamedTuple, cast
 
 from isal import igzip_lib
 
-#: Bytes put into a decompressor at a time, and taken out of one that may give more than it is asked for.
-_IN_BYTES, _OUT_BYTES = 64 << 10, 1 << 20
+#: Bytes put into a decompressor at a time, and asked of it. More would be fresh memory from the kernel, page by page.
+_IN_BYTES, _OUT_BYTES = 64 << 10, 512 << 10
 #: Within so many bytes the end of a brotli stream is looked for byte by byte.
 _SLICE_BYTES = 4096
 #: No honest server packs a body more often, or puts it together from more gzip members or zstd frames.
@@ -132,7 +132,7 @@ def _unpack_streams(data: bytes, limit: int, kind: _Kind) -> tuple[Unpacked, int
                 return Unpacked(b"".join(pieces), cut=True), begin
             at += len(chunk)
             try:
-                pieces.append(decompressor.decompress(chunk, room))
+                pieces.append(decompressor.decompress(chunk, min(room, _OUT_BYTES)))
             except kind.error as error:
                 raise BadCoding(str(error)) from error
             room -= len(pieces[-1])

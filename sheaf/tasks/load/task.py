@@ -6,6 +6,7 @@ import contextlib
 import errno
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -39,6 +40,8 @@ _LOOK_S = 0.02
 _TICK_S = 0.1
 #: libcurl may ask to be called at once although it has nothing to wait on.
 _BREATH_S = 0.001
+#: Seconds, and bytes of records, after which pages that have ended wait until others were seen to.
+_TURN_S, _MOST_KEPT_BYTES = 0.05, 1 << 20
 #: How many overloaded hosts are told of, and how.
 _SHOWN_HOSTS, _SPARED = 3, "it said that it is overloaded"
 
@@ -94,8 +97,12 @@ class _Loader:
         self._multi.setopt(pycurl.M_MAXCONNECTS, self.connections.most)
         self._free: list[Transfer] = []
         self._active: dict[Any, tuple[Transfer, Visit]] = {}
+        #: What has ended and is to be unpacked and made a record of: packed as they came, many take little memory.
+        self._ended: deque[tuple[Transfer, Visit, Ending]] = deque()
         self._next_tick = 0.0
         self._results: list[Result] = []
+        #: Bytes of records among them.
+        self._kept_bytes = 0
         #: Whether something timed out, so that a look-up of a name may still be going on.
         self._gave_up = False
         #: Whether a body was let go of that others may have waited for.
@@ -108,14 +115,19 @@ class _Loader:
 
     def run(self, source: Source) -> Iterator[Result | None]:
         while True:
-            self._fill(source)
+            if not self._ended:
+                self._fill(source)
             if self._active:
                 self._multi.perform()
                 self._collect()
                 self._tick()
+            self._settle_ended()
             if self._results:
                 yield from self._results
                 self._results.clear()
+                self._kept_bytes = 0
+                continue
+            if self._ended:
                 continue
             yield None
             if self._active:
@@ -129,7 +141,7 @@ class _Loader:
         for transfer, _ in self._active.values():
             self._multi.remove_handle(transfer.easy)
             self._free.append(transfer)
-        for transfer in self._free:
+        for transfer in [*self._free, *(transfer for transfer, _, _ in self._ended)]:
             transfer.easy.close()
         if self._gave_up:
             # libcurl waits here for every name server that has not answered yet, which takes it many seconds.
@@ -207,7 +219,7 @@ class _Loader:
         return Transfer(self._options, self._gate, self._trust, self._memory, keeps_coding=keeps_coding)
 
     def _collect(self) -> None:
-        """Take every transfer that libcurl has ended."""
+        """Take off every transfer that libcurl has ended."""
         while True:
             queued, succeeded, failed = self._multi.info_read()
             for easy in succeeded:
@@ -215,10 +227,7 @@ class _Loader:
             for easy, code, message in failed:
                 self._end(easy, (code, message))
             if not queued:
-                break
-        if self._made_room:
-            self._made_room = False
-            self._resume_paused()
+                return
 
     def _resume_paused(self) -> None:
         for transfer, _ in list(self._active.values()):
@@ -234,8 +243,20 @@ class _Loader:
     def _end(self, easy: Any, ending: Ending) -> None:
         transfer, visit = self._active.pop(easy)
         self._multi.remove_handle(easy)
-        self.connections.ended()
-        self._attend(visit, self._answered, transfer, ending)
+        self._ended.append((transfer, visit, ending))
+
+    def _settle_ended(self) -> None:
+        """See to what has ended, until that has taken so long, or become so much, that it is the others' turn."""
+        ended, until = self._ended, time.monotonic() + _TURN_S
+        while ended and self._kept_bytes < _MOST_KEPT_BYTES:
+            transfer, visit, ending = ended.popleft()
+            self.connections.ended()
+            self._attend(visit, self._answered, transfer, ending)
+            if ended and time.monotonic() > until:
+                break
+        if self._made_room:
+            self._made_room = False
+            self._resume_paused()
 
     def _answered(self, visit: Visit, transfer: Transfer, ending: Ending) -> Result | None:
         """A transfer has ended: return the item's result, or go on to where it is redirected. Raises LoadError."""
@@ -273,7 +294,9 @@ class _Loader:
             self._spare(visit.host)
         check_accepted(exchange, self._options, visit.start_url)
         transfer.finish(exchange)
-        return Done(visit.item.index, self._format.page(Page(visit.item, visit.exchanges)))
+        record = self._format.page(Page(visit.item, visit.exchanges))
+        self._kept_bytes += len(record)
+        return Done(visit.item.index, record)
 
     def _failure(self, transfer: Transfer, code: int, message: str) -> Exception | None:
         """Say why a transfer ended early; None if we ended it ourselves and have what we want."""
