@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sheaf.errors import InputError, TaskError
+from sheaf.formats.values import default
 
 #: Modules that hold another's functions, and the name by which everybody knows them.
 _PUBLIC_NAMES = {"_operator": "operator", "posix": "os", "_io": "io"}
-_encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
+_encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"), default=default).encode
 #: For these there is a shorter way.
 _PLAIN: dict[type, Callable[[Any], str]] = {
     int: str,

@@ -68,7 +68,8 @@ def spelling(number: float) -> str:
     return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
 
 
-def _default(value: object) -> object:
+def default(value: object) -> object:
+    """For JSONEncoder: what it cannot write by itself, as something that it can. Raises TypeError, as it would."""
     found = plain(value)
     if type(found) is type(value):
         raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
@@ -76,7 +77,7 @@ def _default(value: object) -> object:
 
 
 #: Of all kinds of text: a lone surrogate has to be dealt with by whoever writes it as UTF-8.
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_default).encode
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=default).encode
 
 
 def _check_keys(value: Any) -> None:

@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import redis
 from hypothesis import given
@@ -89,7 +90,15 @@ def test_items_come_through_as_they_are(items: list[Any]) -> None:
     assert [decode_item(encode_call(Call("a:b"), [item], {}), is_call=True) for item in items] == items
 
 
-@pytest.mark.parametrize("bad", [{1}, b"bytes", math.nan, object()])
+def test_numbers_of_numpy_are_sent_as_numbers() -> None:
+    """An array's items too, and arrays themselves, as lists."""
+    items = [*numpy.arange(3), numpy.float32(0.5), numpy.bool_(True), [numpy.int8(-1)], numpy.array([[1, 2]])]
+
+    assert encode_items(items) == (["0", "1", "2", "0.5", "true", "[-1]", "[[1,2]]"], None)
+    assert encode_call(Call("a:b"), [numpy.int64(7)], {"k": numpy.uint8(1)}) == '[[7],{"k":1}]'
+
+
+@pytest.mark.parametrize("bad", [{1}, b"bytes", math.nan, object(), numpy.float64("inf"), numpy.datetime64("2026")])
 def test_an_item_that_json_cannot_hold_ends_the_lines(bad: object) -> None:
     """What stands before it is encoded all the same."""
     lines, error = encode_items([1, "a", bad, 2])
