@@ -25,8 +25,8 @@ from typing import Any
 from sheaf.torture.campaign import code_digest
 from sheaf.torture.cluster import end_with_parent
 from tests.chaos import errors_bench
-from tests.chaos.errors_bench import Case
 from tests.chaos.errors_calls import CallErrors
+from tests.chaos.errors_case import Case
 from tests.chaos.errors_program import ProgramErrors
 from tests.chaos.errors_replies import ReplyErrors
 from tests.chaos.errors_supervisor import SupervisorErrors
@@ -94,7 +94,7 @@ def main() -> int:
     # What has one kind of bench in common, one after the other.
     cases.sort(key=lambda case: case.who)
     print(f"{len(maker.sites)} sites, {len(cases)} cases", flush=True)
-    recorded = {name: value for name, value in vars(maker).items() if name in ("sites", "_starting")}
+    recorded = {name: value for name, value in vars(maker).items() if name in ("sites", "_starting", "_ending")}
     if asked.sabotage:
         recorded["worker"] = ("sheaf.torture.sabotaged_worker", asked.sabotage)
     return _judge(_tried(asked, recorded, cases), asked.results)
@@ -112,7 +112,7 @@ def _tried(asked: argparse.Namespace, recorded: dict[str, Any], cases: list[Case
 
 def _wanted(case: Case, asked: argparse.Namespace) -> bool:
     lasting = {None: case.lasting, "once": False, "for good": True}[asked.lasting]
-    place = case.where.partition(", after ")[0]
+    place = re.split(", (?:after|at its end)", case.where)[0]
     return asked.who in case.who and re.search(asked.where, place) is not None and case.lasting == lasting
 
 

@@ -8,12 +8,11 @@ more, and while something fails for good, somebody has to say so.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,8 @@ from sheaf.torture.checker import check_values
 from sheaf.torture.cluster import Cluster, what_it_does
 from sheaf.torture.outcome import failures_of
 from sheaf.torture.plan import LEASES, Leases
+from tests.chaos.errors_case import Case
+from tests.chaos.errors_submitter import Submitter
 
 ITEMS, BATCH_SIZE = 12, 3
 #: What each run does: it prints, reads a file and takes a moment, as tasks do.
@@ -45,6 +46,8 @@ SILENT_S = 45.0
 WAITING_S = 75.0
 #: Seconds between two looks at what is said.
 LISTEN_S = 0.5
+#: Seconds within which a worker that is told to end does so: its grace, what it gets beyond that, and a busy machine's.
+END_S = 45.0
 #: Seconds until a person whose submission came to nothing tries again.
 AGAIN_S = 1.0
 #: Seconds without any progress, nor a word about why, after which a run hangs, on a busy machine.
@@ -64,47 +67,6 @@ class Shape:
     leases: Leases = LEASES["quick"]
     commit_s: float = 0.05
     lock_wait_s: float = 1.0
-
-
-@dataclass(slots=True)
-class Case:
-    """What was made to fail, and what came of it: a line of the results' file."""
-
-    #: `calls`, `threads` or `replies`.
-    means: str
-    #: Who was hit, where, and with what; the same words always mean the same fault.
-    who: str
-    where: str
-    fault: str
-    lasting: bool
-    #: Which part of the cluster that is, for the table.
-    group: str = "worker"
-    #: How often it struck.
-    struck: int = 0
-    lost: int = 0
-    doubled: int = 0
-    torn: int = 0
-    #: Items that were given up, with a reason.
-    failed: int = 0
-    hung: int = 0
-    silent: int = 0
-    #: What somebody said about it while the run stood still.
-    said: str = ""
-    notes: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    kind: str = "error"
-    at: str = ""
-    code: str = ""
-
-    @property
-    def right(self) -> bool:
-        return not (self.lost or self.doubled or self.torn or self.hung or self.silent)
-
-    def __str__(self) -> str:
-        return f"{self.means}: {self.who}: {self.where}: {self.fault}, {'for good' if self.lasting else 'once'}"
-
-    def as_json(self) -> str:
-        return json.dumps(asdict(self))
 
 
 class Bench:
@@ -205,8 +167,41 @@ class Bench:
         except OSError:
             return 0, len(self.runs())
 
-    def try_case(
+    def end_worker(self, arm: Callable[[], None] = lambda: None) -> str:
+        """Tell the first worker to end in the midst of a run; return what was wrong with its end, if anything was."""
+        slot = self.cluster.slots[0]
+        self.drive(LASTING_S, until=lambda: self._progress()[0] > 0 and slot.process.poll() is None)
+        arm()
+        slot.ending = True
+        slot.process.terminate()
+        try:
+            status = slot.process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            doing = what_it_does(slot.process.pid)
+            slot.process.kill()
+            slot.process.wait()
+            return f"{slot.label}: did not end within {END_S:g} s of SIGTERM; {doing}"
+        return "" if status == 0 or self._last_words(slot.label) else f"{slot.label}: status {status}: without a word"
+
+    def try_ending(
         self, case: Case, arm: Callable[[], None], struck: Callable[[], int], lift: Callable[[], None]
+    ) -> Case:
+        """Let the fault strike while a worker ends because it was told to."""
+
+        def end() -> None:
+            wrong = self.end_worker(arm)
+            case.notes += [wrong] * bool(wrong)
+            case.hung, case.silent = int("did not end" in wrong), int("without a word" in wrong)
+
+        return self.try_case(case, lambda: None, struck, lift, end)
+
+    def try_case(
+        self,
+        case: Case,
+        arm: Callable[[], None],
+        struck: Callable[[], int],
+        lift: Callable[[], None],
+        midway: Callable[[], None] = lambda: None,
     ) -> Case:
         """Let the fault strike during a run; `case` becomes what came of it."""
         began = time.monotonic()
@@ -214,6 +209,7 @@ class Bench:
         exits = len(self.cluster.unexpected_exits)
         arm()
         self.submit()
+        midway()
         ended = False
         if case.lasting:
             self._stand(case, struck, exits)
@@ -321,53 +317,3 @@ class Bench:
     def close(self) -> None:
         self._submitter.close()
         self.cluster.close()
-
-
-class Submitter:
-    """A process that has everything imported, and forks for each command: submitting costs a moment only."""
-
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        command = [sys.executable, "-m", "tests.chaos.errors_bench"]
-        self._process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=open(folder / "submitter.log", "ab"),  # noqa: SIM115  the process has it
-            text=True,
-        )
-
-    def run(self, arguments: list[str]) -> int:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(arguments) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-
-def _serve_commands() -> None:
-    """What the submitter's process does."""
-    from sheaf.cli import main
-
-    import sheaf_producer.map_command  # noqa: F401  isort: skip
-
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            os.dup2(2, 1)
-            sys.argv = ["sheaf", *json.loads(line)]
-            try:
-                main()
-            except SystemExit as ending:
-                os._exit(int(ending.code or 0))
-            os._exit(0)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-
-
-if __name__ == "__main__":
-    _serve_commands()

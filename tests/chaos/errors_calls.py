@@ -15,7 +15,9 @@ from pathlib import Path
 
 from sheaf.torture import held
 from sheaf.torture.refusals import Refusals, Rule, Site
-from tests.chaos.errors_bench import HUNG_S, Bench, Case
+from tests.chaos.errors_bench import HUNG_S, Bench
+from tests.chaos.errors_case import Case
+from tests.chaos.errors_threads import AT_ITS_END
 
 #: What a call may be refused with; the first that is drawn for it stands for the others in a short run.
 ERRORS = {
@@ -59,9 +61,11 @@ class CallErrors:
         #: How often each site was called in a run that nothing disturbed.
         self.sites: Counter[Site] = Counter()
         self._starting: set[Site] = set()
+        #: What a worker, and its pool, calls while it ends.
+        self._ending: set[Site] = set()
 
     def record(self) -> None:
-        """Run once, and note what is called: while workers start, while they work, and by a producer."""
+        """Run once, and note what is called: while workers start, work and end, and by a producer."""
         bench = self._new_bench()
         started = self._refusals.seen()
         for _ in range(2):
@@ -71,6 +75,10 @@ class CallErrors:
         working = self._refusals.seen()
         assert self._produce(bench) == (0, "")
         producing = Counter({site: count for site, count in self._refusals.seen().items() if site.who == "producer"})
+        bench.next_run()
+        bench.submit()
+        assert bench.end_worker(self._forget_seen) == "", "a worker does not end when it is told to"
+        self._ending = {site for site in self._refusals.seen() if site.who in ("worker", "child") and _is_ours(site)}
         self._starting = set(started) - set(working)
         self.sites = Counter({site: count for site, count in (started | working | producing).items() if _is_ours(site)})
 
@@ -83,13 +91,19 @@ class CallErrors:
                 for after in sorted({0, last // 2, last}) if full else (draw.choice((0, last // 2)),):
                     yield self._case(site, error, after, lasting=False)
                 yield self._case(site, error, 0, lasting=True)
+        for site in sorted(self._ending, key=str):
+            for error in ERRORS[site.call] if full else (draw.choice(ERRORS[site.call]),):
+                case = self._case(site, error, 0, lasting=False)
+                case.where += AT_ITS_END
+                yield case
 
     def _case(self, site: Site, error: int, after: int, *, lasting: bool) -> Case:
         where = f"{site.call} {site.place}".strip() + (f", after {after}" if after else "")
         return Case(self.means, site.who, where, errno.errorcode[error], lasting, group=site.who)
 
     def run(self, case: Case) -> Case:
-        call, _, rest = case.where.partition(" ")
+        at_its_end = case.where.endswith(AT_ITS_END)
+        call, _, rest = case.where.removesuffix(AT_ITS_END).partition(" ")
         place, _, after = rest.partition(", after ")
         rule = Rule(
             getattr(errno, case.fault),
@@ -103,12 +117,15 @@ class CallErrors:
         site = Site(case.who, call.rstrip(","), place)
         if case.who == "producer":
             return self._run_producer(bench, case, rule)
-        return bench.try_case(
+        return (bench.try_ending if at_its_end else bench.try_case)(
             case,
-            lambda: self._arm(bench, rule, anew=site in self._starting),
+            lambda: self._arm(bench, rule, anew=site in self._starting and not at_its_end),
             lambda: rule.refused,
             self._refusals.rule,
         )
+
+    def _forget_seen(self) -> None:
+        self._refusals.seen()
 
     def _arm(self, bench: Bench, rule: Rule, *, anew: bool) -> None:
         self._refusals.rule(rule)

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sheaf.torture.raising import ERRORS
-from tests.chaos.errors_bench import HUNG_S, Bench, Case
+from tests.chaos.errors_bench import HUNG_S, Bench
+from tests.chaos.errors_case import Case
 
 #: What the program does. It prints one line of JSON in the end, or what went wrong.
 PROGRAM = """

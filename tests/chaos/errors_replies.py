@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sheaf.torture.replies import FAULTS, ReplyProxy, ReplyRule
-from tests.chaos.errors_bench import HUNG_S, Bench, Case
+from tests.chaos.errors_bench import HUNG_S, Bench
+from tests.chaos.errors_case import Case
 
 
 class ReplyErrors:

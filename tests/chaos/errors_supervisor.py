@@ -28,8 +28,9 @@ from sheaf.settings import Settings, child_environment
 from sheaf.torture.cluster import start_process
 from sheaf.torture.raising import ERRORS as RAISED
 from sheaf.torture.refusals import Refusals, Rule, Site
-from tests.chaos.errors_bench import HUNG_S, Bench, Case
+from tests.chaos.errors_bench import HUNG_S, Bench
 from tests.chaos.errors_calls import BY_PATH, CALLS, ERRORS, escaped
+from tests.chaos.errors_case import Case
 
 #: Seconds until a supervisor that has ended is started again, as a person would.
 RESTART_S = 0.5

@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sheaf.torture.raising import ERRORS
-from tests.chaos.errors_bench import HUNG_S, Bench, Case
+from tests.chaos.errors_bench import HUNG_S, Bench
+from tests.chaos.errors_case import Case
 
+#: What is added to a place when the fault strikes while the worker ends because it was told to.
+AT_ITS_END = ", at its end"
 #: Functions in which nothing can be told any more, or that are the telling itself: what would be raised is not heard.
 _NOT_TRIED = ("sheaf.logs:", "sheaf.settings:child_environment")
 
@@ -30,9 +33,10 @@ class ThreadErrors:
         #: "thread module:function" -> how often it was called in a run that nothing disturbed.
         self.sites: Counter[str] = Counter()
         self._starting: set[str] = set()
+        self._ending: set[str] = set()
 
     def record(self) -> None:
-        """Have a worker start, work and idle, and note what each of its threads calls."""
+        """Have a worker start, work, idle and end, and note what each of its threads calls."""
         bench = self._new_bench(record=True)
         for _ in range(2):
             bench.next_run()
@@ -46,6 +50,9 @@ class ThreadErrors:
         time.sleep(0.5)
         after = self._recorded(bench)
         self._starting = {site for site in self.sites if after[site] == self.sites[site]}
+        assert bench.end_worker() == "", "a worker does not end when it is told to"
+        ended = self._recorded(bench)
+        self._ending = {site for site in ended if ended[site] > after[site]}
         self.close()
 
     def _recorded(self, bench: Bench) -> Counter[str]:
@@ -64,16 +71,21 @@ class ThreadErrors:
                 where = function + (f", after {after}" if after else "")
                 yield Case(self.means, thread, where, error, lasting=False)
                 yield Case(self.means, thread, function, error, lasting=True)
+        for site in sorted(self._ending):
+            thread, _, function = site.partition(" ")
+            for error in ERRORS if full else (draw.choice(list(ERRORS)),):
+                yield Case(self.means, thread, function + AT_ITS_END, error, lasting=False)
 
     def run(self, case: Case) -> Case:
         bench = self.bench if self.bench is not None and not self.bench.broken else self._new_bench()
-        function, _, after = case.where.partition(", after ")
+        at_its_end = case.where.endswith(AT_ITS_END)
+        function, _, after = case.where.removesuffix(AT_ITS_END).partition(", after ")
         order = {
             **{"id": secrets.token_hex(4), "thread": case.who, "function": function, "after": int(after or 0)},
             **{"error": case.fault, "lasting": case.lasting},
         }
-        anew = f"{case.who} {function}" in self._starting
-        return bench.try_case(
+        anew = f"{case.who} {function}" in self._starting and not at_its_end
+        return (bench.try_ending if at_its_end else bench.try_case)(
             case,
             lambda: self._arm(bench, order, anew=anew),
             lambda: len((bench.folder / "struck").read_bytes()),
