@@ -25,6 +25,7 @@ from typing import Any
 from sheaf.torture.campaign import code_digest
 from sheaf.torture.cluster import end_with_parent
 from tests.chaos import errors_bench
+from tests.chaos.errors_bench import AT_ITS_END
 from tests.chaos.errors_calls import CallErrors
 from tests.chaos.errors_case import Case
 from tests.chaos.errors_program import ProgramErrors
@@ -73,7 +74,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--who", default="", help="only those of this process or thread")
     parser.add_argument("--where", default="", metavar="PATTERN", help="only those places")
-    parser.add_argument("--lasting", choices=["once", "for good"])
+    parser.add_argument("--lasting", choices=["once", "for good", "at its end"])
     parser.add_argument("--sabotage", default="", help="with workers that lack this safeguard, to see this tool fail")
     parser.add_argument("--patience", type=float, help="seconds without progress after which a run hangs")
     parser.add_argument("--jobs", type=int, default=1, help="cases that are tried at once; most of the time they wait")
@@ -111,9 +112,9 @@ def _tried(asked: argparse.Namespace, recorded: dict[str, Any], cases: list[Case
 
 
 def _wanted(case: Case, asked: argparse.Namespace) -> bool:
-    lasting = {None: case.lasting, "once": False, "for good": True}[asked.lasting]
-    place = re.split(", (?:after|at its end)", case.where)[0]
-    return asked.who in case.who and re.search(asked.where, place) is not None and case.lasting == lasting
+    when = "for good" if case.lasting else "at its end" if case.where.endswith(AT_ITS_END) else "once"
+    place = case.where.removesuffix(AT_ITS_END).partition(", after ")[0]
+    return asked.who in case.who and re.search(asked.where, place) is not None and asked.lasting in (None, when)
 
 
 def _judge(cases: Iterator[Case], results: Path | None) -> int:

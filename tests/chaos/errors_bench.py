@@ -26,6 +26,8 @@ from sheaf.torture.plan import LEASES, Leases
 from tests.chaos.errors_case import Case
 from tests.chaos.errors_submitter import Submitter
 
+#: What is added to a place when the fault strikes while the worker ends because it was told to.
+AT_ITS_END = ", at its end"
 ITEMS, BATCH_SIZE = 12, 3
 #: What each run does: it prints, reads a file and takes a moment, as tasks do.
 TASK = '''"""What runs while something is made to fail."""
@@ -139,9 +141,12 @@ class Bench:
         deadline = time.monotonic() + LASTING_S
         while time.monotonic() < deadline and not until():
             self.cluster.supervise(time.monotonic())
-            if slot.process.poll() is None and "worker started" in self.cluster.log_of(slot.label).read_text():
+            if self._serves(slot):
                 return
             time.sleep(0.02)
+
+    def _serves(self, slot: Any) -> bool:
+        return slot.process.poll() is None and "worker started" in self.cluster.log_of(slot.label).read_text()
 
     def drive(self, within_s: float, *, until: Callable[[], bool] = lambda: False) -> bool:
         """Start again what dies, until the run is finished (True), or `until`, or nothing moved for so long."""
@@ -169,8 +174,10 @@ class Bench:
 
     def end_worker(self, arm: Callable[[], None] = lambda: None) -> str:
         """Tell the first worker to end in the midst of a run; return what was wrong with its end, if anything was."""
-        slot = self.cluster.slots[0]
-        self.drive(LASTING_S, until=lambda: self._progress()[0] > 0 and slot.process.poll() is None)
+        slot, deadline = self.cluster.slots[0], time.monotonic() + HUNG_S
+        while not (self.runs() and self._serves(slot)) and time.monotonic() < deadline:
+            self.cluster.supervise(time.monotonic())
+            time.sleep(0.005)
         arm()
         slot.ending = True
         slot.process.terminate()

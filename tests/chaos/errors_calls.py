@@ -15,9 +15,8 @@ from pathlib import Path
 
 from sheaf.torture import held
 from sheaf.torture.refusals import Refusals, Rule, Site
-from tests.chaos.errors_bench import HUNG_S, Bench
+from tests.chaos.errors_bench import AT_ITS_END, HUNG_S, Bench
 from tests.chaos.errors_case import Case
-from tests.chaos.errors_threads import AT_ITS_END
 
 #: What a call may be refused with; the first that is drawn for it stands for the others in a short run.
 ERRORS = {

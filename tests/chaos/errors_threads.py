@@ -11,11 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sheaf.torture.raising import ERRORS
-from tests.chaos.errors_bench import HUNG_S, Bench
+from tests.chaos.errors_bench import AT_ITS_END, HUNG_S, Bench
 from tests.chaos.errors_case import Case
 
-#: What is added to a place when the fault strikes while the worker ends because it was told to.
-AT_ITS_END = ", at its end"
 #: Functions in which nothing can be told any more, or that are the telling itself: what would be raised is not heard.
 _NOT_TRIED = ("sheaf.logs:", "sheaf.settings:child_environment")
 
