@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sheaf.errors import FenceTimeout, IndexForeign, IndexMissing, OutputError, OutputUnwritable
+from sheaf.errors import FenceTimeout, IndexForeign, IndexMissing, IndexSpoilt, OutputError, OutputUnwritable
 from sheaf.holder import Holder
 
 #: SQLite's codes for "another process is at it".
@@ -86,6 +87,24 @@ def unwritable(path: Path, why: OSError | str) -> OutputUnwritable:
     return OutputUnwritable(
         f"{path} cannot be written: {reason}; nothing was committed. Give the disk room, or this user the right to "
         "write there (the index needs it even for reading); the same commit is then tried again"
+    )
+
+
+def is_read_only_without_reason(error: BaseException | None, index: Path) -> bool:
+    """Whether SQLite says that an index cannot be written although this user and its file system would let us.
+
+    SQLite opens a file for reading only when it is refused it for writing, for whatever passing reason.
+    """
+    if not isinstance(error, sqlite3.Error) or code_of(error) != sqlite3.SQLITE_READONLY:
+        return False
+    files = [path for suffix in ("", "-wal", "-shm") if (path := index.with_name(f"{index.name}{suffix}")).exists()]
+    return all(os.access(path, os.W_OK, effective_ids=True) for path in files)
+
+
+def index_spoilt(index: Path) -> IndexSpoilt:
+    return IndexSpoilt(
+        f"{index} cannot be written by this process, though it has the right: the system once refused it a file of the "
+        "index, and SQLite has it open for reading only since then. Nothing was committed; start the program again"
     )
 
 

@@ -30,6 +30,7 @@ SheafError
     │   ├── OutputDamaged   bytes of the output are not those that were committed; none of them is handed out
     │   └── IndexForeign    the index is not one of ours, or belongs to another file or a newer version
     ├── OutputUnwritable    the disk said no (full, read-only, I/O error); nothing was committed, safe to retry
+    ├── IndexSpoilt         this process can only read the index, though it may write it: another one has to go on
     └── FenceTimeout        another process holds the index's write transaction; nothing was written, safe to retry
 
 A message says three things: what was found (with its name), why that is a problem, and what to do about it.
@@ -184,6 +185,10 @@ class IndexForeign(OutputRefused):
 
 class OutputUnwritable(OutputError):
     """Give the disk room or repair it. Nothing was committed; the same commit may be tried again."""
+
+
+class IndexSpoilt(OutputError):
+    """Go on in another process: SQLite keeps a file of the index open for reading only. Nothing was written."""
 
 
 class FenceTimeout(OutputError):

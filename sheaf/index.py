@@ -26,6 +26,8 @@ from sheaf.opener import Opener
 
 logger = logging.getLogger(__name__)
 
+#: Connections in a row that could only read although they may write, until it is the process that cannot.
+_SPOILT = 3
 #: Whoever has waited so long for the fence says in the log who has it, and says it again after as long.
 _NOTICE_S = 5.0
 
@@ -43,6 +45,10 @@ class Index(Opener):
         self._file: tuple[int, int] | None = None
         #: A write to SQLite's log went wrong: the disk may not have what the page cache shows of it.
         self._suspect = False
+        #: How many connections in a row could only read, though they may write.
+        self._spoilt = 0
+        #: This connection is one of those.
+        self._can_only_read = False
         #: Counts connections, so that others notice a new one.
         self.generation = 0
         #: Seconds that begin() has waited for the fence, all told.
@@ -152,6 +158,18 @@ class Index(Opener):
             logger.warning("has the output's fence after a long wait", extra=fields)
         return connection
 
+    def translate(self, error: sqlite3.Error) -> OutputError:
+        """Connections of one process share what they know of SQLite's shared memory, for as long as one is open: if
+        none that can be written to is to be had any more, that is IndexSpoilt.
+        """
+        found = super().translate(error)
+        if disk_errors.is_read_only_without_reason(error, self.path):
+            self._can_only_read = True
+            self._spoilt += 1
+            if self._spoilt >= _SPOILT:
+                return disk_errors.index_spoilt(self.path)
+        return found
+
     @property
     def begun(self) -> bool:
         """Whether the fence is ours. An error of SQLite's may have ended the transaction by itself."""
@@ -172,6 +190,7 @@ class Index(Opener):
             self._suspect = True
             self.drop()
             raise
+        self._spoilt = 0
         self._keep_log_short(connection)
 
     def _keep_log_short(self, connection: sqlite3.Connection) -> None:
@@ -194,6 +213,8 @@ class Index(Opener):
                 self._connection.execute("ROLLBACK")
             except sqlite3.Error:
                 self.drop()
+        if self._can_only_read:
+            self.drop()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -213,6 +234,7 @@ class Index(Opener):
         """Close the connection, if there is one, undoing what was not committed; the next use opens a new one."""
         connection, self._connection = self._connection, None
         presence, self._presence = self._presence, None
+        self._can_only_read = False
         if connection is not None:
             connection.close()
         if presence is not None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from sheaf.door import Presence
 from sheaf.errors import (
     FenceTimeout,
     IndexForeign,
+    IndexSpoilt,
     OutputError,
     OutputUnwritable,
 )
@@ -40,6 +42,53 @@ def output(tmp_path: Path) -> Iterator[Output]:
 
 def commit(output: Output, index: int) -> None:
     output.commit({RUN: [Done(index, b"record %d\n" % index)]}, worker="w", token=1)
+
+
+def read_only(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Have SQLite open so many connections as it does when it is refused the file for writing."""
+    left, connect = times, sqlite3.connect
+
+    def instead(address: str, **options: Any) -> sqlite3.Connection:
+        nonlocal left
+        left -= 1
+        return connect(address.replace("mode=rw", "mode=ro") if left >= 0 else address, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", instead)
+
+
+def test_a_connection_that_can_only_read_is_opened_anew(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system refused the file for a moment, and SQLite made do with less: the next try has one that can write."""
+    output.close()
+    read_only(monkeypatch, 1)
+
+    with pytest.raises(OutputUnwritable, match="attempt to write a readonly database"):
+        commit(output, 1)
+    commit(output, 1)
+
+    assert output.progress(RUN).done == 2
+
+
+def test_a_process_that_can_only_read_is_no_disk_that_says_no(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its connections share is spoilt for all of them: it says so, and does not try for ever."""
+    output.close()
+    read_only(monkeypatch, 99)
+
+    for _ in range(2):
+        with pytest.raises(OutputUnwritable):
+            commit(output, 1)
+    with pytest.raises(IndexSpoilt, match="cannot be written by this process, though it has the right"):
+        commit(output, 1)
+
+
+def test_a_disk_that_cannot_be_written_to_is_waited_for(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it is tried: it is mounted read-only, say, and a person will mount it again."""
+    output.close()
+    read_only(monkeypatch, 99)
+    monkeypatch.setattr(os, "access", lambda *_given, **_named: False)
+
+    for _ in range(5):
+        with pytest.raises(OutputUnwritable):
+            commit(output, 1)
 
 
 def killed_after_commit(output: Output, index: int) -> None:
