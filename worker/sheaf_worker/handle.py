@@ -341,6 +341,13 @@ class ChildHandle:
         except OSError:
             return 0  # it has just ended
 
+    def starved_s(self) -> float:
+        """Seconds for which it could have run and no processor was free, as far as the kernel tells."""
+        try:
+            return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
+        except (OSError, ValueError, IndexError):
+            return 0.0
+
 
 def home_of(program: Program) -> Home | None:
     """The user's module that the task lies in; None for what is our own, and for harmless library functions."""

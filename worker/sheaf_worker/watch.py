@@ -78,7 +78,10 @@ class Watch:
         elif child.forgotten is not None and now - child.forgotten > _FORGOTTEN_S:
             child.kill(FORGOTTEN)
         elif waited_s > _LIMITS_S.get(child.state, waited_s) and not child.outstanding:
-            child.kill(UNRESPONSIVE)
+            # One that waits for its turn at a processor does not hang: killed, it would begin anew, and wait again.
+            starved_s = child.starved_s() if child.state is State.STARTING else 0.0
+            if waited_s - starved_s > _LIMITS_S[child.state]:
+                child.kill(UNRESPONSIVE)
 
     def _look_at_items(self, child: ChildHandle, now: float) -> None:
         in_hand = child.slots.in_hand()
