@@ -87,6 +87,8 @@ def test_slow_items_are_no_fault() -> None:
     assert "which is no fault" in explain_stall(slow).text
 
 
-@pytest.mark.parametrize("odd", ["", "[]", "{", '{"r": 3}', '{"r": [1, 2]}', '{"r": [null, "x", {}, [], 1]}'])
+@pytest.mark.parametrize(
+    "odd", ["", "[]", "{", '{"r": 3}', '{"r": [1, 2]}', '{"r": [null, "x", {}, [], 1]}', '{"r": [2, "x", {}, [], 0]}']
+)
 def test_a_card_of_another_version_or_of_nonsense_is_passed_over(odd: str) -> None:
     explain_stall(replace(QUIET, cards=[WorkerCard("a-1", {"label": "a", FIELD: odd}, 0.0)]))
