@@ -23,7 +23,6 @@ from sheaf.errors import OutputPathError, TaskError, UsageError
 from sheaf.export.rows import Columns, Row, reading_anything, rows
 from sheaf.export.tables import CsvTable, ParquetTable, Table
 from sheaf.formats import SUFFIXES, Format, format_for
-from sheaf.formats.values import decoded
 from sheaf.index import Index
 from sheaf.order import read_stretches, stretches
 from sheaf.run import sync_folder
@@ -161,8 +160,6 @@ class _Lines:
         return b"".join(self._line(json.loads(line)) for line in data.split(b"\n") if line)
 
     def _line(self, record: Row) -> bytes:
-        if "not_finite" in record:
-            record["value"] = decoded(record["value"], record["not_finite"])
         if "value_base64" in record:
             record["value"] = base64.b64decode(record["value_base64"])
         if "value" not in record:

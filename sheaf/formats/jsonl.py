@@ -52,7 +52,10 @@ class JsonLinesFormat:
         # Put together by hand: for a small value that is seven times as fast as the encoder, and writes the same.
         item = f'"{text}"' if type(text) is int else _quote(text)  # type: ignore[arg-type]
         if kind is int:
-            line = f'{{"index":{index},"item":{item},"value":{value}}}\n'
+            try:
+                line = f'{{"index":{index},"item":{item},"value":{value}}}\n'
+            except ValueError:  # more digits than Python writes
+                line = self._encoded(index, value)
         elif kind is bytes:
             line = f'{{"index":{index},"item":{item},"value_base64":"{base64.b64encode(value).decode()}"}}\n'  # type: ignore[arg-type]
         elif kind is str:

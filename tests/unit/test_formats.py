@@ -247,7 +247,9 @@ def test_bytes_are_kept_in_base64() -> None:
     assert json.loads(line) == {"index": 3, "item": "three", "value_base64": "/wA="}
 
 
-@pytest.mark.parametrize("value", [1j, [b"bytes"], object(), {1, 2}, [{1: [{1, 2}]}]])
+@pytest.mark.parametrize(
+    "value", [1j, [b"bytes"], object(), {1, 2}, [{1: [{1, 2}]}], 10**5000, [-(10**5000)]], ids=type
+)
 def test_a_value_that_json_cannot_hold_is_refused(value: object) -> None:
     """The error names the item and the type."""
     with pytest.raises(TaskError, match=f"item 3 gave a {type(value).__name__} that JSON cannot hold"):
