@@ -18,6 +18,8 @@ from pathlib import Path
 #: Bytes of an input at most, and seconds that one may take.
 _LONGEST, _SLOWEST_S = 2000, 20
 _ONE = "--one"
+#: What libFuzzer says of its progress.
+_CHATTER = ("#", "INFO", "WARNING")
 
 
 def main() -> int:
@@ -49,14 +51,14 @@ def _fuzz(name: str, seconds: float, folder: Path) -> bool:
     options |= {"print_final_stats": 1, "verbosity": 1}
     command = [sys.executable, "-W", "error", "-m", "tests.fuzz", _ONE, name, str(corpus)]
     command += [f"-{option}={value}" for option, value in options.items()]
-    command += [f"-dict={words}", f"-artifact_prefix={folder}/"]
+    command += [f"-artifact_prefix={folder}/"] + ([f"-dict={words}"] if TARGETS[name].tokens else [])
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     said = done.stdout + done.stderr
     count = re.search(r"stat::number_of_executed_units:\s*(\d+)", said)
     cover = re.findall(r"cov: (\d+)", said)
     print(f"{name:<24} {int(count[1]) if count else 0:>12,} inputs, {cover[-1] if cover else '?'} edges", flush=True)
     if done.returncode != 0:
-        print(said[-6000:], flush=True)
+        print("\n".join(line[:500] for line in said.splitlines() if not line.startswith(_CHATTER)), flush=True)
     return done.returncode == 0
 
 
@@ -68,7 +70,7 @@ def _run_one(name: str) -> int:
     """In a process of its own: libFuzzer ends it."""
     import atheris
 
-    with atheris.instrument_imports(include=["sheaf", "sheaf_producer", "http.cookiejar"]):
+    with atheris.instrument_imports(include=["sheaf", "sheaf_producer", "http.cookiejar", "email"]):
         from tests.fuzz.targets import TARGETS
     place = sys.argv.index(_ONE)
     atheris.Setup([sys.argv[0], *sys.argv[place + 2 :]], TARGETS[name].check)

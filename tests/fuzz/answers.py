@@ -106,7 +106,7 @@ def content_type(data: bytes) -> None:
     one = combined(values)
     assert len(one) <= 2 * len(data) + 20
     charset = charset_of(one)
-    assert charset is None or (charset and charset == charset.strip())
+    assert charset is None or (charset and charset == charset.strip(" \t\r\n\f"))
 
 
 @target(

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from sheaf.errors import InputError
@@ -204,3 +206,16 @@ def test_a_field_without_an_end_ends_the_table(tmp_path: Path, monkeypatch: pyte
     assert [json.loads(item)["a"] for item in items] == ["1"]
     assert [(line.number, line.lines) for line in rejected] == [(2, 1), (3, 1), (5, 500_001)]
     assert "so that lines 5 to 500005 (500,001 of them) are one row" in (rejected[2].problem or "")
+
+
+def test_no_item_holds_what_ends_a_line(tmp_path: Path) -> None:
+    """A column's text, or a file's name: as an item it would be two when it is read from a list again."""
+    (tmp_path / "list.csv").write_bytes(b'a,b\n1,"x\ry"\n2,z\n')
+    pyarrow.parquet.write_table(pyarrow.table({"b": ["x\ry", "z"]}), tmp_path / "list.parquet")
+    for name in ("list.csv", "list.parquet"):
+        items, rejected = read(tmp_path / name, column="b")
+        assert items == ["z"] and "line break" in (rejected[0].problem or "")
+    (tmp_path / "a\rb.jpg").touch()
+    (tmp_path / "c.jpg").touch()
+    inputs = Inputs([f"{tmp_path}/*.jpg"], files=True)
+    assert [Path(path).name for paths in inputs.read(lambda _: None) for path in paths] == ["c.jpg"]

@@ -96,7 +96,7 @@ def _texts(name: str, rows: list[Any], number: int, as_text: bool, reject: Rejec
 def _problem(text: str, as_text: bool, row: Any) -> str | None:
     if as_text and row is None:
         return "the value is null; leave out --column to get objects"
-    if "\n" in text or "\0" in text:
+    if "\n" in text or "\r" in text or "\0" in text:
         return "the text holds a line break or a zero byte, and an item is one line; leave out --column to get objects"
     if len(text) > ITEM_LIMIT_BYTES // 4 and len(text.encode()) > ITEM_LIMIT_BYTES:
         return f"the row is larger than {ITEM_LIMIT_BYTES:,} bytes"
