@@ -162,6 +162,23 @@ def test_a_dry_run_submits_nothing(cluster: Console) -> None:
     assert cluster.runs() == before
 
 
+def test_a_list_through_a_pipe_is_the_list(cluster: Console) -> None:
+    """Read once: all items, none that is not in it; tried before, and submitted again, it is the same list."""
+    lines = [f"item{number}end" for number in range(30_000)]
+    text = "".join(f"{line}\n" for line in lines)
+
+    tried = cluster.run("map", "shop:shout", "/dev/stdin", "--dry-run", given=text)
+    done = cluster.run("map", "shop:shout", "/dev/stdin", "-o", "piped.jsonl", given=text)
+    again = cluster.run("map", "shop:shout", "/dev/fd/0", "-o", "piped.jsonl", given=text)
+    command = cluster.run("exec", "/dev/stdin", "-o", "piped-exec.jsonl", "--", "echo", given="a\nb\n")
+
+    assert tried.stdout.startswith("item 0: item0end\n")
+    assert "30,000 items from /dev/stdin" in done.stderr and "rejected" not in done.stderr
+    assert [record["value"] for record in records(cluster, "piped.jsonl")] == [line.upper() for line in lines]
+    assert "has done the same items" in again.stderr
+    assert "2 items from /dev/stdin" in command.stderr
+
+
 def test_failed_items_are_done_again_into_the_same_file(cluster: Console, tasks: Path) -> None:
     """The function is corrected, the run retried: same run, same indexes, each item once; the version is on record."""
     given = "one\nbad two\nthree\nbad four\n"
