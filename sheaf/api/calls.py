@@ -52,9 +52,36 @@ def call_of(function: Function, tasks_dir: Path) -> Call:
             f"{module}.{name} is not at the top level of its module, so no other process can find it; "
             "move the function there (a lambda needs a `def`, a method a function that calls it)"
         )
+    name = _own_name(function, module, name)
     if module == "__main__":
         module = _main_module(name, tasks_dir)
     return Call(f"{_PUBLIC_NAMES.get(module, module)}:{name}")
+
+
+def _own_name(function: Callable[..., Any], module: str, name: str) -> str:
+    """The name under which the module has this function: a decorator may have given it that of what it wraps.
+
+    Raises TaskError if it has none: workers would call the other one.
+    """
+    home = sys.modules.get(module)
+    found = getattr(home, name, function)
+    if found is function:
+        return name
+    for other, value in vars(home).items():
+        if value is function and other.isidentifier():
+            return other
+    if _code(found) == _code(function) is not None:
+        return name  # its module has been loaded again since
+    raise TaskError(
+        f"{module}.{name} is not the function that was given, but another of its name (is it what that wraps?), and "
+        "workers find functions by their names; give this one a name of its own at the top level of its module"
+    )
+
+
+def _code(function: object) -> tuple[str, str] | None:
+    """In which file, and as what, a function was written; None of what is written in C."""
+    code = getattr(function, "__code__", None)
+    return None if code is None else (code.co_filename, code.co_qualname)
 
 
 def _main_module(name: str, tasks_dir: Path) -> str:

@@ -9,6 +9,8 @@ import math
 import operator
 import pickle
 import re
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,36 @@ def failure(error: str) -> TaskFailed:
 )
 def test_a_function_is_called_by_the_name_that_others_find_it_by(function: Any, name: str) -> None:
     assert call_of(function, TASKS) == Call(name)
+
+
+WRAPPED = """
+import functools
+def timed(f):
+    @functools.wraps(f)
+    def run(x): return f(x)
+    return run
+def double(x): return 2 * x
+plus = timed(double)
+again = timed(plus)
+@timed
+def decorated(x): return x
+"""
+
+
+def test_a_wrapped_function_is_not_taken_for_what_it_wraps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`functools.wraps` gives it the other's name: called by that, it would be another function."""
+    module = types.ModuleType("wrapped_functions")
+    exec(WRAPPED, vars(module))
+    monkeypatch.setitem(sys.modules, "wrapped_functions", module)
+
+    for name in ("double", "plus", "again", "decorated"):
+        assert call_of(getattr(module, name), TASKS) == Call(f"wrapped_functions:{name}")
+    assert call_of(functools.partial(module.plus, 1), TASKS) == Call("wrapped_functions:plus", (1,))
+    with pytest.raises(TaskError, match="double is not the function that was given, but another of its name"):
+        call_of(functools.wraps(module.double)(lambda x: x), TASKS)
+    before = module.decorated
+    exec(WRAPPED, vars(module))
+    assert call_of(before, TASKS) == Call("wrapped_functions:decorated"), "its module was loaded again"
 
 
 @pytest.mark.parametrize(
