@@ -39,6 +39,8 @@ class _CombinedFormat(ABC):
         title = f"{page.item.index} {page.item.text}"
         if len(page.exchanges) > 1:
             title += f" redirected to {final.url}"
+        if final.truncated:
+            title += f" (cut short: {final.truncated})"
         if not is_text(content_type, final.body):
             return self.heading(f"{title} ({content_type or 'no type'}, {len(final.body)} bytes, not text: left out)")
         text = as_utf8(final.body, content_type, cut=final.truncated is not None)

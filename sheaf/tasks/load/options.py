@@ -52,7 +52,7 @@ class LoadOptions:
     connect_timeout_s: float = 10.0
     #: The largest body, in bytes, as received and when unpacked.
     max_bytes: int = 16 << 20
-    #: Keep the first `max_bytes` of a larger page instead of failing it.
+    #: Keep the first `max_bytes` of a larger page, and what came of one that ends early at its last attempt.
     truncate: bool = False
     #: How often a URL is tried before it counts as failed.
     attempts: int = 3

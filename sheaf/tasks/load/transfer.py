@@ -12,7 +12,7 @@ import pycurl
 from sheaf.formats import Exchange
 from sheaf.tasks.load.address import AddressGate
 from sheaf.tasks.load.coding import BadCoding, codings_of, unpack
-from sheaf.tasks.load.errors import Connect, Protocol, TooLarge
+from sheaf.tasks.load.errors import Connect, Protocol, Timeout, TooLarge
 from sheaf.tasks.load.files import is_lack_of_files
 from sheaf.tasks.load.head import final_head, status_of, values_of
 from sheaf.tasks.load.memory import FREE_BYTES, MemoryLimit
@@ -26,6 +26,8 @@ _BUFFER_BYTES = 64 << 10
 #: What a write callback returns to end the transfer.
 _STOP = -1
 _PAUSE: int = pycurl.WRITEFUNC_PAUSE
+#: What ends a page early, and what WARC calls that.
+_CUTS: dict[type[Exception], str] = {Timeout: "time", Connect: "disconnect"}
 _BLANK = frozenset({b"\r\n", b"\n"})
 #: As browsers say it. Where bodies are kept as received, gzip alone: every reader of an archive knows it.
 _UNPACKED, _KEPT = "gzip, deflate, br, zstd", "gzip"
@@ -42,6 +44,10 @@ class Transfer:
         self.paused = False
         #: Set once the body was cut at `max_bytes`, or would have had to be.
         self.too_large = False
+        #: Set if part of a page is better than none of it, should more not be had.
+        self.keeps_part = False
+        #: Why the body ends early and is kept nevertheless, in WARC's words.
+        self._truncated: str | None = None
         #: The addresses that the gate refused.
         self.refused: list[str] = []
         #: Set if there was no descriptor for a connection.
@@ -83,7 +89,8 @@ class Transfer:
         self._size_bytes = 0
         self._granted_bytes = FREE_BYTES
         self._room_bytes = self._carefree_bytes
-        self.paused = self.too_large = self.lacked_files = False
+        self.paused = self.too_large = self.lacked_files = self.keeps_part = False
+        self._truncated = None
         self._looked_at = 0
         self.url = url
         self._started = time.time()
@@ -144,8 +151,15 @@ class Transfer:
             self._started,
             elapsed_s if elapsed_s > 0 else 0.0,
             self._decodes,
-            "length" if self.too_large else None,
+            "length" if self.too_large else self._truncated,
         )
+
+    def cut_by(self, failure: Exception) -> bool:
+        """Whether the failure only cut a page short that is to be kept so; `exchange` then says why."""
+        if self.keeps_part and self._chunks:
+            reasons = (reason for kind, reason in _CUTS.items() if isinstance(failure, kind))
+            self._truncated = next(reasons, None)
+        return self._truncated is not None
 
     def finish(self, exchange: Exchange) -> None:
         """Remove the content coding of a page that is wanted. Raises LoadError if the body is not whole.
@@ -165,7 +179,9 @@ class Transfer:
                 f"{exchange.url}: the body is not what its Content-Encoding ({', '.join(codings)}) says: {error}"
             ) from error
         if unpacked.cut and exchange.truncated is None:
-            raise Connect(f"{exchange.url}: the body was cut short: its {', '.join(codings)} stream has no end")
+            if not self.keeps_part:
+                raise Connect(f"{exchange.url}: the body was cut short: its {', '.join(codings)} stream has no end")
+            exchange.truncated = "unspecified"
         if self._decodes:
             exchange.body = unpacked.body
             if unpacked.larger:
