@@ -63,9 +63,9 @@ def sheaf(urls: list[str], suffix: str, connections: int | None) -> int:
 
 
 def bare(urls: list[str], encode: Encoder | None, connections: int | None) -> int:
-    """CurlMulti on one handle per connection; no check, no deadline, no retry."""
+    """CurlMulti on one handle per connection; no check, no deadline, no retry; libcurl unpacks what is to be text."""
     multi = pycurl.CurlMulti()
-    idle = [_handle() for _ in range(connections or CONNECTIONS)]
+    idle = [_handle(unpacks=encode in (raw, json_line)) for _ in range(connections or CONNECTIONS)]
     waiting, size = iter(urls), 0
     active: dict[pycurl.Curl, tuple[str, list[bytes], list[bytes]]] = {}
     while True:
@@ -92,8 +92,10 @@ def bare(urls: list[str], encode: Encoder | None, connections: int | None) -> in
             multi.select(0.1)
 
 
-def _handle() -> pycurl.Curl:
+def _handle(*, unpacks: bool) -> pycurl.Curl:
     handle = pycurl.Curl()
+    if unpacks:
+        handle.setopt(pycurl.ACCEPT_ENCODING, "gzip, deflate, br")
     for option, value in ((pycurl.WRITEFUNCTION, len), (pycurl.NOSIGNAL, 1), (pycurl.PROXY, "")):
         handle.setopt(option, value)
     return handle
