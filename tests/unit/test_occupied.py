@@ -156,11 +156,11 @@ def test_a_killed_replacement_is_ended_by_the_next_one(tmp_path: Path, step: str
 
 
 def test_a_writer_that_has_the_replaced_output_open_does_not_harm_the_new_one(tmp_path: Path) -> None:
-    """A worker's old connection, closed late, must not take the new index's log away."""
+    """A worker's old connection, closed late, takes away neither the new index's log nor the old one's."""
     first, _ = submitted(tmp_path)
-    finish(tmp_path, first)
     stale = Output(tmp_path / "prices.jsonl")
     stale.progress(first.manifest.run)
+    finish(tmp_path, first)
 
     second, _ = submitted(tmp_path, dataclasses.replace(OTHER, onto=Onto.REPLACE))
     fresh = Output(tmp_path / "prices.jsonl")
@@ -172,6 +172,9 @@ def test_a_writer_that_has_the_replaced_output_open_does_not_harm_the_new_one(tm
     seen = Output(tmp_path / "prices.jsonl")
     assert seen.progress(second.manifest.run).done == 2
     seen.close()
+    kept = Output(tmp_path / "prices.jsonl.replaced-1" / "prices.jsonl")
+    assert [index for index, _ in kept.records(first.manifest.run)] == [0, 1, 2]
+    kept.close()
     assert not verify(tmp_path, tmp_path / WISH.output).problems
 
 
