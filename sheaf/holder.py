@@ -12,6 +12,8 @@ from typing import Self
 
 #: Characters of a holder's and of a host's name that are kept.
 NAME_LENGTH, _HOST_LENGTH = 200, 64
+#: Seconds since 1970 that a calendar has a date for, and the kernel's largest pid.
+_LATEST, _LARGEST_PID = 2**36, 2**22
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,13 @@ class Holder:
             socket.gethostname()[:_HOST_LENGTH],
             _pid_space(),
         )
+
+    @property
+    def makes_sense(self) -> bool:
+        """Whether each field is what it should be: a disk may have changed what was written."""
+        texts = all(isinstance(text, str) for text in (self.who, self.host, self.space))
+        moments = all(type(moment) in (int, float) and 0 <= moment < _LATEST for moment in (self.since, self.taken))
+        return texts and moments and type(self.pid) is int and 0 <= self.pid <= _LARGEST_PID
 
     @property
     def held_s(self) -> float:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,16 @@ class Intent:
     start: str
     worker: str
     token: int
+
+    @property
+    def makes_sense(self) -> bool:
+        """Whether each field is what it should be: a disk may have changed what was written."""
+        texts = isinstance(self.start, str) and isinstance(self.worker, str)
+        return (
+            texts
+            and all(type(number) is int and number >= 0 for number in (self.offset, self.length, self.token))
+            and re.fullmatch("(?:[0-9a-f]{2})*", self.start) is not None
+        )
 
     def explains(self, offset: int, tail: bytes, tail_length: int) -> bool:
         """Whether the `tail_length` bytes at `offset`, which begin with `tail`, may be this append's."""
@@ -58,16 +69,18 @@ class IntentNote:
 
     def holder(self) -> Holder | None:
         try:
-            return Holder(**json.loads(self.raw()[:_LINE]))
-        except (OSError, ValueError, TypeError):
+            found = Holder(**json.loads(self.raw()[:_LINE]))
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
+        return found if found.makes_sense else None
 
     def read(self) -> Intent | None:
         """Return the last append's intent; None if there is none that can be read."""
         try:
-            return Intent(**json.loads(self.raw()[_LINE:]))
-        except (ValueError, TypeError):
+            found = Intent(**json.loads(self.raw()[_LINE:]))
+        except (ValueError, TypeError, RecursionError):
             return None
+        return found if found.makes_sense else None
 
     def raw(self) -> bytes:
         """The note's bytes; b"" if there is no note."""

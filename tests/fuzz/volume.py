@@ -112,6 +112,9 @@ class _Note(IntentNote):
 @target(
     b'{"who": "w", "since": 1.5, "taken": 2.5, "pid": 7, "host": "h", "space": "s"}'.ljust(511)
     + b'\n{"offset": 5, "length": 7, "start": "00ff", "worker": "w", "token": 3}',
+    b"[" * 511 + b'\n{"offset": 5, "length": 7, "start": "00fg", "worker": "w", "token": 3}',
+    b'{"who": "w", "since": "x", "pid": null}'.ljust(511)
+    + b'\n{"offset": 5, "length": "7", "start": 7, "worker": 1, "token": 3}',
     tokens=(b'"start": ', b'"offset": ', b"null", b"1e999", b'"zz"', b"[]", b"-5"),
 )
 def intent(data: bytes) -> None:
