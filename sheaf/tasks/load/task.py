@@ -278,9 +278,10 @@ class _Loader:
     def _settle(self, visit: Visit, transfer: Transfer, ending: Ending) -> Done | None:
         """Make the item's result of what came back; None if that is a redirect. Raises LoadError."""
         transfer.keeps_part = self._options.truncate and visit.attempt >= self._options.attempts
-        failure = self._failure(transfer, ending)
-        if failure is not None and not transfer.cut_by(failure):
-            raise failure
+        if ending is not None:
+            failure = ending if isinstance(ending, Exception) else self._failure(transfer, *ending)
+            if failure is not None and not transfer.cut_by(failure):
+                raise failure
         exchange = transfer.exchange()
         if exchange is None:
             raise Connect(f"{visit.url}: the connection was closed within the header lines of the answer")
@@ -296,13 +297,10 @@ class _Loader:
         self._kept_bytes += len(record)
         return Done(visit.item.index, record)
 
-    def _failure(self, transfer: Transfer, ending: Ending) -> Exception | None:
+    def _failure(self, transfer: Transfer, code: int, message: str) -> Exception | None:
         """Say why a transfer ended early; None if we have what we want all the same."""
-        if ending is None or isinstance(ending, Exception):
-            return ending
         if transfer.leads_on:
             return None
-        code, message = ending
         if transfer.too_large or code == pycurl.E_FILESIZE_EXCEEDED:
             return None if self._options.truncate else too_large(transfer.url, self._options)
         if transfer.lacked_files or (code in MAY_LACK_FILES and are_short()):
