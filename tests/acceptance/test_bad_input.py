@@ -35,7 +35,7 @@ def redis_alone(tmp_path_factory: pytest.TempPathFactory, redis_program: Path) -
     wait_until(lambda: answers(folder / "redis.sock"), 60, "Redis listens")
     yield f"unix://{folder}/redis.sock"
     server.terminate()
-    server.wait(20)
+    server.wait(60)
 
 
 @pytest.fixture

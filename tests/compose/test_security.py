@@ -311,8 +311,8 @@ def test_a_full_redis_is_given_its_functions_too(stack: Stack) -> None:
     container = docker("run", "-d", *options, f"sheaf-redis:{stack.name}", "--maxmemory", "1000").strip()
     try:
         ask = ["exec", container, "redis-cli", "--no-auth-warning", "--user", "admin", "--pass", stack.admin_password]
-        wait_until(lambda: "sheaf_" in docker(*ask, "FUNCTION", "LIST"), 30, "the functions are loaded")
-        wait_until(lambda: docker(*ask, "CONFIG", "GET", "maxmemory") == "maxmemory\n1000\n", 10, "the limit is back")
+        wait_until(lambda: "sheaf_" in docker(*ask, "FUNCTION", "LIST"), 60, "the functions are loaded")
+        wait_until(lambda: docker(*ask, "CONFIG", "GET", "maxmemory") == "maxmemory\n1000\n", 60, "the limit is back")
     finally:
         docker("rm", "--force", "--volumes", container)
 

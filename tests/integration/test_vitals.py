@@ -20,7 +20,7 @@ pytestmark = pytest.mark.redis
 
 SCRIPT = Path(__file__).with_name("breaking_worker.py")
 #: Seconds within which a process with a broken part is gone, on a busy machine.
-GONE_S = 30.0
+GONE_S = 90.0
 
 
 def breaking(bench: Bench, part: str, how: str, **settings: str) -> tuple[subprocess.Popen[str], Path, Path]:
