@@ -33,7 +33,14 @@ QUICK = {
     "SHEAF_COMMIT_S": "0.1",
     "SHEAF_LOCK_LEASE_S": "2",
 }
-pytestmark = pytest.mark.timeout(3600 if FULL else 300)
+#: Requests whose replies must be among the lost ones.
+EXPECTED = {
+    "workers": {"claim", "renew", "finish", "lock_acquire", "lock_release"},
+    "producer": {"MULTI enqueue"},
+}
+#: Runs in which such a request may be missing: on a busy machine a worker puts the batches on the queue first.
+TRIES = 10
+pytestmark = pytest.mark.timeout(3600 if FULL else 600)
 
 
 class Cluster:
@@ -118,16 +125,24 @@ def lose_each(cluster: Cluster, proxy: CountingProxy, choices: list[Callable[[st
     return lost
 
 
-@pytest.mark.parametrize("side", ["workers", "producer"])
+def count(cluster: Cluster, proxy: CountingProxy, side: str) -> tuple[list[str], int]:
+    """A run of which nothing is lost: its requests' names, among them those that matter most, and their number."""
+    for _ in range(TRIES):
+        proxy.lose_when(lambda *_: False)
+        assert cluster.run() == []
+        if EXPECTED[side] <= set(proxy.names):
+            break
+    return sorted(proxy.names), proxy.requests
+
+
+@pytest.mark.parametrize("side", EXPECTED)
 def test_any_one_reply_may_be_lost(cluster: Cluster, side: str) -> None:
     """The reply to one request of each name, and to some (or all) by their place: each page is there exactly once, the
     workers go on, and a producer that was told of an error makes no second run when it is run again."""
     # Given a run of which nothing is lost, in which the requests are counted,
     began = time.monotonic()
     proxy = cluster.workers_proxy if side == "workers" else cluster.producer_proxy
-    proxy.lose_when(lambda *_: False)
-    assert cluster.run() == []
-    names, requests = sorted(proxy.names), proxy.requests
+    names, requests = count(cluster, proxy, side)
     places = range(1, requests + 1)
     chosen = places if FULL else random.Random(SEED).sample(places, min(SAMPLE, requests))
 
@@ -135,11 +150,12 @@ def test_any_one_reply_may_be_lost(cluster: Cluster, side: str) -> None:
     by_name = [lambda found, _, name=name: found == name for name in names]
     by_place = [lambda _, number, place=place: number == place for place in chosen]
     lost = lose_each(cluster, proxy, [*by_name, *by_place])
+    for name in sorted(EXPECTED[side]) * TRIES:
+        if name not in lost:
+            lost += lose_each(cluster, proxy, [lambda found, _, name=name: found == name])
 
     tried = {"requests of a run": requests, "runs, each with one reply lost": len(lost)}
     note(f"tests/chaos/test_lost_replies.py, {side}", tried, problems=0, began=began)
     print(f"{side}: {requests} requests of {len(names)} names; lost: {lost}")
     assert len([name for name in lost if name]) >= 0.5 * len(lost)
-    assert set(lost) >= (
-        {"claim", "renew", "finish", "lock_acquire", "lock_release"} if side == "workers" else {"MULTI enqueue"}
-    )
+    assert set(lost) >= EXPECTED[side]
