@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import islice
 
 from sheaf.errors import InputError
@@ -34,6 +35,26 @@ def read_csv(
         yield texts
 
 
+class _Piece:
+    """Lines that the reader has got, in case one of them turns out to be none of a row. `number`: the first one's."""
+
+    def __init__(self, number: int, text: str) -> None:
+        self.number = number
+        self._text = text
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        return list(io.StringIO(self._text, newline=""))
+
+    @property
+    def last(self) -> int:
+        return self.number + len(self._lines) - 1
+
+    def between(self, first: int, last: int) -> str:
+        """Those of the lines that are among these."""
+        return "".join(self._lines[max(0, first - self.number) : max(0, last - self.number + 1)])
+
+
 class _Rows:
     """Reads rows and rejects those that cannot be used."""
 
@@ -50,7 +71,7 @@ class _Rows:
         #: Lines that the reader had read when it began the row at hand.
         self._before = 0
         #: The chunks that the row at hand lies in.
-        self._held: list[tuple[int, str]] = []
+        self._held: list[_Piece] = []
         #: Whether anything so far was not UTF-8: then each row is looked at.
         self._dirty = False
         self._reader = csv.reader(())
@@ -127,13 +148,12 @@ class _Rows:
     def _refuse(self, error: csv.Error) -> None:
         """Reject lines that are no row: which quotation mark is to blame, and how many lines went with it."""
         first, last = self._first, self._base + self._reader.line_num
-        begin, text = self._held[0][0], "".join(text for _, text in self._held)
-        lines = "".join(islice(io.StringIO(text, newline=""), first - begin, last - begin + 1))
+        lines = "".join(piece.between(first, last) for piece in self._held)
         too_large = "field limit" in str(error)
         open_end = is_open(lines, self._delimiter) and (too_large or self._next is not None)
         if open_end:
             # Nobody knows where this field was to end, so nobody knows where the next row begins.
-            last = self._run_out(begin + _count_lines(text) - 1)
+            last = self._run_out(self._held[-1].last)
         why = what_is_wrong(lines, first, last, self._delimiter)
         if why is None:
             why = f"a field is larger than {ITEM_LIMIT_BYTES:,} bytes" if too_large else f"not a row of CSV: {error}"
@@ -144,7 +164,7 @@ class _Rows:
         self._over = True
         chunk = self._next
         while chunk is not None or (chunk := next(self._chunks, None)) is not None:
-            last, chunk = chunk.number + _count_lines(chunk.data.decode(errors="replace")) - 1, None
+            last, chunk = _Piece(chunk.number, chunk.data.decode(errors="replace")).last, None
         return last
 
     @property
@@ -185,18 +205,14 @@ class _Rows:
                 self._base = chunk.number - 1
             text = chunk.data.decode(errors="surrogateescape")
             self._dirty = self._dirty or any("\udc80" <= character <= "\udcff" for character in _odd(text))
-            self._held.append((chunk.number, text))
-            while len(self._held) > 1 and self._held[1][0] <= self._first:
+            self._held.append(_Piece(chunk.number, text))
+            while len(self._held) > 1 and self._held[1].number <= self._first:
                 self._held.pop(0)
             yield from io.StringIO(text, newline="")
 
     def _skip(self, line: Line) -> None:
         self._skipped = True
         self._tell(line)
-
-
-def _count_lines(text: str) -> int:
-    return sum(1 for _ in io.StringIO(text, newline=""))
 
 
 def _odd(text: str) -> str:
