@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+#: How much of a value stands in a sentence.
+_SHOWN_CHARS = 80
 _SIZES = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
 
@@ -49,3 +51,9 @@ def path_text(path: Path) -> str:
         return str(path.resolve().relative_to(Path.cwd()))
     except (ValueError, FileNotFoundError):
         return str(path)
+
+
+def value_text(value: object) -> str:
+    """An option's value in one line, and not without end: some are whole files."""
+    line = " ".join(str(value).split())
+    return line if len(line) <= _SHOWN_CHARS else f"{line[:_SHOWN_CHARS]}…"

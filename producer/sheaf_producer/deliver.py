@@ -14,7 +14,7 @@ import click
 from sheaf.commands.explain import show_choices
 from sheaf.connection import connect
 from sheaf.errors import ClusterError
-from sheaf.human import count_text, path_text
+from sheaf.human import count_text, path_text, value_text
 from sheaf.run import Run
 from sheaf.settings import Settings
 from sheaf.terminal import control
@@ -24,8 +24,6 @@ from sheaf_producer.occupied import Holding, Onto
 from sheaf_producer.start import check_cluster, start
 from sheaf_producer.submit import Outcome, Wish, check_output, check_unoccupied, submit
 
-#: How much of an option's value is shown.
-_SHOWN = 80
 #: Lines between two signs of life while a long list is read on a terminal.
 TOLD_LINES = 100_000
 
@@ -146,14 +144,8 @@ def tell_other_options(run: Run, options: Mapping[str, Any], kept: Callable[[Map
     own = run.manifest.options
     differing = sorted(name for name in {*own, *options} if json.dumps(own.get(name)) != json.dumps(options.get(name)))
     if differing:
-        said = ", ".join(f"{name}={shortened(str(getattr(kept(own), name)))}" for name in differing)
+        said = ", ".join(f"{name}={value_text(getattr(kept(own), name))}" for name in differing)
         click.echo(f"It keeps the options it was submitted with: {said}.", err=True)
-
-
-def shortened(text: str) -> str:
-    """A value in a sentence: one line, and not without end."""
-    line = " ".join(text.split())
-    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
 
 
 def source_text(names: Sequence[str]) -> str:

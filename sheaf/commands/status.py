@@ -12,7 +12,7 @@ from sheaf.commands.problems import show_problems
 from sheaf.connection import connect
 from sheaf.errors import ClusterError, OutputError, RunNotFound
 from sheaf.fence import blocker
-from sheaf.human import bytes_text, count_text, path_text, seconds_text
+from sheaf.human import bytes_text, count_text, path_text, seconds_text, value_text
 from sheaf.last_words import last_words
 from sheaf.locate import locate_run
 from sheaf.lock import LockStatus, lock_status
@@ -115,7 +115,8 @@ def _detail(settings: Settings, run: Run) -> None:
     manifest = run.manifest
     path = settings.data_dir / manifest.output
     click.echo(f"run      {manifest.run}, submitted {manifest.created}")
-    click.echo(f"task     {manifest.task}" + "".join(f" {name}={value}" for name, value in manifest.options.items()))
+    options = "".join(f" {name}={value_text(value)}" for name, value in manifest.options.items())
+    click.echo(f"task     {manifest.task}{options}")
     for version in versions(run):
         click.echo(f"version  {version.name} since {version.since}: {', '.join(version.files)}")
     batches = count_text(manifest.batches, "batch")

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
+import pycurl
 import pytest
 
 from sheaf.batch import Done, Failed
@@ -514,3 +515,46 @@ def test_an_overloaded_host_takes_no_connections_from_others(
     first, *others = loader.choices
     assert first.value >= connections.FIRST
     assert [choice.name for choice in others] == [f"connections to 127.0.0.2:{busy.port}"]
+
+
+@pytest.mark.parametrize("truncate", [False, True])
+def test_a_body_that_turns_out_too_large_after_a_pause_is_one_items_failure(
+    server: WebServer, monkeypatch: pytest.MonkeyPatch, truncate: bool
+) -> None:
+    """Bodies without a length that wait for memory, and exceed the limit when they go on: theirs alone."""
+    monkeypatch.setattr(task, "MemoryLimit", lambda: memory.MemoryLimit(1 << 20))
+    piece = b"x" * 700_000
+    server.routes["/large"] = raw(
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", piece, 0.3, piece, piece, piece, None
+    )
+    server.routes["/small"] = answer(b"small")
+    urls = [f"{server.url}/{'small' if number % 4 == 3 else 'large'}" for number in range(16)]
+    results = load(urls, "pages.warc", connections=16, max_bytes=1_500_000, truncate=truncate)
+    expected = ["done" if truncate or number % 4 == 3 else "TooLarge" for number in range(16)]
+    assert [getattr(result, "error", "done") for result in results] == expected
+
+
+@pytest.mark.parametrize(
+    ("raised", "error"), [(RuntimeError("injected"), "LoaderFault"), (pycurl.error(23, "injected"), "Protocol")]
+)
+def test_what_goes_wrong_as_a_body_goes_on_is_its_own_items_failure(
+    server: WebServer, monkeypatch: pytest.MonkeyPatch, raised: Exception, error: str
+) -> None:
+    """Another page's end makes room for it, and is not to blame."""
+    monkeypatch.setattr(task, "MemoryLimit", lambda: memory.MemoryLimit(1 << 20))
+    real = transfer.Transfer.resume
+
+    def resume(paused: transfer.Transfer) -> None:
+        if "broken" in paused.url:
+            raise raised
+        real(paused)
+
+    monkeypatch.setattr(transfer.Transfer, "resume", resume)
+    body = b"x" * 3_000_000
+    server.routes["/well"] = raw(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n", body[:1_500_000], 0.2, body[1_500_000:]
+    )
+    server.routes["/broken"] = raw(b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n", 0.1, body)
+    results = load([f"{server.url}/{name}" for name in ("well", "well", "broken", "well")], "pages.txt")
+    assert [getattr(result, "error", "done") for result in results] == ["done", "done", error, "done"]
+    assert paths(server) == {"/well": 3, "/broken": 1}

@@ -29,7 +29,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
 
 
 #: Options that say how to load, not what ends up in the output: a run that is submitted with others is the same run.
-TUNING = frozenset({"connections", "deadline_s", "connect_timeout_s", "attempts", "ca_certificates"})
+TUNING = frozenset({"connections", "deadline_s", "connect_timeout_s", "attempts"})
 #: Paths on the worker's machine: there they may hold anything that a path may.
 _PATHS = frozenset({"ca_bundle", "ca_folder"})
 #: Characters of certificates that a run may bring: all public authorities together are half of that.
