@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.console import Console, Site, interrupt, wait_until
+from tests.webserver import WebServer, answer, tls_context
 
 #: The local site is on the loopback network, which is refused otherwise.
 ALLOWED = ("--allow-net", "127.0.0.0/8")
@@ -208,3 +209,26 @@ def test_a_terminal_shows_a_picture_that_leaves_only_the_summary(cluster: Consol
     status, drawn = cluster.on_terminal(*load)
     assert status == 0
     assert "Done: 40 pages" in drawn
+
+
+def test_an_intranet_s_certificate_is_named_with_the_command(cluster: Console, tmp_path: Path) -> None:
+    """Refused with what to type; loaded with it, though the workers have no such file. A proxy's variable is told."""
+    context, certificate = tls_context(tmp_path)
+    with WebServer(tls=context) as server:
+        server.routes["/"] = answer(b"inside")
+        name = cluster.list_file("inside.txt", server.url)
+        refused = cluster.run("load", name, "-o", "refused.jsonl", *ALLOWED, status=1)
+        load = ("load", name, "-o", "inside.jsonl", *ALLOWED, "--ca-bundle", str(certificate))
+        loaded = behind_a_proxy(cluster).run(*load)
+
+    assert "--ca-bundle FILE" in refused.stdout
+    assert "Done: 1 page in data/inside.jsonl" in loaded.stdout
+    assert loaded.stderr.count("HTTPS_PROXY: not used.") == 1
+    assert "ca_certificates=-----BEGIN CERTIFICATE-----" in cluster.run("status", "last").stdout
+    assert "-----END" not in cluster.run("status", "last").stdout
+
+
+def behind_a_proxy(person: Console) -> Console:
+    other = Console(person.folder)
+    other.environment = person.environment | {"HTTPS_PROXY": "http://127.0.0.1:1"}
+    return other

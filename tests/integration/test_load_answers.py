@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import gzip
 import inspect
@@ -18,7 +19,7 @@ import pycurl
 import pytest
 
 from sheaf.batch import Done, Failed
-from sheaf.formats import format_for
+from sheaf.formats import Exchange, format_for
 from sheaf.tasks import resolve
 from sheaf.tasks.load import (
     connections,
@@ -558,3 +559,24 @@ def test_what_goes_wrong_as_a_body_goes_on_is_its_own_items_failure(
     results = load([f"{server.url}/{name}" for name in ("well", "well", "broken", "well")], "pages.txt")
     assert [getattr(result, "error", "done") for result in results] == ["done", "done", error, "done"]
     assert paths(server) == {"/well": 3, "/broken": 1}
+
+
+@pytest.mark.parametrize(
+    ("raised", "times"), [(MemoryError(), 2), (OSError(errno.ENOMEM, "no room"), 2), (OSError("odd"), 1)]
+)
+def test_what_the_system_refuses_for_a_moment_is_asked_for_again(
+    server: WebServer, monkeypatch: pytest.MonkeyPatch, raised: Exception, times: int
+) -> None:
+    """Memory that is short as a page is made a record costs an attempt; what will not pass fails the item at once."""
+    real, raised_once = transfer.Transfer.finish, [raised]
+
+    def finish(ended: transfer.Transfer, exchange: Exchange) -> None:
+        if raised_once:
+            raise raised_once.pop()
+        real(ended, exchange)
+
+    monkeypatch.setattr(transfer.Transfer, "finish", finish)
+    server.routes["/"] = answer(b"whole")
+    result = load_one(server.url, attempts=2)
+    assert isinstance(result, Done) == (times == 2)
+    assert len(server.requests) == times

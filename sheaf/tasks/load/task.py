@@ -29,6 +29,7 @@ from sheaf.tasks.load.options import LoadOptions
 from sheaf.tasks.load.transfer import Transfer
 from sheaf.tasks.load.trust import Trust
 from sheaf.tasks.load.visit import Visit
+from sheaf.tasks.passing import passes
 
 #: What a server answers that is asked too much.
 _OVERLOADED = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
@@ -160,17 +161,24 @@ class _Loader:
                 result = step(visit, *arguments)
             except LoadError as failure:
                 result = self._after(visit, failure)
-            except OSError as error:
-                if not is_lack_of_files(error):
-                    raise
-                self.connections.lacks_files(len(self._active), time.monotonic())
-                self._later.put_off(visit, len(self._active))
-                result = None
+            except (OSError, MemoryError) as error:
+                result = self._refused(visit, error)
         except Exception as error:  # noqa: BLE001 - see above
-            message = f"{visit.url or visit.item.text}: {explain(error, None)}"
-            result = Failed(visit.item.index, LoaderFault.__name__, message, visit.attempt)
+            result = Failed(visit.item.index, LoaderFault.__name__, _in_words(visit, error), visit.attempt)
         if result is not None:
             self._results.append(result)
+
+    def _refused(self, visit: Visit, error: OSError | MemoryError) -> Failed | None:
+        """The system has refused something: no server's fault, and perhaps to be had later. Raises what is neither."""
+        if isinstance(error, OSError) and is_lack_of_files(error):
+            self.connections.lacks_files(len(self._active), time.monotonic())
+            self._later.put_off(visit, len(self._active))
+            return None
+        if not passes(error):
+            raise error
+        fault = LoaderFault(_in_words(visit, error))
+        fault.retry = True
+        return self._after(visit, fault)
 
     def _fill(self, source: Source) -> None:
         """Give every free connection something to do: first what is due again, then new items."""
@@ -377,3 +385,7 @@ class _Loader:
         if item is not None:
             self._accept(item)
         return True
+
+
+def _in_words(visit: Visit, error: Exception) -> str:
+    return f"{visit.url or visit.item.text}: {explain(error, None)}"
