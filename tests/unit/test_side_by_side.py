@@ -8,9 +8,9 @@ import pytest
 
 pytest.importorskip("xdist")
 
-from tests.side_by_side import STACKS, Scheduling, scope_of
+from tests.side_by_side import STACKS, WHOLE, Scheduling, scope_of, without_addresses
 
-COMPOSE = Path(__file__).parents[1] / "compose"
+ROOT = Path(__file__).parents[2]
 
 
 def test_tests_of_one_stack_go_together_and_all_others_alone() -> None:
@@ -22,6 +22,22 @@ def test_tests_of_one_stack_go_together_and_all_others_alone() -> None:
     assert "_split_scope" in vars(Scheduling.__mro__[1])
 
 
-def test_modules_with_a_stack_of_their_own_exist() -> None:
-    """A module that is renamed would share the others' stack without a word."""
-    assert [name for name in STACKS if not (COMPOSE / f"{name}.py").exists()] == []
+def test_modules_that_are_named_exist() -> None:
+    """One that is renamed would be handed out like any other without a word."""
+    named = [*WHOLE, *(f"tests/compose/{name}.py" for name in STACKS)]
+
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    assert {scope_of(f"{path}::test_a") for path in WHOLE} == set(WHOLE)
+
+
+def test_ids_with_an_objects_address_are_the_same_in_every_process() -> None:
+    """Otherwise the processes would not agree on what there is, and nothing at all would run."""
+    here, there = (
+        [f"test_a[<object at {start + at:#x}>]" for at in (16, 32)] for start in (0x7F0000000000, 0x7FAA00000000)
+    )
+
+    assert here != there
+    assert (
+        without_addresses(here) == without_addresses(there) == ["test_a[<object at 0x>]", "test_a[<object at 0x>] (2)"]
+    )
+    assert without_addresses(["test_b[0x1f]"]) == ["test_b[0x1f]"]

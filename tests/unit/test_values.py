@@ -115,7 +115,9 @@ def test_keys_that_are_no_texts_become_texts(value: dict[Any, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [numpy.datetime64("2026-01-01"), numpy.complex64(1), numpy.array([object()])], ids=repr
+    "value",
+    [numpy.datetime64("2026-01-01"), numpy.complex64(1), numpy.array([object()])],
+    ids=lambda value: str(value.dtype),
 )
 def test_what_numpy_has_and_json_has_not_is_refused(value: object) -> None:
     """Moments, complex numbers, objects: the item fails, with the name of the type."""
