@@ -122,15 +122,21 @@ def _lock(folder: Path, flags: int) -> int | None:
 
 def _clear(folder: Path) -> None:
     """Remove a run's folder, the processes that still work in it, and its stacks."""
-    entry = f"TMPDIR={folder}".encode()
     for process in Path("/proc").iterdir():
         if process.name.isdecimal() and int(process.name) != os.getpid():
             with contextlib.suppress(OSError):
-                if entry in (process / "environ").read_bytes().split(b"\0"):
+                if _works_in(process, folder):
                     os.kill(int(process.name), signal.SIGKILL)
     for stack in folder.glob("*.stack"):
         remove_stack(stack.stem)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _works_in(process: Path, folder: Path) -> bool:
+    """Whether a process was started with that temporary folder. Redis writes its title over its environment."""
+    if (process / "comm").read_text().strip() == "redis-server":
+        return f"{folder}/".encode() in (process / "cmdline").read_bytes()
+    return f"TMPDIR={folder}".encode() in (process / "environ").read_bytes().split(b"\0")
 
 
 def _use(folder: str | None) -> None:

@@ -17,13 +17,17 @@ from tests.console import wait_until
 from tests.run_folder import RunFolder, name_stack, old_stacks
 
 ROOT = Path(__file__).parents[2]
-#: A run that starts a process, makes a file, says so, and waits to be killed.
+#: A run that makes a file, starts two processes (the second one shows no environment, as Redis does not), says so, and
+#: waits to be killed.
 RUN = """
-import subprocess, sys, tempfile
+import shutil, subprocess, sys, tempfile
 from tests.run_folder import RunFolder
 folder = RunFolder()
-tempfile.mkdtemp()
-print(subprocess.Popen(["sleep", "1000"], stdout=subprocess.DEVNULL).pid, flush=True)
+redis = tempfile.mkdtemp() + "/redis-server"
+shutil.copy(shutil.which("sleep"), redis)
+first = subprocess.Popen(["sleep", "1000"], stdout=subprocess.DEVNULL)
+second = subprocess.Popen([redis, "1000"], stdout=subprocess.DEVNULL, env={})
+print(first.pid, second.pid, flush=True)
 sys.stdin.read()
 """
 
@@ -38,13 +42,13 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     tempfile.tempdir = None
 
 
-def start_run() -> tuple[subprocess.Popen[str], int]:
-    """A run of its own, and the process that it has started."""
+def start_run() -> tuple[subprocess.Popen[str], list[int]]:
+    """A run of its own, and the processes that it has started."""
     run = subprocess.Popen(
         [sys.executable, "-c", RUN], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert run.stdout is not None
-    return run, int(run.stdout.readline())
+    return run, [int(pid) for pid in run.stdout.readline().split()]
 
 
 def is_alive(pid: int) -> bool:
@@ -55,10 +59,10 @@ def is_alive(pid: int) -> bool:
 
 
 def test_what_a_killed_run_has_left_goes_with_the_next_and_a_living_one_keeps_its_own(temporary: Path) -> None:
-    """Its folder and the process that it had started; nothing of a run that goes on beside it."""
-    killed, orphan = start_run()
-    living, child = start_run()
-    (kept,) = {path.name for path in temporary.iterdir() if f"{path}" in environment(child)}
+    """Its folder and the processes that it had started; nothing of a run that goes on beside it."""
+    killed, orphans = start_run()
+    living, children = start_run()
+    (kept,) = {path.name for path in temporary.iterdir() if f"{path}" in environment(children[0])}
     killed.kill()
     killed.communicate()
     assert len(list(temporary.iterdir())) == 2
@@ -66,12 +70,13 @@ def test_what_a_killed_run_has_left_goes_with_the_next_and_a_living_one_keeps_it
     folder = RunFolder()
     folder.sweep()
 
-    wait_until(lambda: not is_alive(orphan), 30, "the killed run's process ends")
+    wait_until(lambda: not any(map(is_alive, orphans)), 30, "the killed run's processes end")
     assert {path.name for path in temporary.iterdir()} == {kept, folder.path.name}
-    assert is_alive(child)
+    assert all(map(is_alive, children))
     folder.close()
     assert [path.name for path in temporary.iterdir()] == [kept]
-    os.kill(child, signal.SIGKILL)
+    for child in children:
+        os.kill(child, signal.SIGKILL)
     living.kill()
     living.communicate()
 
