@@ -18,9 +18,9 @@ def test_a_command_is_run_for_every_item(cluster: Console) -> None:
     for name in ("a.txt", "b.txt"):
         (cluster.folder / name).write_text(name)
 
-    shown = cluster.run("exec", "--files", "*.txt", "--dry-run", "--", "cp", "{}", "{/.}.bak").stdout
+    shown = cluster.run("exec", "--files", "[ab].txt", "--dry-run", "--", "cp", "{}", "{/.}.bak").stdout
     assert [line.rpartition("/")[2] for line in shown.splitlines()] == ["a.txt a.bak", "b.txt b.bak"]
-    cluster.run("exec", "--files", "*.txt", "-o", "copies.jsonl", "--", "cp", "{}", "{/.}.bak")
+    cluster.run("exec", "--files", "[ab].txt", "-o", "copies.jsonl", "--", "cp", "{}", "{/.}.bak")
     done = cluster.run("exec", "-", "-o", "codes.jsonl", "--", "sh", "-c", "exit {}", given="0\n7\n")
 
     assert (cluster.folder / "b.bak").read_text() == "b.txt"
