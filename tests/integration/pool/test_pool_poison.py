@@ -40,10 +40,10 @@ def test_an_item_that_closes_its_process_files_fails_alone(make_pool: MakePool, 
 def test_an_item_with_one_attempt_is_not_blamed_for_another(make_pool: MakePool) -> None:
     """Whatever is in hand when the process finds its pipe closed by an item before: only that one fails."""
     pool = make_pool(1)
-    pool.add(ACT, items(*range(500)))
-    gather(pool, 500)
-    sleepers = ["sleep:0.2"] * 3
-    pool.add(ACT._replace(run="bad", attempts=1), items("close-and-go:", *sleepers))
+    once = ACT._replace(attempts=1)
+    pool.add(once, items(*range(500)))
+    gather(pool, 500)  # of such a run, all that comes is sent at once
+    pool.add(once, items("close-and-go:", *["sleep:0.2"] * 3))
 
     results = gather(pool, 4)
 
