@@ -93,6 +93,30 @@ def test_who_comes_has_a_turn_at_once_and_no_more_than_its_part() -> None:
     assert abs(had["old"] - had["new"]) < 4 * QUANTUM_S, had
 
 
+def test_who_was_alone_for_a_while_owes_nothing_of_before() -> None:
+    """Whom it kept waiting then is gone, and the next one is not owed that."""
+    hall = Hall(1)
+    hall.go_on(["a", "b"], 1)
+    hall.go_on(["a", "b"], 20, stuck=lambda process: process.run == "a")
+    hall.go_on(["a"], 10)
+    before = hall.had.copy()
+
+    hall.go_on(["a", "c"], 10)
+
+    had = hall.since(before)
+    assert abs(had["a"] - had["c"]) < 4 * QUANTUM_S, had
+
+
+def test_processes_are_divided_and_not_all_given_to_whose_turn_it_is() -> None:
+    """They choose at the same moment, and each counts those that have just gone over."""
+    hall = Hall(8)
+    hall.go_on(["a", "b"], 10)
+
+    for _ in range(100):
+        hall.go_on(["a", "b"], STEP_S)
+        assert sum(process.run == "a" for process in hall.processes) in range(2, 7)
+
+
 def test_one_after_another_that_come_for_a_moment_leave_a_long_one_its_part() -> None:
     """Each is new, and begins where all are even; what a short one had too much is not its successor's."""
     hall = Hall(1)
