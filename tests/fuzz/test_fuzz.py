@@ -10,8 +10,8 @@ from tests.fuzz.target import Target
 from tests.fuzz.targets import TARGETS
 
 #: Of one target, in the tests; a few reach into libcurl or write five records each, and have fewer.
-EXAMPLES = 500
-SLOW = {"answer": 150, "charset": 250, "location": 300, "manifest": 300}
+EXAMPLES = 1000
+SLOW = {"answer": 300, "charset": 500, "location": 600, "manifest": 600}
 
 
 def nearly_right(target: Target) -> st.SearchStrategy[bytes]:
