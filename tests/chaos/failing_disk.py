@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -41,6 +42,15 @@ def _do(*words: object) -> str:
     return subprocess.run(list(map(str, words)), check=True, capture_output=True, text=True).stdout.strip()
 
 
+def _unmount(at: Path) -> None:
+    """The kernel may let go of a loop device, or a container of its copy of the mounts, a moment late."""
+    for _ in range(300):
+        if subprocess.run(["umount", str(at)], capture_output=True).returncode == 0:
+            return
+        time.sleep(0.1)
+    _do("umount", at)
+
+
 @contextmanager
 def _mounted(make: list[str], image: Path, megabytes: int, at: Path) -> Iterator[str]:
     with open(image, "wb") as file:
@@ -53,7 +63,7 @@ def _mounted(make: list[str], image: Path, megabytes: int, at: Path) -> Iterator
         try:
             yield loop
         finally:
-            _do("umount", at)
+            _unmount(at)
     finally:
         _do("losetup", "-d", loop)
 

@@ -14,7 +14,7 @@ from sheaf.embedded import find_redis_server
 from sheaf.errors import RedisUnavailable
 from sheaf.queue import BatchQueue
 from sheaf.settings import Settings
-from tests.console import Site
+from tests.console import Site, wait_until
 from tests.integration.bench import Bench
 from tests.support import ForeignServer, RedisServer, ReplyLosingProxy
 
@@ -98,5 +98,9 @@ def cluster(bench: Bench) -> Iterator[Cluster]:
     for _ in range(2):
         bench.worker(SHEAF_TASKS_DIR=str(TASKS))
     settings = Settings.from_env(bench.person.environment | {"SHEAF_TASKS_DIR": str(TASKS)})
+    with bench.server.client() as client:
+        queue = BatchQueue(client)
+        wait_until(lambda: len(queue.workers()) == 2, 60, "both workers have started")
+        queue.close()
     with Cluster(settings, data=bench.person.data) as made:
         yield made
