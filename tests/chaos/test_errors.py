@@ -70,7 +70,9 @@ def test_a_thread_that_raises_ends_its_worker_which_says_why(tmp_path: Path) -> 
     """What once made a worker that renewed its leases for ever, or lost what an item had brought."""
     functions = ("reports:Reports._learn", "committer:Committer._settle", "sheaf.feed:Feeder.feed", "taker:Taker._take")
 
-    status, told, struck = make_fail(tmp_path, "threads", "--where", f"({'|'.join(functions)})$", "--lasting", "once")
+    status, told, struck = make_fail(
+        tmp_path, "threads", "--where", f"({'|'.join(functions)})$", "--lasting", "once", "--first-call"
+    )
 
     assert status == 0, told
     assert len(struck) == len(functions), told
@@ -78,10 +80,8 @@ def test_a_thread_that_raises_ends_its_worker_which_says_why(tmp_path: Path) -> 
 
 def test_a_worker_that_only_seems_to_live_is_noticed(tmp_path: Path) -> None:
     """The judge can say no: of workers whose broken threads end nothing, one renews its leases and does no more."""
-    status, told, struck = make_fail(
-        tmp_path, "threads", "--who", "main", "--where", "Worker._pass_on", "--lasting", "once", "--sabotage", "zombie",
-        "--patience", "8",
-    )  # fmt: skip
+    place = ("--who", "main", "--where", "Worker._pass_on", "--lasting", "once", "--first-call")
+    status, told, struck = make_fail(tmp_path, "threads", *place, "--sabotage", "zombie", "--patience", "8")
 
-    assert status == 1
+    assert status == 1, told
     assert [case["hung"] for case in struck] == [1], told
