@@ -53,6 +53,7 @@ _LABELS = (
     b"\1" + _RAW.compress(_TEXT) + _RAW.flush(),
     b"\2" + brotli.compress(_TEXT),
     b"\3" + zstd.compress(_TEXT),
+    b"\1x?\xff\xff\xff",
     b"\7" + gzip.compress(gzip.compress(b"x" * 50_000)),
 )
 def coding(data: bytes) -> None:

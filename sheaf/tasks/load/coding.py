@@ -153,9 +153,12 @@ def _start(pieces: list[bytes], excess: int) -> Unpacked:
 def _is_whole_deflate(data: bytes, begin: int) -> bool:
     """Whether the bare deflate stream that begins there comes to its end."""
     decompressor = _DEFLATE.make()
-    decompressor.decompress(memoryview(data)[begin:], _OUT_BYTES)
-    while not decompressor.eof and not decompressor.needs_input:
-        decompressor.decompress(b"", _OUT_BYTES)
+    try:
+        decompressor.decompress(memoryview(data)[begin:], _OUT_BYTES)
+        while not decompressor.eof and not decompressor.needs_input:
+            decompressor.decompress(b"", _OUT_BYTES)
+    except _ISAL_ERROR:
+        return False  # within its wrapping, the same bytes had only not come to their end
     return bool(decompressor.eof)
 
 
