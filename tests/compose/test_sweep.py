@@ -18,9 +18,8 @@ def leave_behind(project: str, image: str) -> None:
     docker("image", "tag", image, f"sheaf:{project}")
     docker("network", "create", label, f"{project}_back")
     docker("volume", "create", label, f"{project}_data")
-    docker(
-        "run", "-d", label, "--network", f"{project}_back", "--volume", f"{project}_data:/data", image, "sleep", "900"
-    )
+    joined = ("--network", f"{project}_back", "--volume", f"{project}_data:/data")
+    docker("run", "-d", "--name", f"{project}-one-1", label, *joined, image, "sleep", "900")
     docker("run", "-d", f"sheaf:{project}", "sleep", "900")
 
 
