@@ -220,15 +220,20 @@ class Index(Opener):
     def reading(self) -> Iterator[sqlite3.Connection]:
         """What is read inside is of one moment. Keep it short: while it lasts, SQLite's log can only grow."""
         connection = self.connect()
-        with self.translated():
-            self.patiently(connection, "BEGIN")
-            try:
-                # The moment is that of the first look; it may have to wait while another process repairs the log.
-                self.patiently(connection, "SELECT id FROM state")
-                with disk_errors.making_sense(self.path):
-                    yield connection
-            finally:
-                self.roll_back()
+        try:
+            with self.translated():
+                self.patiently(connection, "BEGIN")
+                try:
+                    # The moment is that of the first look; it may have to wait while another process repairs the log.
+                    self.patiently(connection, "SELECT id FROM state")
+                    with disk_errors.making_sense(self.path):
+                        yield connection
+                finally:
+                    self.roll_back()
+        except FenceTimeout:
+            # As in begin(): a look that had to read the log anew may itself have kept the lock that it took for it.
+            self.drop()
+            raise
 
     def drop(self) -> None:
         """Close the connection, if there is one, undoing what was not committed; the next use opens a new one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,22 @@ import pytest
 from sheaf.batch import Done
 from sheaf.errors import FenceTimeout
 from sheaf.output import Output
+
+
+class Pretends:
+    """SQLite's connection after an unlock that failed: busy for everybody, itself included."""
+
+    in_transaction = False
+
+    def __init__(self, holder: sqlite3.Connection, other: sqlite3.Connection) -> None:
+        self._holder = holder
+        self._other = other
+
+    def execute(self, statement: str) -> object:
+        return self._other.execute(statement)
+
+    def close(self) -> None:
+        self._holder.close()
 
 
 def test_a_fence_that_our_own_connection_never_gave_back_is_given_back_with_it(tmp_path: Path) -> None:
@@ -20,23 +37,36 @@ def test_a_fence_that_our_own_connection_never_gave_back_is_given_back_with_it(t
     connection.execute("BEGIN IMMEDIATE")
     stuck = output._index
 
-    class Pretends:
-        """SQLite's connection after such an unlock: busy for everybody, itself included."""
-
-        in_transaction = False
-
-        def execute(self, statement: str) -> object:
-            return other.execute(statement)
-
-        def close(self) -> None:
-            connection.close()
-
     other = stuck.open(timeout_s=0.0)
-    stuck._connection = Pretends()  # type: ignore[assignment]
+    stuck._connection = Pretends(connection, other)  # type: ignore[assignment]
 
     with pytest.raises(FenceTimeout):
         output.commit({"r-1": [Done(0, b"0\n")]}, worker="w", token=1)
     other.close()
 
+    assert output.commit({"r-1": [Done(0, b"0\n")]}, worker="w", token=1).length == 2
+    output.close()
+
+
+def test_a_look_whose_own_connection_never_gave_a_lock_back_gives_it_back(tmp_path: Path) -> None:
+    """A killed writer leaves a log that the next reader reads anew under locks; giving those back may fail, too."""
+    output = Output.create(tmp_path / "o.jsonl", fence_wait_s=0.3)
+    output.register_run("r-1", 2, 2)
+    index = output._index
+    connection = index.connect()
+    connection.execute("BEGIN IMMEDIATE")
+    other = index.open(timeout_s=0.0)
+
+    class Busy(Pretends):
+        def execute(self, statement: str) -> object:
+            return other.execute("BEGIN IMMEDIATE" if statement.startswith("SELECT") else "PRAGMA user_version")
+
+    index._connection = Busy(connection, other)  # type: ignore[assignment]
+
+    with pytest.raises(FenceTimeout):
+        output.progress("r-1")
+    other.close()
+
+    assert output.progress("r-1") is not None
     assert output.commit({"r-1": [Done(0, b"0\n")]}, worker="w", token=1).length == 2
     output.close()
