@@ -14,9 +14,11 @@ from sheaf.embedded import find_redis_server
 from sheaf.errors import RedisUnavailable
 from sheaf.queue import BatchQueue
 from sheaf.settings import Settings
+from sheaf.tasks.load import failure
 from tests.console import Site, wait_until
 from tests.integration.bench import Bench
 from tests.support import ForeignServer, RedisServer, ReplyLosingProxy
+from tests.webserver import WebServer
 
 #: The tasks of these tests lie beside them.
 TASKS = Path(__file__).parent
@@ -104,3 +106,16 @@ def cluster(bench: Bench) -> Iterator[Cluster]:
         queue.close()
     with Cluster(settings, data=bench.person.data) as made:
         yield made
+
+
+@pytest.fixture
+def server() -> Iterator[WebServer]:
+    """A web server that answers as the test tells it."""
+    with WebServer() as running:
+        yield running
+
+
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is loaded again is loaded again at once."""
+    monkeypatch.setattr(failure, "_FIRST_WAIT_S", 0.02)

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import gzip
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sheaf.formats import format_for
 from sheaf.tasks import resolve
-from sheaf.tasks.load import failure
 from tests.loading import ListSource, check_with_warcio, load, load_one, page, warc_records
 from tests.webserver import WebServer, answer, in_turn, raw, tls_context
 
-
-@pytest.fixture
-def server() -> Iterator[WebServer]:
-    with WebServer() as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failure, "_FIRST_WAIT_S", 0.02)
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 def test_many_items_have_one_result_each(server: WebServer) -> None:

@@ -38,6 +38,8 @@ from sheaf.tasks.load import (
 from tests.loading import ListSource, load, load_one, page, warc_records
 from tests.webserver import Answer, WebServer, answer, in_turn, raw
 
+pytestmark = pytest.mark.usefixtures("short_waits")
+
 MODULES: tuple[ModuleType, ...] = (
     connections,
     cookies,
@@ -52,17 +54,6 @@ MODULES: tuple[ModuleType, ...] = (
     url,
     visit,
 )
-
-
-@pytest.fixture
-def server() -> Iterator[WebServer]:
-    with WebServer() as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failure, "_FIRST_WAIT_S", 0.02)
 
 
 def paths(server: WebServer) -> Counter[str]:

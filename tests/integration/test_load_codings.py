@@ -6,33 +6,23 @@ import gzip
 import os
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from sheaf.batch import Done, Failed
 from sheaf.formats import format_for
 from sheaf.tasks import resolve
-from sheaf.tasks.load import failure
 from tests.loading import ListSource, load, load_one, page, warc_records
 from tests.packing import KINDS, zstd
 from tests.webserver import Answer, WebServer, answer, raw
+
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 FORMATS = ("p.jsonl", "p.html", "p.txt", "p.warc.gz")
 #: No text that packs to almost nothing: a cut has to have an inside.
 TEXT = b"".join(b"line %d of the page %d\n" % (n, n * n) for n in range(2000)) + b"THE END"
 every_format = pytest.mark.parametrize("output", FORMATS)
-
-
-@pytest.fixture
-def server() -> Iterator[WebServer]:
-    with WebServer() as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failure, "_FIRST_WAIT_S", 0.02)
 
 
 def by_length(body: bytes, coding: str) -> Answer:

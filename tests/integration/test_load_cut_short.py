@@ -10,25 +10,15 @@ from pathlib import Path
 import pytest
 
 from sheaf.batch import Failed
-from sheaf.tasks.load import failure
 from tests.loading import check_with_warcio, load_one, page, warc_records
 from tests.webserver import Answer, Piece, WebServer, answer, in_turn, raw, tls_context
+
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n"
 HALF = b"half a page"
 PACKED = gzip.compress(b"".join(b"line %d\n" % number for number in range(999)))
 FORMATS = ("p.jsonl", "p.html", "p.txt", "p.warc.gz")
-
-
-@pytest.fixture
-def server() -> Iterator[WebServer]:
-    with WebServer() as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failure, "_FIRST_WAIT_S", 0.02)
 
 
 def dripping(request: bytes) -> Iterator[Piece]:

@@ -14,20 +14,11 @@ import pytest
 from sheaf.batch import Done, Failed
 from sheaf.formats import format_for
 from sheaf.tasks import resolve
-from sheaf.tasks.load import failure, memory, task
+from sheaf.tasks.load import memory, task
 from tests.loading import ListSource, check_with_warcio, load, load_one, warc_records
 from tests.webserver import Answer, WebServer, answer, raw, tls_context
 
-
-@pytest.fixture
-def server() -> Iterator[WebServer]:
-    with WebServer() as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failure, "_FIRST_WAIT_S", 0.02)
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def cached(x): return x.upper()
 @functools.lru_cache
 async def cached_async(x): return x.upper()
 @functools.singledispatch
-def dispatched(x): raise NotImplementedError
+def dispatched(x): raise TypeError(x)
 @dispatched.register
 async def _(x: str): return x.upper()
 async def twice(x): return bare_async(x)
