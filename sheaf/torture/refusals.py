@@ -109,6 +109,8 @@ class Refusals:
         self._lock = threading.Lock()
         self._rules: list[Rule] = []
         self._labels: dict[int, str] = {}
+        #: Processes that have not said yet who they are.
+        self._connections: dict[int, socket.socket] = {}
         self._stop, self._stopped = os.pipe()
         #: What was called, and how often, since it was last asked for; and what was refused.
         self._seen: Counter[Site] = Counter()
@@ -156,11 +158,19 @@ class Refusals:
         while True:
             for descriptor, events in poll.poll():
                 if descriptor == self._stop:
+                    for connection in self._connections.values():
+                        connection.close()
                     for listener in self._labels:
                         os.close(listener)
                     return
                 if descriptor == self._listener.fileno():
-                    poll.register(self._accept(), select.POLLIN)
+                    connection = self._listener.accept()[0]
+                    self._connections[connection.fileno()] = connection
+                    poll.register(connection, select.POLLIN)
+                elif descriptor in self._connections:
+                    poll.unregister(descriptor)
+                    if (listener := self._receive(self._connections.pop(descriptor))) is not None:
+                        poll.register(listener, select.POLLIN)
                 elif events & select.POLLIN:
                     self._answer(descriptor)
                 else:
@@ -169,9 +179,15 @@ class Refusals:
                     del self._labels[descriptor]
                     os.close(descriptor)
 
-    def _accept(self) -> int:
-        with self._listener.accept()[0] as connection:
-            label, descriptors, _, _ = socket.recv_fds(connection, 200, 1)
+    def _receive(self, connection: socket.socket) -> int | None:
+        """Return the descriptor that a new process sends, at which its calls are told; None if it was killed before."""
+        with connection:
+            try:
+                label, descriptors, _, _ = socket.recv_fds(connection, 200, 1)
+            except ConnectionResetError:
+                return None
+        if not descriptors:
+            return None
         self._labels[descriptors[0]] = label.decode()
         return descriptors[0]
 
