@@ -146,11 +146,6 @@ class Index(Opener):
         try:
             with self.translated():
                 self.patiently(connection, "BEGIN IMMEDIATE", notice)
-        except FenceTimeout:
-            # It may be this very connection that has the fence: SQLite says nothing when it fails to unlock a file, and
-            # remembers such a lock for as long as the connection lives.
-            self.drop()
-            raise
         finally:
             self.waited_s += time.monotonic() - started
         if noticed > started:
@@ -161,8 +156,13 @@ class Index(Opener):
     def translate(self, error: sqlite3.Error) -> OutputError:
         """Connections of one process share what they know of SQLite's shared memory, for as long as one is open: if
         none that can be written to is to be had any more, that is IndexSpoilt.
+
+        Whoever waited in vain gives the connection back: it may be this very one that is in the way. SQLite says
+        nothing when it fails to unlock a file, and remembers such a lock for as long as the connection lives.
         """
         found = super().translate(error)
+        if isinstance(found, FenceTimeout):
+            self.drop()
         if disk_errors.is_read_only_without_reason(error, self.path):
             self._can_only_read = True
             self._spoilt += 1
@@ -220,20 +220,15 @@ class Index(Opener):
     def reading(self) -> Iterator[sqlite3.Connection]:
         """What is read inside is of one moment. Keep it short: while it lasts, SQLite's log can only grow."""
         connection = self.connect()
-        try:
-            with self.translated():
-                self.patiently(connection, "BEGIN")
-                try:
-                    # The moment is that of the first look; it may have to wait while another process repairs the log.
-                    self.patiently(connection, "SELECT id FROM state")
-                    with disk_errors.making_sense(self.path):
-                        yield connection
-                finally:
-                    self.roll_back()
-        except FenceTimeout:
-            # As in begin(): a look that had to read the log anew may itself have kept the lock that it took for it.
-            self.drop()
-            raise
+        with self.translated():
+            self.patiently(connection, "BEGIN")
+            try:
+                # The moment is that of the first look; it may have to wait while another process repairs the log.
+                self.patiently(connection, "SELECT id FROM state")
+                with disk_errors.making_sense(self.path):
+                    yield connection
+            finally:
+                self.roll_back()
 
     def drop(self) -> None:
         """Close the connection, if there is one, undoing what was not committed; the next use opens a new one."""

@@ -158,10 +158,7 @@ class Refusals:
         while True:
             for descriptor, events in poll.poll():
                 if descriptor == self._stop:
-                    for connection in self._connections.values():
-                        connection.close()
-                    for listener in self._labels:
-                        os.close(listener)
+                    self._leave()
                     return
                 if descriptor == self._listener.fileno():
                     connection = self._listener.accept()[0]
@@ -178,6 +175,12 @@ class Refusals:
                     poll.unregister(descriptor)
                     del self._labels[descriptor]
                     os.close(descriptor)
+
+    def _leave(self) -> None:
+        for connection in self._connections.values():
+            connection.close()
+        for listener in self._labels:
+            os.close(listener)
 
     def _receive(self, connection: socket.socket) -> int | None:
         """Return the descriptor that a new process sends, at which its calls are told; None if it was killed before."""
