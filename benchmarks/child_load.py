@@ -29,8 +29,8 @@ import orjson
 import pycurl
 from isal import igzip_lib
 
-from sheaf.batch import Done, Item
 from sheaf.formats import format_for
+from sheaf.run.items import Done, Item
 from sheaf.tasks.load.task import LoadTask
 
 ROOT = Path(__file__).parent.parent

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from sheaf.api import Cluster
-    from sheaf.errors import TaskFailed
-    from sheaf.tasks.spec import task
+from sheaf.core.version import __version__
 
-__version__ = "0.1.0"
-__all__ = ["Cluster", "TaskFailed", "task"]
+if TYPE_CHECKING:
+    from sheaf.client import Cluster
+    from sheaf.core.errors import TaskFailed
+    from sheaf.tasks.decorator import task
+
+__all__ = ["Cluster", "TaskFailed", "__version__", "task"]
 
 #: What `from sheaf import …` offers, and where it is: imported when asked for, so that `import sheaf` costs nothing.
-_PLACES = {"Cluster": "sheaf.api", "TaskFailed": "sheaf.errors", "task": "sheaf.tasks.spec"}
+_PLACES = {"Cluster": "sheaf.client", "TaskFailed": "sheaf.core.errors", "task": "sheaf.tasks.decorator"}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sheaf.batch import Done, Item, Result
 from sheaf.formats import format_for
+from sheaf.run.items import Done, Item, Result
 from sheaf.tasks import Step, resolve
 
 

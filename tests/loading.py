@@ -11,8 +11,8 @@ from typing import Any
 
 from warcio.archiveiterator import ArchiveIterator
 
-from sheaf.batch import Done, Failed, Item
 from sheaf.formats import format_for
+from sheaf.run.items import Done, Failed, Item
 from sheaf.tasks import resolve
 
 

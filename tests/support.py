@@ -14,9 +14,9 @@ from typing import Any
 
 import redis
 
-from sheaf.connection import connect
-from sheaf.redis_library import library_name
-from sheaf.settings import Settings
+from sheaf.broker.connection import connect
+from sheaf.broker.redis_library import library_name
+from sheaf.core.settings import Settings
 
 
 class RedisServer:

@@ -12,9 +12,9 @@ from benchmarks.common.command import CommandFailed
 from benchmarks.common.runner import Column, Contender, Measured, Stage
 from benchmarks.common.site import serve
 from benchmarks.scenarios.map import TASKS
-from sheaf.connection import connect
-from sheaf.roster import Roster
-from sheaf.settings import Settings
+from sheaf.broker.connection import connect
+from sheaf.broker.worker_registry import Roster
+from sheaf.core.settings import Settings
 
 TITLE = "Many workers on one output"
 ABOUT = """The same work by 1 to 8 workers that append to one file, {processes} pool processes in all: the throughput of

@@ -28,9 +28,9 @@ WORKERS = (1, 4)
 #: Runs in a producer container: what the workers' cards and the output's index say.
 LOOK = """
 import json, sqlite3
-from sheaf.connection import connect
-from sheaf.roster import Roster
-from sheaf.settings import Settings
+from sheaf.broker.connection import connect
+from sheaf.broker.worker_registry import Roster
+from sheaf.core.settings import Settings
 with connect(Settings.from_env()) as connection:
     cards = [dict(card.fields) for card in Roster(connection).workers()]
 found = [None, 0, 0, 0]

@@ -9,11 +9,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from sheaf import logs, rights
+from sheaf.core import logs, permissions
+from sheaf.core.errors import SheafError
+from sheaf.core.last_words import LastWords, cause_of
+from sheaf.core.settings import Settings
 from sheaf.embedded.cluster import supervise
-from sheaf.errors import SheafError
-from sheaf.last_words import LastWords, cause_of
-from sheaf.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def main() -> int:
 
 
 def _serve(asked: argparse.Namespace) -> int:
-    rights.follow(asked.data)
+    permissions.follow(asked.data)
     settings = dataclasses.replace(Settings.from_env(), data_dir=asked.data)
     logs.configure(settings.log_level, role="supervisor")
     return supervise(settings, asked.ends_with, asked.prints_fd)

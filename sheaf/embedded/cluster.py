@@ -12,18 +12,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from sheaf.address import shown_address
-from sheaf.connection import connect
+from sheaf.broker.address import shown_address
+from sheaf.broker.connection import connect
+from sheaf.broker.replies import number
+from sheaf.broker.worker_registry import Roster
+from sheaf.core.errors import ClusterError, UsageError
+from sheaf.core.last_words import last_words
+from sheaf.core.settings import Settings, child_environment
 from sheaf.embedded.processes import ProcessId, is_alive, send_signal, stop, wait_gone
 from sheaf.embedded.redis_keeper import PATIENCE_S, REDIS_START_S
 from sheaf.embedded.redis_server import find_redis_server
 from sheaf.embedded.state import ClusterState, Places, tail
 from sheaf.embedded.supervisor import Supervisor
-from sheaf.errors import ClusterError, UsageError
-from sheaf.last_words import last_words
-from sheaf.replies import number
-from sheaf.roster import Roster
-from sheaf.settings import Settings, child_environment
 
 #: Seconds from the start of a worker to its first sign of life, on a slow and busy machine.
 WORKER_START_S = 60.0

@@ -20,11 +20,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sheaf.embedded.child import Child, Command, status_text, stop_children
+from sheaf.core.errors import RedisUnavailable
+from sheaf.core.settings import child_environment
+from sheaf.embedded.process import Child, Command, status_text, stop_children
 from sheaf.embedded.redis_server import find_redis_server, redis_command
 from sheaf.embedded.state import SOCKET_FOLDER_PREFIX, Places, tail
-from sheaf.errors import RedisUnavailable
-from sheaf.settings import child_environment
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sheaf.errors import RedisUnavailable
+from sheaf.core.errors import RedisUnavailable
 
 #: The oldest version that serves; older ones lack LMOVE.
 OLDEST = (6, 2)

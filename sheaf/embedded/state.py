@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from sheaf.connection import CLUSTER_FILE
+from sheaf.broker.connection import CLUSTER_FILE
+from sheaf.core.errors import UsageError
+from sheaf.core.humanize import seconds_text
 from sheaf.embedded.processes import ProcessId
-from sheaf.errors import UsageError
-from sheaf.human import seconds_text
 
 #: How the folder of Redis's socket is called, in the system's folder for temporary files.
 SOCKET_FOLDER_PREFIX = "sheaf-"

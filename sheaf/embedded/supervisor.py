@@ -18,11 +18,11 @@ from collections import deque
 from collections.abc import Callable
 from types import FrameType
 
-from sheaf.embedded.child import Child, Command, status_text, stop_children
+from sheaf.core.settings import Settings, child_environment
+from sheaf.embedded.process import Child, Command, status_text, stop_children
 from sheaf.embedded.processes import identify, stop
 from sheaf.embedded.redis_keeper import PATIENCE_S, RedisKeeper
 from sheaf.embedded.state import NEWS, ClusterState, Places
-from sheaf.settings import Settings, child_environment
 
 logger = logging.getLogger(__name__)
 

@@ -19,14 +19,14 @@ from pathlib import Path
 
 from isal import igzip_lib
 
-from sheaf.errors import OutputPathError, TaskError, UsageError
+from sheaf.core.errors import OutputPathError, TaskError, UsageError
 from sheaf.export.rows import Columns, Row, reading_anything, rows
 from sheaf.export.tables import CsvTable, ParquetTable, Table
 from sheaf.formats import SUFFIXES, Format, format_for
-from sheaf.index import Index
-from sheaf.order import read_stretches, stretches
-from sheaf.run import sync_folder
-from sheaf.schema import read_state
+from sheaf.output.index.database import Index
+from sheaf.output.index.schema import read_state
+from sheaf.output.read.scan import read_stretches, stretches
+from sheaf.run.run import sync_folder
 
 __all__ = ["Export", "check_destination", "export"]
 

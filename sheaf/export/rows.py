@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from sheaf.errors import UsageError
+from sheaf.core.errors import UsageError
 from sheaf.formats.values import decoded
 
 #: More different keys than this are data, not columns.

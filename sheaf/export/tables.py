@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
-from sheaf.errors import UsageError
+from sheaf.core.errors import UsageError
+from sheaf.core.optional import pyarrow_parquet
 from sheaf.export.rows import Columns, Row
 from sheaf.formats.csv import CsvFormat, plain
-from sheaf.parquet import pyarrow_parquet
 
 #: Rows of a Parquet file that make one group: what is held in memory.
 GROUP_ROWS = 50_000

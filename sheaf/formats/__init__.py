@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from sheaf.errors import OutputPathError
+from sheaf.core.errors import OutputPathError
 from sheaf.formats.page import Exchange, Page
 
 __all__ = ["SUFFIXES", "Exchange", "Format", "Page", "check_holds", "format_for"]

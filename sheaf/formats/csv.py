@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from sheaf.errors import OutputPathError, TaskError
+from sheaf.core.errors import OutputPathError, TaskError
 from sheaf.formats.page import Page
 from sheaf.formats.values import bare
 

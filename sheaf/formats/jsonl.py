@@ -13,7 +13,7 @@ import orjson
 import xxhash
 from isal import igzip_lib
 
-from sheaf.errors import TaskError
+from sheaf.core.errors import TaskError
 from sheaf.formats.charset import decode, is_text, utf8_source
 from sheaf.formats.page import Exchange, Page, utc_date
 from sheaf.formats.values import encode, finite_text

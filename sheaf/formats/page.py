@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from sheaf.batch import Item
 from sheaf.formats.media_type import combined
+from sheaf.run.items import Item
 
 _CONTENT_TYPE = b"\ncontent-type:"
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from sheaf.errors import TaskError
+from sheaf.core.errors import TaskError
+from sheaf.core.terminal import one_line
 from sheaf.formats.charset import as_utf8, is_text
 from sheaf.formats.page import Page
 from sheaf.formats.values import bare
-from sheaf.terminal import one_line
 
 
 class _CombinedFormat(ABC):

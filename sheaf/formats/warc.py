@@ -13,7 +13,7 @@ from http import HTTPStatus
 from isal import igzip_lib
 
 import sheaf
-from sheaf.errors import TaskError
+from sheaf.core.errors import TaskError
 from sheaf.formats.page import Exchange, Page, utc_date
 
 #: Level 1 of isal packs a core's 4,000 pages a second; level 6 of zlib 800, for 10 % less.
@@ -57,7 +57,7 @@ class WarcFormat:
 
     def header(self, name: str) -> bytes:
         block = (
-            f"software: Sheaf/{sheaf.__version__}\r\n"
+            f"software: Sheaf/{__version__}\r\n"
             "format: WARC File Format 1.1\r\n"
             "conformsTo: http://iipc.github.io/warc-specifications/specifications/warc-format/warc-1.1/\r\n"
         ).encode()

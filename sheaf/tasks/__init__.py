@@ -10,9 +10,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from sheaf.batch import Failed, Item, Result
-from sheaf.errors import TaskError, TaskForbidden
+from sheaf.core.errors import TaskError, TaskForbidden
 from sheaf.formats import Format
+from sheaf.run.items import Failed, Item, Result
 from sheaf.tasks.description import TaskDescription, describe
 
 __all__ = ["Source", "Task", "TaskDescription", "check_allowed", "describe", "resolve"]
@@ -108,7 +108,7 @@ def resolve(
 
     `modules` are those of SHEAF_TASK_MODULES, `files` the digests that the run has of the task's files.
     Raises TaskError, which names file and line where there is one; TaskChanged if the files are others; and whatever
-    the system refuses (`passing.py`).
+    the system refuses (`transient_errors.py`).
     """
     if name == "load":
         from sheaf.tasks.load.task import LoadTask
@@ -120,7 +120,7 @@ def resolve(
         return ExecTask()
     if ":" not in name:
         raise TaskError(f"no task is called {name!r}; it is `load`, or `module:function` of a file in the tasks folder")
-    from sheaf.tasks.finder import find
-    from sheaf.tasks.function import FunctionTask
+    from sheaf.tasks.function.finder import find
+    from sheaf.tasks.function.task import FunctionTask
 
     return FunctionTask(find(name, tasks_dir, modules, files))

@@ -6,9 +6,9 @@ import json
 import os
 import sys
 
-from sheaf.errors import SheafError
+from sheaf.core.errors import SheafError
 from sheaf.tasks.description import answer
-from sheaf.tasks.faults import describe
+from sheaf.tasks.tracebacks import describe
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sheaf.errors import TaskError
+from sheaf.core.errors import TaskError
 
 #: Seconds that the import of a task's module may take.
 IMPORT_S = 60.0
@@ -108,15 +108,15 @@ def check_way(options: Mapping[str, Any]) -> str:
 
 def answer(question: str) -> str:
     """Describe the task that the question names, in this process. Returns JSON."""
-    from sheaf.tasks.passing import again_if_passing
+    from sheaf.tasks.transient_errors import again_if_passing
 
     return again_if_passing(lambda: _answer(json.loads(question)))
 
 
 def _answer(asked: dict[str, Any]) -> str:
     from sheaf.formats import format_for
-    from sheaf.tasks import files
-    from sheaf.tasks.finder import check_signature, find
+    from sheaf.tasks import module_files
+    from sheaf.tasks.function.finder import check_signature, find
 
     folder = None if asked["folder"] is None else Path(asked["folder"])
     found = find(asked["name"], folder, asked["modules"])
@@ -131,7 +131,7 @@ def _answer(asked: dict[str, Any]) -> str:
         attempts=spec.attempts or ATTEMPTS,
         memory_mb=spec.memory_mb,
         output=spec.output,
-        files={} if found.folder is None else files.imported(found.folder),
+        files={} if found.folder is None else module_files.imported(found.folder),
     )
     return json.dumps(dataclasses.asdict(description))
 

@@ -16,12 +16,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sheaf.errors import TaskChanged
-from sheaf.manifest import damaged
-from sheaf.run import Run, sync_folder
-from sheaf.sessions import session_of
-from sheaf.tasks import files
-from sheaf.volume import NotReadable, NotThere, read_file
+from sheaf.core.errors import TaskChanged
+from sheaf.core.files import NotReadable, NotThere, read_file
+from sheaf.run.manifest import damaged
+from sheaf.run.run import Run, sync_folder
+from sheaf.run.sessions import session_of
+from sheaf.tasks import module_files
 
 _FILE = "versions.jsonl"
 #: Path of a `versions.jsonl` -> (its state, the version in force), so that a batch costs a `stat`.
@@ -89,7 +89,7 @@ def check(run: Run, tasks_dir: Path) -> None:
     if not wanted:
         return
     folder = tasks_dir.resolve()
-    differing = files.differing(folder, wanted)
+    differing = module_files.differing(folder, wanted)
     if not differing:
         return
     missing = [file for file in differing if not (folder / file).exists()]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from sheaf.core.errors import RedisUnavailable
 from sheaf.embedded import find_redis_server
-from sheaf.errors import RedisUnavailable
 from tests.console import Console, Site
 
 

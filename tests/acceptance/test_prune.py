@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.batch import Done, Failed, Result
-from sheaf.output import Output
-from sheaf.run import Manifest, Run, RunWriter, list_runs
-from sheaf.sessions import create_session
-from sheaf.verify import verify
+from sheaf.output.output import Output
+from sheaf.output.repair.verify import verify
+from sheaf.run.items import Done, Failed, Result
+from sheaf.run.run import Manifest, Run, RunWriter, list_runs
+from sheaf.run.sessions import create_session
 from tests.console import Console
 
 OUTPUT = "values.jsonl"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.output import Output
+from sheaf.output.output import Output
 from tests.console import Console
 
 ALLOWED = ("--allow-net", "127.0.0.0/8")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from sheaf import keys
+from sheaf.broker import keys
 from tests.console import Console, processes_of, wait_until
 
 #: Seconds that a busy machine may take for anything here.

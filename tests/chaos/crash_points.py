@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from sheaf import settle
-from sheaf.tail import OutputFile
+from sheaf.output.commit import plan as settle
+from sheaf.output.commit.data_file import OutputFile
 from tests.chaos.proof import FULL
 from tests.chaos.scenes import NAME, SCENES, STRANGER, Snapshot, bystander, check, recover
 from tests.chaos.tracer import Call, run, trace

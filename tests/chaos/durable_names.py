@@ -14,9 +14,9 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sheaf.batch import Done
-from sheaf.output import Output
-from sheaf.run import Manifest, RunWriter
+from sheaf.output.output import Output
+from sheaf.run.items import Done
+from sheaf.run.run import Manifest, RunWriter
 from tests.chaos.tracer import Call, mark, trace
 
 RUN = "20260101-000000-abcdef"

@@ -22,8 +22,8 @@ from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
-from sheaf.torture.campaign import code_digest
-from sheaf.torture.cluster import end_with_parent
+from sheaf.chaos.campaign import code_digest
+from sheaf.chaos.cluster import end_with_parent
 from tests.chaos import errors_bench
 from tests.chaos.errors_bench import AT_ITS_END
 from tests.chaos.errors_calls import CallErrors
@@ -101,7 +101,7 @@ def main() -> int:
     print(f"{len(maker.sites)} sites, {len(cases)} cases", flush=True)
     recorded = {name: value for name, value in vars(maker).items() if name in ("sites", "_starting", "_ending")}
     if asked.sabotage:
-        recorded["worker"] = ("sheaf.torture.sabotaged_worker", asked.sabotage)
+        recorded["worker"] = ("sheaf.chaos.sabotaged_worker", asked.sabotage)
     return _judge(_tried(asked, recorded, cases), asked.results)
 
 

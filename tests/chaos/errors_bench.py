@@ -18,11 +18,11 @@ from typing import Any
 
 import redis
 
-from sheaf import keys
-from sheaf.torture.checker import check_values
-from sheaf.torture.cluster import Cluster, what_it_does
-from sheaf.torture.outcome import failures_of
-from sheaf.torture.plan import LEASES, Leases
+from sheaf.broker import keys
+from sheaf.chaos.checker import check_values
+from sheaf.chaos.cluster import Cluster, what_it_does
+from sheaf.chaos.outcome import failures_of
+from sheaf.chaos.plan import LEASES, Leases
 from tests.chaos.errors_case import Case
 from tests.chaos.errors_submitter import Submitter
 
@@ -328,7 +328,7 @@ class Bench:
     def status(self) -> str:
         """What a person is shown."""
         done = subprocess.run(
-            [sys.executable, "-c", "from sheaf.cli import main; main()", "status"],
+            [sys.executable, "-c", "from sheaf.cli.main import main; main()", "status"],
             cwd=self.folder, env=self.cluster.environment, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
         return done.stdout + done.stderr

@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from sheaf.torture import held
-from sheaf.torture.refusals import Refusals, Rule, Site
+from sheaf.chaos import held
+from sheaf.chaos.refusals import Refusals, Rule, Site
 from tests.chaos.errors_bench import AT_ITS_END, HUNG_S, Bench
 from tests.chaos.errors_case import Case
 
@@ -153,7 +153,7 @@ class CallErrors:
 
     def _produce(self, bench: Bench) -> tuple[int | str, str]:
         """Run the producer's command under our eyes; return its status and what it complained of."""
-        command = [sys.executable, "-c", "from sheaf.cli import main; main()", *bench.command()]
+        command = [sys.executable, "-c", "from sheaf.cli.main import main; main()", *bench.command()]
         process = subprocess.Popen(
             self._refusals.command("producer", command),
             cwd=bench.folder, env=bench.cluster.environment, stdin=subprocess.DEVNULL,

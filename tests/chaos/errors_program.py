@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from sheaf.torture.raising import ERRORS
+from sheaf.chaos.raising import ERRORS
 from tests.chaos.errors_bench import HUNG_S, Bench
 from tests.chaos.errors_case import Case
 
@@ -89,14 +89,14 @@ class ProgramErrors:
         last = (done.stderr.strip().splitlines() or [""])[-1]
         case.said = last[:300]
         # A program is told by an exception: one of Sheaf's, or what was raised itself.
-        case.silent = int(not last.startswith(("sheaf.errors.", *ERRORS)))
+        case.silent = int(not last.startswith(("sheaf.core.errors.", *ERRORS)))
         case.notes += [done.stderr[-600:]] * case.silent
 
     def _program(self, folder: Path) -> subprocess.CompletedProcess[str]:
         (folder / "a_program.py").write_text(PROGRAM)
         environment = dict(self.bench.cluster.environment)
         environment["PYTHONPATH"] = f"{folder}:{environment['PYTHONPATH']}"
-        command = [sys.executable, "-m", "sheaf.torture.raising", str(folder), "a_program"]
+        command = [sys.executable, "-m", "sheaf.chaos.raising", str(folder), "a_program"]
         return subprocess.run(
             command, cwd=self.bench.folder, env=environment, capture_output=True, text=True, timeout=HUNG_S + 30
         )

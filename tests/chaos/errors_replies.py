@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from sheaf.torture.replies import FAULTS, ReplyProxy, ReplyRule
+from sheaf.chaos.replies import FAULTS, ReplyProxy, ReplyRule
 from tests.chaos.errors_bench import HUNG_S, Bench
 from tests.chaos.errors_case import Case
 

@@ -38,9 +38,9 @@ class Submitter:
 
 def _serve_commands() -> None:
     """What the submitter's process does."""
-    from sheaf.cli import main
+    from sheaf.cli.main import main
 
-    import sheaf_producer.map_command  # noqa: F401  isort: skip
+    import sheaf_producer.cli.map  # noqa: F401  isort: skip
 
     for line in sys.stdin:
         child = os.fork()

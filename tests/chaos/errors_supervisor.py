@@ -23,11 +23,11 @@ from typing import Any
 
 import redis
 
-from sheaf.connection import connect
-from sheaf.settings import Settings, child_environment
-from sheaf.torture.cluster import start_process
-from sheaf.torture.raising import ERRORS as RAISED
-from sheaf.torture.refusals import Refusals, Rule, Site
+from sheaf.broker.connection import connect
+from sheaf.chaos.cluster import start_process
+from sheaf.chaos.raising import ERRORS as RAISED
+from sheaf.chaos.refusals import Refusals, Rule, Site
+from sheaf.core.settings import Settings, child_environment
 from tests.chaos.errors_bench import HUNG_S, Bench
 from tests.chaos.errors_calls import BY_PATH, CALLS, ERRORS, escaped
 from tests.chaos.errors_case import Case
@@ -165,7 +165,7 @@ class SupervisorErrors:
             counts.update(
                 {name: count for name, count in json.loads(path.read_text()).items() if name.startswith("main ")}
             )
-        return Counter({name: count for name, count in counts.items() if "sheaf.logs:" not in name})
+        return Counter({name: count for name, count in counts.items() if "sheaf.core.logs:" not in name})
 
     def cases(self, draw: random.Random, full: bool) -> Iterator[Case]:
         for site in sorted(self.sites):
@@ -238,7 +238,7 @@ class SupervisorErrors:
 
         def wrap(command: list[str]) -> list[str]:
             if raises:
-                return [sys.executable, "-m", "sheaf.torture.raising", str(folder), *command]
+                return [sys.executable, "-m", "sheaf.chaos.raising", str(folder), *command]
             return self._refusals.command("supervisor", [sys.executable, "-m", *command])
 
         self.bench = Bench(Embedded(folder, wrap))

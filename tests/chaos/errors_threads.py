@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from sheaf.torture.raising import ERRORS
+from sheaf.chaos.raising import ERRORS
 from tests.chaos.errors_bench import AT_ITS_END, HUNG_S, Bench
 from tests.chaos.errors_case import Case
 
 #: Functions in which nothing can be told any more, or that are the telling itself: what would be raised is not heard.
-_NOT_TRIED = ("sheaf.logs:", "sheaf.settings:child_environment")
+_NOT_TRIED = ("sheaf.core.logs:", "sheaf.core.settings:child_environment")
 
 
 class ThreadErrors:
@@ -115,7 +115,7 @@ class ThreadErrors:
         if record:
             (folder / "record").touch()
         self.bench = Bench.with_workers(
-            folder, worker_module=("sheaf.torture.raising", str(folder), *self.worker), workers=1
+            folder, worker_module=("sheaf.chaos.raising", str(folder), *self.worker), workers=1
         )
         return self.bench
 

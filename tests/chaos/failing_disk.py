@@ -18,11 +18,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sheaf import sqlite_log
-from sheaf.batch import Done, Failed
-from sheaf.errors import OutputError
-from sheaf.output import Output
-from sheaf.verify import verify
+from sheaf.core.errors import OutputError
+from sheaf.output.index import wal
+from sheaf.output.output import Output
+from sheaf.output.repair.verify import verify
+from sheaf.run.items import Done, Failed
 
 RUN, ITEMS = "r-1", 8
 #: File system -> what makes it, the MiB of its image, and those of the disk that the image lies on.
@@ -34,7 +34,7 @@ FILE_SYSTEMS = {
 }
 MUTATIONS: dict[str, Callable[[], None]] = {
     "": lambda: None,
-    "the log is trusted": lambda: setattr(sqlite_log, "put_anew", lambda _: None),
+    "the log is trusted": lambda: setattr(wal, "put_anew", lambda _: None),
 }
 
 

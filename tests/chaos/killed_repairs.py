@@ -12,13 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sheaf import diagnosis
-from sheaf.batch import Done
-from sheaf.output import Output
-from sheaf.rebuild import rebuild
-from sheaf.repair import clear_end, repair
-from sheaf.run import Manifest, RunWriter
-from sheaf.verify import verify
+from sheaf.output.output import Output
+from sheaf.output.repair import diagnosis
+from sheaf.output.repair.rebuild import rebuild
+from sheaf.output.repair.repair import clear_end, repair
+from sheaf.output.repair.verify import verify
+from sheaf.run.items import Done
+from sheaf.run.run import Manifest, RunWriter
 from tests.chaos.crash_points import READS
 from tests.chaos.scenes import Snapshot
 from tests.chaos.tracer import run, trace

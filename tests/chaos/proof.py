@@ -10,7 +10,7 @@ import os
 import time
 from pathlib import Path
 
-from sheaf.torture.campaign import code_digest
+from sheaf.chaos.campaign import code_digest
 
 FULL = os.environ.get("SHEAF_PROOF") == "full"
 

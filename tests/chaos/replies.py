@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
-from sheaf.torture.replies import SCRIPTS
+from sheaf.chaos.replies import SCRIPTS
 from tests.support import ReplyLosingProxy
 
 

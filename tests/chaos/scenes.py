@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from sheaf import tail
-from sheaf.batch import Done, Failed, Result
-from sheaf.output import Output
-from sheaf.verify import verify
+from sheaf.output.commit import data_file
+from sheaf.output.output import Output
+from sheaf.output.repair.verify import verify
+from sheaf.run.items import Done, Failed, Result
 from tests.chaos.tracer import mark, run, trace
 
 RUN = "run"
@@ -29,7 +29,7 @@ NAME = "out.txt"
 GROUPS = (range(8), range(8, 16), range(16, 24))
 
 # Few buffers a call: an append is several writes, as a large one is.
-tail.PIECES = 3
+data_file.PIECES = 3
 
 
 def failing(index: int) -> bool:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from sheaf.chaos.refusals import available
+from sheaf.core.errors import RedisUnavailable
 from sheaf.embedded import find_redis_server
-from sheaf.errors import RedisUnavailable
-from sheaf.torture.refusals import available
 from tests.chaos.proof import FULL
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +68,12 @@ def test_whatever_fails_the_run_comes_to_its_end_or_somebody_says_why(tmp_path: 
 
 def test_a_thread_that_raises_ends_its_worker_which_says_why(tmp_path: Path) -> None:
     """What once made a worker that renewed its leases for ever, or lost what an item had brought."""
-    functions = ("reports:Reports._learn", "committer:Committer._settle", "sheaf.feed:Feeder.feed", "taker:Taker._take")
+    functions = (
+        "reports:Reports._learn",
+        "committer:Committer._settle",
+        "sheaf.scheduling.reconciler:Feeder.feed",
+        "taker:Taker._take",
+    )
 
     status, told, struck = make_fail(
         tmp_path, "threads", "--where", f"({'|'.join(functions)})$", "--lasting", "once", "--first-call"

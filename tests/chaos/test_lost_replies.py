@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from sheaf.core.errors import RedisUnavailable
 from sheaf.embedded import find_redis_server
-from sheaf.errors import RedisUnavailable
-from sheaf.output import Output
-from sheaf.run import list_runs
+from sheaf.output.output import Output
+from sheaf.run.run import list_runs
 from tests.chaos.proof import FULL, note
 from tests.chaos.replies import CountingProxy
 from tests.console import Console, Site, wait_until

@@ -47,4 +47,4 @@ def test_without_any_one_kind_of_sync_something_is_lost(dropped: str) -> None:
     problems = cut_everywhere("take-over" if "take-over" in dropped else "life", dropped)["problems"]
 
     assert problems
-    assert [each for each in problems if "recovery failed" in each and "sheaf.errors." not in each] == []
+    assert [each for each in problems if "recovery failed" in each and "sheaf.core.errors." not in each] == []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.torture.plan import LEASES, make_plan
+from sheaf.chaos.plan import LEASES, make_plan
 from tests.console import SHEAF
 
 pytestmark = [pytest.mark.redis, pytest.mark.timeout(400)]

@@ -19,13 +19,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from sheaf.torture.campaign import code_digest
+from sheaf.chaos.campaign import code_digest
 from tests.compose.stack import Stack, docker, log_of
 
 #: Stops (SIGSTOP) whichever of these processes holds the fence, makes sure that it still does, and prints its pid.
 HUNT = """
 import os, pathlib, signal, sys, time
-from sheaf.torture.fence import fence_holder
+from sheaf.chaos.fence import fence_holder
 output, *pids = sys.argv[1:]
 end = time.monotonic() + 60
 while time.monotonic() < end:

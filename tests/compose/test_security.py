@@ -85,7 +85,7 @@ with r.pipeline() as pipe:
     pipe.set('sheaf:probe:1', 1)
     pipe.set('sheaf:probe:2', 2)
     pipe.execute()
-from sheaf.redis_library import function_name
+from sheaf.broker.redis_library import function_name
 put = function_name('shared_value')
 r.fcall(put, 2, 'sheaf:client:probe', 'sheaf:dict:probe', 'request', 'put', 'a', 3, 'b', 4)
 time.sleep(1.5)  # it is in Redis's file within a second

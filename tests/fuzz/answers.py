@@ -9,9 +9,9 @@ from typing import Any
 
 import pycurl
 
-from sheaf.batch import Item
 from sheaf.formats import Exchange, Page
 from sheaf.formats.media_type import charset_of, combined
+from sheaf.run.items import Item
 from sheaf.tasks.load.address import AddressGate
 from sheaf.tasks.load.coding import codings_of
 from sheaf.tasks.load.cookies import Cookies

@@ -9,11 +9,11 @@ import zlib
 
 import brotli
 
-from sheaf.batch import Item
 from sheaf.formats import Exchange, Page
 from sheaf.formats.charset import as_utf8, decode, is_text, utf8_source
 from sheaf.formats.declaration import declared
 from sheaf.formats.decoders import name_of
+from sheaf.run.items import Item
 from sheaf.tasks.load.coding import BadCoding, unpack
 from tests.fuzz.records import check_records
 from tests.fuzz.target import number, split, target

@@ -9,16 +9,16 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sheaf.errors import InputError
-from sheaf.tasks.calls import parser
+from sheaf.core.errors import InputError
+from sheaf.tasks.function.calls import parser
 from sheaf.tasks.load.errors import InvalidUrl
 from sheaf.tasks.load.url import check_url, split_normal, split_url
 from sheaf_producer.inputs.csv_rows import read_csv
 from sheaf_producer.inputs.json_lines import read_json_lines
 from sheaf_producer.inputs.lines import chunks, read_lines
 from sheaf_producer.inputs.numbers import LARGEST, numbers_of
+from sheaf_producer.inputs.read import LINE_LIMIT_BYTES, Sheet
 from sheaf_producer.inputs.stream import Line, Reject
-from sheaf_producer.read import LINE_LIMIT_BYTES, Sheet
 from tests.fuzz.target import number, target
 
 _ENDS = re.compile(rb"\r\n?|\n")

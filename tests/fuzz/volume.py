@@ -9,15 +9,16 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
-from sheaf import catalog as catalogs
-from sheaf import last_words, replies
-from sheaf.batch import parse_batch_id
-from sheaf.commit_row import CommitRow
-from sheaf.errors import UsageError
-from sheaf.intent import IntentNote
-from sheaf.manifest import Manifest, _parse, write_manifest
-from sheaf.ranges import pack, pack_ranges, unpack, unpack_ranges
-from sheaf.volume import NotReadable
+from sheaf.broker import replies
+from sheaf.core import last_words
+from sheaf.core.errors import UsageError
+from sheaf.core.files import NotReadable
+from sheaf.core.ranges import pack, pack_ranges, unpack, unpack_ranges
+from sheaf.output.index.commit_row import CommitRow
+from sheaf.output.index.intent import IntentNote
+from sheaf.run import catalog as catalogs
+from sheaf.run.items import parse_batch_id
+from sheaf.run.manifest import Manifest, _parse, write_manifest
 from tests.fuzz.target import number, split, target
 
 _NAME = "20260101-000000-abcdef"

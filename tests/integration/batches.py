@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import redis
 
-from sheaf import keys
-from sheaf.batch import Batch, batch_id
-from sheaf.queue import Claims
+from sheaf.broker import keys
+from sheaf.broker.queue import Claims
+from sheaf.run.items import Batch, batch_id
 
 RUN = "20261120T120000Z-abc123"
 

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sheaf.output import Output
-from sheaf.run import Manifest, Run, RunWriter, list_runs
-from sheaf.verify import verify
+from sheaf.output.output import Output
+from sheaf.output.repair.verify import verify
+from sheaf.run.run import Manifest, Run, RunWriter, list_runs
 from tests.console import Console, Site, wait_until
 from tests.support import RedisServer
 
@@ -57,7 +57,7 @@ class Bench:
         return Run.open(self.person.data, list_runs(self.person.data)[-1])
 
     def call(self, task: str, *items: str, batch_size: int = 4, output: str = "values.jsonl", **fields: Any) -> Run:
-        """Submit a run of a function under the tasks folder, as `sheaf.run` writes it."""
+        """Submit a run of a function under the tasks folder, as `sheaf.run.run` writes it."""
         name = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
         path = self.person.data / output
         Output.create(path).close()

@@ -6,14 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-import sheaf.lock
-from sheaf.output import Output
-from sheaf_worker import __main__, progress_watch, vitals
-from sheaf_worker.committer import Committer
-from sheaf_worker.keeper import Keeper
-from sheaf_worker.pool import Pool
-from sheaf_worker.recovery import Recovery
-from sheaf_worker.taker import Taker
+import sheaf.broker.lock
+from sheaf.output.output import Output
+from sheaf_worker import __main__, vitals
+from sheaf_worker.claim import progress_watchdog
+from sheaf_worker.claim.fetcher import Taker
+from sheaf_worker.claim.heartbeat import Keeper
+from sheaf_worker.claim.recovery import Recovery
+from sheaf_worker.commit.committer import Committer
+from sheaf_worker.pool.pool import Pool
 from sheaf_worker.vitals import Vitals
 from sheaf_worker.worker import Worker
 
@@ -27,7 +28,7 @@ PLACES: dict[str, tuple[Any, str]] = {
     "keeper": (Keeper, "_beat"),
     "taker": (Taker, "_turn"),
     "recovery": (Recovery, "_look"),
-    "renewer": (sheaf.lock._Renewer, "_next"),
+    "renewer": (sheaf.broker.lock._Renewer, "_next"),
     "vitals": (Vitals, "_look"),
 }
 
@@ -64,6 +65,6 @@ if __name__ == "__main__":
     flag, part, how = sys.argv[1:]
     owner, name = PLACES[part]
     vitals.STUCK_S = 2.0
-    progress_watch.STALL_S = progress_watch.LOOK_S = 2.0
+    progress_watchdog.STALL_S = progress_watchdog.LOOK_S = 2.0
     setattr(owner, name, broken(getattr(owner, name), Path(flag), how))
     __main__.main()

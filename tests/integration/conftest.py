@@ -10,10 +10,10 @@ import pytest
 import redis
 
 from sheaf import Cluster
+from sheaf.broker.queue import BatchQueue
+from sheaf.core.errors import RedisUnavailable
+from sheaf.core.settings import Settings
 from sheaf.embedded import find_redis_server
-from sheaf.errors import RedisUnavailable
-from sheaf.queue import BatchQueue
-from sheaf.settings import Settings
 from sheaf.tasks.load import failure
 from tests.console import Site, wait_until
 from tests.integration.bench import Bench

@@ -6,8 +6,8 @@ import time
 
 import redis
 
-from sheaf import keys
-from sheaf.lock import FairLock
+from sheaf.broker import keys
+from sheaf.broker.lock import FairLock
 
 
 def make_lock(

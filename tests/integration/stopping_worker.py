@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sheaf.tail import OutputFile
+from sheaf.output.commit.data_file import OutputFile
 from sheaf_worker.__main__ import main
 
 FLAG = Path(sys.argv[1])

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from sheaf import Cluster, TaskFailed
-from sheaf.errors import ClusterError, InputError, TaskError
-from sheaf.settings import Settings
+from sheaf.core.errors import ClusterError, InputError, TaskError
+from sheaf.core.settings import Settings
 from tests.console import wait_until
 from tests.integration.bench import Bench
 
@@ -220,7 +220,7 @@ def test_a_long_session_goes_on_in_another_output(
     bench: Bench, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that neither the file nor its index grows for ever; what was read is removed."""
-    monkeypatch.setattr("sheaf.api.parts.PART_SEGMENTS", 3)
+    monkeypatch.setattr("sheaf.client.session.result_files.PART_SEGMENTS", 3)
 
     results = [cluster.submit("api_tasks:square", number).result(60) for number in range(12)]
 

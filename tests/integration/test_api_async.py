@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from sheaf import Cluster, TaskFailed
-from sheaf.errors import TaskChanged
-from sheaf.settings import Settings
+from sheaf.core.errors import TaskChanged
+from sheaf.core.settings import Settings
 from tests.integration.bench import Bench
 
 TASKS = Path(__file__).parent

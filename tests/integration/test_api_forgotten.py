@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sheaf import Cluster
-from sheaf.settings import Settings
+from sheaf.core.settings import Settings
 from tests.integration.bench import Bench
 
 TASKS = Path(__file__).parent

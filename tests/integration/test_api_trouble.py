@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from sheaf import Cluster
-from sheaf.api.local import PREFIX
-from sheaf.errors import ClusterError
-from sheaf.settings import Settings
+from sheaf.client.local import PREFIX
+from sheaf.core.errors import ClusterError
+from sheaf.core.settings import Settings
 from tests.console import processes_of, wait_until
 from tests.integration.bench import Bench
 
@@ -139,7 +139,9 @@ def test_whatever_ends_the_items_is_raised_and_no_result_is_left_out(
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("part", ["sheaf.api.session.Session._send_all", "sheaf.api.receiver.Receiver.run"])
+@pytest.mark.parametrize(
+    "part", ["sheaf.client.session.session.Session._send_all", "sheaf.client.session.receiver.Receiver.run"]
+)
 def test_a_thread_of_the_session_that_ended_without_a_word_ends_all_that_waits(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:

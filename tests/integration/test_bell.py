@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 
-from sheaf import keys
-from sheaf.bell import Bell
-from sheaf.errors import RedisUnavailable
-from sheaf.queue import BatchQueue
-from sheaf.sessions import SESSION_PREFIX
+from sheaf.broker import keys
+from sheaf.broker.queue import BatchQueue
+from sheaf.broker.wakeup import Bell
+from sheaf.core.errors import RedisUnavailable
+from sheaf.run.sessions import SESSION_PREFIX
 from tests.integration.batches import batches, ids
 from tests.support import RedisServer
 

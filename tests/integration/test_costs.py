@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from sheaf import keys
-from sheaf.feed import Feeder
-from sheaf.queue import BatchQueue
-from sheaf.run import Run, list_runs
+from sheaf.broker import keys
+from sheaf.broker.queue import BatchQueue
+from sheaf.run.run import Run, list_runs
+from sheaf.scheduling.reconciler import Feeder
 from tests.console import processes_of, wait_until
 from tests.integration.bench import Bench
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from sheaf import keys
-from sheaf.run import Run
+from sheaf.broker import keys
+from sheaf.run.run import Run
 from tests.console import wait_until
 from tests.integration.bench import Bench
 

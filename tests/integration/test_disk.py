@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.queue import BatchQueue
+from sheaf.broker.queue import BatchQueue
 from tests.console import wait_until
 from tests.integration.bench import Bench
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import redis
 
-from sheaf.batch import Done
-from sheaf.feed import Feeder
-from sheaf.output import Output
-from sheaf.queue import BatchQueue
-from sheaf.run import Manifest, Run, RunWriter
+from sheaf.broker.queue import BatchQueue
+from sheaf.output.output import Output
+from sheaf.run.items import Done
+from sheaf.run.run import Manifest, Run, RunWriter
+from sheaf.scheduling.reconciler import Feeder
 
 NAME = "20260101-000000-abcdef"
 

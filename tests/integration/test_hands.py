@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from warcio.archiveiterator import ArchiveIterator
 
+from sheaf.broker.queue import BatchQueue
 from sheaf.embedded import find_redis_server
-from sheaf.queue import BatchQueue
-from sheaf.run import Run
-from sheaf.verify import verify
+from sheaf.output.repair.verify import verify
+from sheaf.run.run import Run
 from tests.console import wait_until
 from tests.integration.bench import Bench
 from tests.support import RedisServer

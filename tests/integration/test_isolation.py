@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from sheaf import keys
-from sheaf.output import Output
-from sheaf.run import Run
-from sheaf.suspicion import Note, Notes
+from sheaf.broker import keys
+from sheaf.broker.suspects import Note, Notes
+from sheaf.output.output import Output
+from sheaf.run.run import Run
 from tests.integration.bench import Bench
 
 TASKS = """

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from sheaf import Cluster
-from sheaf.settings import Settings
+from sheaf.core.settings import Settings
 from tests.console import wait_until
 from tests.integration import leaks
 from tests.integration.bench import Bench
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.redis
 CALLS, SESSIONS, RUNS = 30, 6, 20
 #: What may be kept, though not for good: it is forgotten by time, and this is over sooner.
 FOR_A_WHILE = {
-    "sheaf.queue.BatchQueue._let_go": "a minute",
-    "sheaf_worker.gathering.Gathering._lately": "five seconds",
+    "sheaf.broker.queue.BatchQueue._let_go": "a minute",
+    "sheaf_worker.commit.buffer.Gathering._lately": "five seconds",
 }
 #: Growth that is none. Objects: caches hold 64 at most, and may not be full at first. Descriptors: which outputs
 #: a worker has open at the moment of a look is chance; each takes a few. The rest: none.

@@ -18,8 +18,8 @@ from typing import Any
 import pycurl
 import pytest
 
-from sheaf.batch import Done, Failed
 from sheaf.formats import Exchange, format_for
+from sheaf.run.items import Done, Failed
 from sheaf.tasks import resolve
 from sheaf.tasks.load import (
     connections,

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from sheaf.batch import Done, Failed
 from sheaf.formats import format_for
+from sheaf.run.items import Done, Failed
 from sheaf.tasks import resolve
 from tests.loading import ListSource, load, load_one, page, warc_records
 from tests.packing import KINDS, zstd

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.batch import Failed
+from sheaf.run.items import Failed
 from tests.loading import check_with_warcio, load_one, page, warc_records
 from tests.webserver import Answer, Piece, WebServer, answer, in_turn, raw, tls_context
 

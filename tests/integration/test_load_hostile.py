@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.batch import Done, Failed
 from sheaf.formats import format_for
+from sheaf.run.items import Done, Failed
 from sheaf.tasks import resolve
 from sheaf.tasks.load import memory, task
 from tests.loading import ListSource, check_with_warcio, load, load_one, warc_records

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.batch import Done, Failed
-from sheaf.errors import InputError, TaskError
-from sheaf.settings import Settings, proxy_variables
+from sheaf.core.errors import InputError, TaskError
+from sheaf.core.settings import Settings, proxy_variables
+from sheaf.run.items import Done, Failed
 from sheaf.tasks import limited
 from sheaf.tasks.load.options import LoadOptions
-from sheaf_producer.loading import read_certificates, tell_proxies
+from sheaf_producer.submit.load import read_certificates, tell_proxies
 from tests.loading import load_one, page
 from tests.webserver import WebServer, answer, tls_context
 
@@ -111,7 +111,7 @@ def test_a_proxy_is_not_passed_over_in_silence(
 ) -> None:
     """Whoever submits is told, once, that the variables are not obeyed, and why; nobody else is."""
     assert proxy_variables(variables) == told
-    monkeypatch.setattr("sheaf_producer.loading.proxy_variables", lambda: told)
+    monkeypatch.setattr("sheaf_producer.submit.load.proxy_variables", lambda: told)
     tell_proxies()
     said = capsys.readouterr().err
     assert all(name in said for name in told)

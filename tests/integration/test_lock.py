@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 
-from sheaf import keys
-from sheaf.errors import LockLost, LockTimeout
-from sheaf.lock import lock_status
+from sheaf.broker import keys
+from sheaf.broker.lock import lock_status
+from sheaf.core.errors import LockLost, LockTimeout
 from tests.console import wait_until
 from tests.integration.locks import make_lock, wait_for_waiters
 from tests.support import RedisServer
@@ -192,7 +192,7 @@ def test_a_waiter_that_was_killed_is_skipped(connection: redis.Redis, redis_serv
     url = redis_server.url
     lease = make_lock(connection).acquire(1)
     program = (
-        "from sheaf.connection import connect; from sheaf.lock import FairLock; from sheaf.settings import Settings\n"
+        "from sheaf.broker.connection import connect; from sheaf.broker.lock import FairLock; from sheaf.core.settings import Settings\n"
         f"lock = FairLock(connect(Settings(redis_url={url!r})), 'output:a', owner='dead', label='dead', lease_s=10)\n"
         "lock.acquire(timeout_s=60)"
     )
@@ -313,11 +313,11 @@ def test_leases_that_nobody_renews_any_more_are_lost(connection: redis.Redis, mo
 
     told: list[object] = []
     monkeypatch.setattr(threading, "excepthook", told.append)
-    monkeypatch.setattr("sheaf.lock.Lease.renew", broken)
+    monkeypatch.setattr("sheaf.broker.lock.Lease.renew", broken)
     first = make_lock(connection, lease_s=0.3).acquire(1)
     with first.keep():
         wait_until(lambda: first.lost, 30, "it is told")
-    monkeypatch.setattr("sheaf.lock.Lease.renew", lambda lease: None)
+    monkeypatch.setattr("sheaf.broker.lock.Lease.renew", lambda lease: None)
     wait_until(lambda: bool(told), 30, "the thread's end is noticed")
     second = make_lock(connection, lease_s=30).acquire(5)
     with second.keep():

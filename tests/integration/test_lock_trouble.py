@@ -7,9 +7,9 @@ import time
 import pytest
 import redis
 
-from sheaf import keys
-from sheaf.errors import LockTimeout, RedisReadOnly, RedisUnavailable
-from sheaf.lock import Lease, lock_status
+from sheaf.broker import keys
+from sheaf.broker.lock import Lease, lock_status
+from sheaf.core.errors import LockTimeout, RedisReadOnly, RedisUnavailable
 from tests.integration.locks import make_lock
 from tests.support import RedisServer, ReplyLosingProxy
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.output import Output
-from sheaf.run import Run
+from sheaf.output.output import Output
+from sheaf.run.run import Run
 from tests.console import wait_until
 from tests.integration.bench import Bench
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import redis
 
-from sheaf import keys
-from sheaf.lock import FairLock, lock_status
-from sheaf.queue import BatchQueue
-from sheaf.suspicion import Note, Notes
+from sheaf.broker import keys
+from sheaf.broker.lock import FairLock, lock_status
+from sheaf.broker.queue import BatchQueue
+from sheaf.broker.suspects import Note, Notes
 from tests.integration.batches import RUN, batches, ids, numbers, queued
 
 pytestmark = pytest.mark.redis

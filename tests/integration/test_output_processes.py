@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.batch import Done
-from sheaf.errors import FenceTimeout
-from sheaf.output import Output
-from sheaf.verify import verify
+from sheaf.core.errors import FenceTimeout
+from sheaf.output.output import Output
+from sheaf.output.repair.verify import verify
+from sheaf.run.items import Done
 from tests.integration.writers import BATCH_SIZE, ITEMS, RUN, record
 
 WRITERS = Path(__file__).with_name("writers.py")

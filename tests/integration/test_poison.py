@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from sheaf.output import Output
-from sheaf.run import Run
+from sheaf.output.output import Output
+from sheaf.run.run import Run
 from tests.console import processes_of, wait_until
 from tests.integration.bench import Bench
 from tests.integration.pool.helpers import alive

@@ -11,10 +11,10 @@ import redis
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from sheaf import keys
-from sheaf.batch import Batch, batch_id
-from sheaf.errors import UsageError
-from sheaf.queue import CHUNK, FIRST_CHUNK, BatchQueue
+from sheaf.broker import keys
+from sheaf.broker.queue import CHUNK, FIRST_CHUNK, BatchQueue
+from sheaf.core.errors import UsageError
+from sheaf.run.items import Batch, batch_id
 from tests.integration.batches import RUN, batches, ids, leave_nothing_but, numbers, queued
 
 pytestmark = pytest.mark.redis
@@ -86,7 +86,7 @@ def test_a_job_is_a_small_reference(queue: BatchQueue, connection: redis.Redis) 
     job = Job.fetch(batch_id(RUN, 7), connection=connection, serializer=JSONSerializer)
 
     assert list(job.args) == [RUN, 70_000_000, 10_000]
-    assert job.func_name == "sheaf.queue.run_batch"
+    assert job.func_name == "sheaf.broker.queue.run_batch"
     assert connection.memory_usage(keys.RQ_JOB_PREFIX + job.id) < 2500
 
 
@@ -208,7 +208,7 @@ def test_a_job_that_redis_lost_is_made_anew_when_its_batch_is_put_back(
     queue.hand_back("worker-1", ids(0))
 
     job = Job.fetch(ids(0)[0], connection=connection, serializer=JSONSerializer)
-    assert (job.get_status(), job.origin, job.func_name) == ("queued", keys.QUEUE, "sheaf.queue.run_batch")
+    assert (job.get_status(), job.origin, job.func_name) == ("queued", keys.QUEUE, "sheaf.broker.queue.run_batch")
     assert list(job.args) == [RUN]
     assert numbers(queue.claim("worker-2", 5, lease_s=15)) == [0]
 

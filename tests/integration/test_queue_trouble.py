@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from sheaf.connection import connect
-from sheaf.errors import RedisDenied, RedisFull, RedisReadOnly, RedisUnavailable
-from sheaf.queue import BatchQueue
-from sheaf.settings import Settings
+from sheaf.broker.connection import connect
+from sheaf.broker.queue import BatchQueue
+from sheaf.core.errors import RedisDenied, RedisFull, RedisReadOnly, RedisUnavailable
+from sheaf.core.settings import Settings
 from tests.integration.batches import RUN, batches, ids, numbers, queued
 from tests.support import RedisServer, ReplyLosingProxy
 

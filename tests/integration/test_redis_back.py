@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from sheaf import keys
-from sheaf.verify import verify
+from sheaf.broker import keys
+from sheaf.output.repair.verify import verify
 from tests.console import wait_until
 from tests.integration.bench import Bench
 from tests.support import RedisServer

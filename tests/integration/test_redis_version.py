@@ -6,9 +6,9 @@ from typing import Any
 
 import redis
 
-from sheaf.connection import connect
-from sheaf.redis_version import scripting_flaw, wanted_version
-from sheaf.settings import Settings
+from sheaf.broker.connection import connect
+from sheaf.broker.redis_version import scripting_flaw, wanted_version
+from sheaf.core.settings import Settings
 from tests.support import ReplyLosingProxy
 
 

@@ -8,9 +8,9 @@ import pytest
 import redis
 import rq
 
-from sheaf import keys
-from sheaf.errors import ClusterError, RedisUnavailable
-from sheaf.queue import BatchQueue
+from sheaf.broker import keys
+from sheaf.broker.queue import BatchQueue
+from sheaf.core.errors import ClusterError, RedisUnavailable
 from tests.integration.batches import RUN, batches
 
 pytestmark = pytest.mark.redis

@@ -14,9 +14,9 @@ import rq
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.serializers import JSONSerializer
 
-from sheaf import keys
-from sheaf.errors import UsageError
-from sheaf.queue import BatchQueue, run_batch
+from sheaf.broker import keys
+from sheaf.broker.queue import BatchQueue, run_batch
+from sheaf.core.errors import UsageError
 from tests.integration.batches import RUN, batches, ids, numbers
 from tests.support import RedisServer
 

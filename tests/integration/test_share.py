@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import signal
 
-from sheaf.connection import connect
-from sheaf.roster import Roster
-from sheaf.settings import Settings
+from sheaf.broker.connection import connect
+from sheaf.broker.worker_registry import Roster
+from sheaf.core.settings import Settings
 from sheaf_worker.cores import usable_cores
 from tests.console import wait_until
 from tests.integration.bench import Bench

@@ -15,8 +15,8 @@ import numpy
 import pytest
 
 from sheaf import Cluster
-from sheaf.errors import InputError, LockLost, RedisUnavailable
-from sheaf.settings import Settings
+from sheaf.core.errors import InputError, LockLost, RedisUnavailable
+from sheaf.core.settings import Settings
 from tests.integration.bench import Bench
 from tests.support import ForeignServer, RedisServer, ReplyLosingProxy
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from sheaf.output import Output
-from sheaf.run import Run
+from sheaf.output.output import Output
+from sheaf.run.run import Run
 from sheaf.tasks import describe
-from sheaf.tasks.faults import split
+from sheaf.tasks.tracebacks import split
 from tests.console import wait_until
 from tests.integration.bench import Bench
 

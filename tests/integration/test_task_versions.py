@@ -7,9 +7,9 @@ import json
 import pytest
 import redis
 
-from sheaf.output import Output
-from sheaf.roster import Roster
-from sheaf.run import Run
+from sheaf.broker.worker_registry import Roster
+from sheaf.output.output import Output
+from sheaf.run.run import Run
 from sheaf.tasks import describe
 from sheaf.tasks.versions import record_version, version_name, versions
 from tests.console import wait_until

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from sheaf import Cluster, keys
-from sheaf.batch import Batch
-from sheaf.queue import BatchQueue, Wish
-from sheaf.run import Run
-from sheaf.settings import Settings
+from sheaf import Cluster
+from sheaf.broker import keys
+from sheaf.broker.queue import BatchQueue, Wish
+from sheaf.core.settings import Settings
+from sheaf.run.items import Batch
+from sheaf.run.run import Run
 from tests.integration.batches import queued
 from tests.integration.bench import Bench
 

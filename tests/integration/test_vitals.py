@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.last_words import last_words
-from sheaf.queue import BatchQueue
+from sheaf.broker.queue import BatchQueue
+from sheaf.core.last_words import last_words
 from tests.console import wait_until
 from tests.integration.bench import Bench
 

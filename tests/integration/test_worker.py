@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from sheaf import keys
-from sheaf.queue import BatchQueue
-from sheaf.run import Run, list_runs
-from sheaf.verify import verify
+from sheaf.broker import keys
+from sheaf.broker.queue import BatchQueue
+from sheaf.output.repair.verify import verify
+from sheaf.run.run import Run, list_runs
 from tests.console import wait_until
 from tests.integration.bench import Bench
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.fence import blocker
-from sheaf.output import Output
-from sheaf.queue import BatchQueue
-from sheaf.run import Run
+from sheaf.broker.queue import BatchQueue
+from sheaf.output.blocker import blocker
+from sheaf.output.output import Output
+from sheaf.run.run import Run
 from tests.console import wait_until
 from tests.integration.bench import Bench
 

@@ -6,9 +6,9 @@ import signal
 import sys
 from pathlib import Path
 
-from sheaf.batch import Batch, Done, Failed, Result
-from sheaf.errors import FenceTimeout, OutputError
-from sheaf.output import Output
+from sheaf.core.errors import FenceTimeout, OutputError
+from sheaf.output.output import Output
+from sheaf.run.items import Batch, Done, Failed, Result
 
 RUN = "run"
 ITEMS = 20_000

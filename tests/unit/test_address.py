@@ -2,8 +2,8 @@
 
 import pytest
 
-from sheaf.errors import SettingsError
-from sheaf.settings import Settings
+from sheaf.core.errors import SettingsError
+from sheaf.core.settings import Settings
 from sheaf.tasks import limited
 from sheaf.tasks.load.address import METADATA, AddressGate
 from sheaf.tasks.load.options import LoadOptions

@@ -20,13 +20,13 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheaf.api.calls import Call, call_of, decode_item, encode_call, encode_items
-from sheaf.api.executor import builtin_of
-from sheaf.api.items import _fitting
-from sheaf.api.pace import LARGEST, LARGEST_BYTES, Pace
-from sheaf.api.shared import SharedDict
-from sheaf.api.shared_lock import SharedLock
-from sheaf.errors import InputError, TaskError, TaskFailed
+from sheaf.client.calls import Call, call_of, decode_item, encode_call, encode_items
+from sheaf.client.executor import builtin_of
+from sheaf.client.session.map_stream import _fitting
+from sheaf.client.session.sizing import LARGEST, LARGEST_BYTES, Pace
+from sheaf.client.shared.lock import SharedLock
+from sheaf.client.shared.values import SharedDict
+from sheaf.core.errors import InputError, TaskError, TaskFailed
 
 TASKS = Path(__file__).parent
 plain = st.recursive(

@@ -7,9 +7,9 @@ from types import MappingProxyType
 
 import pytest
 
-from sheaf.api.items import ItemStream
-from sheaf.api.stream import Work
-from sheaf.errors import ClusterError
+from sheaf.client.session.map_stream import ItemStream
+from sheaf.client.session.stream import Work
+from sheaf.core.errors import ClusterError
 from sheaf.tasks import TaskDescription
 
 WORK = Work("a:b", False, MappingProxyType({}), TaskDescription("a:b", "function"), 1)
@@ -28,7 +28,7 @@ def test_a_session_that_breaks_while_items_are_taken_ends_the_results(monkeypatc
     def breaks(_: object) -> int:
         raise MemoryError
 
-    monkeypatch.setattr("sheaf.api.items._fitting", breaks)
+    monkeypatch.setattr("sheaf.client.session.map_stream._fitting", breaks)
     with pytest.raises(MemoryError):
         made.take()
     made.end(ClusterError("a part of this session broke"))

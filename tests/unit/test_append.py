@@ -10,18 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest import MonkeyPatch
 
-from sheaf import tail
-from sheaf.batch import Done
-from sheaf.output import Output
+from sheaf.output.commit import data_file
+from sheaf.output.output import Output
+from sheaf.run.items import Done
 
 
 @given(st.lists(st.binary(max_size=40), max_size=30), st.integers(1, 25), st.integers(1, 6))
 def test_pieces_are_divided_into_short_writes(pieces: list[bytes], most_bytes: int, most_pieces: int) -> None:
     """No call gets more bytes or buffers than it may; together they are what was given."""
     with MonkeyPatch.context() as patch:
-        patch.setattr(tail, "WRITE_BYTES", most_bytes)
-        patch.setattr(tail, "PIECES", most_pieces)
-        portions = list(tail._portions(pieces))
+        patch.setattr(data_file, "WRITE_BYTES", most_bytes)
+        patch.setattr(data_file, "PIECES", most_pieces)
+        portions = list(data_file._portions(pieces))
 
     assert b"".join(bytes(part) for portion in portions for part in portion) == b"".join(pieces)
     assert all(0 < sum(map(len, portion)) <= most_bytes for portion in portions)
@@ -50,7 +50,7 @@ def test_the_disk_begins_before_all_is_handed_over(
             calls.append("sync")
         real_sync(descriptor)
 
-    monkeypatch.setattr(tail, "WRITE_BYTES", 40)
+    monkeypatch.setattr(data_file, "WRITE_BYTES", 40)
     monkeypatch.setattr(os, "fdatasync", sync)
     monkeypatch.setattr(
         os, "posix_fadvise", lambda _f, _o, count, _a: calls.append(f"{'free' if 'sync' in calls else 'begin'} {count}")

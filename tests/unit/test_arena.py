@@ -8,7 +8,7 @@ from collections import deque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheaf_worker.arena import ArenaReader, ArenaWriter, Memory, ring_bytes
+from sheaf_worker.wire.ring import ArenaReader, ArenaWriter, Memory, ring_bytes
 
 RING = 2 * mmap.PAGESIZE
 

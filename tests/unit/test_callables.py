@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.batch import Failed
-from sheaf.errors import TaskError
+from sheaf.core.errors import TaskError
+from sheaf.run.items import Failed
 from sheaf.tasks import describe, resolve
 from tests.functions import run, values
 

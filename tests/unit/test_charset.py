@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheaf.batch import Item
 from sheaf.formats import Exchange, Page, format_for
 from sheaf.formats.charset import as_utf8, decode, is_text
+from sheaf.run.items import Item
 
 HTML = "text/html"
 META = b'<html><head><meta charset="%s"></head><body>'

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.batch import Done
-from sheaf.errors import IndexForeign, OutputDamaged, OutputShortened
+from sheaf.core.errors import IndexForeign, OutputDamaged, OutputShortened
 from sheaf.export import Export, export
-from sheaf.output import Output
-from sheaf.run import Manifest, Run, RunWriter, sync_folder
+from sheaf.output.output import Output
+from sheaf.run.items import Done
+from sheaf.run.run import Manifest, Run, RunWriter, sync_folder
 
 RUN = "20260101-000000-abcdef"
 ITEMS = 40
@@ -83,7 +83,7 @@ def test_get_says_which_commit_is_damaged(path: Path) -> None:
     flip(path, path.read_bytes().index(b'"value":676'))
 
     got = subprocess.run(
-        [sys.executable, "-c", "from sheaf.cli import main; main()", "get", "values.jsonl", "30"],
+        [sys.executable, "-c", "from sheaf.cli.main import main; main()", "get", "values.jsonl", "30"],
         env={**os.environ, "SHEAF_DATA_DIR": str(path.parent)},
         capture_output=True,
     )
@@ -121,7 +121,9 @@ def test_a_mark_is_durable_when_it_is_set_and_when_it_is_gone(path: Path, monkey
     """After a power cut a mark that comes back would hide reopened items, and one that is gone costs a look."""
     run = Run.open(path.parent, RUN)
     synced: list[str] = []
-    monkeypatch.setattr("sheaf.run.sync_folder", lambda folder: (synced.append(folder.name), sync_folder(folder))[1])
+    monkeypatch.setattr(
+        "sheaf.run.run.sync_folder", lambda folder: (synced.append(folder.name), sync_folder(folder))[1]
+    )
 
     for act in (run.mark_finished, run.reopen, run.cancel, run.resume):
         synced.clear()
@@ -137,7 +139,9 @@ def test_a_mark_is_durable_when_it_is_set_and_when_it_is_gone(path: Path, monkey
 def test_new_folders_are_durable_with_what_is_in_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first run makes `runs/`, a person the output's folder: an acknowledged record is lost with either."""
     synced: set[Path] = set()
-    monkeypatch.setattr("sheaf.run.sync_folder", lambda folder: (synced.add(folder.resolve()), sync_folder(folder))[1])
+    monkeypatch.setattr(
+        "sheaf.run.run.sync_folder", lambda folder: (synced.add(folder.resolve()), sync_folder(folder))[1]
+    )
     data_dir = (tmp_path / "data").resolve()
     (data_dir / "deep" / "down").mkdir(parents=True)
 

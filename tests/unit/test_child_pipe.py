@@ -10,11 +10,11 @@ from multiprocessing.connection import Connection
 
 import pytest
 
-from sheaf.batch import Item
-from sheaf_worker.arena import ArenaReader, ArenaWriter
-from sheaf_worker.channel import encode, pack_indexes
-from sheaf_worker.child_pipe import Inbox, ItemSource, Outbox
-from sheaf_worker.slots import SlotReader, SlotWriter, new_slots
+from sheaf.run.items import Item
+from sheaf_worker.child.pipe import Inbox, ItemSource, Outbox
+from sheaf_worker.wire.channel import encode, pack_indexes
+from sheaf_worker.wire.ring import ArenaReader, ArenaWriter
+from sheaf_worker.wire.slots import SlotReader, SlotWriter, new_slots
 
 
 class Ends:

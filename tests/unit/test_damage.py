@@ -16,14 +16,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sheaf.batch import Done
-from sheaf.errors import RunDamaged, RunNotFound
-from sheaf.manifest import Manifest
-from sheaf.output import Output
-from sheaf.run import Run, RunWriter, is_finished, list_runs, list_strangers
-from sheaf.sessions import create_session, list_segments, remove_session
+from sheaf.core.errors import RunDamaged, RunNotFound
+from sheaf.output.output import Output
+from sheaf.output.repair.verify import verify
+from sheaf.run.items import Done
+from sheaf.run.manifest import Manifest
+from sheaf.run.run import Run, RunWriter, is_finished, list_runs, list_strangers
+from sheaf.run.sessions import create_session, list_segments, remove_session
 from sheaf.tasks import versions
-from sheaf.verify import verify
 
 NAME = "20260101-000000-abcdef"
 #: A list whose checksums stand in the manifest, and one that has a file of them.

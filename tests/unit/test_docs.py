@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sheaf import errors
-from sheaf.settings import Settings
+from sheaf.core import errors
+from sheaf.core.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.embedded.child import START_S, UNHEALTHY_S, Child, Command, status_text, stop_children
+from sheaf.embedded.process import START_S, UNHEALTHY_S, Child, Command, status_text, stop_children
 
 
 @pytest.fixture

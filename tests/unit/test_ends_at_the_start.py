@@ -12,9 +12,9 @@ from typing import NoReturn
 import pytest
 from click.testing import CliRunner
 
-from sheaf.cli import sheaf_command
-from sheaf.errors import ClusterError
-from sheaf.last_words import last_words
+from sheaf.cli.main import sheaf_command
+from sheaf.core.errors import ClusterError
+from sheaf.core.last_words import last_words
 
 RAISED = [MemoryError(), SystemExit("made to raise"), TypeError("a greeting of another kind")]
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from sheaf.batch import Item
-from sheaf.errors import SettingsError, TaskError, TaskForbidden
+from sheaf.core.errors import SettingsError, TaskError, TaskForbidden
+from sheaf.core.settings import Settings
 from sheaf.formats import format_for
-from sheaf.settings import Settings
+from sheaf.run.items import Item
 from sheaf.tasks import Step, check_allowed, resolve
 from sheaf.tasks.exec.command import command_line
 from sheaf.tasks.exec.process import run_command

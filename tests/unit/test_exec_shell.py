@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.errors import TaskError
+from sheaf.core.errors import TaskError
 from sheaf.tasks.exec.command import command_line, shown
 from sheaf.tasks.exec.options import ExecOptions
 from sheaf.tasks.exec.process import run_command

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sheaf.batch import Done, Failed, Result
-from sheaf.errors import OutputPathError, OutputShortened, UsageError
+from sheaf.core.errors import OutputPathError, OutputShortened, UsageError
 from sheaf.export import Export, check_destination, export
 from sheaf.formats import format_for
-from sheaf.index import Index
-from sheaf.order import read_stretches, stretches
-from sheaf.output import Output
+from sheaf.output.index.database import Index
+from sheaf.output.output import Output
+from sheaf.output.read.scan import read_stretches, stretches
+from sheaf.run.items import Done, Failed, Result
 
 RUN = "run-a"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.batch import Done
-from sheaf.errors import FenceTimeout
-from sheaf.output import Output
+from sheaf.core.errors import FenceTimeout
+from sheaf.output.output import Output
+from sheaf.run.items import Done
 
 
 class Pretends:

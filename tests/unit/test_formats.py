@@ -15,11 +15,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from warcio.archiveiterator import ArchiveIterator
 
-from sheaf.batch import Item
-from sheaf.errors import OutputPathError, TaskError
+from sheaf.core.errors import OutputPathError, TaskError
 from sheaf.formats import SUFFIXES, Exchange, Page, format_for
 from sheaf.formats.jsonl import _page_facts, _text_fields
 from sheaf.formats.warc import base32
+from sheaf.run.items import Item
 
 URL = "http://example.org/a"
 

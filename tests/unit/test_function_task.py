@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.batch import Failed
-from sheaf.errors import TaskError
+from sheaf.core.errors import TaskError
+from sheaf.run.items import Failed
 from sheaf.tasks import resolve
-from sheaf.tasks.faults import split
+from sheaf.tasks.tracebacks import split
 from tests.functions import run, values
 
 

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from sheaf.batch import Done
-from sheaf_worker.gathering import Gathering
+from sheaf.run.items import Done
+from sheaf_worker.commit.buffer import Gathering
 from tests.unit.test_holdings import a_run, done
 
 NEVER_S = 1000.0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sheaf.batch import Bundle, Done
-from sheaf.run import Manifest, Run
-from sheaf_worker.holdings import Held, Holdings
+from sheaf.run.items import Bundle, Done
+from sheaf.run.run import Manifest, Run
+from sheaf_worker.claim.in_flight import Held, Holdings
 
 
 def a_run(name: str = "run-1", items: int = 10, batch_size: int = 4) -> Run:

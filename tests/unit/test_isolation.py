@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sheaf.suspicion import Note
-from sheaf_worker.isolation import DEATHS, PARTS, _plan
-from sheaf_worker.waiting import Lot
+from sheaf.broker.suspects import Note
+from sheaf_worker.claim.isolation import DEATHS, PARTS, _plan
+from sheaf_worker.pool.backlog import Lot
 
 LOT = Lot(range(100, 164), [str(index) for index in range(100, 164)])
 

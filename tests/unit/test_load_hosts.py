@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheaf.batch import Item
+from sheaf.run.items import Item
 from sheaf.tasks.load.hosts import LONGEST_HELD_S, Hosts
 from sheaf.tasks.load.visit import Visit
 

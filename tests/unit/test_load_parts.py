@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheaf.batch import Item
-from sheaf.errors import TaskError
+from sheaf.core.errors import TaskError
 from sheaf.formats import Exchange
+from sheaf.run.items import Item
 from sheaf.tasks import resolve
 from sheaf.tasks.load import head
 from sheaf.tasks.load.allocator import keep_freed_memory

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.commands.get import find_item
-from sheaf.errors import OutputPathError, RunNotFound
-from sheaf.human import bytes_text, count_text, path_text, rate_text, seconds_text
-from sheaf.locate import locate_output, locate_run
-from sheaf.run import Manifest, RunWriter
+from sheaf.cli.get import find_item
+from sheaf.core.errors import OutputPathError, RunNotFound
+from sheaf.core.humanize import bytes_text, count_text, path_text, rate_text, seconds_text
+from sheaf.run.resolve import locate_output, locate_run
+from sheaf.run.run import Manifest, RunWriter
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from sheaf import logs
-from sheaf.logs import PATIENCE_S, JsonLines, Sink
+from sheaf.core import logs
+from sheaf.core.logs import PATIENCE_S, JsonLines, Sink
 
 ROOT = Path(__file__).parents[2]
 #: What `logging` keeps for itself: a record that is given one of them raises KeyError instead of being logged.

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.batch import Done, Failed
-from sheaf.errors import OutputMissing, UsageError
-from sheaf.output import Output
-from sheaf.replace import set_aside
-from sheaf.run import Run, list_runs
+from sheaf.core.errors import OutputMissing, UsageError
+from sheaf.output.output import Output
+from sheaf.output.repair.verify import verify
+from sheaf.output.replace import set_aside
+from sheaf.run.items import Done, Failed
+from sheaf.run.run import Run, list_runs
 from sheaf.tasks.versions import record_version
-from sheaf.verify import verify
-from sheaf_producer.occupied import Onto, holding
-from sheaf_producer.submit import Outcome, Wish, check_unoccupied, submit
+from sheaf_producer.submit.occupied import Onto, holding
+from sheaf_producer.submit.submit import Outcome, Wish, check_unoccupied, submit
 
 WISH = Wish("shop:price", {}, "prices.jsonl", "prices.csv")
 ITEMS = ["1", "2", "3"]

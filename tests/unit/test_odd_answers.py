@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import redis
 
-from sheaf.connection import redis_errors
-from sheaf.errors import ClusterError, RedisUnavailable
-from sheaf.lock import FairLock
-from sheaf.queue import BatchQueue
-from sheaf.scripts import Script
+from sheaf.broker.connection import redis_errors
+from sheaf.broker.lock import FairLock
+from sheaf.broker.queue import BatchQueue
+from sheaf.broker.scripts import Script
+from sheaf.core.errors import ClusterError, RedisUnavailable
 
 ASKED: dict[str, Callable[[redis.Redis], Any]] = {
     "claim": lambda client: BatchQueue(client).claim("w", 10, 5.0),

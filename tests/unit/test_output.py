@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.batch import Batch, Done, Failed
-from sheaf.errors import IndexForeign, OutputError, OutputPathError, UsageError
-from sheaf.output import Output
+from sheaf.core.errors import IndexForeign, OutputError, OutputPathError, UsageError
+from sheaf.output.output import Output
+from sheaf.run.items import Batch, Done, Failed
 
 RUN = "20260101-000000-abcdef"
 

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from sheaf import tail
-from sheaf.batch import Batch, Done, Failed, Result
-from sheaf.errors import OutputUnwritable
-from sheaf.output import Output
-from sheaf.verify import verify
+from sheaf.core.errors import OutputUnwritable
+from sheaf.output.commit import data_file
+from sheaf.output.output import Output
+from sheaf.output.repair.verify import verify
+from sheaf.run.items import Batch, Done, Failed, Result
 
 RUNS = {"run-a": (23, 5), "run-b": (9, 20)}
 STEPS = ["begin", "look", "seal", "cut", "plan", "note", "append", "sync", "entries", "commit"]
@@ -47,8 +47,8 @@ class CommitProtocol(RuleBasedStateMachine):
         self.path = self.folder / "out.txt"
         self.patch = pytest.MonkeyPatch()
         # Few buffers a call: appends are torn in their middle.
-        self.patch.setattr(tail, "PIECES", 1)
-        self.patch.setattr("sheaf.settle._JOIN_BELOW", 0)
+        self.patch.setattr(data_file, "PIECES", 1)
+        self.patch.setattr("sheaf.output.commit.plan._JOIN_BELOW", 0)
         self.serial = 0
         self.crash: tuple[str, int] | None = None
         #: What the model knows: the file up to L, each item's outcome, and what strangers have written.

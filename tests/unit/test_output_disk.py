@@ -13,20 +13,21 @@ from typing import Any
 
 import pytest
 
-from sheaf import disk_errors, sqlite_log
-from sheaf import index as index_module
-from sheaf.batch import Done, Failed
-from sheaf.door import Presence
-from sheaf.errors import (
+from sheaf.core.errors import (
     FenceTimeout,
     IndexForeign,
     IndexSpoilt,
     OutputError,
     OutputUnwritable,
 )
-from sheaf.opener import Opener
-from sheaf.output import Output
-from sheaf.verify import verify
+from sheaf.output.index import database as index_module
+from sheaf.output.index import errors as disk_errors
+from sheaf.output.index import wal
+from sheaf.output.index.door import Presence
+from sheaf.output.index.opener import Opener
+from sheaf.output.output import Output
+from sheaf.output.repair.verify import verify
+from sheaf.run.items import Done, Failed
 
 RUN = "20260101-000000-abcdef"
 
@@ -338,7 +339,7 @@ def test_no_connection_moves_the_log_by_itself_and_it_stays_short(
     """SQLite's WAL-reset bug needs one that moves the log while another writes: whoever moves it has the fence."""
     moves: list[bool] = []
     longest = 0
-    real = sqlite_log.move
+    real = wal.move
 
     def move(connection: sqlite3.Connection, fence: sqlite3.Connection) -> None:
         def look(statement: str) -> None:
@@ -352,15 +353,15 @@ def test_no_connection_moves_the_log_by_itself_and_it_stays_short(
         connection.set_trace_callback(None)
 
     index = output._index
-    monkeypatch.setattr(sqlite_log, "move", move)
-    monkeypatch.setattr(sqlite_log, "LONG", 1 << 18)
+    monkeypatch.setattr(wal, "move", move)
+    monkeypatch.setattr(wal, "LONG", 1 << 18)
     other = Output(output.path)
     for number in range(1, 100):
         failed = [Failed(number, "Dns", "x" * 9000, 1)]
         (output if number % 2 else other).commit({RUN: failed}, worker="w", token=1)
         for each in (output, other):
             assert each._index.connect().execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
-        longest = max(longest, sqlite_log.size(index.path))
+        longest = max(longest, wal.size(index.path))
 
     assert len(moves) >= 5
     assert all(moves)
@@ -371,10 +372,10 @@ def test_no_connection_moves_the_log_by_itself_and_it_stays_short(
 
 def test_a_log_that_cannot_be_moved_fails_no_commit(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     """The commit stands already; its worker would do its items again."""
-    monkeypatch.setattr(sqlite_log, "LONG", 1)
+    monkeypatch.setattr(wal, "LONG", 1)
     error = sqlite3.OperationalError("disk I/O error")
     error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
-    monkeypatch.setattr(sqlite_log, "move", lambda *_: (_ for _ in ()).throw(error))
+    monkeypatch.setattr(wal, "move", lambda *_: (_ for _ in ()).throw(error))
 
     commit(output, 1)
     commit(output, 2)
@@ -532,9 +533,9 @@ def test_a_commit_whose_sync_failed_has_the_log_written_anew(output: Output, mon
     neighbour = Output(output.path)
     neighbour.progress(RUN)
     commit(output, 1)
-    real = sqlite_log.write_anew
+    real = wal.write_anew
     rewritten: list[Path] = []
-    monkeypatch.setattr(sqlite_log, "write_anew", lambda path: (rewritten.append(path), real(path))[1])
+    monkeypatch.setattr(wal, "write_anew", lambda path: (rewritten.append(path), real(path))[1])
     failing = Output(output.path)
     failing.progress(RUN)
     monkeypatch.setattr(failing._index, "translated", lambda: (_ for _ in ()).throw(OutputUnwritable("I/O error")))
@@ -542,7 +543,7 @@ def test_a_commit_whose_sync_failed_has_the_log_written_anew(output: Output, mon
         failing._index.connect().execute("BEGIN IMMEDIATE")
         failing._index.commit()
     monkeypatch.undo()
-    monkeypatch.setattr(sqlite_log, "write_anew", lambda path: (rewritten.append(path), real(path))[1])
+    monkeypatch.setattr(wal, "write_anew", lambda path: (rewritten.append(path), real(path))[1])
 
     commit(failing, 2)
 

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from sheaf import index as index_module
-from sheaf.batch import Done
-from sheaf.errors import (
+from sheaf.core.errors import (
     IndexForeign,
     IndexMissing,
     OutputMissing,
     OutputReplaced,
     OutputShortened,
 )
-from sheaf.output import Output
-from sheaf.verify import verify
+from sheaf.output.index import database as index_module
+from sheaf.output.output import Output
+from sheaf.output.repair.verify import verify
+from sheaf.run.items import Done
 
 RUN = "20260101-000000-abcdef"
 

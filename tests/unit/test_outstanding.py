@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheaf.numbers import Numbers
-from sheaf_worker.channel import pack_indexes, unpack_indexes, unpack_stretches
-from sheaf_worker.outstanding import Outstanding
-from sheaf_worker.waiting import Lot
+from sheaf.run.number_range import Numbers
+from sheaf_worker.pool.backlog import Lot
+from sheaf_worker.pool.outstanding import Outstanding
+from sheaf_worker.wire.channel import pack_indexes, unpack_indexes, unpack_stretches
 
 
 def numbers_lot(first: int, count: int) -> Lot:

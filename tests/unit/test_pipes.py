@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.errors import InputError
+from sheaf.core.errors import InputError
 from sheaf_producer.inputs import Inputs, opening
+from sheaf_producer.inputs.read import read_lists
 from sheaf_producer.inputs.stream import blocks, check_inputs, zstd
-from sheaf_producer.read import read_lists
 
 ITEMS = [f"item{number}end" for number in range(20_000)]
 CONTENT = "".join(f"{item}\n" for item in ITEMS).encode()

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from sheaf.broker.worker_registry import WorkerCard
+from sheaf.core.settings import Settings
 from sheaf.embedded.processes import ProcessId, identify
 from sheaf.embedded.state import ClusterState, Places
-from sheaf.presence import absence, cluster_news, living_workers
-from sheaf.roster import WorkerCard
-from sheaf.settings import Settings
+from sheaf.view.presence import absence, cluster_news, living_workers
 
 DEAD = ProcessId(os.getpid(), "an earlier boot/1")
 SILENT = WorkerCard("w-1", {"label": "w"}, silent_s=60.0)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.logs import Sink
-from sheaf_worker.prints import Prints
+from sheaf.core.logs import Sink
+from sheaf_worker.pool.stdout import Prints
 
 
 def printing(target: int) -> tuple[Prints, Connection]:

@@ -15,7 +15,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from sheaf.errors import InputError, UsageError
+from sheaf.core.errors import InputError, UsageError
 from sheaf_producer.inputs import Inputs, lines
 from sheaf_producer.inputs.numbers import numbers_of
 from sheaf_producer.inputs.stream import BLOCK_BYTES, Line, zstd

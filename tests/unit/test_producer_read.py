@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.errors import InputError
+from sheaf.core.errors import InputError
+from sheaf_producer.inputs.read import LINE_LIMIT_BYTES, read_lists
 from sheaf_producer.inputs.stream import Line, check_inputs, zstd
-from sheaf_producer.read import LINE_LIMIT_BYTES, read_lists
 
 
 def read(path: Path, content: bytes) -> list[Line]:

@@ -6,8 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheaf.bitmap import Bitmap
-from sheaf.ranges import count_of, pack, pack_ranges, place_of, set_bits, to_masks, to_ranges, unpack, unpack_ranges
+from sheaf.core.bitmap import Bitmap
+from sheaf.core.ranges import (
+    count_of,
+    pack,
+    pack_ranges,
+    place_of,
+    set_bits,
+    to_masks,
+    to_ranges,
+    unpack,
+    unpack_ranges,
+)
 
 INDEXES = st.sets(st.integers(0, 300), max_size=200).map(sorted)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sheaf_worker import rate as rate_module
+from sheaf_worker.claim import throughput as rate_module
 
 
 @pytest.fixture

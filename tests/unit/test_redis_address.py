@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.address import shown_address
-from sheaf.connection import connect
+from sheaf.broker.address import shown_address
+from sheaf.broker.connection import connect
+from sheaf.core.errors import SettingsError, UsageError
+from sheaf.core.settings import Settings
 from sheaf.embedded.cluster import prepare
-from sheaf.errors import SettingsError, UsageError
-from sheaf.settings import Settings
 
 SECRET = "Hunter2"
 WRONG = [

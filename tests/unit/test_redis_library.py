@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sheaf import redis_library
-from sheaf.redis_library import STEPS, function_name, library, library_name
+from sheaf.broker import redis_library
+from sheaf.broker.redis_library import STEPS, function_name, library, library_name
 
 LUA = Path(redis_library.__file__).parent / "lua"
 ACL = Path(redis_library.__file__).parents[1] / "services/redis/users.acl.tmpl"
@@ -64,6 +64,10 @@ def test_the_library_is_printed_without_any_package() -> None:
     """The image of the stack's Redis is built where none is installed."""
     root = Path(redis_library.__file__).parents[1]
     done = subprocess.run(
-        [sys.executable, "-S", "-E", "-m", "sheaf.redis_library"], cwd=root, capture_output=True, text=True, check=True
+        [sys.executable, "-S", "-E", "-m", "sheaf.broker.redis_library"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout == library()

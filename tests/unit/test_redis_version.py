@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.redis_version import MENDED, wanted_version
+from sheaf.broker.redis_version import MENDED, wanted_version
 
 CHECK = Path(__file__).parents[2] / "services/redis/check-version.sh"
 WELL = [

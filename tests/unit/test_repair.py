@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from sheaf import repair as repair_module
-from sheaf.batch import Done, Failed
-from sheaf.errors import FenceTimeout, IndexForeign, IndexMissing, OutputMissing, OutputUnwritable
-from sheaf.feed import mark_finished
+from sheaf.core.errors import FenceTimeout, IndexForeign, IndexMissing, OutputMissing, OutputUnwritable
 from sheaf.formats import format_for
-from sheaf.index import Index
-from sheaf.output import Output
-from sheaf.rebuild import rebuild
-from sheaf.repair import diagnose, repair
-from sheaf.run import Manifest, Run, RunWriter
-from sheaf.verify import verify
+from sheaf.output.index.database import Index
+from sheaf.output.output import Output
+from sheaf.output.repair import repair as repair_module
+from sheaf.output.repair.rebuild import rebuild
+from sheaf.output.repair.repair import diagnose, repair
+from sheaf.output.repair.verify import verify
+from sheaf.run.items import Done, Failed
+from sheaf.run.run import Manifest, Run, RunWriter
+from sheaf.scheduling.reconciler import mark_finished
 from tests.unit.test_verify import change
 
 RUN, OTHER = "20260101-000000-abcdef", "20260102-000000-abcdef"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sheaf import replies
+from sheaf.broker import replies
 
 
 @pytest.mark.parametrize(

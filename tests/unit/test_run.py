@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sheaf.batch import Batch, Item, parse_batch_id
-from sheaf.errors import RunNotFound, UsageError
-from sheaf.run import Manifest, Run, RunWriter, list_runs
+from sheaf.core.errors import RunNotFound, UsageError
+from sheaf.run.items import Batch, Item, parse_batch_id
+from sheaf.run.run import Manifest, Run, RunWriter, list_runs
 
 
 def write_run(data_dir: Path, items: list[str], batch_size: int = 7, name: str = "20260101-000000-abcdef") -> Run:
@@ -76,8 +76,8 @@ def test_items_written_in_bulk_are_found_like_those_written_one_by_one(
 
 def test_large_items_are_read_without_their_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An item of 64 MB must not bring 15 others with it; the texts are the same, one batch or all of them."""
-    monkeypatch.setattr("sheaf.items._TOGETHER_BYTES", 50)
-    monkeypatch.setattr("sheaf.run._READ_BYTES", 100)
+    monkeypatch.setattr("sheaf.run.item_list._TOGETHER_BYTES", 50)
+    monkeypatch.setattr("sheaf.run.run._READ_BYTES", 100)
     texts = [f"{number} " + "é" * (number % 9) for number in range(70)]
     run = write_run(tmp_path, texts, batch_size=3)
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.batch import Item
 from sheaf.formats import Exchange, Page, format_for
 from sheaf.formats.separator import has_separator, new_separator, separator_of
-from sheaf.output import Output
-from sheaf_producer.submit import Wish, submit
+from sheaf.output.output import Output
+from sheaf.run.items import Item
+from sheaf_producer.submit.submit import Wish, submit
 
 
 def page(body: bytes) -> Page:

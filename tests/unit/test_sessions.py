@@ -7,8 +7,8 @@ import os
 import threading
 from pathlib import Path
 
-from sheaf.run import SESSIONS
-from sheaf.sessions import create_session, remove_session
+from sheaf.run.run import SESSIONS
+from sheaf.run.sessions import create_session, remove_session
 
 
 def names(data: Path) -> set[str]:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.errors import SettingsError
-from sheaf.settings import Settings
+from sheaf.core.errors import SettingsError
+from sheaf.core.settings import Settings
 
 
 def test_values_are_converted_to_their_fields_types() -> None:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheaf.batch import Bundle, Done, Failed, Result, Results, record_bytes, settled_count, single_results
-from sheaf.settle import Group, gather
+from sheaf.output.commit.plan import Group, gather
+from sheaf.run.items import Bundle, Done, Failed, Result, Results, record_bytes, settled_count, single_results
 
 
 def record(index: int, version: int) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheaf.roster import WorkerCard
+from sheaf.broker.worker_registry import WorkerCard
 from sheaf_worker.share import fair_share, host_name, share_among
 
 

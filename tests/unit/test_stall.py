@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from sheaf.lock import LockStatus
-from sheaf.queue import Snapshot, WorkerCard
-from sheaf.stall import FIELD, AtHand, Facts, Kind, at_hand_text, explain_stall
+from sheaf.broker.lock import LockStatus
+from sheaf.broker.queue import Snapshot, WorkerCard
+from sheaf.scheduling.stall import FIELD, AtHand, Facts, Kind, at_hand_text, explain_stall
 
 FREE = LockStatus("", "", 7, 0.0, 0.0, 0)
 

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from sheaf.batch import Done, Failed
+from sheaf.run.items import Done, Failed
 from tests.functions import ListSource, run, values
 
 #: Every generator gives an item's ten-fold, where it gives anything for it.

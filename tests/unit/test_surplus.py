@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from sheaf.numbers import Numbers
-from sheaf_worker.pool import Lot, Pool, Program
-from sheaf_worker.surplus import take_surplus
+from sheaf.run.number_range import Numbers
+from sheaf_worker.claim.release import take_surplus
+from sheaf_worker.pool.pool import Lot, Pool, Program
 from tests.unit.test_holdings import a_run, done, holding
 
 PROGRAM = Program("run-1", "tasks:act", {}, "values.jsonl")

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.batch import Done, Failed
-from sheaf.errors import TaskError
-from sheaf.tasks import describe, resolve, setup
-from sheaf.tasks.faults import split
+from sheaf.core.errors import TaskError
+from sheaf.run.items import Done, Failed
+from sheaf.tasks import describe, resolve
+from sheaf.tasks.function import setup
+from sheaf.tasks.tracebacks import split
 from tests.functions import by_index, run
 
 EXITS = """

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.batch import Done, Failed
-from sheaf.errors import GeneratorMiscounts, TaskError
-from sheaf.tasks import resolve, setup
-from sheaf.tasks.faults import split
+from sheaf.core.errors import GeneratorMiscounts, TaskError
+from sheaf.run.items import Done, Failed
+from sheaf.tasks import resolve
+from sheaf.tasks.function import setup
+from sheaf.tasks.tracebacks import split
 from tests.functions import ListSource, by_index, run, values
 
 FLAKY = """
@@ -258,7 +259,7 @@ def test_a_failure_keeps_its_traceback_and_its_place(tasks_dir: Path) -> None:
 def test_an_error_of_sheafs_own_below_a_function_is_its_items_failure(tasks_dir: Path) -> None:
     """A lock that could not be had, say: with its place and traceback, and it refuses no run."""
     (tasks_dir / "locker.py").write_text(
-        "from sheaf import task\nfrom sheaf.errors import LockTimeout\ndef f(x): raise LockTimeout('busy')\n"
+        "from sheaf import task\nfrom sheaf.core.errors import LockTimeout\ndef f(x): raise LockTimeout('busy')\n"
         "@task(stream=True)\ndef g(items):\n    yield f(next(items))\n"
     )
     (failure,) = run("locker:f", tasks_dir, ["a"])

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from sheaf import task
-from sheaf.errors import TaskChanged, TaskError
-from sheaf.run import Manifest, Run
-from sheaf.settings import Settings
-from sheaf.tasks import TaskDescription, describe, files, resolve
-from sheaf.tasks.faults import split
-from sheaf.tasks.spec import TaskSpec, spec_of
+from sheaf.core.errors import TaskChanged, TaskError
+from sheaf.core.settings import Settings
+from sheaf.run.run import Manifest, Run
+from sheaf.tasks import TaskDescription, describe, module_files, resolve
+from sheaf.tasks.decorator import TaskSpec, spec_of
+from sheaf.tasks.tracebacks import split
 from sheaf.tasks.versions import check, files_in_force, record_version, versions
 from tests.functions import by_index, run, values
 
@@ -234,7 +234,7 @@ def test_a_check_of_a_version_costs_a_stat(tmp_path: Path, monkeypatch: pytest.M
     path.write_text("1")
     os.utime(path, (0, 0))
     made = Run(tmp_path, manifest("r", {"kept.py": hashlib.sha256(b"1").hexdigest()}))
-    monkeypatch.setattr(files, "_YOUNG_S", -1.0)
+    monkeypatch.setattr(module_files, "_YOUNG_S", -1.0)
     check(made, tmp_path)
     monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("read again"))
     check(made, tmp_path)

@@ -17,17 +17,17 @@ from typing import Any, NoReturn
 
 import pytest
 
-from sheaf.errors import TaskError
-from sheaf.tasks import Task, passing, resolve
+from sheaf.core.errors import TaskError
+from sheaf.tasks import Task, resolve, transient_errors
 from sheaf.tasks.exec.process import run_command
-from sheaf.tasks.passing import again_if_passing, passes
-from sheaf_worker import child
-from sheaf_worker.blame import FILES_USED_UP, LACKING
+from sheaf.tasks.transient_errors import again_if_passing, passes
+from sheaf_worker.child import main as child
+from sheaf_worker.wire.exit_codes import FILES_USED_UP, LACKING
 
 
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passing, "PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(transient_errors, "PAUSES_S", (0.0, 0.0))
 
 
 def found(name: str, folder: Path) -> Task:
@@ -136,7 +136,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch, module: str, code: int, times: int
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO])
 @pytest.mark.parametrize(
     ("module", "task"),
-    [("sheaf.tasks.exec.task", "exec"), ("sheaf.formats.jsonl", "exec"), ("sheaf.tasks.finder", "own")],
+    [("sheaf.tasks.exec.task", "exec"), ("sheaf.formats.jsonl", "exec"), ("sheaf.tasks.function.finder", "own")],
 )
 def test_our_own_code_that_cannot_be_read_for_a_moment_fails_no_item(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, module: str, task: str

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.errors import OutputPathError
-from sheaf.locate import locate_output
-from sheaf.terminal import one_line, printable
+from sheaf.core.errors import OutputPathError
+from sheaf.core.terminal import one_line, printable
+from sheaf.run.resolve import locate_output
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.torture.checker import check, check_values
-from sheaf.torture.errors import ERRORS, PLACES
-from sheaf.torture.faults import FAULTS
-from sheaf.torture.pages import page, page_url
-from sheaf.torture.plan import (
+from sheaf.chaos.checker import check, check_values
+from sheaf.chaos.errors import ERRORS, PLACES
+from sheaf.chaos.faults import FAULTS
+from sheaf.chaos.pages import page, page_url
+from sheaf.chaos.plan import (
     AT_MOST,
     AT_SUBMISSION,
     ERROR_WEIGHTS,
@@ -32,9 +32,9 @@ from sheaf.torture.plan import (
     WEIGHTS,
     make_plan,
 )
-from sheaf.torture.report import MEANINGS, read_results, summarize, write_report
-from sheaf.torture.sabotage import SABOTAGE
-from sheaf.torture.tiny import TinyOutcome
+from sheaf.chaos.report import MEANINGS, read_results, summarize, write_report
+from sheaf.chaos.sabotage import SABOTAGE
+from sheaf.chaos.tiny import TinyOutcome
 from tests.chaos.errors_bench import Case
 
 EXPECTED = {page_url("http://127.0.0.1:1", "site", number, 0): page("site", number) for number in range(4)}
@@ -306,7 +306,7 @@ def test_the_report_shows_runs_that_have_no_seed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", SABOTAGE)
 def test_every_sabotage_still_finds_what_it_replaces(kind: str) -> None:
     """A safeguard that was renamed would leave the sabotage without effect."""
-    program = f"from sheaf.torture.sabotage import SABOTAGE; SABOTAGE[{kind!r}]()"
+    program = f"from sheaf.chaos.sabotage import SABOTAGE; SABOTAGE[{kind!r}]()"
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.torture.refusals import Refusals, Rule, available
+from sheaf.chaos.refusals import Refusals, Rule, available
 
 
 @pytest.fixture

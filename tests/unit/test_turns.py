@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from sheaf_worker.handle import State
-from sheaf_worker.turns import QUANTUM_S, Turns
+from sheaf_worker.pool.child_handle import State
+from sheaf_worker.pool.turns import QUANTUM_S, Turns
 
 STEP_S = 0.05
 

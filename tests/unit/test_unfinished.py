@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sheaf import unfinished
-from sheaf.catalog import FILE, catalog, note_move, runs_of
-from sheaf.run import Manifest, Run, RunWriter
-from sheaf.unfinished import Unfinished
+from sheaf.run import unfinished
+from sheaf.run.catalog import FILE, catalog, note_move, runs_of
+from sheaf.run.run import Manifest, Run, RunWriter
+from sheaf.run.unfinished import Unfinished
 
 
 def a_run(data: Path, number: int, output: str = "a.jsonl") -> Run:

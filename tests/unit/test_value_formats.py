@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheaf.errors import OutputPathError, TaskError
+from sheaf.core.errors import OutputPathError, TaskError
 from sheaf.formats import check_holds, format_for
 
 

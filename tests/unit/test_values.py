@@ -8,8 +8,8 @@ from typing import Any
 import numpy
 import pytest
 
-from sheaf.api.results import Chunk
-from sheaf.errors import TaskError
+from sheaf.client.session.results import Chunk
+from sheaf.core.errors import TaskError
 from sheaf.formats import format_for
 from sheaf.formats.values import decoded, encode
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.batch import Done, Failed
-from sheaf.errors import IndexForeign, IndexMissing, OutputMissing
-from sheaf.output import Output
-from sheaf.repair import diagnose
-from sheaf.run import Manifest, RunWriter
-from sheaf.verify import verify
+from sheaf.core.errors import IndexForeign, IndexMissing, OutputMissing
+from sheaf.output.output import Output
+from sheaf.output.repair.repair import diagnose
+from sheaf.output.repair.verify import verify
+from sheaf.run.items import Done, Failed
+from sheaf.run.run import Manifest, RunWriter
 
 RUN = "20260101-000000-abcdef"
 ITEMS = 40
@@ -170,7 +170,7 @@ def at_step(wanted: str, act: Callable[[], None]) -> Callable[[str], None]:
 
 def test_an_append_in_progress_is_not_taken_for_damage(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytes beyond the committed length that a living writer is about to commit are its own."""
-    monkeypatch.setattr("sheaf.verify._WRITER_WAIT_S", 0.2)
+    monkeypatch.setattr("sheaf.output.repair.verify._WRITER_WAIT_S", 0.2)
     reports = []
     output = Output(path, steps=at_step("sync", lambda: reports.append(verify(path.parent, path, RUN))))
     output.register_run("another", 1, 1)

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.batch import Done, Failed
-from sheaf.errors import SheafError
+from sheaf.core.errors import SheafError
 from sheaf.export import Export, export
-from sheaf.output import Output
-from sheaf.repair import diagnose, repair
-from sheaf.run import Manifest, Run, RunWriter
-from sheaf.verify import verify
+from sheaf.output.output import Output
+from sheaf.output.repair.repair import diagnose, repair
+from sheaf.output.repair.verify import verify
+from sheaf.run.items import Done, Failed
+from sheaf.run.run import Manifest, Run, RunWriter
 
 RUN = "20260101-000000-abcdef"
 ITEMS = 300
@@ -49,7 +49,7 @@ def path(tmp_path: Path) -> Path:
 
 def command(path: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", "from sheaf.cli import main; main()", *words],
+        [sys.executable, "-c", "from sheaf.cli.main import main; main()", *words],
         env={**environ, "SHEAF_DATA_DIR": str(path.parent)},
         capture_output=True,
         text=True,

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from sheaf_worker.handle import ChildHandle, State
-from sheaf_worker.watch import Watch
+from sheaf_worker.pool.child_handle import ChildHandle, State
+from sheaf_worker.pool.watchdog import Watch
 
 
 class Starting(SimpleNamespace):

@@ -6,12 +6,12 @@ import logging
 import socket
 import sys
 
-from sheaf import logs, rights
-from sheaf.connection import connect
-from sheaf.errors import SheafError
-from sheaf.last_words import LastWords, cause_of
-from sheaf.redis_version import scripting_flaw
-from sheaf.settings import Settings, proxy_variables
+from sheaf.broker.connection import connect
+from sheaf.broker.redis_version import scripting_flaw
+from sheaf.core import logs, permissions
+from sheaf.core.errors import SheafError
+from sheaf.core.last_words import LastWords, cause_of
+from sheaf.core.settings import Settings, proxy_variables
 from sheaf_worker.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def main() -> None:
 def _made(settings: Settings) -> Worker:
     """The worker, ready to run. From here on, what ends this process has been said in the log and in `status`."""
     try:
-        rights.follow(settings.data_dir)
+        permissions.follow(settings.data_dir)
         connection = connect(settings)
         worker = Worker(settings, connection)
         logs.configure(settings.log_level, worker=worker.id)

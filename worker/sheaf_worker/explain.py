@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from sheaf.human import bytes_text
-from sheaf.settings import Settings
-from sheaf_worker.pool import Pool
-from sheaf_worker.times import CommitTimes
+from sheaf.core.humanize import bytes_text
+from sheaf.core.settings import Settings
+from sheaf_worker.commit.stats import CommitTimes
+from sheaf_worker.pool.pool import Pool
 
 
 class Choice(NamedTuple):

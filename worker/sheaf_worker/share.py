@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from sheaf.roster import WorkerCard
+from sheaf.broker.worker_registry import WorkerCard
 
 #: The same in all containers of a host, and another after its next boot.
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

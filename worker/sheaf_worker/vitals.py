@@ -23,7 +23,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from sheaf.last_words import LastWords, cause_of
+from sheaf.core.last_words import LastWords, cause_of
 
 logger = logging.getLogger(__name__)
 

@@ -23,27 +23,27 @@ from types import FrameType
 
 import redis
 
-from sheaf.batch import Results, settled_count
-from sheaf.errors import ClusterError, SettingsError
-from sheaf.last_words import LastWords
-from sheaf.queue import BatchQueue, WorkerCard
-from sheaf.settings import Settings
-from sheaf.stall import FIELD, AtHand, at_hand_text
-from sheaf.suspicion import Notes
+from sheaf.broker.queue import BatchQueue, WorkerCard
+from sheaf.broker.suspects import Notes
+from sheaf.core.errors import ClusterError, SettingsError
+from sheaf.core.last_words import LastWords
+from sheaf.core.settings import Settings
+from sheaf.run.items import Results, settled_count
+from sheaf.scheduling.stall import FIELD, AtHand, at_hand_text
 from sheaf.tasks import limited
-from sheaf_worker.appetite import Appetite
-from sheaf_worker.committer import Committer
+from sheaf_worker.claim.fetcher import Taker
+from sheaf_worker.claim.heartbeat import Keeper
+from sheaf_worker.claim.in_flight import Holdings
+from sheaf_worker.claim.lookahead import Appetite
+from sheaf_worker.claim.recovery import Recovery
+from sheaf_worker.claim.release import take_surplus
+from sheaf_worker.commit.buffer import Gathering
+from sheaf_worker.commit.committer import Committer
 from sheaf_worker.cores import usable_cores
 from sheaf_worker.explain import explain
-from sheaf_worker.feeder import LEND_S
-from sheaf_worker.gathering import Gathering
-from sheaf_worker.holdings import Holdings
-from sheaf_worker.keeper import Keeper
-from sheaf_worker.pool import Pool, Program
-from sheaf_worker.recovery import Recovery
+from sheaf_worker.pool.dispatcher import LEND_S
+from sheaf_worker.pool.pool import Pool, Program
 from sheaf_worker.share import host_name, share_among
-from sheaf_worker.surplus import take_surplus
-from sheaf_worker.taker import Taker
 from sheaf_worker.vitals import Vitals, limit_end
 
 logger = logging.getLogger(__name__)

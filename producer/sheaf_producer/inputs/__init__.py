@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from sheaf.errors import InputError
+from sheaf.core.errors import InputError
 from sheaf_producer.inputs.csv_rows import read_csv
 from sheaf_producer.inputs.files import read_files
 from sheaf_producer.inputs.json_lines import read_json_lines

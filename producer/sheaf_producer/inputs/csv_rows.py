@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
 
-from sheaf.errors import InputError
+from sheaf.core.errors import InputError
 from sheaf_producer.inputs.csv_quotes import is_open, what_is_wrong
 from sheaf_producer.inputs.lines import ITEM_LIMIT_BYTES, Chunk, chunks
 from sheaf_producer.inputs.stream import Line, Reject

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from sheaf.errors import InputError
+from sheaf.core.errors import InputError
 from sheaf_producer.inputs.stream import Line, Reject
 
 #: Paths that are yielded at once.

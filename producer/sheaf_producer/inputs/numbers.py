@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sheaf.errors import InputError
+from sheaf.core.errors import InputError
 
 #: More items than this are taken for a slip of the finger.
 LARGEST = 10**12

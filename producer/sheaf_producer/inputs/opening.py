@@ -12,7 +12,7 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
-from sheaf.errors import InputError
+from sheaf.core.errors import InputError
 
 #: Names of descriptors that this process was started with: the shell's `<(…)`, standard input.
 _DESCRIPTOR = re.compile(r"/dev/fd/(?P<number>\d+)|/proc/self/fd/(?P<same>\d+)|/dev/stdin")

@@ -10,8 +10,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sheaf.errors import InputError
-from sheaf.parquet import pyarrow_parquet
+from sheaf.core.errors import InputError
+from sheaf.core.optional import pyarrow_parquet
 from sheaf_producer.inputs.lines import ITEM_LIMIT_BYTES
 from sheaf_producer.inputs.stream import Line, Reject
 

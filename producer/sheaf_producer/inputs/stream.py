@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
-from sheaf.errors import InputError
+from sheaf.core.errors import InputError
 from sheaf_producer.inputs.opening import Stream, descriptor_of, open_input, status_of
 
 if sys.version_info >= (3, 14):

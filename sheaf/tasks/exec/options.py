@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from sheaf.errors import TaskError
+from sheaf.core.errors import TaskError
 from sheaf.tasks.exec.shell_line import shell_line
 
 #: Options that change how a command is run, not what it gives.

@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from sheaf.settings import child_environment
-from sheaf.tasks.passing import again_if_passing
+from sheaf.core.settings import child_environment
+from sheaf.tasks.transient_errors import again_if_passing
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from sheaf.errors import TaskError
+from sheaf.core.errors import TaskError
 from sheaf.tasks.exec.interpreters import reads_code, runs_input
 from sheaf.tasks.exec.shell_frame import REDIRECTION, Frame, Holders, computed_in
 

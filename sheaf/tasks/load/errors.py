@@ -16,7 +16,7 @@ LoadError
 
 from __future__ import annotations
 
-from sheaf.errors import SheafError
+from sheaf.core.errors import SheafError
 
 
 class LoadError(SheafError):

@@ -6,12 +6,12 @@ import heapq
 import itertools
 import time
 
-from sheaf.tasks.faults import FilesUsedUp
 from sheaf.tasks.load.connections import MOST_UNASKED
 from sheaf.tasks.load.errors import LoadError
 from sheaf.tasks.load.failure import wait_s
 from sheaf.tasks.load.hosts import Hosts
 from sheaf.tasks.load.visit import Visit
+from sheaf.tasks.tracebacks import FilesUsedUp
 
 #: Of the items that a child may have, no more than a part waits for hosts that are overloaded.
 _MOST_HELD = 3 * MOST_UNASKED // 4

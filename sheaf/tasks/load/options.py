@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import sheaf
-from sheaf.errors import TaskError
+from sheaf.core.errors import TaskError
 from sheaf.tasks.load.address import EVERYTHING
 
 _STATUSES = re.compile(r"any|(?:[1-5]xx|[1-5]\d\d)(?:,(?:[1-5]xx|[1-5]\d\d))*")
@@ -67,7 +67,7 @@ class LoadOptions:
     #: The file and the folder of the authorities that are trusted; empty: the public ones. Each worker sets its own.
     ca_bundle: str = ""
     ca_folder: str = ""
-    user_agent: str = f"Sheaf/{sheaf.__version__}"
+    user_agent: str = f"Sheaf/{__version__}"
     #: How many redirects are followed: as many as browsers do.
     max_redirects: int = 20
 

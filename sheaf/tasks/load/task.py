@@ -13,10 +13,9 @@ from typing import Any
 
 import pycurl
 
-from sheaf.batch import Done, Failed, Item, Result
 from sheaf.formats import Format, Page
+from sheaf.run.items import Done, Failed, Item, Result
 from sheaf.tasks import Source
-from sheaf.tasks.faults import explain
 from sheaf.tasks.load.address import AddressGate
 from sheaf.tasks.load.allocator import keep_freed_memory
 from sheaf.tasks.load.connections import FIRST, MOST_UNASKED, Choice, Connections
@@ -29,7 +28,8 @@ from sheaf.tasks.load.options import LoadOptions
 from sheaf.tasks.load.transfer import Transfer
 from sheaf.tasks.load.trust import Trust
 from sheaf.tasks.load.visit import Visit
-from sheaf.tasks.passing import passes
+from sheaf.tasks.tracebacks import explain
+from sheaf.tasks.transient_errors import passes
 
 #: What a server answers that is asked too much.
 _OVERLOADED = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)

@@ -9,7 +9,7 @@ from typing import Self
 
 import certifi
 
-from sheaf.errors import TaskError
+from sheaf.core.errors import TaskError
 from sheaf.tasks.load.options import LoadOptions
 
 

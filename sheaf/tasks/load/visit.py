@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sheaf.batch import Item
 from sheaf.formats import Exchange
+from sheaf.run.items import Item
 from sheaf.tasks.load.errors import InvalidUrl, Redirect
 from sheaf.tasks.load.head import values_of
 from sheaf.tasks.load.url import check_url, join_url, split_url

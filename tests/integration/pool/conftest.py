@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sheaf_worker.pool import Pool
+from sheaf_worker.pool.pool import Pool
 from tests.integration.pool.helpers import MakePool
 
 

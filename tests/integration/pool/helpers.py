@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sheaf.batch import Done, Failed, Item, Result, single_results
-from sheaf_worker.pool import Pool, Program
+from sheaf.run.items import Done, Failed, Item, Result, single_results
+from sheaf_worker.pool.pool import Pool, Program
 
 MakePool = Callable[..., Pool]
 ACT = Program("run", "pool_tasks:act", {}, "out.jsonl")

@@ -3,8 +3,8 @@
 import os
 import signal
 
-from sheaf.batch import Done
-from sheaf.tasks.function import FunctionTask
+from sheaf.run.items import Done
+from sheaf.tasks.function.task import FunctionTask
 
 
 def echo(text):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.batch import Done, Failed, Item, Result, settled_count
-from sheaf_worker.pool import Program
+from sheaf.run.items import Done, Failed, Item, Result, settled_count
+from sheaf_worker.pool.pool import Program
 from tests.integration.pool.helpers import ACT, MakePool, gather, items, turn_until, value
 
 

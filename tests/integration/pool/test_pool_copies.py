@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sheaf_worker.pool import Program
+from sheaf_worker.pool.pool import Program
 from tests.integration.pool.helpers import MakePool, alive, gather, items, turn_until, value
 
 ANSWER = Program("answers", "copying_tasks:answer", {}, "r.jsonl")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.batch import Done, Result
-from sheaf_worker.pool import Program
+from sheaf.run.items import Done, Result
+from sheaf_worker.pool.pool import Program
 from tests.integration.pool.helpers import ACT, MakePool, alive, failure, gather, items, turn_until, value, wait_until
 
 
@@ -124,7 +124,7 @@ def test_a_pool_that_gets_no_process_says_so_until_it_gets_one(
     def refused(*_: object) -> None:
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    monkeypatch.setattr("sheaf_worker.pool.ChildHandle", refused)
+    monkeypatch.setattr("sheaf_worker.pool.pool.ChildHandle", refused)
     os.kill(pool.children[0].pid, signal.SIGKILL)
     turn_until(pool, lambda: pool.problem is not None)
     assert "no process of the pool can be started ([Errno 11] Resource temporarily" in (pool.problem or "")
@@ -140,7 +140,7 @@ LACK = """
 import builtins, errno, os
 
 def imported(name, *arguments, original=builtins.__import__, **keywords):
-    if name in ("sheaf.tasks.exec.task", "sheaf.tasks.function") and os.path.exists({flag!r}):
+    if name in ("sheaf.tasks.exec.task", "sheaf.tasks.function.task") and os.path.exists({flag!r}):
         raise OSError(errno.EMFILE, "Too many open files")
     return original(name, *arguments, **keywords)
 
@@ -200,8 +200,8 @@ def test_a_child_that_was_stopped_between_items_holds_nothing_up(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a time limit, too: what it has not begun goes to others, and it is replaced."""
-    monkeypatch.setattr("sheaf_worker.watch._SILENT_S", 0.3)
-    monkeypatch.setattr("sheaf_worker.watch._ANSWER_S", 0.3)
+    monkeypatch.setattr("sheaf_worker.pool.watchdog._SILENT_S", 0.3)
+    monkeypatch.setattr("sheaf_worker.pool.watchdog._ANSWER_S", 0.3)
     pool = make_pool(2)
     pool.add(ACT, items("a"))
     gather(pool, 1)
@@ -216,7 +216,7 @@ def test_items_that_never_reached_their_child_are_done_by_another(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Should a message get lost, whyever: the child that cannot say what became of its items is replaced."""
-    monkeypatch.setattr("sheaf_worker.watch._SILENT_S", 0.3)
+    monkeypatch.setattr("sheaf_worker.pool.watchdog._SILENT_S", 0.3)
     pool = make_pool(1)
     pool.add(ACT, items("a"))
     gather(pool, 1)
@@ -226,7 +226,7 @@ def test_items_that_never_reached_their_child_are_done_by_another(
     pool.poll(0)
     assert child.outstanding
     monkeypatch.undo()
-    monkeypatch.setattr("sheaf_worker.watch._SILENT_S", 0.3)
+    monkeypatch.setattr("sheaf_worker.pool.watchdog._SILENT_S", 0.3)
 
     assert set(gather(pool, 10)) == set(range(10))
     assert child.pid not in [child.pid for child in pool.children]
@@ -293,8 +293,8 @@ def test_no_process_outlives_a_killed_worker(tasks_dir: Path, tmp_path: Path) ->
         import sys
         sys.path[:0] = {sys.path!r}
         from pathlib import Path
-        from sheaf.batch import Item
-        from sheaf_worker.pool import Pool, Program
+        from sheaf.run.items import Item
+        from sheaf_worker.pool.pool import Pool, Program
         pool = Pool(2, tasks_dir=Path({str(tasks_dir)!r}))
         pool.start()
         program = Program("run", "pool_tasks:act", {{}}, "out.jsonl")

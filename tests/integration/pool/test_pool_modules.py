@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from sheaf_worker.pool import Pool, Program
+from sheaf_worker.pool.pool import Pool, Program
 from tests.integration.pool.helpers import ACT, MakePool, alive, gather, items, turn_until, value, wait_until
 
 SPOILS = """

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.batch import Done, Result
-from sheaf_worker.pool import Pool, Program
-from sheaf_worker.reports import HandlingFailed
+from sheaf.run.items import Done, Result
+from sheaf_worker.pool.pool import Pool, Program
+from sheaf_worker.pool.results import HandlingFailed
 from tests.integration.pool.helpers import ACT, MakePool, failure, gather, items, turn_until, value
 
 #: What a task might write that does not know what its descriptors are: text that names a length of 1.8 GB, nothing
@@ -68,8 +68,8 @@ def test_what_an_item_reads_from_the_pipe_costs_no_other_its_result(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The child is replaced that has lost a message, and what it had is done by another."""
-    monkeypatch.setattr("sheaf_worker.watch._SILENT_S", 0.5)
-    monkeypatch.setattr("sheaf_worker.watch._ANSWER_S", 1.0)
+    monkeypatch.setattr("sheaf_worker.pool.watchdog._SILENT_S", 0.5)
+    monkeypatch.setattr("sheaf_worker.pool.watchdog._ANSWER_S", 1.0)
     pool = make_pool(1)
     pool.add(ACT._replace(attempts=2), items(*range(20), "drain-pipe:", *range(21, 40)))
 
@@ -173,12 +173,12 @@ def test_items_that_all_wait_for_the_cluster_fail_with_the_reason(
     make_pool: MakePool, tasks_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As many have lent their places as may: it is said, and one by one they fail, so that what follows is done."""
-    monkeypatch.setattr("sheaf_worker.lending.LEAST", 1)
-    monkeypatch.setattr("sheaf_worker.lending.FOR_EACH", 0)
-    monkeypatch.setattr("sheaf_worker.lending.SAID_S", 0.2)
-    monkeypatch.setattr("sheaf_worker.lending.STUCK_S", 0.6)
+    monkeypatch.setattr("sheaf_worker.pool.lending.LEAST", 1)
+    monkeypatch.setattr("sheaf_worker.pool.lending.FOR_EACH", 0)
+    monkeypatch.setattr("sheaf_worker.pool.lending.SAID_S", 0.2)
+    monkeypatch.setattr("sheaf_worker.pool.lending.STUCK_S", 0.6)
     (tasks_dir / "waits.py").write_text(
-        "import time\nfrom sheaf.waits import waiting\n"
+        "import time\nfrom sheaf.core.waits import waiting\n"
         "def act(text):\n    if text != 'wait':\n        return text\n    with waiting:\n        time.sleep(1000)\n"
     )
     pool = make_pool(1)
@@ -198,7 +198,7 @@ def test_items_that_all_wait_for_the_cluster_fail_with_the_reason(
 def test_a_place_that_was_lent_is_another_items(make_pool: MakePool, tasks_dir: Path) -> None:
     """While one waits for the cluster another process does what comes; its own item is finished in peace."""
     (tasks_dir / "waits.py").write_text(
-        "import time\nfrom pathlib import Path\nfrom sheaf.waits import waiting\n"
+        "import time\nfrom pathlib import Path\nfrom sheaf.core.waits import waiting\n"
         "def act(text):\n    with waiting:\n        while not Path(text).exists():\n            time.sleep(0.01)\n"
         "    return 'waited'\n"
     )
@@ -226,7 +226,7 @@ def test_an_error_of_ours_at_a_good_message_is_no_childs_fault(
     """What the message told of may be lost then: the worker has to end, so that others do all of it again."""
     pool = make_pool(1)
     pool.add(ACT, items(*range(20)))
-    monkeypatch.setattr("sheaf_worker.outstanding.Outstanding.take", lambda *_: {}["a fault of ours"])
+    monkeypatch.setattr("sheaf_worker.pool.outstanding.Outstanding.take", lambda *_: {}["a fault of ours"])
 
     with pytest.raises(HandlingFailed, match="a fault of ours"):
         gather(pool, 20)

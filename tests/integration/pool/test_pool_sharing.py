@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.batch import Item
-from sheaf.numbers import Numbers
-from sheaf_worker.handle import AHEAD_S, ChildHandle, State
-from sheaf_worker.pool import Lot, Program
+from sheaf.run.items import Item
+from sheaf.run.number_range import Numbers
+from sheaf_worker.pool.child_handle import AHEAD_S, ChildHandle, State
+from sheaf_worker.pool.pool import Lot, Program
 from tests.integration.pool.helpers import ACT, MakePool, failure, gather, items, turn_until, value
 
 NUMBERS = Program("run", "pool_numbers:act", {"pass": "json"}, "out.jsonl")

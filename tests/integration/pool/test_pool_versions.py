@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from sheaf_worker.pool import Program
+from sheaf_worker.pool.pool import Program
 from tests.integration.pool.helpers import MakePool, gather, items, turn_until, value
 
 SOURCE = "def f(text):\n    return {answer}\n"

@@ -1,0 +1,94 @@
+"""The options that say what a run's items are: the same for every command that takes items of any kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from sheaf_producer.inputs import FORMATS, Inputs
+from sheaf_producer.submit.map import Choice, Request
+from sheaf_producer.submit.occupied import chosen
+
+F = TypeVar("F", bound=Callable[..., Any])
+#: How a delimiter may be written that is hard to type.
+_TAB = ("tab", "\\t")
+
+
+class Share(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
+    """`1%` or `0.01`."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip()
+        try:
+            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            share = -1.0
+        if not 0 < share <= 1:
+            self.fail(f"{value!r} is no part of a whole; write it as 1% or 0.01", param, ctx)
+        return share
+
+
+class Delimiter(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
+    """One character, or `tab`."""
+
+    name = "delimiter"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        delimiter = "\t" if value in _TAB else str(value)
+        if len(delimiter) != 1 or delimiter in '"\r\n\0 ':
+            self.fail(f"{value!r} cannot stand between fields; give one character, as ';', or tab", param, ctx)
+        return delimiter
+
+
+_OPTIONS = (
+    click.option("--input-format", "format", type=click.Choice(FORMATS), help="What the inputs hold [by suffix]."),
+    click.option("--column", metavar="NAME", help="Of CSV and Parquet: this column's values are the items [rows]."),
+    click.option("--delimiter", type=Delimiter(), metavar="';'", help="Of CSV: between two fields [,; of .tsv: tab]."),
+    click.option("--files", is_flag=True, help="INPUT is a quoted pattern; the paths of the files are the items."),
+    click.option("--limit", type=click.IntRange(1), metavar="N", help="The first N items only."),
+    click.option("--sample", "share", type=Share(), metavar="1%", help="A part of the items, chosen by --seed."),
+    click.option("--seed", type=int, default=0, metavar="N", help="Another sample [0]."),
+    click.option("--unique", is_flag=True, help="Each text once."),
+    click.option("--detach", "-d", is_flag=True, help="Return at once; print the run's name."),
+    click.option("--again", is_flag=True, help="Do even what was done before; behind it, or with --replace anew."),
+    click.option("--append", is_flag=True, help="Into an output that holds other runs: add to it."),
+    click.option("--replace", is_flag=True, help="Into an output that holds other runs: begin it anew; they are kept."),
+    click.option(
+        "--retry", is_flag=True, help="If this was done before, do what failed once more, into the same file."
+    ),
+    click.option("--only-failed", is_flag=True, help="As --retry, and nothing if it was not done before."),
+    click.option("--ordered", is_flag=True, help="Write a copy in the input's order at the end: OUT.ordered.jsonl."),
+    click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="For one item [none]."),
+    click.option(
+        "--batch-size", type=click.IntRange(1, 1_000_000), metavar="N", help="Items per batch [by their number]."
+    ),
+    click.option("--explain", is_flag=True, help="Say at the end what was chosen for you, and why."),
+)
+
+
+def input_options(function: F) -> F:
+    """Add the options to a command."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def request_of(task: str, names: tuple[str, ...], options: dict[str, Any], given: dict[str, Any]) -> Request:
+    """What was typed, put together."""
+    return Request(
+        task,
+        Inputs(names, given["format"], given["column"], given["files"], given["delimiter"]),
+        options,
+        given["output"],
+        Choice(given["limit"], given["share"], given["seed"], given["unique"]),
+        given["batch_size"],
+        given["again"],
+        chosen(append=given["append"], replace=given["replace"]),
+        only_known=given["only_failed"],
+        any_version=given["retry"] or given["only_failed"],
+        ordered=given["ordered"],
+    )

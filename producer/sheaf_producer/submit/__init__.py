@@ -1,0 +1,1 @@
+"""From what was typed to a run that is on its way."""

@@ -1,0 +1,154 @@
+"""`sheaf map`, from what was typed to a run that is on its way."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from sheaf.core.errors import InputError
+from sheaf.core.settings import Settings
+from sheaf.formats import check_holds
+from sheaf.run.resolve import locate_output
+from sheaf.tasks import TaskDescription, describe
+from sheaf.tasks.decorator import OVERRIDES
+from sheaf_producer.inputs import Inputs
+from sheaf_producer.inputs.dedupe import unique
+from sheaf_producer.submit.copies import Copy, plan_copy
+from sheaf_producer.submit.draft import Draft
+from sheaf_producer.submit.flow import Delivery, deliver, source_text, tell_other_options, told
+from sheaf_producer.submit.occupied import Onto
+from sheaf_producer.submit.submit import Wish
+
+#: Options that do not change what a function returns. `echo` and `columns` do change the record.
+TUNING = frozenset(OVERRIDES)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which of the items are taken."""
+
+    #: The first so many; None: all.
+    limit: int | None = None
+    #: This part of them, from 0 to 1, chosen by `seed`; None: all.
+    share: float | None = None
+    seed: int = 0
+    #: Each text once.
+    unique: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was typed."""
+
+    task: str
+    inputs: Inputs
+    #: The run's options: how items are passed, and what takes the place of the task's own declaration.
+    options: Mapping[str, Any]
+    #: The output's path; None: named after the function.
+    output: str | None = None
+    choice: Choice = Choice()
+    batch_size: int | None = None
+    again: bool = False
+    #: What to do with an output that holds records of other runs.
+    onto: Onto = Onto.ASK
+    #: Submit nothing that has not been submitted before.
+    only_known: bool = False
+    #: Take up a run of an earlier version of the task, too.
+    any_version: bool = False
+    #: Make a copy in the input's order at the end.
+    ordered: bool = False
+    #: Names of the options that do not change what comes out.
+    tuning: frozenset[str] = TUNING
+    #: Seconds after which a pool gives up on one item; None: as the task says.
+    item_timeout_s: float | None = None
+
+
+def described(settings: Settings, request: Request) -> tuple[TaskDescription, dict[str, Any]]:
+    """Look at task and inputs; return what the task says of itself, and the run's options.
+
+    Raises TaskError that names file and line, InputError that names the input; nothing is read or written.
+    """
+    request.inputs.check()
+    options = dict(request.options) if request.task == "exec" else {"pass": request.inputs.passing, **request.options}
+    return describe(request.task, settings.tasks_dir, options, modules=settings.extra_modules), options
+
+
+def output_name(task: str, suffix: str = ".jsonl") -> str:
+    """`prices.jsonl` for `shop.prices:prices`."""
+    return f"{task.rpartition(':')[2]}{suffix}"
+
+
+def submit_map(settings: Settings, request: Request) -> tuple[Delivery, Copy | None]:
+    """Check everything, write the run, put its first batches on the queue; return also what to make of it at the end.
+
+    Raises before anything is written if something is wrong with the request, the output or the cluster.
+    """
+    description, options = described(settings, request)
+    output = request.output or output_name(request.task, description.output)
+    columns = options.get("columns")
+    output, copy = plan_copy(settings, output, ordered=request.ordered, columns=columns)
+    if copy is not None and copy.path.endswith(".parquet"):
+        options.pop("columns", None)
+    inside = locate_output(settings.data_dir, output)
+    check_holds(inside, "values")
+    wish = Wish(
+        task=request.task,
+        options=options,
+        output=inside,
+        source=source_text(request.inputs.names),
+        batch_size=request.batch_size,
+        tuning=request.tuning,
+        item_timeout_s=request.item_timeout_s or description.timeout_s,
+        attempts=description.attempts,
+        memory_mb=description.memory_mb,
+        files=description.files,
+        again=request.again,
+        onto=request.onto,
+        only_known=request.only_known,
+        any_version=request.any_version,
+    )
+    delivery = deliver(settings, wish, lambda draft: chosen_items(request.inputs, request.choice, draft), "item")
+    tell_other_options(delivery.run, options, lambda kept: SimpleNamespace(**dict.fromkeys(options), **kept))
+    return delivery, copy
+
+
+def chosen_items(inputs: Inputs, choice: Choice, draft: Draft) -> Iterator[list[str]]:
+    """Yield the items that are wanted, many at once; of a range of numbers none, which the draft then holds as such.
+
+    Raises InputError if there is none, since an empty run is nobody's wish.
+    """
+    numbers = inputs.numbers
+    if numbers is not None and choice.share is None:
+        draft.writer.set_numbers(numbers[: choice.limit])
+        return
+    taken = 0
+    with closing(_wanted(inputs, choice, draft)) as blocks:
+        for texts in told(blocks, len):
+            some = texts if choice.limit is None else texts[: choice.limit - taken]
+            taken += len(some)
+            yield some
+            if taken == choice.limit:
+                break
+    if taken == 0:
+        raise InputError(_nothing(inputs, choice, draft))
+
+
+def _wanted(inputs: Inputs, choice: Choice, draft: Draft) -> Generator[list[str], None, None]:
+    draw = random.Random(choice.seed).random  # noqa: S311  a sample, not a secret
+    share = choice.share
+    blocks = inputs.read(draft.reject)
+    for texts in unique(blocks, draft) if choice.unique else blocks:
+        yield texts if share is None else [text for text in texts if draw() < share]
+
+
+def _nothing(inputs: Inputs, choice: Choice, draft: Draft) -> str:
+    name = source_text(inputs.names)
+    if draft.tally.rejected:
+        return f"no line of {name} can be used; nothing was submitted:{draft.tally.shown()}"
+    if choice.share is not None:
+        return f"the sample of {name} is empty; take a larger share, or another --seed. Nothing was submitted"
+    return f"{name} holds no item: no line but blank ones; nothing was submitted"

@@ -1,0 +1,118 @@
+"""Have failed items of a run done again: the same run, the same indexes, the same output.
+
+    the task's version as it is now ─► the mark `finished` away ─► failures taken out of the index, all or none
+        ─► their batches on the queue
+
+A crash in between leaves a run that is finished as before, or goes on with what was reopened.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+
+import click
+
+from sheaf.broker.connection import connect
+from sheaf.broker.worker_registry import Roster
+from sheaf.core.errors import ClusterError, UsageError
+from sheaf.core.humanize import count_text
+from sheaf.core.settings import Settings
+from sheaf.output.output import Output
+from sheaf.run.run import Run
+from sheaf.tasks import describe
+from sheaf.tasks.versions import files_in_force, record_version
+from sheaf_producer.submit.enqueue import check_cluster, start
+from sheaf_producer.submit.flow import Delivery
+from sheaf_producer.submit.submit import Outcome
+
+
+def retry(settings: Settings, run: Run, errors: Collection[str] = (), items: Collection[int] = ()) -> Delivery:
+    """Reopen the run's failed items of these classes and numbers, or all, and put their batches on the queue.
+
+    Raises TaskError if the task cannot be used as it is now, UsageError for a cancelled run, or if no failed item is
+    meant; nothing is changed then.
+    """
+    manifest = run.manifest
+    if run.cancelled:
+        raise UsageError(f"run {manifest.run} was cancelled; to go on with it, submit the same again, then retry")
+    files = _files_now(settings, run)
+    changed = files != dict(files_in_force(run))
+    output = Output(settings.data_dir / manifest.output)
+    try:
+        if not changed or errors or items:
+            _check_meant(run, output, errors, items)
+        with connect(settings) as connection:
+            check_cluster(settings, connection)
+            # Before anything is open: whoever takes a reopened item does it with what the task is now.
+            record_version(run, files)
+            reopened = _reopen(run, output, errors, items)
+            _tell(run, reopened, changed)
+            # Workers leave a run alone for half a minute after its task was found to be another one.
+            Roster(connection).clear_problem(manifest.run)
+            try:
+                start(settings, connection, run)
+            except ClusterError as error:
+                return Delivery(run, Outcome.RESUMED, error)
+    finally:
+        output.close()
+    return Delivery(run, Outcome.RESUMED)
+
+
+def has_open_ends(settings: Settings, delivery: Delivery) -> bool:
+    """Whether the run was there before and has failed items, or stands still as its task has changed since."""
+    run = delivery.run
+    if delivery.outcome is Outcome.NEW:
+        return False
+    output = Output(settings.data_dir / run.manifest.output)
+    try:
+        progress = output.progress(run.manifest.run)
+    finally:
+        output.close()
+    return progress.failed > 0 or (not progress.finished and _files_now(settings, run) != dict(files_in_force(run)))
+
+
+def _files_now(settings: Settings, run: Run) -> dict[str, str]:
+    manifest = run.manifest
+    return dict(describe(manifest.task, settings.tasks_dir, manifest.options, modules=settings.extra_modules).files)
+
+
+def _reopen(run: Run, output: Output, errors: Collection[str], items: Collection[int]) -> int:
+    # A mark that outlives the items would keep the run from ever being looked at again: taken away before, in case we
+    # die; and after the commit, in case somebody has set it meanwhile.
+    run.reopen()
+    reopened = output.reopen_failures(run.manifest.run, errors, items)
+    run.reopen()
+    return reopened
+
+
+def _check_meant(run: Run, output: Output, errors: Collection[str], items: Collection[int]) -> None:
+    """Raise UsageError if no failed item is meant, or one that has not failed."""
+    name = run.manifest.run
+    kinds: Counter[str] = Counter()
+    found: set[int] = set()
+    meant = 0
+    for failure in output.failures(name):
+        kinds[failure.error] += 1
+        found.update({failure.index} & set(items))
+        meant += (not errors or failure.error in errors) and (not items or failure.index in items)
+    if not kinds:
+        raise UsageError(f"no item of run {name} has failed, so there is nothing to do again")
+    if missing := sorted(set(items) - found):
+        raise UsageError(
+            f"{_listed(missing)} of run {name} {'has' if len(missing) == 1 else 'have'} not failed; "
+            f"see `sheaf failures {name}`"
+        )
+    if meant == 0:
+        there = ", ".join(f"{error} ({count:,})" for error, count in kinds.most_common())
+        raise UsageError(f"no item of run {name} has failed with {', '.join(errors)}; those that have: {there}")
+
+
+def _listed(items: Iterable[int]) -> str:
+    numbers = list(map(str, items))
+    return f"item {numbers[0]}" if len(numbers) == 1 else f"items {', '.join(numbers)}"
+
+
+def _tell(run: Run, reopened: int, changed: bool) -> None:
+    version = ", with the task as it is now" if changed else ""
+    click.echo(f"Run {run.manifest.run}: {count_text(reopened, 'failed item')} to be done again{version}.", err=True)

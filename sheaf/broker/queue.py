@@ -1,0 +1,333 @@
+"""Step 2 of 6: the queue in Redis. A batch is one RQ job; who works on it is told by a lease.
+
+    put (RQ) ──► queued ──claim──► leased ──finish──► gone
+                   ▲                 │ ▲
+                   └──hand back, ────┘ └─renew
+                      or lease ran out
+
+RQ writes the jobs and shows them (`rq info`); taking them is ours, because RQ's own way loses or strands a job when a
+worker is stopped or killed at the wrong moment. A job holds a reference to its items, never the items.
+
+Redis may forget all of this at any time: the volume knows what is left to do, and `sheaf.scheduling.reconciler` puts it back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import secrets
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, NoReturn
+
+import redis
+import rq
+from rq.queue import EnqueueData
+from rq.serializers import JSONSerializer
+
+from sheaf.broker import keys
+from sheaf.broker.connection import redis_errors, understood
+from sheaf.broker.replies import json_object, number, text
+from sheaf.broker.scripts import Script
+from sheaf.broker.wakeup import Bell
+from sheaf.broker.worker_registry import Problem, Roster, WorkerCard, rq_time
+from sheaf.broker.wrong_types import mended
+from sheaf.core.errors import ClusterError, UsageError
+from sheaf.run.items import Batch, parse_batch_id
+from sheaf.run.sessions import session_of
+
+__all__ = ["BatchQueue", "Claims", "Problem", "Snapshot", "Wish", "WorkerCard", "run_batch"]
+
+#: Jobs that are put on the queue in one transaction.
+CHUNK = 500
+#: ... but few at first: workers begin while the rest is made ready.
+FIRST_CHUNK = 16
+#: More parties than there can be.
+_ANY = 1 << 30
+#: What RQ would call for a job.
+FUNCTION = "sheaf.broker.queue.run_batch"
+#: What `rq` shows for a job that another program has put on our queue.
+FOREIGN = (
+    f"The queue {keys.QUEUE!r} belongs to Sheaf, whose workers run batches of Sheaf's runs only. "
+    "Put this job on a queue of another name."
+)
+
+
+def run_batch(run: str, first: int = 0, count: int = 0) -> NoReturn:
+    """Say what is wrong: Sheaf's workers never call what a job names; only a stock `rq worker` gets here."""
+    raise UsageError(
+        f"{count} items of run {run!r}, from item {first} on, are for a worker of Sheaf, and a stock `rq worker` took "
+        "them: stop it, and start `sheaf-worker` (or `sheaf up`). Nothing is lost: they are put back on the queue"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is queued and what is leased, at one moment."""
+
+    #: Ids of the queued batches.
+    queued: set[str]
+    #: Batch id -> (worker, ms left; negative: the lease ran out and was not reaped yet).
+    leased: dict[str, tuple[str, int]]
+
+
+class Wish(NamedTuple):
+    """Whose batches a worker could do with. Parties take turns: `party_of()` says whose run is whose."""
+
+    #: How many batches of each of these parties; 0: it has enough of them.
+    named: Mapping[str, int]
+    #: Of how many other parties, and how many batches of each.
+    others: int
+    each: int
+
+    @property
+    def most(self) -> int:
+        """How many batches it is at most."""
+        return sum(self.named.values()) + self.others * self.each
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a claim brought."""
+
+    #: (run, number, how often the batch was claimed, this time included).
+    batches: list[tuple[str, int, int]] = field(default_factory=list)
+    #: How many are left on the queue.
+    left: int = 0
+    #: How many parties (runs, programs' sessions) have some there, and how many each has that something was claimed of.
+    parties: int = 0
+    left_of: dict[str, int] = field(default_factory=dict)
+    #: Ids of other programs' jobs that stood on our queue; they were moved to RQ's failed jobs, with the reason.
+    foreign: list[str] = field(default_factory=list)
+
+
+class BatchQueue(Roster):
+    """The queue, the leases, and (from Roster) the workers' cards. Thread-safe, but for `wait()`: one thread."""
+
+    def __init__(self, connection: redis.Redis) -> None:
+        super().__init__(connection)
+        self._rq = rq.Queue(keys.QUEUE, connection=connection, serializer=JSONSerializer)
+        self._bell = Bell(connection)
+        self._claim = Script(connection, "claim")
+        self._renew = Script(connection, "renew")
+        self._finish = Script(connection, "finish")
+        self._put_back = Script(connection, "put_back")
+        self._snapshot = Script(connection, "snapshot")
+        #: The claim whose answer is still owed to us.
+        self._request = secrets.token_hex(8)
+        #: The longest lease that was asked for, ms.
+        self._longest_ms = 0
+        #: Guards `_let_go`, and keeps a renewal from overlapping with letting go.
+        self._turn = threading.Lock()
+        #: Batches let go of lately -> until when (monotonic) a renewal may still name them.
+        self._let_go: dict[str, float] = {}
+
+    def put(self, batches: Iterable[Batch]) -> int:
+        """Put batches at the end of the queue, as RQ jobs, and ring the bell; return how many.
+
+        `batches` is read lazily. When a ClusterError is raised, some may be on the queue: look at a fresh `snapshot()`
+        before putting the rest. A batch that is queued twice does no harm.
+        """
+        put, size = 0, FIRST_CHUNK
+        stream = iter(batches)
+        while chunk := list(itertools.islice(stream, size)):
+            names = (keys.RQ_QUEUE, keys.RQ_QUEUES, *(keys.RQ_JOB_PREFIX + batch.id for batch in chunk))
+            with redis_errors():
+                mended(self._connection, names, functools.partial(self._put_chunk, chunk))
+            put, size = put + len(chunk), CHUNK
+        return put
+
+    def _put_chunk(self, chunk: Sequence[Batch]) -> None:
+        with self._connection.pipeline() as pipe:
+            self._rq.enqueue_many([_job(batch) for batch in chunk], pipeline=pipe)
+            pipe.publish(keys.BELL, len(chunk))
+            pipe.execute()
+
+    def withdraw(self, batches: Iterable[Batch]) -> None:
+        """Take batches off the queue that nobody has claimed yet. For whoever has put them there."""
+        with redis_errors():
+            mended(self._connection, [keys.RQ_QUEUE], functools.partial(self._withdraw, list(batches)))
+
+    def _withdraw(self, batches: Sequence[Batch]) -> None:
+        with self._connection.pipeline(transaction=False) as pipe:
+            for batch in batches:
+                pipe.lrem(keys.RQ_QUEUE, 0, batch.id)
+                pipe.delete(keys.RQ_JOB_PREFIX + batch.id)
+            pipe.execute()
+
+    def tell_committed(self, runs: Iterable[str]) -> None:
+        """Tell the programs that wait for results of these runs that there are some; other runs are passed over."""
+        told: dict[str, list[str]] = {}
+        for run in runs:
+            session = session_of(run)
+            if session is not None:
+                told.setdefault(session, []).append(run)
+        with redis_errors():
+            for session, names in told.items():
+                self._connection.publish(keys.COMMITTED_PREFIX + session, " ".join(names))
+
+    def tell_finished(self, runs: Iterable[str]) -> None:
+        """Tell whoever watches these runs that their last item is committed; nobody watches a program's."""
+        with redis_errors():
+            for run in runs:
+                if session_of(run) is None:
+                    self._connection.publish(keys.FINISHED_PREFIX + run, "")
+
+    @understood()
+    def length(self) -> int:
+        """How many batches are queued."""
+        with redis_errors():
+            return number(mended(self._connection, [keys.RQ_QUEUE], lambda: self._connection.llen(keys.RQ_QUEUE)))
+
+    @understood()
+    def snapshot(self) -> Snapshot:
+        """See what is queued and what is leased, at one moment."""
+        queued, leases, owners, now_ms = self._snapshot([], [keys.RQ_QUEUE, keys.LEASES, keys.OWNERS])
+        owner = dict(_pairs(owners))
+        return Snapshot(
+            queued=set(map(text, queued)),
+            leased={
+                text(name): (text(owner.get(name)), number(until_ms) - int(now_ms)) for name, until_ms in _pairs(leases)
+            },
+        )
+
+    @understood()
+    def claim(self, worker: str, limit: int, lease_s: float, wish: Wish | None = None) -> Claims:
+        """Take up to `limit` batches off the queue and lease them to `worker`, in one step. Never blocks.
+
+        Parties take turns, each one's batches come in their order; no `wish`: anybody's. A claim whose answer was lost
+        is made up for by the next one, which returns the same batches. For one worker.
+        """
+        named, others, each = wish or Wish({}, _ANY, limit)
+        answer, left, parties, left_of = self._claim(
+            [
+                keys.RQ_QUEUE,
+                keys.LEASES,
+                keys.OWNERS,
+                keys.CLAIMS,
+                keys.RQ_STARTED,
+                keys.RQ_FAILED,
+                keys.CLAIMED_PREFIX + worker,
+                keys.TURNS,
+                keys.LINED,
+            ],
+            [
+                *(worker, limit, self._lease_ms(lease_s), self._request, rq_time(), FOREIGN, others, each),
+                *(part for pair in named.items() for part in pair),
+            ],
+        )
+        self._request = secrets.token_hex(8)
+        # The ids of batches are ours in form, as `claim.lua` has seen to; those of other jobs may be any bytes.
+        taken = json_object(answer)
+        with self._turn:
+            for name, _ in taken["batches"]:
+                self._let_go.pop(name, None)
+        batches = [(*parse_batch_id(name), number(claims, 1)) for name, claims in taken["batches"]]
+        return Claims(
+            batches,
+            left=int(left),
+            parties=int(parties),
+            left_of={text(party): int(count) for party, count in _pairs(left_of)},
+            foreign=list(taken["foreign"]),
+        )
+
+    @understood()
+    def renew(self, worker: str, ids: Sequence[str], lease_s: float) -> list[str]:
+        """Give leases their full length again; make those anew that Redis has forgotten.
+
+        Returns the ids that somebody else holds by now. Ids that another thread has just let go of are passed over.
+        """
+        lease_ms = self._lease_ms(lease_s)
+        with self._turn:
+            now = time.monotonic()
+            self._let_go = {name: until for name, until in self._let_go.items() if until > now}
+            held = [name for name in ids if name not in self._let_go]
+            if not held:
+                return []
+            lost = self._renew(
+                [keys.LEASES, keys.OWNERS, keys.RQ_QUEUE, keys.RQ_STARTED, keys.LINED], [worker, lease_ms, *held]
+            )
+        return list(map(text, lost))
+
+    @understood()
+    def finish(self, worker: str, ids: Sequence[str]) -> None:
+        """Let go of batches for good, with all that Redis knows of them; those that others hold are left alone."""
+        if ids:
+            with self._turn:
+                self._note_let_go(ids)
+                self._finish(
+                    [keys.LEASES, keys.OWNERS, keys.CLAIMS, keys.RQ_QUEUE, keys.RQ_STARTED, keys.RQ_FAILED, keys.LINED],
+                    [worker, *ids],
+                )
+
+    @understood()
+    def hand_back(self, worker: str, ids: Sequence[str], *, in_peace: bool = True) -> None:
+        """Put this worker's batches back to the front of the queue; those that are not its own are passed over.
+
+        Not `in_peace`: something broke that they may have to do with, and their claims go on being counted.
+        """
+        if ids:
+            with self._turn:
+                self._note_let_go(ids)
+                put_back = self._put_back_to_front(worker, ids)
+            if in_peace and put_back:
+                # A count that stays too large costs the batch some time, no more; a full Redis takes no change of it.
+                with (
+                    contextlib.suppress(ClusterError),
+                    redis_errors(),
+                    self._connection.pipeline(transaction=False) as pipe,
+                ):
+                    for name in put_back:
+                        pipe.hincrby(keys.CLAIMS, name, -1)
+                    pipe.execute()
+
+    @understood()
+    def reap(self) -> list[str]:
+        """Put every batch whose lease ran out back to the front of the queue; return their ids."""
+        return self._put_back_to_front("", [])
+
+    def wait(self, timeout_s: float) -> bool:
+        """Sleep until something may be on the queue (True), the time is over, or `interrupt()` is called (False)."""
+        return self._bell.wait(timeout_s)
+
+    def interrupt(self) -> None:
+        """End another thread's `wait()`."""
+        self._bell.interrupt()
+
+    def close(self) -> None:
+        """Stop listening for the bell."""
+        self._bell.close()
+
+    def _put_back_to_front(self, worker: str, ids: Sequence[str]) -> list[str]:
+        put_back = self._put_back(
+            [keys.RQ_QUEUE, keys.LEASES, keys.OWNERS, keys.RQ_STARTED, keys.TURNS, keys.LINED],
+            [worker, self._longest_ms, rq_time(), keys.BELL, *ids],
+        )
+        return list(map(text, put_back))
+
+    def _note_let_go(self, ids: Sequence[str]) -> None:
+        # Longer than any list of ids lives between being made and being passed to `renew()`.
+        self._let_go.update(dict.fromkeys(ids, time.monotonic() + 60))
+
+    def _lease_ms(self, lease_s: float) -> int:
+        lease_ms = round(lease_s * 1000)
+        self._longest_ms = max(self._longest_ms, lease_ms)
+        return lease_ms
+
+
+def _job(batch: Batch) -> EnqueueData:
+    return rq.Queue.prepare_data(
+        FUNCTION,
+        args=(batch.run, batch.first, batch.count),
+        job_id=batch.id,
+        description=f"items {batch.first} to {batch.end - 1} of run {batch.run}",
+        timeout=-1,
+        result_ttl=0,
+    )
+
+
+def _pairs(flat: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
+    return zip(flat[::2], flat[1::2], strict=True)

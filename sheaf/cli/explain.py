@@ -1,0 +1,43 @@
+"""What Sheaf has chosen by itself, and why: for `sheaf status --explain`, and `--explain` of what submits a run."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from sheaf.broker.connection import connect
+from sheaf.broker.worker_registry import Roster, WorkerCard
+from sheaf.core.errors import ClusterError
+from sheaf.core.humanize import count_text
+from sheaf.core.settings import Settings
+from sheaf.run.run import Run
+
+
+def show_choices(settings: Settings, run: Run | None) -> None:
+    """Print the choices made for a run at its submission, and those that the live workers make all the time."""
+    if run is not None:
+        manifest = run.manifest
+        click.echo("Chosen at submission:")
+        click.echo(
+            f"  items per batch: {manifest.batch_size:,} ({count_text(manifest.batches, 'batch')}; about 200 if there "
+            "are items enough, so that workers share evenly, and each small enough to be done again soon)"
+        )
+    try:
+        with connect(settings, timeout_s=2.0) as connection:
+            cards = [card for card in Roster(connection).workers() if not card.silent]
+    except ClusterError as error:
+        click.echo(f"What workers choose is not known: {error}")
+        return
+    for card in cards:
+        click.echo(f"Chosen by {card.label}:")
+        for name, value, why in _choices(card):
+            click.echo(f"  {name}: {value} ({why})")
+
+
+def _choices(card: WorkerCard) -> list[tuple[str, str, str]]:
+    """What is on a worker's card; nothing if it is of another version."""
+    try:
+        return [(str(name), str(value), str(why)) for name, value, why in json.loads(card.fields.get("explain", "[]"))]
+    except (ValueError, TypeError):
+        return []

@@ -1,0 +1,29 @@
+"""Why runs do not go on, as far as a worker has said so: shown by every command that is about a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from sheaf.broker.connection import connect
+from sheaf.broker.worker_registry import Roster
+from sheaf.core.errors import ClusterError
+from sheaf.core.settings import Settings
+from sheaf.core.terminal import one_line
+from sheaf.run.run import Run
+
+
+def show_problems(settings: Settings, runs: Sequence[Run], *, err: bool = False) -> None:
+    """Say nothing if Redis cannot be asked: what a run has done stands on the volume."""
+    if not runs:
+        return
+    try:
+        with connect(settings, timeout_s=2.0) as connection:
+            roster = Roster(connection)
+            found = [(run.manifest.run, roster.problem(run.manifest.run)) for run in runs]
+    except ClusterError:
+        return
+    for name, problem in found:
+        if problem is not None:
+            click.echo(f"problem  {name}: {one_line(problem.text)}", err=err)

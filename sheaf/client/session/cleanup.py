@@ -1,0 +1,50 @@
+"""What a session no longer needs on the volume, until there is time to remove it."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import deque
+
+from sheaf.client.session.results import Part, Segment
+
+#: Folders removed at once, or this part of those that lie here: each takes 0.3 ms, in which no result is received.
+_AT_ONCE, _PART = 2, 50
+#: Seconds for which the folder of a segment that was given up stays, so that workers find that it was cancelled.
+_CANCELLED_S = 15.0
+
+
+class Trash:
+    """For one thread. `keep`: nothing is removed."""
+
+    def __init__(self) -> None:
+        self.keep = False
+        self._segments: deque[Segment] = deque()
+        self._unfinished: deque[tuple[float, Segment]] = deque()
+        #: The parts that these segments belonged to, and that may still be in use.
+        self._parts: list[Part] = []
+
+    def add(self, segment: Segment, *, unfinished: bool) -> None:
+        if unfinished:
+            self._unfinished.append((time.monotonic() + _CANCELLED_S, segment))
+        else:
+            self._segments.append(segment)
+        if segment.part not in self._parts:
+            self._parts.append(segment.part)
+
+    def sweep(self, now: float) -> None:
+        """Remove some of what is there."""
+        while self._unfinished and self._unfinished[0][0] <= now:
+            self._segments.append(self._unfinished.popleft()[1])
+        for _ in range(min(max(_AT_ONCE, len(self._segments) // _PART), len(self._segments))):
+            segment = self._segments.popleft()
+            if not self.keep:
+                shutil.rmtree(segment.run.folder, ignore_errors=True)
+        for part in [part for part in self._parts if part.last and not part.open]:
+            self._parts.remove(part)
+            part.remove(keep=self.keep)
+
+    def empty(self) -> None:
+        """The session ends, and its folder goes as a whole."""
+        for part in self._parts:
+            part.close()

@@ -1,0 +1,1 @@
+"""What programs and tasks share through Redis: counters, dicts, locks, queues."""

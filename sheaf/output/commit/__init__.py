@@ -1,0 +1,1 @@
+"""A commit: what it settles, the transaction, the rows it writes, and the append to the file."""

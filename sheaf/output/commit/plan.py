@@ -1,0 +1,284 @@
+"""What a commit settles: drops the items that are settled already, and prepares the rest for the append.
+
+prepare() runs before the lock and the fence are taken, plan() inside them. The work is per batch or per range; what has
+to be done per item is done by single calls over a whole list.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter, lt
+from typing import NamedTuple
+
+from isal import isal_zlib
+
+from sheaf.core.errors import IndexForeign
+from sheaf.core.ranges import Range, pack, place_of, to_masks, to_ranges
+from sheaf.run.items import Bundle, Done, Failed, Result, Results, single_results
+
+#: Records shorter than this on average are joined before they are written: copying is cheaper than a buffer each.
+_JOIN_BELOW = 4096
+#: Records joined into one piece.
+_JOIN_COUNT = 4096
+_index_of = itemgetter(0)
+_record_of = itemgetter(1)
+Buffer = bytes | memoryview
+
+
+class RunRow(NamedTuple):
+    """A row of `runs`."""
+
+    id: int
+    run: str
+    items: int
+    batch_size: int
+    done: int
+    failed: int
+    complete_below: int
+
+    def batch_items(self, number: int) -> int:
+        return min(self.batch_size, self.items - number * self.batch_size)
+
+
+class BatchRow(NamedTuple):
+    """A row of `batches`, its bitmap as a number."""
+
+    settled: int
+    commits: bytes
+
+
+@dataclass(slots=True)
+class Records:
+    """Records in the order of their items; the buffers hold them one after the other."""
+
+    ranges: list[Range] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    pieces: list[Buffer] = field(default_factory=list)
+    #: What the index keeps of them, once they are sealed: their lengths in few bytes, and the CRC-32 of all of them.
+    packed_lengths: bytes | None = None
+    checksum: int = 0
+
+    def seal(self) -> None:
+        """Work out what the index keeps of them; that takes as long as writing them, so not under the fence."""
+        if self.packed_lengths is None:
+            self.packed_lengths = pack(self.lengths)
+            for piece in self.pieces:
+                self.checksum = isal_zlib.crc32(piece, self.checksum)
+
+    @property
+    def indexes(self) -> list[int]:
+        return [index for first, end in self.ranges for index in range(first, end)]
+
+
+@dataclass(slots=True)
+class Group:
+    """One run's results as they were handed over: sorted by index, each index once, the first one of it."""
+
+    run: str
+    done: Records
+    failed: list[Failed]
+    duplicates: int
+
+
+@dataclass(slots=True)
+class Part:
+    """What one run contributes to a commit."""
+
+    run: RunRow
+    done: Records
+    failed: list[Failed]
+    #: Results dropped because their items were settled before.
+    duplicates: int
+    #: The touched batches as they are before the commit, and the bits that it sets in each: by records, and in all.
+    batches: dict[int, BatchRow]
+    done_masks: dict[int, int]
+    masks: dict[int, int]
+    #: Bytes of the records.
+    length: int = 0
+
+    @property
+    def settled(self) -> int:
+        return len(self.done.lengths) + len(self.failed)
+
+    @property
+    def finishes(self) -> bool:
+        """Whether all of the run's items are settled once this part is."""
+        return self.run.done + self.run.failed + self.settled == self.run.items
+
+
+def prepare(groups: Mapping[str, Results]) -> list[Group]:
+    """Do what can be done for a commit of these results, by run, before it is our turn at the output."""
+    gathered = [gather(run, results) for run, results in groups.items() if results]
+    for group in gathered:
+        group.done.seal()
+    return gathered
+
+
+def gather(run: str, results: Results) -> Group:
+    """Sort a run's results by index; of several for one item keep the first."""
+    bundles = [result for result in results if isinstance(result, Bundle)]
+    failed = [result for result in results if isinstance(result, Failed)]
+    if len(bundles) + len(failed) == len(results):
+        records = _in_order(bundles)
+        if records is not None and _distinct(records, failed):
+            return Group(run, records, sorted(failed, key=_index_of), 0)
+    return _gather_singly(run, results)
+
+
+class _Stretch(NamedTuple):
+    """Records of consecutive items, which lie one behind the other."""
+
+    first: int
+    end: int
+    lengths: Sequence[int]
+    records: Buffer
+
+
+def _in_order(bundles: list[Bundle]) -> Records | None:
+    """Sort bundles by their items without a look at each item; None if an item comes twice."""
+    stretches = sorted((stretch for bundle in bundles for stretch in _stretches(bundle)), key=_index_of)
+    records = Records()
+    position = -1
+    for first, end, lengths, _ in stretches:
+        if first < position:
+            return None
+        position = end
+        records.lengths += lengths
+    records.ranges = _joined(stretch[:2] for stretch in stretches)
+    records.pieces = _join([stretch.records for stretch in stretches], sum(records.lengths))
+    return records
+
+
+def _stretches(bundle: Bundle) -> Iterator[_Stretch]:
+    indexes, lengths = bundle.indexes, bundle.lengths
+    if isinstance(indexes, range):
+        yield _Stretch(indexes.start, indexes.stop, lengths, bundle.records)
+        return
+    records = memoryview(bundle.records)
+    ends = [0, *itertools.accumulate(lengths)]
+    # What comes in the order it was finished in is taken one by one.
+    ascending = all(map(lt, indexes, indexes[1:]))
+    position = 0
+    for first, end in to_ranges(indexes) if ascending else ((index, index + 1) for index in indexes):
+        behind = position + end - first
+        yield _Stretch(first, end, lengths[position:behind], records[ends[position] : ends[behind]])
+        position = behind
+
+
+def _joined(ranges: Iterable[Range]) -> list[Range]:
+    """The same indexes in as few ranges as possible."""
+    joined: list[Range] = []
+    for first, end in ranges:
+        if joined and joined[-1][1] == first:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((first, end))
+    return joined
+
+
+def _distinct(records: Records, failed: list[Failed]) -> bool:
+    indexes = {failure.index for failure in failed}
+    return len(indexes) == len(failed) and all(place_of(records.ranges, index) is None for index in indexes)
+
+
+def _gather_singly(run: str, results: Results) -> Group:
+    """The same, item by item, for whatever order and repetition they come in."""
+    ordered = sorted(single_results(results), key=_index_of)
+    first: dict[int, Result] = {}
+    for result in ordered:
+        first.setdefault(result[0], result)
+    done = [result for result in first.values() if isinstance(result, Done)]
+    failed = [result for result in first.values() if isinstance(result, Failed)]
+    return Group(run, _records_of(done), failed, len(ordered) - len(first))
+
+
+def _records_of(done: Sequence[tuple[int, Buffer]]) -> Records:
+    """`done`: index and record of each item, ascending."""
+    records = list(map(_record_of, done))
+    lengths = list(map(len, records))
+    return Records(to_ranges(list(map(_index_of, done))), lengths, _join(records, sum(lengths)))
+
+
+def find_run(connection: sqlite3.Connection, run: str) -> RunRow:
+    """Raises IndexForeign if the index does not know the run."""
+    row = connection.execute(
+        "SELECT id, run, items, batch_size, done, failed, complete_below FROM runs WHERE run = ?", (run,)
+    ).fetchone()
+    if row is None:
+        raise IndexForeign(
+            f"this output's index does not know the run {run}; was the index replaced by an older or another one? "
+            "Workers register the run again by themselves; if they do not, submit it again"
+        )
+    return RunRow(*row)
+
+
+def plan(connection: sqlite3.Connection, group: Group) -> Part:
+    """Drop what is settled already, under the fence, and prepare the rest. Changes nothing."""
+    run = find_run(connection, group.run)
+    done, failed = group.done, group.failed
+    _check_indexes(run, done, failed)
+    done_masks, failed_masks = _masks_of(run, done, failed)
+    batches = _read_batches(connection, run, {*done_masks, *failed_masks})
+    taken = {number: row.settled for number, row in batches.items()}
+    handed = len(done.lengths) + len(failed)
+    if any(taken[number] & mask for masks in (done_masks, failed_masks) for number, mask in masks.items()):
+        done, failed = _without(run, taken, done, failed)
+        done_masks, failed_masks = _masks_of(run, done, failed)
+    masks = {
+        number: done_masks.get(number, 0) | failed_masks.get(number, 0) for number in {**done_masks, **failed_masks}
+    }
+    dropped = handed - len(done.lengths) - len(failed)
+    return Part(run, done, failed, group.duplicates + dropped, batches, done_masks, masks, sum(done.lengths))
+
+
+def _check_indexes(run: RunRow, done: Records, failed: list[Failed]) -> None:
+    edges = [edge for first, end in done.ranges for edge in (first, end - 1)] + [failure.index for failure in failed]
+    if edges and not 0 <= min(edges) <= max(edges) < run.items:
+        raise ValueError(f"results for items {min(edges)} to {max(edges)}, but run {run.run} has {run.items} items")
+
+
+def _masks_of(run: RunRow, done: Records, failed: list[Failed]) -> tuple[dict[int, int], dict[int, int]]:
+    failed_ranges = to_ranges(list(map(_index_of, failed)))
+    return to_masks(done.ranges, run.batch_size), to_masks(failed_ranges, run.batch_size)
+
+
+def _without(
+    run: RunRow, taken: Mapping[int, int], done: Records, failed: list[Failed]
+) -> tuple[Records, list[Failed]]:
+    """Leave out the items whose bits are set."""
+
+    def is_open(index: int) -> bool:
+        number, offset = divmod(index, run.batch_size)
+        return not taken[number] >> offset & 1
+
+    whole = memoryview(b"".join(done.pieces))
+    ends = itertools.accumulate(done.lengths)
+    kept = [
+        (index, whole[end - length : end])
+        for index, length, end in zip(done.indexes, done.lengths, ends, strict=True)
+        if is_open(index)
+    ]
+    return _records_of(kept), [failure for failure in failed if is_open(failure.index)]
+
+
+def _read_batches(connection: sqlite3.Connection, run: RunRow, numbers: Iterable[int]) -> dict[int, BatchRow]:
+    batches = dict.fromkeys(numbers, BatchRow(0, b""))
+    rows = connection.execute(
+        "SELECT number, settled, commits FROM batches WHERE run = ? AND number IN (SELECT value FROM json_each(?))",
+        (run.id, json.dumps(list(batches))),
+    )
+    for number, settled, commits in rows:
+        full = (1 << run.batch_items(number)) - 1
+        batches[number] = BatchRow(full if settled is None else int.from_bytes(settled, "little"), commits)
+    return batches
+
+
+def _join(records: Sequence[Buffer], length: int) -> list[Buffer]:
+    if length >= _JOIN_BELOW * len(records):
+        return [record for record in records if record]
+    joined = (b"".join(records[start : start + _JOIN_COUNT]) for start in range(0, len(records), _JOIN_COUNT))
+    return [piece for piece in joined if piece]

@@ -1,0 +1,242 @@
+"""The index beside the output: a SQLite database that knows what is in the file. Its write lock is the fence.
+
+One row per commit and one small row per batch, never one per item; failed items have a row each. Only this module
+opens the database, begins and ends its transactions, and turns SQLite's errors into ours.
+
+Two traps, both of SQLite: the database's file must never be opened and closed by other means in a process that has
+it open here (closing any descriptor drops SQLite's locks), and it must be created group-writable by us, since SQLite
+would create it without.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from sheaf.core.errors import FenceTimeout, IndexMissing, OutputError
+from sheaf.output.index import errors as disk_errors
+from sheaf.output.index import schema, wal
+from sheaf.output.index.door import Presence
+from sheaf.output.index.opener import Opener
+
+logger = logging.getLogger(__name__)
+
+#: Connections in a row that could only read although they may write, until it is the process that cannot.
+_SPOILT = 3
+#: Whoever has waited so long for the fence says in the log who has it, and says it again after as long.
+_NOTICE_S = 5.0
+
+
+class Index(Opener):
+    """One connection, opened when first needed and opened anew when the file was replaced or a commit went wrong.
+
+    Use it from one thread at a time; it may be created in another.
+    """
+
+    def __init__(self, output: Path, wait_s: float, *, durable: bool = True) -> None:
+        super().__init__(output, wait_s, durable=durable)
+        self._connection: sqlite3.Connection | None = None
+        self._presence: Presence | None = None
+        self._file: tuple[int, int] | None = None
+        #: A write to SQLite's log went wrong: the disk may not have what the page cache shows of it.
+        self._suspect = False
+        #: How many connections in a row could only read, though they may write.
+        self._spoilt = 0
+        #: This connection is one of those.
+        self._can_only_read = False
+        #: Counts connections, so that others notice a new one.
+        self.generation = 0
+        #: Seconds that begin() has waited for the fence, all told.
+        self.waited_s = 0.0
+
+    def create(self, header: bytes) -> None:
+        """Create the index unless it is there. A crash in between leaves an empty file, which this takes up again."""
+        if self._is_complete():
+            return
+        if self.output.exists():
+            raise disk_errors.index_missing(self.output, self.path)
+        with self._creating():
+            if not self.path.exists():
+                # Left by an index that was deleted while somebody had it open; they would be taken for this one's.
+                for suffix in ("-wal", "-shm"):
+                    self.path.with_name(f"{self.path.name}{suffix}").unlink(missing_ok=True)
+                os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+            self._fill(header)
+
+    @contextmanager
+    def _creating(self) -> Iterator[None]:
+        """One process at a time creates."""
+        deadline = time.monotonic() + self.wait_s
+        descriptor = os.open(self.note.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise FenceTimeout(self.busy_text()) from None
+                    time.sleep(0.02)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _is_complete(self) -> bool:
+        try:
+            self.connect()
+        except IndexMissing:
+            return False
+        return True
+
+    def _fill(self, header: bytes) -> None:
+        connection = self.open()
+        try:
+            with self.translated():
+                if self.patiently(connection, "PRAGMA journal_mode = WAL") != "wal":
+                    raise disk_errors.unwritable(self.path, "its filesystem cannot share memory between processes")
+                self.patiently(connection, "BEGIN IMMEDIATE")
+                if not schema.has_tables(connection):
+                    if self.output.exists():
+                        raise disk_errors.index_missing(self.output, self.path)
+                    for statement in schema.STATEMENTS:
+                        connection.execute(statement)
+                    connection.execute(
+                        "INSERT INTO state (id, output, header, created) VALUES (1, ?, ?, ?)",
+                        (self.output.name, header, time.time()),
+                    )
+                connection.execute("COMMIT")
+        finally:
+            connection.close()
+
+    def connect(self) -> sqlite3.Connection:
+        """Return the connection to the index that lies at our path now. Raises IndexMissing, IndexForeign."""
+        try:
+            status = self.path.stat()
+        except FileNotFoundError as error:
+            self.drop()
+            raise disk_errors.index_missing(self.output, self.path) from error
+        except OSError as error:
+            raise disk_errors.unwritable(self.path, error) from error
+        if self._connection is None or self._file != (status.st_dev, status.st_ino):
+            self.drop()
+            self._connection, self._presence = self.open_checked(status.st_ino, suspect=self._suspect)
+            self._suspect = False
+            self._file = (status.st_dev, status.st_ino)
+            self.generation += 1
+        return self._connection
+
+    def begin(self) -> sqlite3.Connection:
+        """Take the fence: from here to commit() or roll_back() no other process writes. Raises FenceTimeout."""
+        connection = self.connect()
+        started = noticed = time.monotonic()
+
+        def notice() -> None:
+            nonlocal noticed
+            holder, now = self.note.holder(), time.monotonic()
+            if holder is not None and now - noticed >= _NOTICE_S:
+                noticed = now
+                fields = {"action": "wait", "output": str(self.output), "waited_s": round(now - started)}
+                logger.warning("waits for the output's fence", extra={**fields, "blocked_by": holder.describe()})
+
+        try:
+            with self.translated():
+                self.patiently(connection, "BEGIN IMMEDIATE", notice)
+        finally:
+            self.waited_s += time.monotonic() - started
+        if noticed > started:
+            fields = {"action": "wait", "output": str(self.output), "waited_s": round(time.monotonic() - started, 1)}
+            logger.warning("has the output's fence after a long wait", extra=fields)
+        return connection
+
+    def translate(self, error: sqlite3.Error) -> OutputError:
+        """Connections of one process share what they know of SQLite's shared memory, for as long as one is open: if
+        none that can be written to is to be had any more, that is IndexSpoilt.
+
+        Whoever waited in vain gives the connection back: it may be this very one that is in the way. SQLite says
+        nothing when it fails to unlock a file, and remembers such a lock for as long as the connection lives.
+        """
+        found = super().translate(error)
+        if isinstance(found, FenceTimeout):
+            self.drop()
+        if disk_errors.is_read_only_without_reason(error, self.path):
+            self._can_only_read = True
+            self._spoilt += 1
+            if self._spoilt >= _SPOILT:
+                return disk_errors.index_spoilt(self.path)
+        return found
+
+    @property
+    def begun(self) -> bool:
+        """Whether the fence is ours. An error of SQLite's may have ended the transaction by itself."""
+        return self._connection is not None and self._connection.in_transaction
+
+    def commit(self) -> None:
+        """Commit and give the fence back. After an error it is unknown whether it happened; the next begin() shows."""
+        try:
+            connection = self.connect()
+            if not connection.in_transaction:
+                raise IndexMissing(
+                    f"{self.path} was replaced by another file during a commit, which was given up; "
+                    "bring the index back from a copy together with its output"
+                )
+            with self.translated():
+                connection.execute("COMMIT")
+        except BaseException:
+            self._suspect = True
+            self.drop()
+            raise
+        self._spoilt = 0
+        self._keep_log_short(connection)
+
+    def _keep_log_short(self, connection: sqlite3.Connection) -> None:
+        """Move SQLite's log into the database when it has grown long. The commit stands, whatever comes of this."""
+        if wal.size(self.path) < wal.LONG:
+            return
+        try:
+            with closing(self.open(timeout_s=0.0)) as fence:
+                wal.move(connection, fence)
+        except (OSError, sqlite3.Error, OutputError) as error:
+            fields = {"action": "checkpoint", "output": str(self.output), "why": str(error)}
+            logger.warning("the index's log could not be moved into it; the next commit tries again", extra=fields)
+            self._suspect = True
+            self.drop()
+
+    def roll_back(self) -> None:
+        """Undo everything since begin() and give the fence back."""
+        if self.begun and self._connection is not None:
+            try:
+                self._connection.execute("ROLLBACK")
+            except sqlite3.Error:
+                self.drop()
+        if self._can_only_read:
+            self.drop()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """What is read inside is of one moment. Keep it short: while it lasts, SQLite's log can only grow."""
+        connection = self.connect()
+        with self.translated():
+            self.patiently(connection, "BEGIN")
+            try:
+                # The moment is that of the first look; it may have to wait while another process repairs the log.
+                self.patiently(connection, "SELECT id FROM state")
+                with disk_errors.making_sense(self.path):
+                    yield connection
+            finally:
+                self.roll_back()
+
+    def drop(self) -> None:
+        """Close the connection, if there is one, undoing what was not committed; the next use opens a new one."""
+        connection, self._connection = self._connection, None
+        presence, self._presence = self._presence, None
+        self._can_only_read = False
+        if connection is not None:
+            connection.close()
+        if presence is not None:
+            presence.leave()

@@ -1,0 +1,67 @@
+"""Errors of the system that may be over in a moment: what failed by one is tried again before anybody is blamed."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import importlib.util
+import os
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from sheaf.core.errors import TaskError
+
+_PASSING = frozenset(
+    (errno.EIO, errno.EAGAIN, errno.EINTR, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ESTALE)
+)
+#: How the loader of shared libraries names them, whose errors come as text only.
+_PASSING_TEXTS = tuple(os.strerror(code) for code in _PASSING)
+#: Seconds between two tries.
+PAUSES_S = (0.1, 0.5, 2.0)
+
+T = TypeVar("T")
+
+
+def again_if_passing(attempt: Callable[[], T]) -> T:
+    """Return what `attempt` returns; after an error that may pass, try again a few times. Raises the last one."""
+    for pause_s in PAUSES_S:
+        try:
+            return attempt()
+        except (OSError, ImportError, MemoryError, TaskError) as error:
+            if not passes(error):
+                raise
+        time.sleep(pause_s)
+        # What Python has found of modules meanwhile may be wrong, too: it takes a file that it cannot read for none.
+        importlib.invalidate_caches()
+    return attempt()
+
+
+def passes(error: BaseException) -> bool:
+    """Whether the error, or one that led to it, is of that kind."""
+    link: BaseException | None = error
+    for _ in range(10):
+        if link is None:
+            return False
+        if isinstance(link, MemoryError) or (isinstance(link, OSError) and link.errno in _PASSING):
+            return True
+        if isinstance(link, ImportError) and (_is_refused(link) or _is_there(link)):
+            return True
+        link = link.__cause__ or link.__context__
+    return False
+
+
+def _is_refused(error: ImportError) -> bool:
+    """Whether a shared library could not be loaded for want of something."""
+    return error.path is not None and any(text in str(error) for text in _PASSING_TEXTS)
+
+
+def _is_there(error: ImportError) -> bool:
+    """Whether a module that Python did not find is found now: what could not be looked at is taken for missing."""
+    if not isinstance(error, ModuleNotFoundError) or error.name is None:
+        return False
+    importlib.invalidate_caches()
+    try:
+        return importlib.util.find_spec(error.name) is not None
+    except (ImportError, ValueError, OSError):
+        return False

@@ -1,0 +1,1 @@
+"""The process that runs tasks. It imports neither redis nor rq."""

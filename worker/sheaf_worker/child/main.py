@@ -1,0 +1,237 @@
+"""The process that runs tasks: one of a pool's children. Imports no Redis, no RQ: its start is short, its memory small.
+
+worker ──program, items──► inbox ──► source ──► task.run() ──► outbox ──results──► worker
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import FrameType
+from typing import NamedTuple
+
+from sheaf.core.errors import SheafError, TaskError
+from sheaf.formats import Format, format_for
+from sheaf.run.items import Result
+from sheaf.tasks import Task, resolve
+from sheaf.tasks.description import BUILT_IN
+from sheaf.tasks.function.working_dir import home
+from sheaf.tasks.tracebacks import FilesUsedUp, class_name, describe, explain, refuse_used_up
+from sheaf.tasks.transient_errors import again_if_passing, passes
+from sheaf_worker.child.copies import Lifeline, end_with_parent
+from sheaf_worker.child.pipe import Inbox, ItemSource, Outbox, start_helper
+from sheaf_worker.wire.exit_codes import FILES_USED_UP, LACKING
+from sheaf_worker.wire.ring import ArenaWriter, Memory
+from sheaf_worker.wire.slots import SharedSlots, SlotWriter
+
+#: Of all processes of a container, the kernel should take one of these when memory runs out: the pool can replace it.
+_OOM_SCORE = "500"
+#: Steps of niceness below its worker, which commits, renews leases and hands out work for all its children: it should
+#: not wait in line behind them for a core (docs/decisions/0017-children-are-nicer.md).
+_NICENESS = 5
+#: Before a task is tried again that failed without an item in hand: the worker may be about to give it up, or what the
+#: system refused it is to be had again.
+_PAUSE_S, _PASSING_PAUSE_S = 0.1, 1.0
+#: Seconds between two looks at what the task has decided.
+_TELL_S = 1.0
+
+
+class Ends(NamedTuple):
+    """The child's ends of what joins it to its worker."""
+
+    connection: Connection
+    #: What takes the place of stdout and stderr.
+    printed: Connection
+    slots: SharedSlots
+    arena: Memory
+
+
+def main(ends: Ends, tasks_dir: Path | None, task_modules: Sequence[str], parent: int) -> None:
+    """Serve one program after another until told to end, or until the worker is gone."""
+    _settle_in(parent, ends.printed)
+    connection = ends.connection
+    slots = SlotWriter(ends.slots)
+    outbox = Outbox(connection, ArenaWriter(ends.arena))
+    inbox = Inbox(connection, outbox, slots)
+    lifeline = Lifeline()
+    os.register_at_fork(after_in_child=lambda: _stand_apart(lifeline, connection, inbox, outbox, slots))
+    outbox.send("hello")
+    start_helper(inbox, outbox)
+    _warm_up()
+    while (source := inbox.next_source()) is not None:
+        _Service(source, outbox, slots, tasks_dir, task_modules).run()
+        outbox.flush()
+
+
+def _settle_in(parent: int, printed: Connection) -> None:
+    end_with_parent(parent)
+    # A group of its own: what the task starts can be ended with it, and a Ctrl-C is the worker's to handle.
+    os.setpgid(0, 0)
+    os.nice(_NICENESS)
+    # Handlers that do nothing, where SIG_IGN would be inherited by every command that a task starts.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _pay_no_heed)
+    os.register_at_fork(after_in_child=_heed_again)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="utf-8")
+    # What a task prints belongs with the logs; the worker passes it on, as much of it as a log can bear.
+    sys.stdout.flush()
+    for descriptor in (1, 2):
+        os.dup2(printed.fileno(), descriptor)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Line by line, or it would be seen only when this process ends.
+        sys.stdout.reconfigure(line_buffering=True)
+    printed.close()
+
+
+def _warm_up() -> None:
+    """Import, while there is nothing to do, what most runs need first: theirs then begin so much sooner."""
+    # What the system refuses now is asked for again when there is something to do, and said if it is refused then.
+    with contextlib.suppress(ImportError, OSError, MemoryError):
+        importlib.import_module("sheaf.tasks.function.task")
+        importlib.import_module("sheaf.formats.jsonl")
+
+
+def _stand_apart(lifeline: Lifeline, connection: Connection, inbox: Inbox, outbox: Outbox, slots: SlotWriter) -> None:
+    """In a copy of this process that a task has forked: it ends with us, and pipe and slots are ours, not its own.
+
+    A copy that comes back from the task's function finds its source closed and nobody to report to, and ends.
+    """
+    lifeline.hold()
+    slots.detach()
+    outbox.detach()
+    inbox.detach()
+    connection.close()
+
+
+def _pay_no_heed(_number: int, _frame: FrameType | None) -> None:
+    """The worker decides when a child ends."""
+
+
+def _heed_again() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+class Lacking(Exception):
+    """The system refuses what this process needs to begin, and did so again and again."""
+
+
+class Choices:
+    """Tells the worker, now and then, what the task has decided by itself. Most tasks decide nothing."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        #: A task with an attribute `choices`, a list of objects with name, value and why.
+        self.task: object = None
+        self._outbox = outbox
+        self._told: list[tuple[str, str, str]] = []
+        self._due = 0.0
+
+    def tell_if_due(self) -> None:
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + _TELL_S
+            choices = [(choice.name, str(choice.value), choice.why) for choice in getattr(self.task, "choices", ())]
+            if choices != self._told:
+                self._told = choices
+                self._outbox.send("choices", choices)
+
+
+class _Service:
+    """One program's time in this child."""
+
+    def __init__(
+        self,
+        source: ItemSource,
+        outbox: Outbox,
+        slots: SlotWriter,
+        tasks_dir: Path | None,
+        task_modules: Sequence[str],
+    ) -> None:
+        self._source = source
+        self._outbox = outbox
+        self._slots = slots
+        self._tasks_dir = None if tasks_dir is None else tasks_dir.resolve()
+        self._task_modules = task_modules
+        self._choices = Choices(outbox)
+
+    def run(self) -> None:
+        _, name, options, output, files, separator = self._source.program
+        try:
+            task, record_format = self._find(name, files, lambda: format_for(output, options, separator))
+            self._choices.task = task
+            window = int(task.window(options))
+            keeps = bool(getattr(task, "keeps", False))
+            self._outbox.send("ready", window, int(getattr(task, "at_once", 1)), keeps)
+            while not self._source.closed:
+                self._pass_on(task.run(self._source, options, record_format))
+        except FilesUsedUp:
+            os._exit(FILES_USED_UP)
+        except Lacking as lack:
+            self._outbox.send("lacks", str(lack))
+            os._exit(LACKING)
+        except SheafError as error:
+            self._refuse(type(error).__name__, str(error))
+        except BaseException as error:  # noqa: BLE001 - a module's, or a decorator's, code may raise anything
+            self._refuse(TaskError.__name__, f"{name!r} cannot be made ready: {explain(error, self._tasks_dir)}")
+        finally:
+            # Of async items and streams, which share one process and moment, too.
+            home.go_back()
+
+    def _find(self, name: str, files: Mapping[str, str], make_format: Callable[[], Format]) -> tuple[Task, Format]:
+        try:
+            return again_if_passing(
+                lambda: (
+                    resolve(name, self._tasks_dir, self._task_modules, files),
+                    make_format(),
+                )
+            )
+        except Exception as error:
+            if name in BUILT_IN and passes(error):
+                # No code of the user's has a part in it: the worker shows it, and tries again for as long as it takes.
+                raise Lacking(f"it cannot begin with {name!r}: {describe(error, None)}") from error
+            refuse_used_up(error, self._tasks_dir)
+            raise
+
+    def _refuse(self, error: str, message: str) -> None:
+        """Not an item's fault: the task cannot be found, or not be called so. The same for every item of the run."""
+        self._slots.clear()
+        self._outbox.flush()
+        self._outbox.send("refused", error, message)
+
+    def _pass_on(self, results: Iterator[Result | None]) -> None:
+        """Send off results until the source is closed, or an exception comes through."""
+        finish, add = self._slots.finish, self._outbox.add
+        try:
+            for result in results:
+                if result is None:
+                    self._outbox.flush_if_due()
+                    self._choices.tell_if_due()
+                else:
+                    # In this order: an item whose result cannot be taken is still in hand, and gets the blame.
+                    add(result)
+                    finish(result.index)
+            if not self._source.closed:
+                raise RuntimeError("the task ended although more items were to come")
+        except SheafError:
+            raise
+        except FilesUsedUp:
+            # What this process has begun is seen in its slots; what it has finished goes on its way.
+            self._outbox.flush()
+            os._exit(FILES_USED_UP)
+        except BaseException as error:  # noqa: BLE001 - also SystemExit: whatever it is, the worker has to know
+            in_hand = self._slots.clear()
+            self._outbox.flush()
+            if not in_hand and passes(error):
+                time.sleep(_PASSING_PAUSE_S)
+            self._outbox.send("broke", class_name(error), explain(error, self._tasks_dir), in_hand)
+            if not in_hand:
+                time.sleep(_PAUSE_S)

@@ -1,0 +1,347 @@
+"""The child's end of the pipe: items come in through a source, results go out in bundles.
+
+The thread that runs the task does both. While one item keeps that thread busy, a helper thread sends off what is
+finished and answers a recall, so that a slow item keeps neither results nor waiting items from anybody.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+from sheaf.core import waits
+from sheaf.run.items import Done, Failed, Item, Result
+from sheaf.tasks import Pair, Step
+from sheaf_worker.wire.channel import Message, decode, encode, pack_indexes, unpack_indexes
+from sheaf_worker.wire.exit_codes import PIPE_LOST
+from sheaf_worker.wire.ring import ArenaWriter
+from sheaf_worker.wire.slots import LINE, SlotWriter
+
+#: Results are sent off when they weigh what the arena best takes at once, are so old (in seconds), or when there is
+#: nothing else to do.
+FLUSH_S = 0.05
+#: Seconds for which a thread waits for the cluster before the worker is told.
+WAIT_S = 0.1
+#: What a result weighs besides its record.
+_RESULT_BYTES = 32
+#: Of so many more items that a task holds back its worker is told, and sends others.
+_TELL_EVERY = 32
+#: Fewer bytes than this go through the pipe with the message that tells of them.
+_SHARED_FROM = 1 << 14
+
+
+class Outbox:
+    """Gathers results. `add` belongs to the task's thread; `flush` and `send` to any."""
+
+    def __init__(self, connection: Connection, arena: ArenaWriter) -> None:
+        self._connection = connection
+        self._arena = arena
+        self._portion = arena.portion
+        self._lock = threading.Lock()
+        # One thread appends, whoever flushes takes from the left: no lock is needed around either.
+        self._done: deque[tuple[int, bytes]] = deque()
+        self._failed: deque[tuple[int, str, str, int]] = deque()
+        self._bytes = 0
+        self._flushed = time.monotonic()
+        #: Threads that wait for the cluster, as the worker was told.
+        self._waits_told = 0
+        #: Seconds since the last flush in which there was nothing to do.
+        self.waited_s = 0.0
+
+    def add(self, result: Result) -> None:
+        """Raises TypeError for a result that is none."""
+        if type(result) is Done:
+            index, record = result
+            if type(record) is not bytes or type(index) is not int:
+                kinds = f"Done({type(index).__name__}, {type(record).__name__})"
+                raise TypeError(f"a task gave {kinds} as a result; it has to be Done(int, bytes)")
+            self._done.append(result)
+            self._bytes += len(record) + _RESULT_BYTES
+        elif type(result) is Failed:
+            self._failed.append((result.index, str(result.error), str(result.message), int(result.attempts)))
+            self._bytes += len(result.message) + _RESULT_BYTES
+        else:
+            raise TypeError(f"a task gave {type(result).__name__} as a result; it has to be Done or Failed")
+        # No look at the clock for each item: the helper sends off what is overdue.
+        if self._bytes >= self._portion:
+            self.flush()
+
+    def do_all(self, pairs: Iterator[Pair], step: Step, cells: memoryview) -> None:
+        """Do items one after the other, until none is left: what `add` does for each, in few steps."""
+        append, size, portion = self._done.append, self._bytes, self._portion
+        for pair in pairs:
+            index = pair[0]
+            cells[LINE] = index + 1
+            record = step(pair)
+            if type(record) is bytes:
+                append((index, record))
+                size += len(record) + _RESULT_BYTES
+                if size >= portion:
+                    self.flush()
+                    size = 0
+            else:
+                self.add(record)  # type: ignore[arg-type]  # it is no bytes; add() says what is wrong if it is no Failed
+        self._bytes = size
+
+    def flush(self) -> None:
+        with self._lock:
+            done = [self._done.popleft() for _ in range(len(self._done))]
+            failed = [self._failed.popleft() for _ in range(len(self._failed))]
+            now = time.monotonic()
+            busy_s = max(0.0, now - self._flushed - self.waited_s)
+            self._bytes, self.waited_s, self._flushed = 0, 0.0, now
+            # With results, the worker takes it that none waits any more.
+            self._waits_told = 0 if done or failed else self._waits_told
+            if done:
+                self._send(("results", *self._packed(done), failed, busy_s))
+            elif failed:
+                self._send(("results", (), b"", b"", failed, busy_s))
+
+    def _packed(self, done: list[tuple[int, bytes]]) -> tuple[tuple[int, ...], bytes, int | bytes]:
+        """Indexes, lengths, and the records: where they lie in the arena, or themselves if that has no room."""
+        indexes, records = zip(*done, strict=True)
+        lengths = array("Q", map(len, records))
+        size = sum(lengths)
+        place = self._arena.put(records, size) if size >= _SHARED_FROM else None
+        return pack_indexes(indexes), lengths.tobytes(), b"".join(records) if place is None else place
+
+    def flush_if_due(self) -> None:
+        if (self._done or self._failed) and time.monotonic() - self._flushed >= FLUSH_S:
+            self.flush()
+
+    def tell_waits(self) -> None:
+        """Tell the worker how many threads of the task wait for the cluster, if that has changed."""
+        count = waits.lasting(WAIT_S)
+        if count != self._waits_told:
+            with self._lock:
+                self._waits_told = count
+                self._send(("waits", count))
+
+    def send(self, *message: Any) -> None:
+        with self._lock:
+            self._send(message)
+
+    def detach(self) -> None:
+        """In a forked copy: the lock may have been held by a thread that is not there, and the results are not its."""
+        self._lock = threading.Lock()
+        self._arena.detach()
+        self._done.clear()
+        self._failed.clear()
+
+    def _send(self, message: Message) -> None:
+        try:
+            self._connection.send_bytes(encode(message))
+        except OSError:
+            os._exit(PIPE_LOST)
+
+
+class ItemSource:
+    """The items of one program, as a task takes them (see `sheaf.tasks.Source`)."""
+
+    def __init__(self, inbox: Inbox, outbox: Outbox, slots: SlotWriter, program: Message) -> None:
+        #: run, task, options, output
+        self.program = program
+        self._inbox = inbox
+        self._outbox = outbox
+        self._slots = slots
+        # What was sent together, as iterators: taking the next is one step of the interpreter, whichever thread does
+        # it. Only the task's thread removes those that are used up.
+        self._lots: deque[Iterator[Pair]] = deque()
+        self._closed = False
+        #: Items that were put aside, and how many of them the worker was told of.
+        self._held = self._told = 0
+        #: What was sent last is all that comes for now: who has taken it need not wait for more.
+        self._alone = False
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def take(self, wait_s: float) -> Item | None:
+        if not self._slots.free:
+            return None
+        pair = self._next() or self._later(wait_s)
+        if pair is None:
+            return None
+        self._slots.begin(pair[0])
+        return Item(pair[0], str(pair[1]))
+
+    def _next(self) -> Pair | None:
+        while self._lots:
+            pair = next(self._lots[0], None)
+            if pair is not None:
+                return pair
+            self._lots.popleft()
+        return None
+
+    def _later(self, wait_s: float) -> Pair | None:
+        if self._closed:
+            return None
+        if wait_s > 0 and not self._alone:
+            self.wait(wait_s)
+        else:
+            self._inbox.read()
+        return self._next()
+
+    def wait(self, wait_s: float) -> None:
+        self._outbox.flush()
+        started = time.monotonic()
+        self._inbox.wait(wait_s, lambda: bool(self._lots) or self._closed)
+        self._outbox.waited_s += time.monotonic() - started
+        self._inbox.read()
+
+    def postpone(self, index: int, wait_s: float) -> None:
+        self._slots.postpone(index, wait_s)
+
+    def hold(self, index: int) -> None:
+        if self._slots.finish(index):
+            self._held += 1
+            if self._held - self._told >= _TELL_EVERY:
+                self._tell(self._held)
+
+    def resume(self, index: int) -> None:
+        self._held -= 1
+        # Of more than can be in hand at once, the last ones are done without a time of their own.
+        if self._slots.free:
+            self._slots.begin(index)
+
+    def settle(self, results: Sequence[Result]) -> None:
+        for result in results:
+            self._outbox.add(result)
+            if not self._slots.finish(result.index):
+                self._held -= 1
+        if self._told > self._held:
+            self._outbox.flush()
+            self._tell(self._held)
+
+    def _tell(self, held: int) -> None:
+        self._told = held
+        self._outbox.send("holding", held)
+
+    def do_all(self, step: Step) -> None:
+        if not self._lots:
+            self._inbox.read()
+        if self._lots:
+            cells = self._slots.open_line()
+            while self._lots:
+                self._outbox.do_all(self._lots[0], step, cells)
+                self._lots.popleft()
+            self._slots.close_line()
+
+    def extend(self, indexes: tuple[int, ...], items: Sequence[str] | range) -> None:
+        """Take over items: their texts, or numbers."""
+        self._alone = False
+        self._lots.append(zip(unpack_indexes(indexes), items, strict=True))
+
+    def be_alone(self) -> None:
+        self._alone = True
+
+    def give_back(self) -> list[int]:
+        """Take out what is not begun; return its indexes in order."""
+        return [index for lot in list(self._lots) for index, _ in list(lot)]
+
+    def close(self) -> None:
+        """Nothing more will come, and what is not begun is not wanted."""
+        self._closed = True
+        self.give_back()
+
+
+class Inbox:
+    """Reads what the worker sends. `wait` and `read` belong to the task's thread, `mind` to the helper."""
+
+    def __init__(self, connection: Connection, outbox: Outbox, slots: SlotWriter) -> None:
+        self._connection = connection
+        self._outbox = outbox
+        self._slots = slots
+        self._lock = threading.Lock()
+        # Two, because a poll object refuses to be used by two threads at once.
+        self._waiter, self._poller = select.poll(), select.poll()
+        for poller in (self._waiter, self._poller):
+            poller.register(connection.fileno(), select.POLLIN)
+        self._sources: deque[ItemSource | None] = deque()
+        self._last: ItemSource | None = None
+        #: The task's thread waits for a message: the helper must not take it away from under its nose.
+        self._waiting = False
+        #: Set while the task's thread has something to do.
+        self.busy = threading.Event()
+
+    def next_source(self) -> ItemSource | None:
+        """Wait for the next program; None: the child is to end."""
+        while not self._sources:
+            self.wait(60.0, lambda: bool(self._sources))
+            self.read()
+        return self._sources.popleft()
+
+    def wait(self, wait_s: float, has_come: Callable[[], bool]) -> None:
+        """Wait until there is something to read, unless what is waited for has come by way of the helper."""
+        self.busy.clear()
+        with self._lock:
+            self._waiting = True
+        if not has_come():
+            self._waiter.poll(wait_s * 1000)
+        self._waiting = False
+        self.busy.set()
+
+    def detach(self) -> None:
+        """In a forked copy: nothing more will come, and what is here is the original's."""
+        self._lock = threading.Lock()
+        if self._last is not None:
+            self._last.close()
+
+    def read(self) -> None:
+        """Handle what has come."""
+        with self._lock:
+            self._read()
+
+    def mind(self) -> None:
+        """Handle what has come, if the task's thread is not about to do so."""
+        with self._lock:
+            if not self._waiting:
+                self._read()
+
+    def _read(self) -> None:
+        while self._poller.poll(0):
+            try:
+                message = decode(self._connection.recv_bytes())
+            except EOFError:
+                os._exit(0)  # the worker is gone, and nobody waits for what this process still has
+            except Exception:  # noqa: BLE001 - a task has closed the pipe, or read from it what was for us
+                os._exit(PIPE_LOST)
+            self._handle(message)
+
+    def _handle(self, message: Message) -> None:
+        kind = message[0]
+        if kind == "items" and self._last is not None:
+            self._last.extend(message[1], message[2])
+        elif kind == "numbers" and self._last is not None:
+            self._last.extend(message[1], range(*message[2]))
+        elif kind == "alone" and self._last is not None:
+            self._last.be_alone()
+        elif kind == "recall":
+            self._outbox.send("returned", self._last.give_back() if self._last else [])
+        elif kind in ("program", "end"):
+            if self._last is not None:
+                self._last.close()
+            self._last = ItemSource(self, self._outbox, self._slots, message[1:]) if kind == "program" else None
+            self._sources.append(self._last)
+
+
+def start_helper(inbox: Inbox, outbox: Outbox) -> None:
+    """Start the thread that minds the pipe while an item keeps the task's thread from it."""
+
+    def mind_the_pipe() -> None:
+        while True:
+            inbox.busy.wait()
+            time.sleep(FLUSH_S)
+            outbox.flush_if_due()
+            outbox.tell_waits()
+            inbox.mind()
+
+    threading.Thread(target=mind_the_pipe, name="sheaf-pipe", daemon=True).start()

@@ -1,0 +1,1 @@
+"""Taking batches from the queue, and keeping the claims on them."""

@@ -1,0 +1,174 @@
+"""Batches whose workers died with them again and again: done part by part, with nothing beside, to find the item.
+
+    claimed for the third time ─► wait until all else is done ─► note a part in Redis, do it, note the next …
+                                                                      ✗ the worker dies
+    next claim: that part, in smaller parts ◄─────────────────────────┘
+                one item, and that alone, again and again ─► it fails: ProcessDied
+
+Most workers that die are killed by a person, or by a machine that is full. Then no part is at fault, and what is done
+in parts is committed as any other: it costs time, and no item its result (docs/decisions/0026).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from sheaf.broker.suspects import Note, Notes
+from sheaf.core.errors import RedisFull
+from sheaf.run.items import Failed
+from sheaf_worker.claim.in_flight import Held, Holdings
+from sheaf_worker.pool.backlog import Lot
+from sheaf_worker.pool.quarantine import DIED
+
+logger = logging.getLogger(__name__)
+
+#: Claims that may have come to nothing before a batch is done part by part.
+CLAIMS = 2
+#: Parts that a batch, or the part that was in hand, is divided into.
+PARTS = 8
+#: So often a worker has to die with one item, and that alone in hand, before the item fails; or as often as the item
+#: may be tried, if that is more.
+DEATHS = 3
+#: Of deaths with other items in hand beside it, so many count as one.
+_BESIDE = 3
+#: Seconds that a part waits until nothing else is in hand, and for which nothing else is begun beside it.
+QUIET_S, ALONE_S = 10.0, 30.0
+
+
+@dataclass(slots=True)
+class _Batch:
+    held: Held
+    claims: int
+    #: What is to be done, one after another; with each part its note.
+    parts: deque[tuple[Lot, Note]]
+    #: The note of the part that was given to the pool.
+    note: Note | None = None
+    since: float = field(default_factory=time.monotonic)
+
+
+class Isolation:
+    """For the thread that takes batches. `idle` says whether the pool has nothing at all."""
+
+    def __init__(
+        self,
+        notes: Notes,
+        holdings: Holdings,
+        give: Callable[[Held, Lot], None],
+        fail: Callable[[str, Failed], None],
+        idle: Callable[[], bool],
+    ) -> None:
+        self._notes = notes
+        self._holdings = holdings
+        self._give, self._fail, self._idle = give, fail, idle
+        self._batches: deque[_Batch] = deque()
+
+    def note_of(self, batch: str) -> Note | None:
+        """What was in hand of it when its worker died, if that is known."""
+        return self._notes.read(batch)
+
+    def add(self, held: Held, lot: Lot, claims: int, note: Note | None) -> None:
+        """Take over a batch that has been claimed so often, and is held by now, with its open items."""
+        logger.warning(
+            "workers died with a batch in hand; it is done part by part",
+            extra={"action": "isolate", "batch": held.batch.id, "claims": claims},
+        )
+        parts, guilty = _plan(lot, note, claims, max(DEATHS, held.run.manifest.attempts))
+        self._batches.append(_Batch(held, claims, deque(parts)))
+        if guilty is not None:
+            count = guilty.deaths + guilty.deaths_beside
+            beside = "" if guilty.deaths_beside else ", with nothing else in hand"
+            message = (
+                f"the worker that did this item died with it, {count} times{beside}: "
+                "the item ends it, or memory runs out and the kernel takes the worker"
+            )
+            self._fail(held.batch.run, Failed(guilty.first, DIED, message, count))
+
+    def turn(self) -> bool:
+        """Do what can be done now; return whether nothing else should be taken meanwhile."""
+        if not self._batches:
+            return False
+        batch = self._batches[0]
+        if not self._holdings.has(batch.held.batch.id):
+            # All of it is committed, or it was let go of.
+            if not batch.held.open_items:
+                self._notes.remove(batch.held.batch.id)
+            self._batches.popleft()
+            for following in self._batches:
+                following.since = time.monotonic()
+            return bool(self._batches)
+        waited_s = time.monotonic() - batch.since
+        if batch.note is not None and not self._done(batch, batch.note):
+            if waited_s > ALONE_S and batch.note.alone:
+                self._give_up_solitude(batch, batch.note)
+            return waited_s <= ALONE_S
+        if not batch.parts:
+            return False  # it only has to be committed
+        if batch.note is None and waited_s < QUIET_S and not self._idle():
+            return True
+        self._begin_next(batch)
+        return True
+
+    def _done(self, batch: _Batch, note: Note) -> bool:
+        if self._idle():
+            return True
+        first = batch.held.batch.first
+        mask = ((1 << (note.end - note.first)) - 1) << (note.first - first)
+        return not batch.held.open_items & mask
+
+    def _begin_next(self, batch: _Batch) -> None:
+        lot, note = batch.parts[0]
+        note = replace(note, alone=int(self._idle()))
+        self._write(batch.held.batch.id, note)
+        batch.parts.popleft()
+        batch.note, batch.since = note, time.monotonic()
+        self._give(batch.held, lot)
+
+    def _give_up_solitude(self, batch: _Batch, note: Note) -> None:
+        """It takes long. The others have waited for it long enough."""
+        batch.note = replace(note, alone=0)
+        self._write(batch.held.batch.id, batch.note)
+
+    def _write(self, batch: str, note: Note) -> None:
+        try:
+            self._notes.write(batch, note)
+        except RedisFull:
+            # It has to drain, with a note or without; an old one would lead astray.
+            self._notes.remove(batch)
+
+
+def _plan(lot: Lot, note: Note | None, claims: int, most: int) -> tuple[list[tuple[Lot, Note]], Note | None]:
+    """The parts to do one after another, and the item that is to fail, if one is."""
+    if note is None:
+        return _parts(lot, claims), None
+    suspects, others = _split(lot, note.first, note.end)
+    if len(suspects.indexes) != 1:
+        return [*_parts(suspects, claims), *_parts(others, claims)], None
+    (index,) = suspects.indexes
+    own = replace(note, first=index, end=index + 1, claims=claims)
+    if claims > note.claims:
+        own = replace(own, deaths=own.deaths + note.alone, deaths_beside=own.deaths_beside + 1 - note.alone)
+    if own.deaths + own.deaths_beside // _BESIDE >= most:
+        return _parts(others, claims), own
+    return [(suspects, own), *_parts(others, claims)], None
+
+
+def _parts(lot: Lot, claims: int) -> list[tuple[Lot, Note]]:
+    size = max(1, -(-len(lot.indexes) // PARTS))
+    parts = []
+    while lot.indexes:
+        part, lot = lot.cut(size)
+        parts.append((part, Note(part.indexes[0], part.indexes[-1] + 1, claims, 1)))
+    return parts
+
+
+def _split(lot: Lot, first: int, end: int) -> tuple[Lot, Lot]:
+    """Those from `first` up to `end`, and the others."""
+    start = sum(index < first for index in lot.indexes)
+    stop = sum(index < end for index in lot.indexes)
+    before, rest = lot.cut(start)
+    inner, after = rest.cut(stop - start)
+    return inner, Lot.of([*before.items, *after.items])

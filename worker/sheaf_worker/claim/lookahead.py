@@ -1,0 +1,80 @@
+"""How much a worker takes ahead of its pool, and of whom: half a second of work of each party, and a look at newcomers.
+
+No more, so that others get theirs: no item should wait here while another worker has nothing to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from sheaf.run.sessions import party_of
+from sheaf_worker.claim.throughput import Rate
+from sheaf_worker.pool.pool import Pool
+
+#: Parties whose speed is remembered.
+_KNOWN = 64
+#: Parties that may wait here at least, and for each process: each takes its turn at them.
+_LEAST_PARTIES, _PARTIES_EACH = 4, 2
+
+
+class Hunger(NamedTuple):
+    """What a worker could do with. Parties that are not named are those of which nothing is here."""
+
+    #: Items wanted of each party; 0: there is enough of it here.
+    named: Mapping[str, int] = {}
+    #: Of how many other parties, and items that could be begun at once if they were here.
+    others: int = 0
+    idle: int = 0
+    #: Whether it has to be seen to now; otherwise it is for a look from time to time.
+    urgent: bool = False
+
+
+NOTHING = Hunger()
+
+
+class Appetite:
+    """For the thread that runs the pool."""
+
+    def __init__(self, ahead_s: float) -> None:
+        self._ahead_s = ahead_s
+        #: Of all parties together, for people.
+        self.rate = Rate()
+        self._rates: dict[str, Rate] = {}
+
+    def add(self, run: str, count: int) -> None:
+        """So many items of the run are done."""
+        party = party_of(run)
+        rate = self._rates.pop(party, None) or Rate()
+        # The one that was asked for last stands last.
+        self._rates[party] = rate
+        if len(self._rates) > _KNOWN:
+            del self._rates[next(iter(self._rates))]
+        rate.add(count)
+        self.rate.add(count)
+
+    def hunger(self, pool: Pool, *, stalled: bool) -> Hunger:
+        """`stalled`: slow items hold up all processes, so what is taken now would wait behind them."""
+        if pool.paused:
+            return NOTHING
+        waiting = pool.line.parties()
+        here = sum(waiting.values())
+        idle, at_once = max(0, pool.hungry - here), pool.at_once
+        named = {
+            party: self._missing(party, waiting.get(party, 0), idle, at_once) for party in {*waiting, *pool.parties}
+        }
+        urgent = idle > 0 or any(named.values())
+        if stalled and not idle:
+            return Hunger(named, urgent=urgent)
+        # Of a party that is served and of which nothing waits there may be something again, without our knowing.
+        named.update({party: 1 for party, missing in named.items() if not missing and not waiting.get(party)})
+        places = max(_LEAST_PARTIES, _PARTIES_EACH * pool.size) - len(waiting)
+        return Hunger(named, max(0, places), idle, urgent)
+
+    def _missing(self, party: str, waiting: int, idle: int, at_once: int) -> int:
+        rate = self._rates.get(party)
+        ahead = int(rate.now(at_once) * self._ahead_s) if rate is not None else 0
+        target = max(ahead, waiting + idle)
+        missing = target - waiting
+        # Not one by one: that would be a round trip for each batch.
+        return missing if 2 * missing >= target else 0

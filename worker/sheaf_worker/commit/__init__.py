@@ -1,0 +1,1 @@
+"""From finished records to commits: the buffer, the committer, and where their time goes."""

@@ -1,0 +1,172 @@
+"""Finished records and failures that wait to be committed, and when a group of them is due.
+
+add() ─► pending ──16 MiB, or 1 s, or idle──► take() ─► being written ─► written()
+
+While there is too much of it the pool is to pause, so that memory stays bounded.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from sheaf.run.items import Bundle, Result, Results, record_bytes
+from sheaf.run.run import Run
+from sheaf.run.sessions import session_of
+
+#: Results by run.
+Groups = dict[str, Results]
+
+#: Seconds that a record waits which a program waits for; its commit is not synced, so it costs little.
+PROGRAM_S = 0.01
+#: Seconds that the first record of a run waits, while others are at work: a short run should not wait for a long one.
+NEWCOMER_S = 0.05
+#: Seconds for which a run that was committed to is remembered.
+_LATELY_S = 5.0
+#: A group is due at a part of the time and of the size that it may have, at random: workers that began together would
+#: all want the lock at once, again and again.
+PARTS = (0.6, 1.0)
+#: Groups that may be here at once: one that is gathered, and one that is being written.
+_GROUPS = 2
+
+
+class Gathering:
+    """For any number of threads that add, and one that takes.
+
+    `most_bytes`, `most_s`: what a group may have. `on_room` is called when there was too much here and no longer is.
+    """
+
+    def __init__(self, most_bytes: float, most_s: float, on_room: Callable[[], None]) -> None:
+        self._most_bytes, self._most_s, self._on_room = most_bytes, most_s, on_room
+        self._changed = threading.Condition()
+        self._pending: dict[str, list[Result | Bundle]] = {}
+        #: The runs of what is pending or being written, and the names of the latter.
+        self._runs: dict[str, Run] = {}
+        self._taken: tuple[str, ...] = ()
+        #: Run -> when it was last committed to; for some seconds, and without those of programs.
+        self._lately: dict[str, float] = {}
+        self._oldest = 0.0
+        #: Seconds that what is pending may wait for more.
+        self._patience_s = most_s
+        self._idle = False
+        self._part = _some_part()
+        self._gathered = 0
+        self._writing = 0
+        self._closing = False
+
+    @property
+    def crowded(self) -> bool:
+        """Whether more bytes of records are pending or being written than should be here."""
+        return self._gathered + self._writing > _GROUPS * self._most_bytes
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is pending or being written."""
+        with self._changed:
+            return bool(self._pending) or self._writing > 0
+
+    @property
+    def uncommitted(self) -> set[str]:
+        """Runs of which something is pending or being written."""
+        with self._changed:
+            return {*self._pending, *self._taken}
+
+    @property
+    def _full(self) -> bool:
+        return self._gathered >= self._most_bytes * self._part
+
+    def add(self, run: Run, results: Results) -> None:
+        size = record_bytes(results)
+        with self._changed:
+            news = not self._pending
+            if news:
+                self._oldest, self._patience_s = time.monotonic(), self._most_s * self._part
+            patience_s = self._patience_with(run.manifest.run)
+            if patience_s < self._patience_s:
+                news, self._patience_s = True, patience_s
+            self._runs[run.manifest.run] = run
+            self._pending.setdefault(run.manifest.run, []).extend(results)
+            self._gathered += size
+            self._idle = False
+            # Otherwise the thread is not woken: it knows already when it is due.
+            if news or self._full:
+                self._changed.notify()
+
+    def _patience_with(self, run: str) -> float:
+        """Seconds that a record of the run may wait."""
+        if session_of(run):
+            return PROGRAM_S
+        return NEWCOMER_S if self._lately and run not in self._lately else self._most_s
+
+    def flush(self) -> None:
+        """Nothing else is in flight: what is pending is due now."""
+        with self._changed:
+            self._idle = True
+            self._changed.notify()
+
+    def close(self) -> None:
+        """What is pending is due now, and nothing more comes."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+
+    def wait(self) -> bool:
+        """Wait until a group is due (True), or all is written after close() (False)."""
+        with self._changed:
+            while True:
+                if self._pending:
+                    waited = time.monotonic() - self._oldest
+                    if self._closing or self._idle or self._full or waited >= self._patience_s:
+                        return True
+                    self._changed.wait(self._patience_s - waited)
+                elif self._closing:
+                    return False
+                else:
+                    self._changed.wait()
+
+    def take(self) -> Groups:
+        """Take what is pending; it counts as being written until written() is called."""
+        with self._changed:
+            groups: Groups = dict(self._pending)
+            self._pending = {}
+            self._taken = tuple(groups)
+            self._writing, self._gathered = max(1, self._gathered), 0
+            self._part = _some_part()
+            return groups
+
+    def written(self) -> None:
+        """What was taken is in the output, or was given up."""
+        with self._changed:
+            crowded, self._writing = self.crowded, 0
+            room = crowded and not self.crowded
+            taken, self._taken = self._taken, ()
+            self._note_commit(taken)
+        self.forget(taken)
+        if room:
+            self._on_room()
+
+    def _note_commit(self, runs: Iterable[str]) -> None:
+        now = time.monotonic()
+        self._lately = {run: moment for run, moment in self._lately.items() if now - moment < _LATELY_S}
+        self._lately.update((run, now) for run in runs if not session_of(run))
+
+    def run(self, name: str) -> Run:
+        """The run of results that were added, until they are written."""
+        return self._runs[name]
+
+    def forget(self, runs: Iterable[str]) -> None:
+        """Nothing of these runs is being written any more.
+
+        Whoever made their last commit: of a run that another worker finished, nobody would tell us.
+        """
+        with self._changed:
+            for run in runs:
+                # What came meanwhile still needs it.
+                if run not in self._pending:
+                    self._runs.pop(run, None)
+
+
+def _some_part() -> float:
+    return random.uniform(*PARTS)  # noqa: S311  nothing to guess here

@@ -1,0 +1,245 @@
+"""Between steps 4 and 5 of 6: commits finished records, group by group, under the output's lock.
+
+    pool ──results──► buffer.py ──group──► lock (step 5) ──► output (step 6) ──► batches finish
+
+A group that cannot be written stays here and is tried again: nothing is lost while a disk is full or a lock is held.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import redis
+
+from sheaf.broker import keys
+from sheaf.broker.lock import FairLock
+from sheaf.broker.queue import BatchQueue
+from sheaf.core.errors import ClusterError, FenceTimeout, LockError, OutputRefused, OutputUnwritable
+from sheaf.core.settings import Settings
+from sheaf.output.cache import Outputs
+from sheaf.output.commit.plan import Group, prepare
+from sheaf.output.output import Output, Receipt
+from sheaf.run.items import record_bytes, settled_count
+from sheaf.run.sessions import session_of
+from sheaf.scheduling.reconciler import PROBLEM_S, mark_finished
+from sheaf_worker.claim.in_flight import Holdings
+from sheaf_worker.commit.buffer import Gathering, Groups
+from sheaf_worker.commit.stats import CommitTimes
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two tries of a commit that the disk or another process prevents.
+RETRY_S = 2.0
+#: Seconds of waiting for the lock that are worth a line in the log.
+NOTICE_S = 1.0
+#: Seconds for which a commit may keep the lock in Redis. One that takes longer hangs; if it has the fence, others wait.
+KEPT_S = 300.0
+#: Seconds that a commit which is being written when time is up gets to come to its end.
+LATE_S = 2.0
+
+
+class Committer(threading.Thread):
+    """One thread. Others add to its gathering."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        connection: redis.Redis,
+        batches: BatchQueue,
+        holdings: Holdings,
+        gathering: Gathering,
+        worker: str,
+        label: str,
+    ) -> None:
+        super().__init__(name="committer", daemon=True)
+        self._settings = settings
+        self._connection = connection
+        self._queue = batches
+        self._holdings = holdings
+        self._worker = worker
+        self._label = label
+        self._gathering = gathering
+        self._deadline: float | None = None
+        self._outputs = Outputs(settings.data_dir, settings.lock_wait_s)
+        self._unfinished_jobs: list[str] = []
+        #: Runs whose output was refused; the worker takes them out of its pool.
+        self.refused: queue.SimpleQueue[str] = queue.SimpleQueue()
+        #: Why the last try did not succeed; None while all is well.
+        self.problem: str | None = None
+        self.times = CommitTimes()
+        #: Items settled and bytes written since the start, for the worker's card.
+        self.items = 0
+        self.bytes = 0
+
+    def close(self, within_s: float) -> None:
+        """Commit what is here, trying for at most `within_s` seconds, and end the thread.
+
+        A commit that still waits then (somebody else has the fence, the disk hangs) is left behind: it ends with the
+        process, as it would by a kill, and others do its items again.
+        """
+        self._deadline = time.monotonic() + within_s
+        self._gathering.close()
+        self.join(within_s + LATE_S)
+        if self.is_alive():
+            logger.warning(
+                "the last commit could not be made in time; others do its items again", extra={"action": "stop"}
+            )
+
+    def run(self) -> None:
+        while self._gathering.wait():
+            groups = self._gathering.take()
+            for output, runs in self._by_output(groups).items():
+                self._commit(output, {run: groups[run] for run in runs})
+            self._gathering.written()
+        self._finish_jobs([])
+        self._outputs.close()
+
+    def _by_output(self, groups: Groups) -> dict[str, list[str]]:
+        outputs: dict[str, list[str]] = {}
+        for run in groups:
+            outputs.setdefault(self._gathering.run(run).manifest.output, []).append(run)
+        return outputs
+
+    def _commit(self, name: str, groups: Groups) -> None:
+        """Try until the group is committed, is refused for good, or there is no time left."""
+        prepared = prepare(groups)
+        while True:
+            try:
+                receipt = self._commit_once(name, prepared)
+            except OutputRefused as error:
+                self._give_up(groups, str(error))
+                return
+            except (OutputUnwritable, FenceTimeout, LockError) as error:
+                if not self._wait_to_retry(groups, error):
+                    return
+            else:
+                self.times.count(groups.values())
+                self._settle(groups, receipt)
+                return
+
+    def _commit_once(self, name: str, groups: Sequence[Group]) -> Receipt:
+        output = self._outputs.get(name)
+        with self._turn(name, output) as token:
+            began, fence_s = time.monotonic(), output.waited_s
+            try:
+                receipt = output.commit(groups, worker=self._worker, token=token)
+            finally:
+                fence_s = output.waited_s - fence_s
+                self.times.fence_s += fence_s
+                self.times.write_s += time.monotonic() - began - fence_s
+        return receipt
+
+    @contextmanager
+    def _turn(self, name: str, output: Output) -> Iterator[int]:
+        """Our turn at the output: the lock in Redis. Without Redis nobody orders turns; the fence still excludes."""
+        lock = FairLock(
+            self._connection,
+            keys.output_lock(name),
+            owner=self._worker,
+            label=self._label,
+            lease_s=self._settings.lock_lease_s,
+        )
+        floor, asked = output.highest_token(), time.monotonic()
+        lease = None
+        try:
+            lease = lock.acquire(self._settings.lock_wait_s, floor)
+        except ClusterError as error:
+            logger.warning(
+                "commits without the lock in Redis; the fence alone excludes",
+                extra={"action": "commit", "why": str(error)},
+            )
+        finally:
+            waited_s = time.monotonic() - asked
+            self.times.lock_s += waited_s
+        if lease is None:
+            yield floor
+            return
+        if waited_s >= NOTICE_S:
+            fields = {"action": "wait", "output": name, "waited_s": round(waited_s, 1)}
+            logger.info("has the output's lock after a long wait", extra=fields)
+        try:
+            with lease.keep(KEPT_S):
+                yield lease.token
+        finally:
+            try:
+                lease.release()
+            except (ClusterError, LockError) as error:
+                # What was committed is committed; a lease that we cannot give back runs out by itself.
+                logger.warning("lock was not given back", extra={"action": "release", "why": str(error)})
+
+    def _settle(self, groups: Groups, receipt: Receipt) -> None:
+        if self.problem is not None:
+            logger.info("commits again", extra={"action": "commit"})
+            self._forget_problem(groups)
+        finished: list[str] = []
+        for run, results in groups.items():
+            finished += self._holdings.settle(self._gathering.run(run), results)
+            self.items += settled_count(results)
+            self.bytes += record_bytes(results)
+        for run in receipt.finished_runs:
+            mark_finished(self._gathering.run(run), self._outputs.get(self._gathering.run(run).manifest.output))
+            # A program's runs are many and short; nobody reads of each.
+            level = logging.DEBUG if session_of(run) else logging.INFO
+            logger.log(level, "run finished", extra={"action": "finish", "run": run})
+        self._tell_others(groups, receipt.finished_runs)
+        self._finish_jobs(finished)
+
+    def _tell_others(self, runs: Iterable[str], finished: Iterable[str]) -> None:
+        """Wake the programs and commands that wait for these runs; one that misses it looks by itself soon."""
+        try:
+            self._queue.tell_committed(runs)
+            self._queue.tell_finished(finished)
+        except ClusterError as error:
+            logger.warning("others look for results by themselves", extra={"action": "tell", "why": str(error)})
+
+    def _finish_jobs(self, batches: list[str]) -> None:
+        """The batches are durable: only now may their jobs finish. What Redis does not take now it gets next time."""
+        self._unfinished_jobs += batches
+        if not self._unfinished_jobs:
+            return
+        try:
+            self._queue.finish(self._worker, self._unfinished_jobs)
+        except ClusterError as error:
+            logger.warning("finished batches wait for Redis", extra={"action": "finish", "why": str(error)})
+        else:
+            self._unfinished_jobs = []
+
+    def _give_up(self, groups: Groups, why: str) -> None:
+        """The output is not what it should be: drop these records and their runs; the reconciler tries again later."""
+        self._tell(groups, why, refused=True)
+        self.problem = None
+        for run in groups:
+            self.refused.put(run)
+        dropped = [batch for run in groups for batch in self._holdings.drop_run(run)]
+        self._finish_jobs(dropped)
+
+    def _wait_to_retry(self, groups: Groups, error: Exception) -> bool:
+        """Say why nothing goes on and wait; False if the worker must end without this group (others will redo it)."""
+        self._tell(groups, str(error))
+        if self._deadline is not None and time.monotonic() + RETRY_S > self._deadline:
+            return False
+        time.sleep(RETRY_S)
+        return True
+
+    def _tell(self, groups: Groups, why: str, *, refused: bool = False) -> None:
+        if why != self.problem:
+            logger.error("commit is not possible now", extra={"action": "commit", "runs": list(groups), "why": why})
+        self.problem = why
+        try:
+            for run in groups:
+                self._queue.set_problem(run, why, worker=self._label, ttl_s=PROBLEM_S, refused=refused)
+        except ClusterError as error:
+            logger.warning("the problem could not be shown in Redis", extra={"action": "problem", "why": str(error)})
+
+    def _forget_problem(self, groups: Groups) -> None:
+        self.problem = None
+        try:
+            for run in groups:
+                self._queue.clear_problem(run)
+        except ClusterError as error:
+            logger.warning("the solved problem still stands in Redis", extra={"action": "problem", "why": str(error)})
