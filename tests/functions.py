@@ -9,7 +9,8 @@ from pathlib import Path
 
 from sheaf.formats import format_for
 from sheaf.run.items import Done, Item, Result
-from sheaf.tasks import Step, resolve
+from sheaf.tasks.protocol import Step
+from sheaf.tasks.registry import resolve
 
 
 class ListSource:

@@ -13,7 +13,7 @@ from warcio.archiveiterator import ArchiveIterator
 
 from sheaf.formats import format_for
 from sheaf.run.items import Done, Failed, Item
-from sheaf.tasks import resolve
+from sheaf.tasks.registry import resolve
 
 
 class ListSource:

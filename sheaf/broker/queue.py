@@ -8,7 +8,7 @@
 RQ writes the jobs and shows them (`rq info`); taking them is ours, because RQ's own way loses or strands a job when a
 worker is stopped or killed at the wrong moment. A job holds a reference to its items, never the items.
 
-Redis may forget all of this at any time: the volume knows what is left to do, and `sheaf.scheduling.reconciler` puts it back.
+Redis may forget all of this at any time: the volume knows what is left to do, and the reconciler puts it back.
 """
 
 from __future__ import annotations

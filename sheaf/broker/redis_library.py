@@ -1,7 +1,8 @@
-"""The atomic steps in Redis, made of the files in `sheaf/broker/lua`: each as a script, all of them as a library of functions.
+"""The atomic steps in Redis, made of the files in `lua/`: each as a script, all of them as a library of functions.
 
-`python -m sheaf.broker.redis_library` prints the library: the stack's Redis loads it when it starts, and nobody else may load
-anything (docs/decisions/0029-functions-instead-of-scripts.md). Imports nothing: that image's build has no packages.
+`python -m sheaf.broker.redis_library` prints the library. The stack's Redis loads it when it starts, and nobody else
+may load anything (docs/decisions/0029-functions-instead-of-scripts.md). Imports nothing: that image's build has no
+packages.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def _name(code: CodeType) -> str:
     package = next((sign for sign in PACKAGES if sign in path), None)
     # A class's body is code, too, and runs once; only functions have this flag.
     is_function = code.co_flags & inspect.CO_OPTIMIZED and "<" not in code.co_qualname.replace("<locals>", "")
-    if package is None or "/torture/" in path or not is_function:
+    if package is None or "/chaos/" in path or not is_function:
         return ""
     return f"{path[path.rindex(package) + 1 :].replace('/', '.')}:{code.co_qualname}"
 

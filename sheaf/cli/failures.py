@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import click
 
-from sheaf.cli.problems import show_problems
 from sheaf.core.errors import RunDamaged
 from sheaf.core.humanize import count_text
 from sheaf.core.settings import Settings
@@ -19,6 +18,7 @@ from sheaf.run.items import Batch
 from sheaf.run.resolve import locate_run
 from sheaf.run.run import Run
 from sheaf.tasks.tracebacks import Fault, split
+from sheaf.view.problems import problems
 
 #: Groups that are shown; each may come with a traceback.
 SHOWN_GROUPS = 20
@@ -73,7 +73,8 @@ def failures(
     if items.damage is not None:
         raise items.damage
     if not found.finished:
-        show_problems(settings, [found], err=True)
+        for line in problems(settings, [found]):
+            click.echo(line, err=True)
     if not as_json and not only_items:
         click.echo(f"{count_text(count, 'item')} of run {found.manifest.run} failed.", err=True)
 

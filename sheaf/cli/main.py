@@ -11,67 +11,49 @@ import importlib
 import os
 import signal
 import sys
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import cast
 
 import click
 
-import sheaf
 from sheaf.core import permissions, terminal
 from sheaf.core.errors import SheafError, UsageError
 from sheaf.core.settings import Settings
+from sheaf.core.version import __version__
 
-#: The library's own commands: name, and where it is. Those of the producer come from the entry points `sheaf.cli`.
+#: The commands in the order in which one meets them, and where each is.
 _COMMANDS = {
     "up": "sheaf.cli.up_down:up",
-    "down": "sheaf.cli.up_down:down",
+    "load": "sheaf.cli.load:load",
+    "map": "sheaf.cli.map:map_",
+    "exec": "sheaf.cli.exec:exec_",
+    "watch": "sheaf.cli.watch:watch",
     "status": "sheaf.cli.status:status",
     "failures": "sheaf.cli.failures:failures",
+    "retry": "sheaf.cli.retry:retry",
     "verify": "sheaf.cli.verify:verify",
     "get": "sheaf.cli.get:get",
     "export": "sheaf.cli.export:export",
-    "torture": "sheaf.cli.torture:torture",
     "repair": "sheaf.cli.repair:repair",
+    "cancel": "sheaf.cli.cancel:cancel",
     "prune": "sheaf.cli.prune:prune",
+    "down": "sheaf.cli.up_down:down",
+    "torture": "sheaf.cli.torture:torture",
 }
-#: The order of the list of commands: as one meets them.
-_ORDER = (
-    "up",
-    "load",
-    "map",
-    "exec",
-    "watch",
-    "status",
-    "failures",
-    "retry",
-    "verify",
-    "get",
-    "export",
-    "repair",
-    "cancel",
-    "prune",
-    "down",
-)
 
 
 class Commands(click.Group):
     """A command's module is imported when the command is called, so that each starts fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        names = _commands()
-        return sorted(names, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
+        return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        place = _commands().get(cmd_name)
+        place = _COMMANDS.get(cmd_name)
         if place is None:
             return None
         module, _, name = place.partition(":")
         return cast(click.Command, getattr(importlib.import_module(module), name))
-
-
-def _commands() -> dict[str, str]:
-    return {entry.name: entry.value for entry in entry_points(group="sheaf.commands")} | _COMMANDS
 
 
 @click.command(

@@ -10,8 +10,6 @@ from sheaf.broker import keys
 from sheaf.broker.connection import connect
 from sheaf.broker.lock import LockStatus, lock_status
 from sheaf.broker.worker_registry import Roster, WorkerCard
-from sheaf.cli.explain import show_choices
-from sheaf.cli.problems import show_problems
 from sheaf.core.errors import ClusterError, OutputError, RunNotFound
 from sheaf.core.humanize import bytes_text, count_text, path_text, seconds_text, value_text
 from sheaf.core.last_words import last_words
@@ -22,7 +20,9 @@ from sheaf.output.output import Output, Progress
 from sheaf.run.resolve import locate_run
 from sheaf.run.run import Run, is_finished, list_runs, list_strangers
 from sheaf.tasks.versions import versions
+from sheaf.view.choices import choices
 from sheaf.view.presence import absence, cluster_news, living_workers
+from sheaf.view.problems import problems
 
 #: Runs that the overview lists.
 LISTED_RUNS = 10
@@ -49,7 +49,8 @@ def status(settings: Settings, run: str | None, explain: bool) -> None:
     else:
         _detail(settings, found)
     if explain:
-        show_choices(settings, found)
+        for line in choices(settings, found):
+            click.echo(line)
 
 
 def _overview(settings: Settings) -> None:
@@ -72,7 +73,8 @@ def _show_runs(settings: Settings, names: list[str]) -> None:
     opened = {name: _open(settings, name) for name in reversed(names[-LISTED_RUNS:])}
     _table([_run_row(settings, run) if isinstance(run, Run) else [name, "set aside"] for name, run in opened.items()])
     unfinished = [run for run in opened.values() if isinstance(run, Run) and not run.finished]
-    show_problems(settings, unfinished)
+    for line in problems(settings, unfinished):
+        click.echo(line)
     # An older one that is finished stands in nobody's way.
     older = {name: _open_unfinished(settings, name) for name in names[:-LISTED_RUNS]}
     for name, found in (opened | older).items():

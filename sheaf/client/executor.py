@@ -7,12 +7,21 @@ import threading
 from collections.abc import Callable
 from concurrent import futures
 from concurrent.futures import Executor, Future
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from sheaf.core.errors import TaskFailed
 
-if TYPE_CHECKING:
-    from sheaf.client.cluster import Cluster
+
+class Submitter(Protocol):
+    """Calls functions on the workers: the cluster."""
+
+    def _submit(
+        self,
+        fn: Callable[..., Any] | str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        raised: Callable[[TaskFailed], BaseException],
+    ) -> Future[Any]: ...
 
 
 class ClusterExecutor(Executor):
@@ -22,7 +31,7 @@ class ClusterExecutor(Executor):
     cause; any other exception comes as TaskFailed itself.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Submitter) -> None:
         self._cluster = cluster
         self._lock = threading.Lock()
         self._shut_down = False

@@ -1,1 +1,1 @@
-"""What everything else stands on: errors, settings, logs, files, and a few small structures. Imports nothing above it."""
+"""What everything else stands on: errors, settings, logs, files, and a few small structures."""

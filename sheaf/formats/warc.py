@@ -12,8 +12,8 @@ from http import HTTPStatus
 
 from isal import igzip_lib
 
-import sheaf
 from sheaf.core.errors import TaskError
+from sheaf.core.version import __version__
 from sheaf.formats.page import Exchange, Page, utc_date
 
 #: Level 1 of isal packs a core's 4,000 pages a second; level 6 of zlib 800, for 10 % less.

@@ -5,8 +5,8 @@
 
 All processes of one host share one kernel, so the fence holds even against a holder whose lease in Redis ran out while
 it was stopped. What lies beyond L was never promised to anybody: a crash at any step leaves a state from which the next
-commit proceeds. The fence and what a dead writer leaves: `sheaf/output/commit/transaction.py`; what is settled: `sheaf/output/commit/plan.py` and
-`sheaf/output/commit/rows.py`; the file: `sheaf/output/commit/data_file.py`; the readers: `sheaf/output/read/queries.py`.
+commit proceeds. In this room: `commit/transaction.py` has the fence and what a dead writer leaves, `commit/plan.py` and
+`commit/rows.py` what is settled, `commit/data_file.py` the file, `read/queries.py` the readers.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class Output:
     def commit(self, groups: Mapping[str, Results] | Sequence[Group], *, worker: str, token: int) -> Receipt:
         """Settle these results, by run: all of them, durably and together, or none. Items settled before are dropped.
 
-        They may be handed over prepared (`sheaf.output.commit.plan.prepare`), so that others wait no longer than they have to.
+        They may be handed over prepared (`commit.plan.prepare`), so that others wait no longer than they have to.
         Raises OutputUnwritable and FenceTimeout, after which the same call may be tried again, and the kinds of
         OutputRefused, after which a person has to look. Of several results for one item, the first wins.
         """

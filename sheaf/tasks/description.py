@@ -20,8 +20,6 @@ from sheaf.core.errors import TaskError
 IMPORT_S = 60.0
 #: How often an item whose process dies is tried, if the decorator does not say.
 ATTEMPTS = 3
-#: How an item's line gets to the function: as it is, as its JSON value, or as JSON `[args, kwargs]` to call it with.
-WAYS = ("text", "json", "call")
 BUILT_IN = ("load", "exec")
 
 
@@ -98,14 +96,6 @@ def _ask(name: str, question: str, within_s: float) -> dict[str, Any]:
     return answer
 
 
-def check_way(options: Mapping[str, Any]) -> str:
-    """Return how a run passes its items. Raises TaskError for a way that there is not."""
-    way = options.get("pass", "text")
-    if way not in WAYS:
-        raise TaskError(f"the run's option pass={way!r} is not one of {', '.join(WAYS)}")
-    return str(way)
-
-
 def answer(question: str) -> str:
     """Describe the task that the question names, in this process. Returns JSON."""
     from sheaf.tasks.transient_errors import again_if_passing
@@ -116,6 +106,7 @@ def answer(question: str) -> str:
 def _answer(asked: dict[str, Any]) -> str:
     from sheaf.formats import format_for
     from sheaf.tasks import module_files
+    from sheaf.tasks.function.calls import check_way
     from sheaf.tasks.function.finder import check_signature, find
 
     folder = None if asked["folder"] is None else Path(asked["folder"])

@@ -40,7 +40,7 @@ def _serve_commands() -> None:
     """What the submitter's process does."""
     from sheaf.cli.main import main
 
-    import sheaf_producer.cli.map  # noqa: F401  isort: skip
+    import sheaf.cli.map  # noqa: F401  isort: skip
 
     for line in sys.stdin:
         child = os.fork()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from sheaf.core.errors import InputError
+from sheaf.submission.tally import Line
 from sheaf.tasks.function.calls import parser
 from sheaf.tasks.load.errors import InvalidUrl
 from sheaf.tasks.load.url import check_url, split_normal, split_url
@@ -18,7 +19,7 @@ from sheaf_producer.inputs.json_lines import read_json_lines
 from sheaf_producer.inputs.lines import chunks, read_lines
 from sheaf_producer.inputs.numbers import LARGEST, numbers_of
 from sheaf_producer.inputs.read import LINE_LIMIT_BYTES, Sheet
-from sheaf_producer.inputs.stream import Line, Reject
+from sheaf_producer.inputs.stream import Reject
 from tests.fuzz.target import number, target
 
 _ENDS = re.compile(rb"\r\n?|\n")

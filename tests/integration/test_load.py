@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sheaf.formats import format_for
-from sheaf.tasks import resolve
+from sheaf.tasks.registry import resolve
 from tests.loading import ListSource, check_with_warcio, load, load_one, page, warc_records
 from tests.webserver import WebServer, answer, in_turn, raw, tls_context
 

@@ -20,7 +20,6 @@ import pytest
 
 from sheaf.formats import Exchange, format_for
 from sheaf.run.items import Done, Failed
-from sheaf.tasks import resolve
 from sheaf.tasks.load import (
     connections,
     cookies,
@@ -35,6 +34,7 @@ from sheaf.tasks.load import (
     url,
     visit,
 )
+from sheaf.tasks.registry import resolve
 from tests.loading import ListSource, load, load_one, page, warc_records
 from tests.webserver import Answer, WebServer, answer, in_turn, raw
 

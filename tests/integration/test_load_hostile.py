@@ -13,8 +13,8 @@ import pytest
 
 from sheaf.formats import format_for
 from sheaf.run.items import Done, Failed
-from sheaf.tasks import resolve
 from sheaf.tasks.load import memory, task
+from sheaf.tasks.registry import resolve
 from tests.loading import ListSource, check_with_warcio, load, load_one, warc_records
 from tests.webserver import Answer, WebServer, answer, raw, tls_context
 

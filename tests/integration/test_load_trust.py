@@ -11,8 +11,8 @@ import pytest
 from sheaf.core.errors import InputError, TaskError
 from sheaf.core.settings import Settings, proxy_variables
 from sheaf.run.items import Done, Failed
-from sheaf.tasks import limited
 from sheaf.tasks.load.options import LoadOptions
+from sheaf.tasks.registry import limited
 from sheaf_producer.submit.load import read_certificates, tell_proxies
 from tests.loading import load_one, page
 from tests.webserver import WebServer, answer, tls_context

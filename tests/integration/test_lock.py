@@ -192,7 +192,9 @@ def test_a_waiter_that_was_killed_is_skipped(connection: redis.Redis, redis_serv
     url = redis_server.url
     lease = make_lock(connection).acquire(1)
     program = (
-        "from sheaf.broker.connection import connect; from sheaf.broker.lock import FairLock; from sheaf.core.settings import Settings\n"
+        "from sheaf.broker.connection import connect\n"
+        "from sheaf.broker.lock import FairLock\n"
+        "from sheaf.core.settings import Settings\n"
         f"lock = FairLock(connect(Settings(redis_url={url!r})), 'output:a', owner='dead', label='dead', lease_s=10)\n"
         "lock.acquire(timeout_s=60)"
     )

@@ -12,7 +12,7 @@ import pytest
 
 from sheaf.output.output import Output
 from sheaf.run.run import Run
-from sheaf.tasks import describe
+from sheaf.tasks.description import describe
 from sheaf.tasks.tracebacks import split
 from tests.console import wait_until
 from tests.integration.bench import Bench

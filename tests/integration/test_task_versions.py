@@ -10,7 +10,7 @@ import redis
 from sheaf.broker.worker_registry import Roster
 from sheaf.output.output import Output
 from sheaf.run.run import Run
-from sheaf.tasks import describe
+from sheaf.tasks.description import describe
 from sheaf.tasks.versions import record_version, version_name, versions
 from tests.console import wait_until
 from tests.integration.bench import Bench

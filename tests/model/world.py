@@ -15,7 +15,7 @@ MUTATIONS = {
     "ack before sync": "the index is not synced before the batch finishes (synchronous=OFF)",
     "ack before commit": "the batch finishes before its commit (sheaf_worker/commit/committer.py, _settle)",
     "no sync on take-over": "what a dead writer left is trusted unsynced (sheaf/output/index/opener.py)",
-    "cut not synced": "the cut of a torn tail is not synced (sheaf/output/commit/data_file.py, clear_tail; sheaf/output/output.py, _write)",
+    "cut not synced": "a torn tail's cut is not synced (commit/data_file.py, clear_tail; output/output.py, _write)",
     "no last look": "a run is finished without a last cut of what lies beyond L (sheaf/scheduling/reconciler.py)",
     "no reconciler": "nobody puts back what Redis has lost (sheaf/scheduling/reconciler.py)",
 }

@@ -4,9 +4,9 @@ import pytest
 
 from sheaf.core.errors import SettingsError
 from sheaf.core.settings import Settings
-from sheaf.tasks import limited
 from sheaf.tasks.load.address import METADATA, AddressGate
 from sheaf.tasks.load.options import LoadOptions
+from sheaf.tasks.registry import limited
 
 PUBLIC = [
     "8.8.8.8",

@@ -10,7 +10,7 @@ import pytest
 from sheaf.client.session.map_stream import ItemStream
 from sheaf.client.session.stream import Work
 from sheaf.core.errors import ClusterError
-from sheaf.tasks import TaskDescription
+from sheaf.tasks.description import TaskDescription
 
 WORK = Work("a:b", False, MappingProxyType({}), TaskDescription("a:b", "function"), 1)
 

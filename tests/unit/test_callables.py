@@ -8,7 +8,8 @@ import pytest
 
 from sheaf.core.errors import TaskError
 from sheaf.run.items import Failed
-from sheaf.tasks import describe, resolve
+from sheaf.tasks.description import describe
+from sheaf.tasks.registry import resolve
 from tests.functions import run, values
 
 CALLABLES = """

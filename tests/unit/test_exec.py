@@ -15,9 +15,10 @@ from sheaf.core.errors import SettingsError, TaskError, TaskForbidden
 from sheaf.core.settings import Settings
 from sheaf.formats import format_for
 from sheaf.run.items import Item
-from sheaf.tasks import Step, check_allowed, resolve
 from sheaf.tasks.exec.command import command_line
 from sheaf.tasks.exec.process import run_command
+from sheaf.tasks.protocol import Step
+from sheaf.tasks.registry import check_allowed, resolve
 
 
 @pytest.mark.parametrize(

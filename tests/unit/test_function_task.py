@@ -6,7 +6,7 @@ import pytest
 
 from sheaf.core.errors import TaskError
 from sheaf.run.items import Failed
-from sheaf.tasks import resolve
+from sheaf.tasks.registry import resolve
 from sheaf.tasks.tracebacks import split
 from tests.functions import run, values
 

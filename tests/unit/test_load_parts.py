@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from sheaf.core.errors import TaskError
 from sheaf.formats import Exchange
 from sheaf.run.items import Item
-from sheaf.tasks import resolve
 from sheaf.tasks.load import head
 from sheaf.tasks.load.allocator import keep_freed_memory
 from sheaf.tasks.load.errors import Connect, HttpStatus, LoadError, Protocol, Timeout
@@ -19,6 +18,7 @@ from sheaf.tasks.load.failure import curl_failure, retry_after_s, status_failure
 from sheaf.tasks.load.memory import FREE_BYTES, MemoryLimit
 from sheaf.tasks.load.options import LoadOptions
 from sheaf.tasks.load.visit import Visit
+from sheaf.tasks.registry import resolve
 
 MIB = 1 << 20
 

@@ -13,9 +13,9 @@ from sheaf.output.repair.verify import verify
 from sheaf.output.replace import set_aside
 from sheaf.run.items import Done, Failed
 from sheaf.run.run import Run, list_runs
+from sheaf.submission.occupied import Onto, holding
+from sheaf.submission.submit import Outcome, Wish, check_unoccupied, submit
 from sheaf.tasks.versions import record_version
-from sheaf_producer.submit.occupied import Onto, holding
-from sheaf_producer.submit.submit import Outcome, Wish, check_unoccupied, submit
 
 WISH = Wish("shop:price", {}, "prices.jsonl", "prices.csv")
 ITEMS = ["1", "2", "3"]

@@ -11,8 +11,9 @@ import pyarrow.parquet
 import pytest
 
 from sheaf.core.errors import InputError
+from sheaf.submission.tally import Line
 from sheaf_producer.inputs import Inputs, csv_rows, lines
-from sheaf_producer.inputs.stream import BLOCK_BYTES, Line
+from sheaf_producer.inputs.stream import BLOCK_BYTES
 
 
 class Odd(NamedTuple):

@@ -11,8 +11,8 @@ import pyarrow.parquet
 import pytest
 
 from sheaf.core.errors import InputError
+from sheaf.submission.tally import Line
 from sheaf_producer.inputs import Inputs
-from sheaf_producer.inputs.stream import Line
 
 NS_2026 = 1_767_323_045_000_000_000
 STRUCT = pyarrow.struct([("t", pyarrow.timestamp("ns")), ("n", pyarrow.int8())])

@@ -16,9 +16,10 @@ import pyarrow.parquet
 import pytest
 
 from sheaf.core.errors import InputError, UsageError
+from sheaf.submission.tally import Line
 from sheaf_producer.inputs import Inputs, lines
 from sheaf_producer.inputs.numbers import numbers_of
-from sheaf_producer.inputs.stream import BLOCK_BYTES, Line, zstd
+from sheaf_producer.inputs.stream import BLOCK_BYTES, zstd
 
 
 def read(*names: Path | str, **options: object) -> tuple[list[str], list[Line]]:

@@ -16,11 +16,11 @@ from sheaf.core.errors import IndexMissing, InputError, OutputPathError
 from sheaf.output.output import Output
 from sheaf.run.items import Done, Failed
 from sheaf.run.run import Run, list_runs
+from sheaf.submission.draft import new_run_name
+from sheaf.submission.occupied import Onto
+from sheaf.submission.submit import Outcome, Wish, batch_size_for, check_output, submit
 from sheaf.view.monitor import View
 from sheaf_producer.progress.display import Lines, summary
-from sheaf_producer.submit.draft import new_run_name
-from sheaf_producer.submit.occupied import Onto
-from sheaf_producer.submit.submit import Outcome, Wish, batch_size_for, check_output, submit
 
 WISH = Wish("load", {"connections": 4}, "pages.html", "urls.txt", batch_size=3)
 ITEMS = [f"https://example.org/{number}" for number in range(7)]

@@ -9,14 +9,14 @@ from click import BadParameter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sheaf.cli.sizes import size as read_size
 from sheaf.core.errors import InputError
-from sheaf_producer.cli.sizes import size as read_size
+from sheaf.submission.draft import Draft
+from sheaf.submission.tally import Line
 from sheaf_producer.inputs.dedupe import unique
 from sheaf_producer.inputs.lines import Chunk
 from sheaf_producer.inputs.read import LINE_LIMIT_BYTES, Sheet
-from sheaf_producer.inputs.stream import Line
 from sheaf_producer.inputs.urls import usable_urls
-from sheaf_producer.submit.draft import Draft
 
 
 @pytest.fixture

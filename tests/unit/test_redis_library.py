@@ -13,7 +13,7 @@ from sheaf.broker import redis_library
 from sheaf.broker.redis_library import STEPS, function_name, library, library_name
 
 LUA = Path(redis_library.__file__).parent / "lua"
-ACL = Path(redis_library.__file__).parents[1] / "services/redis/users.acl.tmpl"
+ACL = Path(redis_library.__file__).parents[2] / "services/redis/users.acl.tmpl"
 #: Files that are put before others.
 PRELUDES = {"lines", "lock_waiters", "shared_request", "shared_wake"}
 
@@ -62,7 +62,7 @@ def test_the_stacks_workers_may_do_what_the_steps_do() -> None:
 
 def test_the_library_is_printed_without_any_package() -> None:
     """The image of the stack's Redis is built where none is installed."""
-    root = Path(redis_library.__file__).parents[1]
+    root = Path(redis_library.__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-S", "-E", "-m", "sheaf.broker.redis_library"],
         cwd=root,

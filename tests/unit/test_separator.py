@@ -9,7 +9,7 @@ from sheaf.formats import Exchange, Page, format_for
 from sheaf.formats.separator import has_separator, new_separator, separator_of
 from sheaf.output.output import Output
 from sheaf.run.items import Item
-from sheaf_producer.submit.submit import Wish, submit
+from sheaf.submission.submit import Wish, submit
 
 
 def page(body: bytes) -> Page:

@@ -10,8 +10,9 @@ import pytest
 
 from sheaf.core.errors import TaskError
 from sheaf.run.items import Done, Failed
-from sheaf.tasks import describe, resolve
+from sheaf.tasks.description import describe
 from sheaf.tasks.function import setup
+from sheaf.tasks.registry import resolve
 from sheaf.tasks.tracebacks import split
 from tests.functions import by_index, run
 

@@ -7,8 +7,8 @@ import pytest
 
 from sheaf.core.errors import GeneratorMiscounts, TaskError
 from sheaf.run.items import Done, Failed
-from sheaf.tasks import resolve
 from sheaf.tasks.function import setup
+from sheaf.tasks.registry import resolve
 from sheaf.tasks.tracebacks import split
 from tests.functions import ListSource, by_index, run, values
 

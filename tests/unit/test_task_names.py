@@ -15,8 +15,10 @@ from sheaf import task
 from sheaf.core.errors import TaskChanged, TaskError
 from sheaf.core.settings import Settings
 from sheaf.run.run import Manifest, Run
-from sheaf.tasks import TaskDescription, describe, module_files, resolve
+from sheaf.tasks import module_files
 from sheaf.tasks.decorator import TaskSpec, spec_of
+from sheaf.tasks.description import TaskDescription, describe
+from sheaf.tasks.registry import resolve
 from sheaf.tasks.tracebacks import split
 from sheaf.tasks.versions import check, files_in_force, record_version, versions
 from tests.functions import by_index, run, values

@@ -18,8 +18,10 @@ from typing import Any, NoReturn
 import pytest
 
 from sheaf.core.errors import TaskError
-from sheaf.tasks import Task, resolve, transient_errors
+from sheaf.tasks import transient_errors
 from sheaf.tasks.exec.process import run_command
+from sheaf.tasks.protocol import Task
+from sheaf.tasks.registry import resolve
 from sheaf.tasks.transient_errors import again_if_passing, passes
 from sheaf_worker.child import main as child
 from sheaf_worker.wire.exit_codes import FILES_USED_UP, LACKING

@@ -40,7 +40,7 @@ def test_lines_stay_lines_only_where_there_may_be_several() -> None:
 
 CONTAINER = """
 import sys
-from sheaf import terminal
+from sheaf.core import terminal
 terminal.guard()
 terminal.type_commands_as("docker compose run --rm producer")
 print("no workers are running; start some with `sheaf up` or `docker compose up -d`")
@@ -65,7 +65,7 @@ def test_commands_are_named_as_they_are_typed_in_containers() -> None:
 
 PROGRAM = """
 import sys, click
-from sheaf import terminal
+from sheaf.core import terminal
 terminal.guard()
 context = click.Context(click.Command("x"), color=True)
 text = "\\x1b[2J\\u202e\\x9b"

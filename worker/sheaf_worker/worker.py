@@ -30,7 +30,7 @@ from sheaf.core.last_words import LastWords
 from sheaf.core.settings import Settings
 from sheaf.run.items import Results, settled_count
 from sheaf.scheduling.stall import FIELD, AtHand, at_hand_text
-from sheaf.tasks import limited
+from sheaf.tasks.registry import limited
 from sheaf_worker.claim.fetcher import Taker
 from sheaf_worker.claim.heartbeat import Keeper
 from sheaf_worker.claim.in_flight import Holdings

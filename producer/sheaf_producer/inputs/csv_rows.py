@@ -10,9 +10,10 @@ from functools import cached_property
 from itertools import islice
 
 from sheaf.core.errors import InputError
+from sheaf.submission.tally import Line
 from sheaf_producer.inputs.csv_quotes import is_open, what_is_wrong
 from sheaf_producer.inputs.lines import ITEM_LIMIT_BYTES, Chunk, chunks
-from sheaf_producer.inputs.stream import Line, Reject
+from sheaf_producer.inputs.stream import Reject
 
 #: Rows that are yielded at once.
 _ROWS = 4096

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from sheaf.core.bitmap import Bitmap
-from sheaf_producer.submit.draft import Draft
+from sheaf.submission.draft import Draft
 
 #: Different texts that are told apart in memory: about 100 bytes each.
 IN_MEMORY = 1_000_000

@@ -9,7 +9,8 @@ from itertools import islice
 from pathlib import Path
 
 from sheaf.core.errors import InputError
-from sheaf_producer.inputs.stream import Line, Reject
+from sheaf.submission.tally import Line
+from sheaf_producer.inputs.stream import Reject
 
 #: Paths that are yielded at once.
 _PATHS = 4096

@@ -8,8 +8,9 @@ from typing import NoReturn
 
 import orjson
 
+from sheaf.submission.tally import Line
 from sheaf_producer.inputs.lines import ITEM_LIMIT_BYTES, chunks, good_lines
-from sheaf_producer.inputs.stream import Line, Reject
+from sheaf_producer.inputs.stream import Reject
 
 
 def read_json_lines(source: str, blocks: Iterator[bytes], reject: Reject) -> Iterator[list[str]]:

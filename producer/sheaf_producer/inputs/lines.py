@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sheaf_producer.inputs.stream import Line, Reject
+from sheaf.submission.tally import Line
+from sheaf_producer.inputs.stream import Reject
 
 #: The largest item, in bytes.
 ITEM_LIMIT_BYTES = 64 << 20

@@ -12,8 +12,9 @@ from typing import Any
 
 from sheaf.core.errors import InputError
 from sheaf.core.optional import pyarrow_parquet
+from sheaf.submission.tally import Line
 from sheaf_producer.inputs.lines import ITEM_LIMIT_BYTES
-from sheaf_producer.inputs.stream import Line, Reject
+from sheaf_producer.inputs.stream import Reject
 
 #: Rows that are read at once.
 _ROWS = 4096

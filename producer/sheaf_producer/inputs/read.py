@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from sheaf.submission.tally import Line
 from sheaf_producer.inputs.lines import Chunk, checked_lines, chunks
-from sheaf_producer.inputs.stream import Line, blocks, shown_name
+from sheaf_producer.inputs.stream import blocks, shown_name
 
 #: A longer line is rejected; no URL needs one, and a file without line ends must not fill the memory.
 LINE_LIMIT_BYTES = 64 * 1024

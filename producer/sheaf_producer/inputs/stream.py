@@ -15,9 +15,10 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, cast
 
 from sheaf.core.errors import InputError
+from sheaf.submission.tally import Line
 from sheaf_producer.inputs.opening import Stream, descriptor_of, open_input, status_of
 
 if sys.version_info >= (3, 14):
@@ -41,17 +42,6 @@ _GZIP, _ZSTD, _XZ = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0"
 _BZIP2 = re.compile(rb"BZh[1-9](?:1AY|\x17rE)")
 #: Bytes that tell compression and foreign formats.
 _MAGIC_BYTES = 10
-
-
-class Line(NamedTuple):
-    """One line of input; `problem` says why it cannot be used, if so (`text` is then what can be shown of it)."""
-
-    source: str
-    number: int
-    text: str
-    problem: str | None = None
-    #: The lines that it stands for: an entry of a table may have several.
-    lines: int = 1
 
 
 #: Told of a line that cannot be used.

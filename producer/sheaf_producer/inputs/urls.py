@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from sheaf.core.errors import InputError
+from sheaf.submission.draft import Draft
+from sheaf.submission.tally import Line, Tally
 from sheaf.tasks.load.errors import InvalidUrl
 from sheaf.tasks.load.url import LONGEST_URL, check_url, split_normal
 from sheaf_producer.inputs.dedupe import unique
 from sheaf_producer.inputs.read import Sheet
-from sheaf_producer.inputs.stream import Line
-from sheaf_producer.submit.draft import Draft, Tally
 
 
 def usable_urls(sheets: Iterable[Sheet], default_scheme: str | None, draft: Draft) -> Iterator[list[str]]:

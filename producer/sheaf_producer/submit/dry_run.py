@@ -1,7 +1,7 @@
 """`sheaf map --dry-run`: what would come of the first few items, found out here, in a process of its own.
 
-Nothing is submitted, and no cluster is needed. The user's function runs in `python -m sheaf_producer.submit.dry_run`, so that
-whatever it does (prints, exits, crashes, hangs) ends with that process.
+Nothing is submitted, and no cluster is needed. The user's function runs in a process of its own (this module as a
+program), so that whatever it does (prints, exits, crashes, hangs) ends with that process.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from sheaf.core.errors import SheafError, TaskError
 from sheaf.core.settings import Settings
 from sheaf.run.items import Failed, Item, Result
-from sheaf.tasks import Step
+from sheaf.tasks.protocol import Step
 
 #: Items that are tried.
 ITEMS = 3
@@ -95,7 +95,7 @@ class _Items:
 
 def _outcomes(question: Mapping[str, Any]) -> dict[int, bytes | Failed]:
     from sheaf.formats import format_for
-    from sheaf.tasks import resolve
+    from sheaf.tasks.registry import resolve
 
     options = question["options"]
     task = resolve(question["task"], Path(question["folder"]), question["modules"])

@@ -5,24 +5,24 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from sheaf.broker.connection import connect
-from sheaf.cli.explain import show_choices
-from sheaf.core.errors import ClusterError
 from sheaf.core.humanize import count_text, path_text, value_text
 from sheaf.core.settings import Settings
 from sheaf.core.terminal import control
 from sheaf.run.run import Run
+from sheaf.submission import deliver as submission
+from sheaf.submission.deliver import Delivery
+from sheaf.submission.draft import Draft
+from sheaf.submission.occupied import Holding
+from sheaf.submission.retry import Retry
+from sheaf.submission.submit import Outcome, Wish
+from sheaf.submission.tally import EXAMPLES
+from sheaf.view.choices import choices
 from sheaf_producer.inputs.stream import shown_name
-from sheaf_producer.submit.draft import EXAMPLES, Draft, Tally
-from sheaf_producer.submit.enqueue import check_cluster, start
-from sheaf_producer.submit.occupied import Holding, Onto
-from sheaf_producer.submit.submit import Outcome, Wish, check_output, check_unoccupied, submit
 
 #: Lines between two signs of life while a long list is read on a terminal.
 TOLD_LINES = 100_000
@@ -30,42 +30,13 @@ TOLD_LINES = 100_000
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A run that lies on the volume, and what became of its submission."""
-
-    run: Run
-    outcome: Outcome
-    #: Why it could not be put on the queue; the workers find it on the volume when that is over.
-    trouble: ClusterError | None = None
-
-
 def deliver(settings: Settings, wish: Wish, items: Callable[[Draft], Iterable[list[str]]], noun: str) -> Delivery:
-    """Check the output and the cluster, write the run, put its first batches on the queue.
-
-    Raises before anything is written if something is wrong with the output or the cluster. A ClusterError that comes
-    after that is in the Delivery.
-    """
-    with connect(settings) as connection:
-        check_cluster(settings, connection)
-        check_output(settings.data_dir, wish.output, wish.options, replace=wish.onto is Onto.REPLACE)
-        held = check_unoccupied(settings.data_dir, wish)
-        drafts: list[Draft] = []
-
-        def noted(draft: Draft) -> Iterable[list[str]]:
-            drafts.append(draft)
-            return items(draft)
-
-        run, outcome = submit(settings.data_dir, wish, noted)
-        _tell(settings, run, outcome, drafts[0].tally, noun)
-        if outcome is Outcome.NEW and held is not None:
-            _tell_place(held, drafts[0].set_aside)
-        if outcome is not Outcome.FINISHED:
-            try:
-                start(settings, connection, run)
-            except ClusterError as error:
-                return Delivery(run, outcome, error)
-    return Delivery(run, outcome)
+    """Submit the run, and say what became of it. Raises what submission.deliver() raises."""
+    delivery = submission.deliver(settings, wish, items)
+    _tell(settings, delivery, noun)
+    if delivery.outcome is Outcome.NEW and delivery.held is not None:
+        _tell_place(delivery.held, delivery.set_aside)
+    return delivery
 
 
 def conclude(settings: Settings, delivery: Delivery, *, detach: bool, explain: bool = False) -> None:
@@ -84,7 +55,15 @@ def conclude(settings: Settings, delivery: Delivery, *, detach: bool, explain: b
 
     (summarize if delivery.outcome is Outcome.FINISHED else follow)(settings, run)
     if explain:
-        show_choices(settings, run)
+        for line in choices(settings, run):
+            click.echo(line)
+
+
+def tell_retry(again: Retry) -> None:
+    """Say how many failed items are to be done again."""
+    version = ", with the task as it is now" if again.changed else ""
+    run = again.delivery.run.manifest.run
+    click.echo(f"Run {run}: {count_text(again.reopened, 'failed item')} to be done again{version}.", err=True)
 
 
 def told(pieces: Iterator[T], size: Callable[[T], int]) -> Iterator[T]:
@@ -103,8 +82,9 @@ def told(pieces: Iterator[T], size: Callable[[T], int]) -> Iterator[T]:
         control("\r\x1b[K")
 
 
-def _tell(settings: Settings, run: Run, outcome: Outcome, tally: Tally, noun: str) -> None:
+def _tell(settings: Settings, delivery: Delivery, noun: str) -> None:
     """Say what became of the input."""
+    run, outcome, tally = delivery.run, delivery.outcome, delivery.tally
     manifest = run.manifest
     left_out = [f"{count_text(tally.duplicates, 'duplicate')} left out"] if tally.duplicates else []
     if tally.rejected:

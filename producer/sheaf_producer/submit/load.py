@@ -14,14 +14,15 @@ from sheaf.core.errors import InputError
 from sheaf.core.settings import Settings, proxy_variables
 from sheaf.formats import check_holds
 from sheaf.run.resolve import locate_output
+from sheaf.submission.deliver import Delivery
+from sheaf.submission.draft import Draft
+from sheaf.submission.occupied import Onto
+from sheaf.submission.submit import Wish
 from sheaf.tasks.load.options import TUNING, LoadOptions
 from sheaf_producer.inputs.read import read_lists
 from sheaf_producer.inputs.stream import check_inputs
 from sheaf_producer.inputs.urls import usable_urls
-from sheaf_producer.submit.draft import Draft
-from sheaf_producer.submit.flow import Delivery, deliver, source_text, tell_other_options, told
-from sheaf_producer.submit.occupied import Onto
-from sheaf_producer.submit.submit import Wish
+from sheaf_producer.submit.flow import deliver, source_text, tell_other_options, told
 
 #: A certificate as text.
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----", re.ASCII)

@@ -13,15 +13,16 @@ from sheaf.core.errors import InputError
 from sheaf.core.settings import Settings
 from sheaf.formats import check_holds
 from sheaf.run.resolve import locate_output
-from sheaf.tasks import TaskDescription, describe
+from sheaf.submission.deliver import Delivery
+from sheaf.submission.draft import Draft
+from sheaf.submission.occupied import Onto
+from sheaf.submission.submit import Wish
 from sheaf.tasks.decorator import OVERRIDES
+from sheaf.tasks.description import TaskDescription, describe
 from sheaf_producer.inputs import Inputs
 from sheaf_producer.inputs.dedupe import unique
 from sheaf_producer.submit.copies import Copy, plan_copy
-from sheaf_producer.submit.draft import Draft
-from sheaf_producer.submit.flow import Delivery, deliver, source_text, tell_other_options, told
-from sheaf_producer.submit.occupied import Onto
-from sheaf_producer.submit.submit import Wish
+from sheaf_producer.submit.flow import deliver, source_text, tell_other_options, told
 
 #: Options that do not change what a function returns. `echo` and `columns` do change the record.
 TUNING = frozenset(OVERRIDES)

@@ -12,7 +12,8 @@ from sheaf.client.session.sizing import Pace
 from sheaf.core.errors import ClusterError, TaskFailed
 from sheaf.output.read.queries import Failure
 from sheaf.run.items import Batch
-from sheaf.tasks import TaskDescription, tracebacks
+from sheaf.tasks import tracebacks
+from sheaf.tasks.description import TaskDescription
 
 
 @dataclass(frozen=True, slots=True, eq=False)

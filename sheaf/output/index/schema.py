@@ -22,7 +22,7 @@ STATEMENTS = (
         identity TEXT NOT NULL DEFAULT '',    -- device:inode; '' until the file was created
         head INTEGER NOT NULL DEFAULT 0,      -- CRC-32 of the first <= 4096 bytes before L
         tail INTEGER NOT NULL DEFAULT 0,      -- CRC-32 of the last <= 4096 bytes before L
-        seals INTEGER NOT NULL DEFAULT 0,     -- take-overs from writers that died, see sheaf/output/commit/transaction.py
+        seals INTEGER NOT NULL DEFAULT 0,     -- take-overs from writers that died, see commit/transaction.py
         created REAL NOT NULL)""",
     """CREATE TABLE runs (
         id INTEGER PRIMARY KEY,
@@ -41,7 +41,7 @@ STATEMENTS = (
         run INTEGER,                          -- NULL: the header
         items INTEGER NOT NULL,
         low INTEGER, high INTEGER,            -- lowest and highest item
-        ranges BLOB NOT NULL,                 -- the items, packed (sheaf/core/ranges.py); records lie in the items' order
+        ranges BLOB NOT NULL,                 -- the items, packed (core/ranges.py); records lie in the items' order
         lengths BLOB NOT NULL,                -- the records' lengths, packed
         offset INTEGER NOT NULL,
         length INTEGER NOT NULL,

@@ -15,11 +15,11 @@ from typing import Any
 from sheaf.core.errors import SheafError, TaskError
 from sheaf.formats import Format
 from sheaf.run.items import Failed, Item, Result
-from sheaf.tasks import Pair, Source, Step
 from sheaf.tasks.exec.command import command_line, has_placeholder
 from sheaf.tasks.exec.options import ExecOptions
 from sheaf.tasks.exec.process import Finished, run_command
 from sheaf.tasks.function.plain import IDLE_S
+from sheaf.tasks.protocol import Pair, Source, Step
 
 #: How much of what a failed command said stands in its failure.
 _SAID_CHARS = 500

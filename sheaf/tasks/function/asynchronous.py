@@ -11,13 +11,13 @@ from pathlib import Path
 
 from sheaf.formats import Format
 from sheaf.run.items import Failed, Item, Result
-from sheaf.tasks import Source
 from sheaf.tasks.decorator import TaskSpec
 from sheaf.tasks.function.calls import Call
 from sheaf.tasks.function.event_loop import event_loop
 from sheaf.tasks.function.plain import IDLE_S
 from sheaf.tasks.function.retrying import encode
 from sheaf.tasks.function.working_dir import home
+from sheaf.tasks.protocol import Source
 from sheaf.tasks.retry_policy import Patience
 from sheaf.tasks.tracebacks import FilesUsedUp, failed
 

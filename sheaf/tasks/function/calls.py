@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from sheaf.core.errors import InputError
+from sheaf.core.errors import InputError, TaskError
 
 Call = Callable[[str], Any]
 NumberCall = Callable[[int], Any]
 
+#: How an item's line gets to the function: as it is, as its JSON value, or as JSON `[args, kwargs]` to call it with.
+WAYS = ("text", "json", "call")
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # there in every version, and used by json itself
+
+
+def check_way(options: Mapping[str, Any]) -> str:
+    """Return how a run passes its items. Raises TaskError for a way that there is not."""
+    way = options.get("pass", "text")
+    if way not in WAYS:
+        raise TaskError(f"the run's option pass={way!r} is not one of {', '.join(WAYS)}")
+    return str(way)
 
 
 def parser(way: str) -> Call:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from sheaf.formats import Format
 from sheaf.run.items import Failed, Item, Result
-from sheaf.tasks import Pair, Source, Step
 from sheaf.tasks.function.awaitables import is_awaitable, settled
 from sheaf.tasks.function.calls import Call, NumberCall
 from sheaf.tasks.function.working_dir import home
+from sheaf.tasks.protocol import Pair, Source, Step
 from sheaf.tasks.tracebacks import failed
 
 #: How long a child waits for the next item before it takes an idle turn.

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from sheaf.formats import Format
 from sheaf.run.items import Done, Failed, Item, Result
-from sheaf.tasks import Source
 from sheaf.tasks.function.awaitables import settled
 from sheaf.tasks.function.calls import Call
 from sheaf.tasks.function.plain import IDLE_S
 from sheaf.tasks.function.working_dir import home
+from sheaf.tasks.protocol import Source
 from sheaf.tasks.retry_policy import Patience
 from sheaf.tasks.tracebacks import failed
 

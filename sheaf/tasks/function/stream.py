@@ -22,12 +22,12 @@ from typing import Any, NamedTuple
 from sheaf.core.errors import GeneratorMiscounts, SheafError
 from sheaf.formats import Format
 from sheaf.run.items import Result
-from sheaf.tasks import Source
 from sheaf.tasks.decorator import TaskSpec, place_of
 from sheaf.tasks.function.calls import Call
 from sheaf.tasks.function.finder import Found
 from sheaf.tasks.function.retrying import encode
 from sheaf.tasks.function.stream_call import GeneratorCall, Limits, LiveCall, RepeatedCall, Taking
+from sheaf.tasks.protocol import Source
 from sheaf.tasks.retry_policy import Patience
 from sheaf.tasks.tracebacks import FilesUsedUp, failed, refuse_used_up
 

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 from sheaf.core.errors import InputError
 from sheaf.run.items import Done, Item, Result
-from sheaf.tasks import Source
 from sheaf.tasks.function.calls import Call
 from sheaf.tasks.function.plain import IDLE_S
+from sheaf.tasks.protocol import Source
 from sheaf.tasks.tracebacks import failed
 
 #: For so long a generator that owes results waits for the next item, before it is told that none comes now.

@@ -14,15 +14,14 @@ from typing import Any
 
 from sheaf.formats import Format
 from sheaf.run.items import Result
-from sheaf.tasks import Source
 from sheaf.tasks.decorator import TaskSpec
-from sheaf.tasks.description import check_way
-from sheaf.tasks.function.calls import build_call, build_number_call, parser
+from sheaf.tasks.function.calls import build_call, build_number_call, check_way, parser
 from sheaf.tasks.function.finder import Found, check_signature
 from sheaf.tasks.function.plain import run_plain
 from sheaf.tasks.function.retrying import WINDOW, PatientLoop
 from sheaf.tasks.function.setup import opened
 from sheaf.tasks.function.working_dir import home
+from sheaf.tasks.protocol import Source
 from sheaf.tasks.retry_policy import Patience
 
 

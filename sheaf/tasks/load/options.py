@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-import sheaf
 from sheaf.core.errors import TaskError
+from sheaf.core.version import __version__
 from sheaf.tasks.load.address import EVERYTHING
 
 _STATUSES = re.compile(r"any|(?:[1-5]xx|[1-5]\d\d)(?:,(?:[1-5]xx|[1-5]\d\d))*")

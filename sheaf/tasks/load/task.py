@@ -15,7 +15,6 @@ import pycurl
 
 from sheaf.formats import Format, Page
 from sheaf.run.items import Done, Failed, Item, Result
-from sheaf.tasks import Source
 from sheaf.tasks.load.address import AddressGate
 from sheaf.tasks.load.allocator import keep_freed_memory
 from sheaf.tasks.load.connections import FIRST, MOST_UNASKED, Choice, Connections
@@ -28,6 +27,7 @@ from sheaf.tasks.load.options import LoadOptions
 from sheaf.tasks.load.transfer import Transfer
 from sheaf.tasks.load.trust import Trust
 from sheaf.tasks.load.visit import Visit
+from sheaf.tasks.protocol import Source
 from sheaf.tasks.tracebacks import explain
 from sheaf.tasks.transient_errors import passes
 

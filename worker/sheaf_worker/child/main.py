@@ -21,9 +21,10 @@ from typing import NamedTuple
 from sheaf.core.errors import SheafError, TaskError
 from sheaf.formats import Format, format_for
 from sheaf.run.items import Result
-from sheaf.tasks import Task, resolve
 from sheaf.tasks.description import BUILT_IN
 from sheaf.tasks.function.working_dir import home
+from sheaf.tasks.protocol import Task
+from sheaf.tasks.registry import resolve
 from sheaf.tasks.tracebacks import FilesUsedUp, class_name, describe, explain, refuse_used_up
 from sheaf.tasks.transient_errors import again_if_passing, passes
 from sheaf_worker.child.copies import Lifeline, end_with_parent

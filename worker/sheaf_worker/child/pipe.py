@@ -18,7 +18,7 @@ from typing import Any
 
 from sheaf.core import waits
 from sheaf.run.items import Done, Failed, Item, Result
-from sheaf.tasks import Pair, Step
+from sheaf.tasks.protocol import Pair, Step
 from sheaf_worker.wire.channel import Message, decode, encode, pack_indexes, unpack_indexes
 from sheaf_worker.wire.exit_codes import PIPE_LOST
 from sheaf_worker.wire.ring import ArenaWriter

@@ -30,7 +30,8 @@ from sheaf.run.items import Batch, Failed, batch_id
 from sheaf.run.run import Run
 from sheaf.run.sessions import party_of
 from sheaf.scheduling.reconciler import PROBLEM_S
-from sheaf.tasks import check_allowed, versions
+from sheaf.tasks import versions
+from sheaf.tasks.registry import check_allowed
 from sheaf_worker.claim.in_flight import Held, Holdings
 from sheaf_worker.claim.isolation import CLAIMS, Isolation
 from sheaf_worker.claim.lookahead import NOTHING, Hunger

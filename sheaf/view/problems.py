@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import click
+from collections.abc import Iterator, Sequence
 
 from sheaf.broker.connection import connect
 from sheaf.broker.worker_registry import Roster
@@ -14,8 +12,8 @@ from sheaf.core.terminal import one_line
 from sheaf.run.run import Run
 
 
-def show_problems(settings: Settings, runs: Sequence[Run], *, err: bool = False) -> None:
-    """Say nothing if Redis cannot be asked: what a run has done stands on the volume."""
+def problems(settings: Settings, runs: Sequence[Run]) -> Iterator[str]:
+    """Lines that tell them. None if Redis cannot be asked: what a run has done stands on the volume."""
     if not runs:
         return
     try:
@@ -26,4 +24,4 @@ def show_problems(settings: Settings, runs: Sequence[Run], *, err: bool = False)
         return
     for name, problem in found:
         if problem is not None:
-            click.echo(f"problem  {name}: {one_line(problem.text)}", err=err)
+            yield f"problem  {name}: {one_line(problem.text)}"

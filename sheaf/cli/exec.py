@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
+from sheaf.cli.map import carry_out, first_items
+from sheaf.cli.options import input_options, request_of
+from sheaf.cli.sizes import size
 from sheaf.core.settings import Settings
 from sheaf.tasks.exec.command import shown
 from sheaf.tasks.exec.options import TUNING, ExecOptions
-from sheaf_producer.cli.map import carry_out, first_items
-from sheaf_producer.cli.options import input_options, request_of
-from sheaf_producer.cli.sizes import size
 
 #: Parameters of the command line that are options of the run, by the same name.
 _RUN_OPTIONS = ("shell", "stdin", "accept_exit", "timeout_s", "attempts", "max_output_bytes")

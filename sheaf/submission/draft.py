@@ -10,36 +10,13 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
 from sheaf.core.errors import UsageError
 from sheaf.run.run import RunWriter
-from sheaf_producer.inputs.stream import Line
-
-#: Rejected lines that are shown on the terminal; the run's folder has all of them.
-EXAMPLES = 5
-
-
-@dataclass(slots=True)
-class Tally:
-    """What became of the lines of input."""
-
-    rejected: int = 0
-    duplicates: int = 0
-    #: The first few rejected lines, with the reason.
-    examples: list[str] = field(default_factory=list)
-    #: The lines that those stand for.
-    told: int = 0
-    #: Earlier runs that cannot be opened, so that it is not known whether they were the same, and why.
-    damaged: list[str] = field(default_factory=list)
-
-    def shown(self) -> str:
-        """The examples, one below the other, and how many more there are."""
-        more = f"\n  … and {self.rejected - self.told:,} more" if self.rejected > self.told else ""
-        return "".join(f"\n  {example}" for example in self.examples) + more
+from sheaf.submission.tally import EXAMPLES, Line, Tally
 
 
 def new_run_name() -> str:

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
+from sheaf.cli.options import input_options, request_of
 from sheaf.core.errors import InputError, UsageError
 from sheaf.core.settings import Settings
 from sheaf.formats import check_holds
-from sheaf_producer.cli.options import input_options, request_of
 from sheaf_producer.submit.dry_run import ITEMS, dry_run
 from sheaf_producer.submit.map import Request, described, output_name
 
@@ -78,13 +78,15 @@ def map_(settings: Settings, /, task: str, inputs: tuple[str, ...], **given: Any
 
 def carry_out(settings: Settings, request: Request, *, detach: bool, explain: bool) -> None:
     """Submit what was typed, follow it to its end, make the copy that was asked for; or only submit it."""
-    from sheaf_producer.submit.flow import conclude
+    from sheaf.submission.retry import has_open_ends, retry
+    from sheaf_producer.submit.flow import conclude, tell_retry
     from sheaf_producer.submit.map import submit_map
-    from sheaf_producer.submit.retry import has_open_ends, retry
 
     delivery, copy = submit_map(settings, request)
     if request.any_version and has_open_ends(settings, delivery):
-        delivery = retry(settings, delivery.run)
+        again = retry(settings, delivery.run)
+        tell_retry(again)
+        delivery = again.delivery
     conclude(settings, delivery, detach=detach, explain=explain)
     if copy is not None and detach:
         click.echo(f"When it is finished: {copy.command(delivery.run)}", err=True)

@@ -10,24 +10,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-
-import click
+from dataclasses import dataclass
 
 from sheaf.broker.connection import connect
 from sheaf.broker.worker_registry import Roster
 from sheaf.core.errors import ClusterError, UsageError
-from sheaf.core.humanize import count_text
 from sheaf.core.settings import Settings
 from sheaf.output.output import Output
 from sheaf.run.run import Run
-from sheaf.tasks import describe
+from sheaf.submission.deliver import Delivery
+from sheaf.submission.enqueue import check_cluster, start
+from sheaf.submission.submit import Outcome
+from sheaf.tasks.description import describe
 from sheaf.tasks.versions import files_in_force, record_version
-from sheaf_producer.submit.enqueue import check_cluster, start
-from sheaf_producer.submit.flow import Delivery
-from sheaf_producer.submit.submit import Outcome
 
 
-def retry(settings: Settings, run: Run, errors: Collection[str] = (), items: Collection[int] = ()) -> Delivery:
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """What became of a request to do failed items again."""
+
+    delivery: Delivery
+    #: How many items were reopened.
+    reopened: int
+    #: Whether the task has changed since the run was submitted, or told to go on with another version.
+    changed: bool
+
+
+def retry(settings: Settings, run: Run, errors: Collection[str] = (), items: Collection[int] = ()) -> Retry:
     """Reopen the run's failed items of these classes and numbers, or all, and put their batches on the queue.
 
     Raises TaskError if the task cannot be used as it is now, UsageError for a cancelled run, or if no failed item is
@@ -47,16 +56,16 @@ def retry(settings: Settings, run: Run, errors: Collection[str] = (), items: Col
             # Before anything is open: whoever takes a reopened item does it with what the task is now.
             record_version(run, files)
             reopened = _reopen(run, output, errors, items)
-            _tell(run, reopened, changed)
             # Workers leave a run alone for half a minute after its task was found to be another one.
             Roster(connection).clear_problem(manifest.run)
+            trouble = None
             try:
                 start(settings, connection, run)
             except ClusterError as error:
-                return Delivery(run, Outcome.RESUMED, error)
+                trouble = error
     finally:
         output.close()
-    return Delivery(run, Outcome.RESUMED)
+    return Retry(Delivery(run, Outcome.RESUMED, trouble), reopened, changed)
 
 
 def has_open_ends(settings: Settings, delivery: Delivery) -> bool:
@@ -111,8 +120,3 @@ def _check_meant(run: Run, output: Output, errors: Collection[str], items: Colle
 def _listed(items: Iterable[int]) -> str:
     numbers = list(map(str, items))
     return f"item {numbers[0]}" if len(numbers) == 1 else f"items {', '.join(numbers)}"
-
-
-def _tell(run: Run, reopened: int, changed: bool) -> None:
-    version = ", with the task as it is now" if changed else ""
-    click.echo(f"Run {run.manifest.run}: {count_text(reopened, 'failed item')} to be done again{version}.", err=True)

@@ -28,9 +28,10 @@ from sheaf.output.output import Output
 from sheaf.output.replace import set_aside
 from sheaf.run.catalog import catalog
 from sheaf.run.run import Manifest, Run
+from sheaf.submission.draft import Draft, check_data_dir, submission_lock
+from sheaf.submission.occupied import Holding, Onto, check_free, holding, may_be_known
+from sheaf.submission.tally import Tally
 from sheaf.tasks.versions import files_in_force, version_name
-from sheaf_producer.submit.draft import Draft, Tally, check_data_dir, submission_lock
-from sheaf_producer.submit.occupied import Holding, Onto, check_free, holding, may_be_known
 
 #: Batches per run that are aimed at: enough to share among workers, few enough to cost nothing.
 AIMED_BATCHES = 200

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-
-import click
+from collections.abc import Iterator
 
 from sheaf.broker.connection import connect
 from sheaf.broker.worker_registry import Roster, WorkerCard
@@ -14,12 +13,12 @@ from sheaf.core.settings import Settings
 from sheaf.run.run import Run
 
 
-def show_choices(settings: Settings, run: Run | None) -> None:
-    """Print the choices made for a run at its submission, and those that the live workers make all the time."""
+def choices(settings: Settings, run: Run | None) -> Iterator[str]:
+    """Describe, line by line, what was chosen for a run at its submission, and what the live workers choose."""
     if run is not None:
         manifest = run.manifest
-        click.echo("Chosen at submission:")
-        click.echo(
+        yield "Chosen at submission:"
+        yield (
             f"  items per batch: {manifest.batch_size:,} ({count_text(manifest.batches, 'batch')}; about 200 if there "
             "are items enough, so that workers share evenly, and each small enough to be done again soon)"
         )
@@ -27,12 +26,12 @@ def show_choices(settings: Settings, run: Run | None) -> None:
         with connect(settings, timeout_s=2.0) as connection:
             cards = [card for card in Roster(connection).workers() if not card.silent]
     except ClusterError as error:
-        click.echo(f"What workers choose is not known: {error}")
+        yield f"What workers choose is not known: {error}"
         return
     for card in cards:
-        click.echo(f"Chosen by {card.label}:")
+        yield f"Chosen by {card.label}:"
         for name, value, why in _choices(card):
-            click.echo(f"  {name}: {value} ({why})")
+            yield f"  {name}: {value} ({why})"
 
 
 def _choices(card: WorkerCard) -> list[tuple[str, str, str]]:

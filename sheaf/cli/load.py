@@ -1,4 +1,4 @@
-"""The producer's commands: `sheaf load`, `sheaf watch`, `sheaf retry`, `sheaf cancel`."""
+"""`sheaf load`: every URL of a list into one file."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from typing import Any
 
 import click
 
-from sheaf.cli.problems import show_problems
-from sheaf.core.humanize import count_text
+from sheaf.cli.sizes import size
 from sheaf.core.settings import Settings
-from sheaf.run.resolve import locate_run
-from sheaf_producer.cli.sizes import size
 
 #: Parameters of the command line that are options of the task, by the same name.
 _TASK_OPTIONS = (
@@ -68,9 +65,9 @@ def load(settings: Settings, /, lists: tuple[str, ...], output: str, detach: boo
     sheaf load a.txt b.txt.gz -o news.jsonl --connections 64
     grep /article/ urls.txt | sheaf load - -o articles.html --detach
     """
+    from sheaf.submission.occupied import chosen
     from sheaf_producer.submit.flow import conclude
     from sheaf_producer.submit.load import Request, read_certificates, submit_load, tell_proxies
-    from sheaf_producer.submit.occupied import chosen
 
     options = {name: given[name] for name in _TASK_OPTIONS if given[name] not in _UNSET}
     if given["ca_bundle"] is not None:
@@ -79,70 +76,3 @@ def load(settings: Settings, /, lists: tuple[str, ...], output: str, detach: boo
     onto = chosen(append=given["append"], replace=given["replace"])
     request = Request(lists, output, options, given["default_scheme"], given["batch_size"], given["again"], onto)
     conclude(settings, submit_load(settings, request), detach=detach, explain=given["explain"])
-
-
-@click.command()
-@click.argument("run", required=False)
-@click.pass_obj
-def watch(settings: Settings, run: str | None) -> None:
-    """Follow a run to its end.
-
-    RUN is a run's name, or the beginning or end of it; without it, the newest. Ctrl-C stops watching, not the run.
-
-    \b
-    sheaf watch
-    sheaf watch 3f9a02
-    """
-    from sheaf_producer.progress.follow import follow
-
-    follow(settings, locate_run(settings.data_dir, run))
-
-
-@click.command(short_help="Do a run's failed items again.")
-@click.argument("run")
-@click.option("--error", "errors", multiple=True, metavar="CLASS", help="Those of this class only; may be repeated.")
-@click.option("--item", "items", multiple=True, type=int, metavar="N", help="This item only; may be repeated.")
-@click.option("--detach", "-d", is_flag=True, help="Return at once; print the run's name.")
-@click.pass_obj
-def retry(settings: Settings, run: str, errors: tuple[str, ...], items: tuple[int, ...], detach: bool) -> None:
-    """Do the failed items of a run again, into the same output, and follow the run to its end.
-
-    RUN is a run's name, the beginning or end of it, or `last`. The task is taken as it is now: correct it first. An
-    unfinished run that stands still because its task was changed goes on, with the task as it is now.
-
-    \b
-    sheaf retry last
-    sheaf retry 3f9a02 --error Timeout --error ConnectionFailed
-    sheaf retry 3f9a02 --item 17
-    """
-    from sheaf_producer.submit.flow import conclude
-    from sheaf_producer.submit.retry import retry as retry_run
-
-    found = locate_run(settings.data_dir, run)
-    conclude(settings, retry_run(settings, found, errors, items), detach=detach)
-
-
-@click.command()
-@click.argument("run")
-@click.pass_obj
-def cancel(settings: Settings, run: str) -> None:
-    """Stop a run; what is done stays in its output.
-
-    RUN is a run's name, the beginning or end of it, or `last`. Submitting the same again takes the run up where it
-    stopped.
-
-    \b
-    sheaf cancel 3f9a02
-    sheaf cancel last
-    """
-    found = locate_run(settings.data_dir, run)
-    name = found.manifest.run
-    if found.finished:
-        click.echo(f"Run {name} is finished; there is nothing to cancel.")
-        return
-    show_problems(settings, [found], err=True)
-    found.cancel()
-    click.echo(
-        f"Run {name} ({count_text(found.manifest.items, 'item')}) is cancelled; workers let go of it within seconds. "
-        "To go on, submit the same again."
-    )

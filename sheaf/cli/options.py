@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
+from sheaf.submission.occupied import chosen
 from sheaf_producer.inputs import FORMATS, Inputs
 from sheaf_producer.submit.map import Choice, Request
-from sheaf_producer.submit.occupied import chosen
 
 F = TypeVar("F", bound=Callable[..., Any])
 #: How a delimiter may be written that is hard to type.
