@@ -69,10 +69,10 @@ def test_whatever_fails_the_run_comes_to_its_end_or_somebody_says_why(tmp_path: 
 def test_a_thread_that_raises_ends_its_worker_which_says_why(tmp_path: Path) -> None:
     """What once made a worker that renewed its leases for ever, or lost what an item had brought."""
     functions = (
-        "reports:Reports._learn",
+        "results:Reports._learn",
         "committer:Committer._settle",
         "sheaf.scheduling.reconciler:Feeder.feed",
-        "taker:Taker._take",
+        "fetcher:Taker._take",
     )
 
     status, told, struck = make_fail(
