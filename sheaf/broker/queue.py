@@ -21,16 +21,14 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import redis
-import rq
-from rq.queue import EnqueueData
-from rq.serializers import JSONSerializer
 
 from sheaf.broker import keys
 from sheaf.broker.connection import redis_errors, understood
 from sheaf.broker.replies import json_object, number, text
+from sheaf.broker.rq_queue import import_rq_queue
 from sheaf.broker.scripts import Script
 from sheaf.broker.wakeup import Bell
 from sheaf.broker.worker_registry import Problem, Roster, WorkerCard, rq_time
@@ -38,6 +36,9 @@ from sheaf.broker.wrong_types import mended
 from sheaf.core.errors import ClusterError, UsageError
 from sheaf.run.items import Batch, parse_batch_id
 from sheaf.run.sessions import session_of
+
+if TYPE_CHECKING:
+    from rq.queue import EnqueueData
 
 __all__ = ["BatchQueue", "Claims", "Problem", "Snapshot", "Wish", "WorkerCard", "run_batch"]
 
@@ -109,7 +110,7 @@ class BatchQueue(Roster):
 
     def __init__(self, connection: redis.Redis) -> None:
         super().__init__(connection)
-        self._rq = rq.Queue(keys.QUEUE, connection=connection, serializer=JSONSerializer)
+        self._rq = import_rq_queue()(keys.QUEUE, connection=connection, serializer="json")
         self._bell = Bell(connection)
         self._claim = Script(connection, "claim")
         self._renew = Script(connection, "renew")
@@ -142,9 +143,19 @@ class BatchQueue(Roster):
 
     def _put_chunk(self, chunk: Sequence[Batch]) -> None:
         with self._connection.pipeline() as pipe:
-            self._rq.enqueue_many([_job(batch) for batch in chunk], pipeline=pipe)
+            self._rq.enqueue_many([self._job(batch) for batch in chunk], pipeline=pipe)
             pipe.publish(keys.BELL, len(chunk))
             pipe.execute()
+
+    def _job(self, batch: Batch) -> EnqueueData:
+        return self._rq.prepare_data(
+            FUNCTION,
+            args=(batch.run, batch.first, batch.count),
+            job_id=batch.id,
+            description=f"items {batch.first} to {batch.end - 1} of run {batch.run}",
+            timeout=-1,
+            result_ttl=0,
+        )
 
     def withdraw(self, batches: Iterable[Batch]) -> None:
         """Take batches off the queue that nobody has claimed yet. For whoever has put them there."""
@@ -316,17 +327,6 @@ class BatchQueue(Roster):
         lease_ms = round(lease_s * 1000)
         self._longest_ms = max(self._longest_ms, lease_ms)
         return lease_ms
-
-
-def _job(batch: Batch) -> EnqueueData:
-    return rq.Queue.prepare_data(
-        FUNCTION,
-        args=(batch.run, batch.first, batch.count),
-        job_id=batch.id,
-        description=f"items {batch.first} to {batch.end - 1} of run {batch.run}",
-        timeout=-1,
-        result_ttl=0,
-    )
 
 
 def _pairs(flat: Sequence[Any]) -> Iterable[tuple[Any, Any]]:

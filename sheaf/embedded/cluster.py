@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from sheaf.broker.address import shown_address
 from sheaf.broker.connection import connect
 from sheaf.broker.replies import number
+from sheaf.broker.rq_queue import import_rq_queue
 from sheaf.broker.worker_registry import Roster
 from sheaf.core.errors import ClusterError, UsageError
 from sheaf.core.last_words import last_words
@@ -78,6 +79,7 @@ def prepare(settings: Settings, workers: int) -> Places:
             f"SHEAF_REDIS_URL is set ({shown_address(settings.redis_url)}), so `sheaf load` would use that Redis and "
             "not the one that `sheaf up` starts; unset it, or use the workers of that Redis"
         )
+    import_rq_queue()  # what its workers would refuse is better said here
     places = Places(settings.data_dir.resolve())
     places.make()
     places.want_workers(workers)

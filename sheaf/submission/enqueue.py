@@ -11,6 +11,7 @@ from sheaf.broker import keys
 from sheaf.broker.connection import redis_errors
 from sheaf.broker.lock import FairLock
 from sheaf.broker.queue import BatchQueue
+from sheaf.broker.rq_queue import import_rq_queue
 from sheaf.core.errors import LockTimeout, RedisUnavailable
 from sheaf.core.settings import Settings
 from sheaf.run.run import Run
@@ -22,7 +23,11 @@ PATIENCE_S = 0.3
 
 
 def check_cluster(settings: Settings, connection: redis.Redis) -> None:
-    """Raise a ClusterError now if Redis cannot be reached or refuses us, before a long list is read."""
+    """Raise what would go wrong later now, before a long list is read and a run stands on the volume.
+
+    That is a SettingsError for RQ's keys, or a ClusterError if Redis cannot be reached or refuses us.
+    """
+    import_rq_queue()
     try:
         with redis_errors():
             connection.ping()

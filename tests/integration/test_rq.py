@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -121,3 +122,48 @@ def test_the_function_that_jobs_name_says_what_to_do() -> None:
     """Called by anything, it raises an error for people."""
     with pytest.raises(UsageError, match="start `sheaf-worker`"):
         run_batch(RUN, 0, 100)
+
+
+@pytest.mark.parametrize("prefix", ["shop", "rq:", "{rq}", "", "a b"])
+def test_another_key_prefix_of_rq_is_refused(prefix: str, tmp_path: Path) -> None:
+    """Whoever would put batches on a queue that no worker knows is told the setting, and the queue's name."""
+    made = "from sheaf.broker.queue import BatchQueue; import redis; BatchQueue(redis.Redis())"
+    environment = {**os.environ, "RQ_KEY_PREFIX": prefix}
+    done = subprocess.run([sys.executable, "-c", made], env=environment, cwd=tmp_path, capture_output=True, text=True)
+
+    assert done.returncode == 1
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith("sheaf.core.errors.SettingsError: ")
+    assert f"RQ_KEY_PREFIX {prefix!r}" in said or f"RQ_KEY_PREFIX={prefix}: " in said
+    assert "rq:queue:sheaf" in said
+    assert "env -u RQ_KEY_PREFIX" in said
+
+
+@pytest.mark.parametrize("command", [("up",), ("map", "math:sqrt", "range(3)"), ("load", "list.txt")])
+def test_a_command_says_in_one_line_that_the_key_prefix_must_go(
+    redis_server: RedisServer, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    """Before it does anything: workers would do a run that stands on the volume, though its command was refused."""
+    (tmp_path / "list.txt").write_text("http://127.0.0.1:1/\n")
+    environment = {**os.environ, "RQ_KEY_PREFIX": "shop", "SHEAF_DATA_DIR": str(tmp_path / "data")}
+    if command != ("up",):
+        environment["SHEAF_REDIS_URL"] = redis_server.url
+    done = subprocess.run([BIN / "sheaf", *command], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("sheaf: RQ_KEY_PREFIX=shop: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.glob("data/runs/*"))
+    assert not (tmp_path / "data/.sheaf/cluster.json").exists()
+
+
+def test_rqs_own_key_prefix_changes_nothing(connection: redis.Redis, redis_server: RedisServer, tmp_path: Path) -> None:
+    """Set to what it is without: the batch stands where workers look for it."""
+    put = (
+        "import sys; from sheaf.broker.connection import connect; from sheaf.core.settings import Settings\n"
+        "from sheaf.broker.queue import BatchQueue; from tests.integration.batches import batches\n"
+        "BatchQueue(connect(Settings(redis_url=sys.argv[1]))).put(batches(2))"
+    )
+    environment = {**os.environ, "RQ_KEY_PREFIX": "rq"}
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", put, redis_server.url], env=environment, cwd=root, check=True)
+    assert connection.llen(keys.RQ_QUEUE) == 2
