@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -70,3 +71,47 @@ def test_a_look_whose_own_connection_never_gave_a_lock_back_gives_it_back(tmp_pa
     assert output.progress("r-1") is not None
     assert output.commit({"r-1": [Done(0, b"0\n")]}, worker="w", token=1).length == 2
     output.close()
+
+
+@pytest.mark.parametrize("in_use", [False, True], ids=["idle", "in use"])
+def test_a_fence_that_another_connection_of_this_process_never_gave_back(tmp_path: Path, in_use: bool) -> None:
+    """SQLite keeps such a lock until a process has closed every connection to the index: torture's seed 100172."""
+    output = Output.create(tmp_path / "o.jsonl", fence_wait_s=0.3)
+    output.register_run("r-1", 2, 2)
+    kept = Output(tmp_path / "o.jsonl")
+    connection = kept._index.connect()
+    connection.execute("BEGIN IMMEDIATE")
+    other = kept._index.open(timeout_s=0.0)
+    kept._index._connection = Pretends(connection, other)  # type: ignore[assignment]
+
+    def commit() -> int:
+        return output.commit({"r-1": [Done(0, b"0\n")]}, worker="w", token=1).length
+
+    with kept._index.reading() if in_use else contextlib.nullcontext(), pytest.raises(FenceTimeout):
+        commit()
+
+    assert commit() == 2
+    other.close()
+    assert kept.progress("r-1").done == 1
+    kept.close()
+    output.close()
+
+
+def test_connections_to_other_indexes_stay_open(tmp_path: Path) -> None:
+    output = Output.create(tmp_path / "o.jsonl", fence_wait_s=0.1)
+    output.register_run("r-1", 2, 2)
+    elsewhere = Output.create(tmp_path / "elsewhere.jsonl")
+    elsewhere.register_run("r-1", 2, 2)
+    generation = elsewhere._index.generation
+    blocker = Output(tmp_path / "o.jsonl")
+    blocker._index.begin()
+
+    with pytest.raises(FenceTimeout):
+        output.commit({"r-1": [Done(0, b"0\n")]}, worker="w", token=1)
+
+    assert blocker._index.begun, "what is in the middle of a commit is not disturbed"
+    blocker._index.roll_back()
+    assert elsewhere.progress("r-1") is not None
+    assert elsewhere._index.generation == generation
+    for each in (output, blocker, elsewhere):
+        each.close()

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from sheaf.core.errors import FenceTimeout, IndexMissing, OutputError
 from sheaf.output.index import errors as disk_errors
-from sheaf.output.index import schema, wal
+from sheaf.output.index import schema, siblings, wal
 from sheaf.output.index.door import Presence
 from sheaf.output.index.opener import Opener
 
@@ -43,7 +43,9 @@ class Index(Opener):
         super().__init__(output, wait_s, durable=durable)
         self._connection: sqlite3.Connection | None = None
         self._presence: Presence | None = None
-        self._file: tuple[int, int] | None = None
+        #: Device and inode of the index that the connection was last opened on.
+        self.file: tuple[int, int] | None = None
+        self._usage = siblings.Usage()
         #: A write to SQLite's log went wrong: the disk may not have what the page cache shows of it.
         self._suspect = False
         #: How many connections in a row could only read, though they may write.
@@ -54,6 +56,7 @@ class Index(Opener):
         self.generation = 0
         #: Seconds that begin() has waited for the fence, all told.
         self.waited_s = 0.0
+        siblings.add(self)
 
     def create(self, header: bytes) -> None:
         """Create the index unless it is there. A crash in between leaves an empty file, which this takes up again."""
@@ -123,17 +126,20 @@ class Index(Opener):
             raise disk_errors.index_missing(self.output, self.path) from error
         except OSError as error:
             raise disk_errors.unwritable(self.path, error) from error
-        if self._connection is None or self._file != (status.st_dev, status.st_ino):
+        if self._connection is None or self.file != (status.st_dev, status.st_ino):
             self.drop()
             self._connection, self._presence = self.open_checked(status.st_ino, suspect=self._suspect)
             self._suspect = False
-            self._file = (status.st_dev, status.st_ino)
+            self.file = (status.st_dev, status.st_ino)
             self.generation += 1
         return self._connection
 
     def begin(self) -> sqlite3.Connection:
         """Take the fence: from here to commit() or roll_back() no other process writes. Raises FenceTimeout."""
-        connection = self.connect()
+        with self._in_use():
+            return self._begin(self.connect())
+
+    def _begin(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         started = noticed = time.monotonic()
 
         def notice() -> None:
@@ -158,12 +164,13 @@ class Index(Opener):
         """Connections of one process share what they know of SQLite's shared memory, for as long as one is open: if
         none that can be written to is to be had any more, that is IndexSpoilt.
 
-        Whoever waited in vain gives the connection back: it may be this very one that is in the way. SQLite says
-        nothing when it fails to unlock a file, and remembers such a lock for as long as the connection lives.
+        After a wait in vain this process closes all its connections: one of them may itself be in the way, with a lock
+        that SQLite failed to give back.
         """
         found = super().translate(error)
         if isinstance(found, FenceTimeout):
             self.drop()
+            siblings.renew_others(self)
         if disk_errors.is_read_only_without_reason(error, self.path):
             self._can_only_read = True
             self._spoilt += 1
@@ -178,6 +185,10 @@ class Index(Opener):
 
     def commit(self) -> None:
         """Commit and give the fence back. After an error it is unknown whether it happened; the next begin() shows."""
+        with self._in_use():
+            self._commit()
+
+    def _commit(self) -> None:
         try:
             connection = self.connect()
             if not connection.in_transaction:
@@ -220,7 +231,11 @@ class Index(Opener):
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """What is read inside is of one moment. Keep it short: while it lasts, SQLite's log can only grow."""
-        connection = self.connect()
+        with self._in_use(), self._reading(self.connect()) as connection:
+            yield connection
+
+    @contextmanager
+    def _reading(self, connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         with self.translated():
             self.patiently(connection, "BEGIN")
             try:
@@ -231,11 +246,27 @@ class Index(Opener):
             finally:
                 self.roll_back()
 
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """No other thread closes the connection inside."""
+        with self._usage.using():
+            yield
+        if self._usage.outdated:
+            self.renew()
+
+    def renew(self) -> None:
+        """Close the connection, now or as soon as it is idle. Called from any thread."""
+        with self._usage.lock:
+            self._usage.outdated = True
+            if not (self._usage.in_use or self.begun):
+                self.drop()
+
     def drop(self) -> None:
         """Close the connection, if there is one, undoing what was not committed; the next use opens a new one."""
-        connection, self._connection = self._connection, None
-        presence, self._presence = self._presence, None
-        self._can_only_read = False
+        with self._usage.lock:
+            connection, self._connection = self._connection, None
+            presence, self._presence = self._presence, None
+            self._can_only_read = self._usage.outdated = False
         if connection is not None:
             connection.close()
         if presence is not None:
