@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import builtins
+import contextlib
 import gc
 import inspect
 import json
@@ -184,7 +185,9 @@ def main() -> None:
         __import__(STARTS.get(module, module))
         raiser = Raiser(folder)
         raiser.look()
-        threading.Thread(target=raiser.watch, name="raising", daemon=True).start()
+        # Where the system has no thread left the program itself must find out; what is to raise was read just now.
+        with contextlib.suppress(RuntimeError):
+            threading.Thread(target=raiser.watch, name="raising", daemon=True).start()
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
