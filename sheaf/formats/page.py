@@ -38,6 +38,14 @@ class Exchange:
     decoded: bool = False
     #: Why the body ends early, in WARC's words: `length`, `time`, `disconnect`; None for a whole body.
     truncated: str | None = None
+    _lowered: bytes = field(default=b"", init=False, repr=False, compare=False)
+
+    @property
+    def lowered(self) -> bytes:
+        """The header lines in lower case, with a line feed before the first one too: each begins after one."""
+        if not self._lowered:
+            self._lowered = b"\n" + self.head.lower()
+        return self._lowered
 
     @property
     def headers(self) -> list[tuple[str, str]]:
@@ -51,13 +59,13 @@ class Exchange:
     def header(self, name: str) -> str | None:
         """The value of the first header of that name, its bytes read as Latin-1; or None."""
         wanted = _line_start(name)
-        start = (b"\n" + self.head.lower()).find(wanted)
+        start = self.lowered.find(wanted)
         return None if start < 0 else self._value(start + len(wanted))
 
     @property
     def content_type(self) -> str | None:
         """What all the Content-Type lines come to, as browsers read them; None without one."""
-        lowered = b"\n" + self.head.lower()
+        lowered = self.lowered
         start = lowered.find(_CONTENT_TYPE)
         if start < 0:
             return None
@@ -72,7 +80,7 @@ class Exchange:
         return combined(values)
 
     def _value(self, after: int) -> str:
-        """The value of the header line whose colon ends before that byte of `\\n` and the head."""
+        """The value of the header line whose colon ends before that byte of `lowered`."""
         begin = after - 1
         return self.head[begin : self.head.find(b"\n", begin)].strip().decode("latin-1")
 

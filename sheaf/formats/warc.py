@@ -70,12 +70,6 @@ class WarcFormat:
         return self._record(fields, block)
 
     def page(self, page: Page) -> bytes:
-        for exchange in page.exchanges:
-            if len(exchange.url) > _MOST_URL_BYTES:
-                raise TaskError(
-                    f"{exchange.url[:80]}… has {len(exchange.url):,} characters, and readers of archives stop at "
-                    f"a record with more than {_MOST_URL_BYTES:,} in its address; load it into a .jsonl output"
-                )
         return b"".join([record for exchange in page.exchanges for record in self._exchange(exchange)])
 
     def value(self, index: int, text: str | int, value: object) -> bytes:  # noqa: ARG002
@@ -85,6 +79,11 @@ class WarcFormat:
         )
 
     def _exchange(self, exchange: Exchange) -> tuple[bytes, bytes]:
+        if len(exchange.url) > _MOST_URL_BYTES:
+            raise TaskError(
+                f"{exchange.url[:80]}… has {len(exchange.url):,} characters, and readers of archives stop at "
+                f"a record with more than {_MOST_URL_BYTES:,} in its address; load it into a .jsonl output"
+            )
         random = os.urandom(32).hex()
         request_id, response_id = _record_id(random[:32]), _record_id(random[32:])
         common = (
@@ -107,7 +106,7 @@ class WarcFormat:
         return self._record(fields, request, level=_REQUEST_LEVEL)
 
     def _response(self, exchange: Exchange, common: str, response_id: str) -> bytes:
-        lowered = b"\n" + exchange.head.lower()
+        lowered = exchange.lowered
         head = _head(exchange, lowered)
         body = exchange.body
         truncated = f"WARC-Truncated: {exchange.truncated}\r\n" if exchange.truncated else ""

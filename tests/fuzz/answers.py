@@ -124,7 +124,6 @@ def location(data: bytes) -> None:
         url = "http://a.example/b/c?d"
     visit = Visit(Item(0, url))
     visit.set_out()
-    visit.begin_attempt(0.0)
     line = where.replace(b"\n", b"")
     try:
         moved = visit.add(_exchange(302, "Found", b"Location: " + line + b"\r\n", b"", url), 5)
@@ -230,7 +229,6 @@ def answer(data: bytes) -> None:
             transfer.finish(exchange)
             visit = Visit(Item(0, transfer.url))
             visit.set_out()
-            visit.begin_attempt(0.0)
             if not visit.add(exchange, 5):
                 check_accepted(exchange, LoadOptions(accept="any"), visit.start_url)
                 assert len(exchange.body) <= 10_000

@@ -28,7 +28,9 @@ from sheaf.tasks.load import (
     head,
     hosts,
     later,
+    loader,
     memory,
+    outcome,
     task,
     transfer,
     url,
@@ -48,7 +50,9 @@ MODULES: tuple[ModuleType, ...] = (
     head,
     hosts,
     later,
+    loader,
     memory,
+    outcome,
     task,
     transfer,
     url,
@@ -73,7 +77,7 @@ def functions() -> Iterator[tuple[object, str]]:
 
 
 #: What keeps the others' exceptions in, and what calls it.
-GUARD = {"_attend", "_accept"}
+GUARD = {"_begin", "_raised", "of_error"}
 FUNCTIONS = [(owner, name) for owner, name in functions() if name not in GUARD and not name.startswith("__")]
 
 
@@ -139,7 +143,17 @@ def test_an_exception_anywhere_in_the_loader_is_one_items_failure(
 
 def test_the_injected_exceptions_were_raised() -> None:
     """The test above would be worth nothing if the item never came through the functions."""
-    assert {"_answered", "_settle", "exchange", "final_head", "status_of", "add", "check_accepted", "try_again"} <= HIT
+    assert {
+        "_ask",
+        "_answered",
+        "of_transfer",
+        "exchange",
+        "final_head",
+        "status_of",
+        "add",
+        "check_accepted",
+        "try_again",
+    } <= HIT
     assert len(HIT) > 30
 
 
@@ -362,9 +376,9 @@ def test_a_part_that_nobody_asked_for_is_no_page(
 #: With as many descriptors more than it has, and no idea that they are few.
 FEW_FILES = """
 import contextlib, os, resource, sys
-from sheaf.tasks.load import task
+from sheaf.tasks.load import loader, task
 from tests.loading import load
-task.more_files, task.most_connections = contextlib.nullcontext, lambda: 400
+task.more_files, loader.most_connections = contextlib.nullcontext, lambda: 400
 urls = [f"{sys.argv[1]}/{number}" for number in range(150)]
 load(urls[:1])
 resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + int(sys.argv[2]),) * 2)
@@ -514,7 +528,7 @@ def test_a_body_that_turns_out_too_large_after_a_pause_is_one_items_failure(
     server: WebServer, monkeypatch: pytest.MonkeyPatch, truncate: bool
 ) -> None:
     """Bodies without a length that wait for memory, and exceed the limit when they go on: theirs alone."""
-    monkeypatch.setattr(task, "MemoryLimit", lambda: memory.MemoryLimit(1 << 20))
+    monkeypatch.setattr(loader, "MemoryLimit", lambda: memory.MemoryLimit(1 << 20))
     piece = b"x" * 700_000
     server.routes["/large"] = raw(
         b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", piece, 0.3, piece, piece, piece, None
@@ -533,7 +547,7 @@ def test_what_goes_wrong_as_a_body_goes_on_is_its_own_items_failure(
     server: WebServer, monkeypatch: pytest.MonkeyPatch, raised: Exception, error: str
 ) -> None:
     """Another page's end makes room for it, and is not to blame."""
-    monkeypatch.setattr(task, "MemoryLimit", lambda: memory.MemoryLimit(1 << 20))
+    monkeypatch.setattr(loader, "MemoryLimit", lambda: memory.MemoryLimit(1 << 20))
     real = transfer.Transfer.resume
 
     def resume(paused: transfer.Transfer) -> None:

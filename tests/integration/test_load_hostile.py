@@ -13,7 +13,7 @@ import pytest
 
 from sheaf.formats import format_for
 from sheaf.run.items import Done, Failed
-from sheaf.tasks.load import memory, task
+from sheaf.tasks.load import loader, memory
 from sheaf.tasks.registry import resolve
 from tests.loading import ListSource, check_with_warcio, load, load_one, warc_records
 from tests.webserver import Answer, WebServer, answer, raw, tls_context
@@ -201,7 +201,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> Non
 
 def test_bodies_together_stay_within_the_limit(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """16 pages of 3 MB at once in a child that may hold 4 MB: all load, one after the other if need be."""
-    monkeypatch.setattr(task, "MemoryLimit", lambda: memory.MemoryLimit(4 << 20))
+    monkeypatch.setattr(loader, "MemoryLimit", lambda: memory.MemoryLimit(4 << 20))
     body = b"x" * 3_000_000
     server.routes["/"] = answer(body, content_type="application/octet-stream")
     tracemalloc.start()
@@ -222,7 +222,7 @@ def test_waiting_for_memory_does_not_count_against_the_deadline(
     server: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two pages that are slow each, within the deadline, and that our own limit puts one after the other: both load."""
-    monkeypatch.setattr(task, "MemoryLimit", lambda: memory.MemoryLimit(1 << 20))
+    monkeypatch.setattr(loader, "MemoryLimit", lambda: memory.MemoryLimit(1 << 20))
     half = b"x" * 7_000_000
     server.routes["/"] = raw(b"HTTP/1.1 200 OK\r\nContent-Length: 14000000\r\n\r\n", half, 0.7, half)
     results = load([server.url] * 2, "pages.txt", deadline_s=1.1)

@@ -18,7 +18,7 @@ def drive(connections: Connections, seconds: float, latency_s: float, most_per_s
         wanted = connections.limit / latency_s
         owed += min(wanted, most_per_s) * TICK_S
         for _ in range(int(owed)):
-            connections.ended()
+            connections.ended(1)
         owed -= int(owed)
         connections.waited(TICK_S * max(0.0, 1 - min(wanted, most_per_s) / 10_000))
         connections.look(now)
@@ -89,7 +89,7 @@ def test_a_round_that_was_short_of_items_says_nothing() -> None:
     for step in range(1, 40):
         connections.supplied(step * TICK_S - 0.05)
         for _ in range(FIRST):
-            connections.ended()
+            connections.ended(1)
         connections.waited(TICK_S)
         connections.look(step * TICK_S)
         connections.ran_dry(step * TICK_S)
@@ -109,7 +109,7 @@ def test_there_are_never_more_than_allowed_nor_none(
     for passed, ended, waited, dry, lacking in rounds:
         now += passed
         for _ in range(ended):
-            connections.ended()
+            connections.ended(1)
         connections.waited(waited)
         if dry:
             connections.ran_dry(now)

@@ -60,9 +60,6 @@ _DEFLATE = _Kind(partial(igzip_lib.IgzipDecompressor, igzip_lib.DECOMP_DEFLATE),
 
 def codings_of(head: bytes) -> tuple[str, ...]:
     """Return the content codings that header lines name, in the order in which they were applied; mostly none."""
-    # find(), because `in` first takes what it looks for to be a number, and raises and drops an exception over it.
-    if head.lower().find(b"content-encoding") < 0:
-        return ()
     return _names(b",".join(_CODING_LINE.findall(head)))
 
 

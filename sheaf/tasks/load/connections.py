@@ -50,21 +50,17 @@ class Connections:
         self._chances = _CHANCES
         self._hold_s = _HOLD_S
         self._held_until = 0.0
-        self._dry_since: float | None = None
+        #: Whether a connection is free for want of an item, and since when.
+        self.dry, self._dry_since = False, now
         self._begin_round(now)
 
     @property
     def choice(self) -> Choice:
         return Choice("connections", self.limit, self._why)
 
-    @property
-    def dry(self) -> bool:
-        """Whether a connection is free for want of an item."""
-        return self._dry_since is not None
-
-    def ended(self) -> None:
-        """A connection has come to the end of a page."""
-        self._ended += 1
+    def ended(self, count: int) -> None:
+        """So many connections have come to the end of a page."""
+        self._ended += count
 
     def waited(self, seconds: float) -> None:
         """The child had nothing to do but to wait for the network."""
@@ -72,14 +68,14 @@ class Connections:
 
     def ran_dry(self, now: float) -> None:
         """A connection is free and there is no item for it."""
-        if self._dry_since is None:
-            self._dry_since = now
+        if not self.dry:
+            self.dry, self._dry_since = True, now
 
     def supplied(self, now: float) -> None:
         """There are items again."""
-        if self._dry_since is not None:
+        if self.dry:
             self._dry_s += now - self._dry_since
-            self._dry_since = None
+            self.dry = False
 
     def lacks_files(self, busy: int, now: float) -> None:
         """A connection could not be opened beside `busy` others, since there was no descriptor for it."""
@@ -126,4 +122,4 @@ class Connections:
         self._begun = now
         self._ended = 0
         self._waited_s = self._dry_s = 0.0
-        self._dry_since = None
+        self.dry = False

@@ -167,6 +167,9 @@ class Transfer:
         Where bodies are kept as received it stays, and is only read to its end. What is no such coding then, or is too
         large unpacked, is the archive's reader's concern.
         """
+        # find(), because `in` first takes what it looks for to be a number, and raises and drops an exception over it.
+        if exchange.lowered.find(b"\ncontent-encoding") < 0:
+            return
         codings = codings_of(exchange.head)
         if not codings or (exchange.truncated and not self._decodes):
             return

@@ -35,7 +35,7 @@ class Visit:
     cookie: str = ""
     #: The number of the present attempt, from 1.
     attempt: int = 1
-    #: When the present attempt must be over (time.monotonic).
+    #: When the present attempt must be over (time.monotonic); set as it begins.
     deadline: float = 0.0
     exchanges: list[Exchange] = field(default_factory=list)
     #: What this attempt's redirects have set. Most set nothing.
@@ -51,10 +51,6 @@ class Visit:
     def host(self) -> str:
         """Host and port of what is asked for now."""
         return split_url(self.url)[0]
-
-    def begin_attempt(self, deadline: float) -> None:
-        """Ask for the item's own URL."""
-        self.deadline = deadline
 
     def start_over(self) -> None:
         """Forget where this attempt has led, and what it was told to remember."""
