@@ -15,7 +15,7 @@ ARG EXTRA=requirements/extra.txt
 COPY ${EXTRA} requirements/extra.txt
 RUN --mount=type=cache,target=/root/.cache/pip \
     if grep -q '^[^#[:space:]]' requirements/extra.txt; then \
-      sed -nE '/^pydantic-core/d; s/^([A-Za-z0-9._-]+==[^ ;]+).*/\1/p' requirements/run.txt > /tmp/locked.txt \
+      sed -nE 's/^([A-Za-z0-9._-]+==[^ ;]+).*/\1/p' requirements/run.txt > /tmp/locked.txt \
    && /opt/build/bin/pip --python /opt/sheaf/bin/python install -q --disable-pip-version-check -r requirements/extra.txt -c /tmp/locked.txt; \
     fi
 COPY pyproject.toml README.md LICENSE ./

@@ -33,9 +33,8 @@ $(VENV)/.run: requirements/run.txt requirements/build.txt requirements/embedded.
 	@test -f $@ || echo "Installing Sheaf and what it needs into $(VENV) (about half a minute) ..."
 	@$(PIP) -r requirements/run.txt -r requirements/build.txt -r requirements/embedded.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@# What the user's own tasks need: without hashes, but never another version of what is locked. Only pydantic-core may
-	@# become the one that their pydantic belongs to.
-	@sed -nE '/^pydantic-core/d; s/^([A-Za-z0-9._-]+==[^ ;]+).*/\1/p' requirements/run.txt > $(VENV)/locked.txt
+	@# What the user's own tasks need: without hashes, but never another version of what is locked.
+	@sed -nE 's/^([A-Za-z0-9._-]+==[^ ;]+).*/\1/p' requirements/run.txt > $(VENV)/locked.txt
 	@! grep -q '^[^#[:space:]]' requirements/extra.txt || $(BIN)/python -m pip install -q --disable-pip-version-check \
 	    -r requirements/extra.txt -c $(VENV)/locked.txt
 	@touch $@

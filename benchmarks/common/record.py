@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks/results"
 PEERS_PYTHON = ROOT / "benchmarks/.venv/bin/python"
 #: The packages of our own environment that matter for speed.
-OURS = ("rq", "redis", "pycurl", "isal")
+OURS = ("rq", "redis", "pycurl", "isal", "orjson", "pydantic-core")
 
 
 def write(name: str, rows: Sequence[dict[str, Any]], facts: dict[str, Any]) -> Path:

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import json
+import sys
 from base64 import b32encode
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from warcio.archiveiterator import ArchiveIterator
 
 from sheaf.core.errors import OutputPathError, TaskError
-from sheaf.formats import SUFFIXES, Exchange, Page, format_for
+from sheaf.formats import SUFFIXES, Exchange, Page, format_for, jsonl
 from sheaf.formats.jsonl import _page_facts, _text_fields
 from sheaf.formats.warc import base32
 from sheaf.run.items import Item
@@ -217,6 +218,20 @@ def test_text_that_is_utf8_already_makes_the_same_line(body: bytes, content_type
         format_for("p.jsonl").page(whole)
         == orjson.dumps(_page_facts(whole) | _text_fields(whole.final, whole.final.content_type)) + b"\n"
     )
+
+
+@pytest.mark.parametrize("body", ['Straße "日本"\n'.encode(), b"caf\xc3\xa9 \x07\x7f\\", b"\xc3\xa9 broken \xc3"])
+def test_without_pydantic_core_the_line_is_the_same(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no dependency, and only faster."""
+    whole = page(exchange(head=[b"Content-Type: text/html; charset=utf-8\r\n"], body=body))
+    with_it = format_for("p.jsonl").page(whole)
+    monkeypatch.setitem(sys.modules, "pydantic_core", None)
+    jsonl._utf8_to_json.cache_clear()
+    try:
+        assert jsonl._utf8_to_json() is None
+        assert format_for("p.jsonl").page(whole) == with_it
+    finally:
+        jsonl._utf8_to_json.cache_clear()
 
 
 def test_text_that_is_utf8_already_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
