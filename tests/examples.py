@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+#: Needs 20 packages, 150 MB, that nothing else does: they are in the image of the tests' stack only.
+STACK_ONLY = "embed.py"
 #: The local site's address in the first lines of the examples.
 SITE = "http://127.0.0.1:8000"
 
@@ -43,6 +45,7 @@ def read(path: Path) -> Example:
 
 
 ALL = [read(path) for path in sorted([*EXAMPLES.glob("*.py"), EXAMPLES / "commands.sh"])]
+BY_THEMSELVES = [each for each in ALL if each.script != STACK_ONLY]
 
 
 def by_name(script: str) -> Example:

@@ -40,7 +40,7 @@ def run(example: Example, environment: dict[str, str], folder: Path, site: str =
     return done.stdout, printed
 
 
-@pytest.mark.parametrize("example", examples.ALL, ids=lambda example: example.script)
+@pytest.mark.parametrize("example", examples.BY_THEMSELVES, ids=lambda example: example.script)
 def test_an_example_prints_what_its_docstring_says(
     example: Example, environment: dict[str, str], tmp_path: Path, site: Site
 ) -> None:
