@@ -12,14 +12,17 @@ JOBS    ?= 2
 ONLY    ?=
 MINUTES ?= 60
 SAMPLE  ?=
+REDIS   ?=
 QUICK   ?=
 # Processes that run tests side by side: one a core where they compute, three where they wait, which most of them do.
 CORES   := $(shell getconf _NPROCESSORS_ONLN)
 PROCESSES ?= $(shell expr 3 \* $(CORES))
+# What every kind of server has to do.
+SERVER_TESTS = $(addprefix tests/integration/test_,$(addsuffix .py,bell hands lock lock_trouble queue queue_trouble redis_version roster rq shared turns))
 BENCH_OPTIONS = $(addprefix --only ,$(ONLY)) $(if $(QUICK),--quick)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo load bench bench-peers bench-more chaos chaos-errors chaos-containers fuzz lock lint unit test format up rq-info fetch-output stack-demo down
+.PHONY: help demo load bench bench-peers bench-more chaos chaos-errors chaos-containers fuzz lock lint unit test test-server format up rq-info fetch-output stack-demo down
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -121,6 +124,10 @@ unit: $(VENV)/.dev  ## the fast tests only (no sockets)
 
 test: lint  ## everything: lint, unit, integration, acceptance, and the container stack where there is an engine
 	@$(BIN)/pytest -n $(PROCESSES) -m "not serial"; beside=$$?; $(BIN)/pytest -m serial; alone=$$?; exit $$((beside | alone))
+
+test-server: $(VENV)/.dev  ## queue, locks and shared objects on another server, which is emptied: `make test-server REDIS=redis://127.0.0.1:6379/0`
+	@test -n "$(REDIS)" || { echo "Which server? make test-server REDIS=redis://127.0.0.1:6379/0   (its data is deleted)" >&2; exit 2; }
+	@SHEAF_TEST_REDIS_URL=$(REDIS) $(BIN)/pytest $(SERVER_TESTS)
 
 format: $(VENV)/.dev  ## rewrite the code in the project's style
 	@$(BIN)/ruff format .

@@ -11,7 +11,9 @@ from sheaf.core import errors
 from sheaf.core.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-DOCS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+DOCS = sorted(
+    [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")), *(ROOT / "docs").rglob("*.md")]
+)
 
 
 def test_every_setting_is_documented_with_its_default() -> None:
@@ -124,3 +126,16 @@ def test_the_six_steps_say_where_they_sit() -> None:
     assert [number for number, _ in steps] == list("123456")
     for number, path in steps:
         assert f"Step {number} of 6" in (ROOT / path).read_text().splitlines()[0], path
+
+
+def test_the_index_of_the_docs_leads_to_every_page() -> None:
+    """docs/README.md names each page and each decision, with the decision's own title."""
+    docs = ROOT / "docs"
+    index = (docs / "README.md").read_text()
+    links = set(re.findall(r"\]\(([^)#]+)", index))
+    pages = {path.name for path in docs.glob("*.md")} - {"README.md"}
+    decisions = {f"decisions/{path.name}": path for path in (docs / "decisions").glob("*.md")}
+    assert pages | set(decisions) <= links
+    for link, path in decisions.items():
+        title = path.read_text().splitlines()[0].partition(". ")[2]
+        assert f"]({link}) | {title} |" in index
