@@ -39,6 +39,7 @@ def test_what_is_held_back_goes_one_by_one_as_its_host_answers() -> None:
     hosts.ended("a")
     hosts.ended("a")
     assert hosts.next() is None
+    assert hosts.active
     hosts.ended("a")
     assert (hosts.next(), hosts.next()) == (waiting[0], None)
     hosts.ended("a")
@@ -82,6 +83,51 @@ def test_an_overloaded_host_does_not_fill_the_child() -> None:
     late = visits("a", 1)[0]
     assert hosts.holds_back(late, 0.0)
     assert hosts.next() is not None
+
+
+def test_as_many_go_as_others_have_come_for() -> None:
+    """Eight for each of another host, and no more than can be held: then nothing more is taken again."""
+    hosts = Hosts(10)
+    hosts.overloaded("a", 2, 0.0)
+    for visit in visits("a", 10):
+        assert hosts.holds_back(visit, 0.0)
+    for others, gone in ((1, 8), (5, 10)):
+        for visit in visits("b", others):
+            assert not hosts.holds_back(visit, 0.0)
+        for visit in visits("a", gone):
+            assert not hosts.full
+            assert hosts.holds_back(visit, 0.0)
+            assert hosts.next() is not None
+        assert hosts.full
+
+
+def test_who_has_let_some_go_has_room_for_others() -> None:
+    """What was held and has gone is held no longer."""
+    hosts = Hosts(2)
+    hosts.overloaded("a", 1, 0.0)
+    for visit in visits("a", 2):
+        assert hosts.holds_back(visit, 0.0)
+    assert hosts.full
+    hosts.ended("a")
+    assert hosts.next() is not None
+    assert not hosts.full
+    assert hosts.holds_back(visits("a", 1)[0], 0.0)
+    assert hosts.full
+
+
+def test_a_redirect_to_a_spared_host_takes_a_connection_of_it() -> None:
+    """It goes on, and what waits for that host waits for its end as well."""
+    hosts = Hosts(100)
+    hosts.overloaded("a", 2, 0.0)
+    waiting = visits("a", 1)[0]
+    assert hosts.holds_back(waiting, 0.0)
+    hosts.moved("a")
+    hosts.moved("unknown")
+    for _ in range(2):
+        hosts.ended("a")
+        assert hosts.next() is None
+    hosts.ended("a")
+    assert hosts.next() is waiting
 
 
 def test_the_hosts_that_are_remembered_are_not_without_end() -> None:

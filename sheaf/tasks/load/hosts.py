@@ -78,7 +78,8 @@ class Hosts:
         if host is None:
             self._credit = min(self._credit + _CREDIT, self._most_held)
             return False
-        if host.busy < host.limit and not host.held:
+        if host.busy < host.limit:
+            # Nothing of it is held, then: each end of an answer has let one go, and a limit is never raised.
             host.busy += 1
             return False
         host.held.append((now, visit))
@@ -99,7 +100,7 @@ class Hosts:
         if host is None:
             return
         host.busy -= 1
-        while host.held and host.busy < host.limit:
+        if host.held and host.busy < host.limit:
             self._let_go(host)
 
     def next(self) -> Visit | None:
