@@ -16,9 +16,12 @@ from tests.console import LONGEST_S, SHEAF, Console
 #: A title, a cleared screen, colour, the other kind of escape, a change of direction, a forged line.
 HOSTILE = "\x1b]0;title\x07\x1b[2J\x1b[31m\x9b2J\u202eforged"
 TASK = f"""
-import json
+import json, time
 def fail(text):
     raise ValueError({HOSTILE!r} + "\\n" + text)
+def slow(text):
+    time.sleep(2)
+    fail(text)
 class {"Bad"}(Exception):
     pass
 Bad.__name__ = Bad.__qualname__ = {HOSTILE!r}
@@ -47,6 +50,8 @@ def on_terminal(person: Console, *arguments: str) -> str:
 
 class Spoilt(NamedTuple):
     person: Console
+    #: The name of their list.
+    source: str
     #: The runs by the names of their functions.
     runs: dict[str, str]
 
@@ -63,7 +68,7 @@ def spoilt(cluster: Console) -> Spoilt:
         # Every item fails: 1.
         cluster.run("map", f"bad:{function}", source.name, "-o", f"{function}.jsonl", "--attempts", "1", status=1)
         (runs[function],) = set(cluster.runs()) - before - set(runs.values())
-    return Spoilt(cluster, runs)
+    return Spoilt(cluster, source.name, runs)
 
 
 @pytest.mark.parametrize(
@@ -102,10 +107,14 @@ def test_no_command_sends_it_to_the_terminal(spoilt: Spoilt, command: str) -> No
 
 
 def test_what_is_drawn_in_place_holds_only_escapes_of_its_own(spoilt: Spoilt) -> None:
-    """The picture of a run moves the cursor and has colours; nothing of a list's name or an error's is among them."""
-    drawn = on_terminal(spoilt.person, "watch", spoilt.runs["name"])
+    """The picture of a run moves the cursor and has colours; nothing of a file's name or an error's is among them."""
+    output = f"slow{HOSTILE}.jsonl"
+
+    drawn = on_terminal(spoilt.person, "map", "bad:slow", spoilt.source, "-o", output, "--attempts", "1")
 
     assert "\x1b[" in drawn
+    assert "2 items into data/slow\\x1b]0;title" in drawn
+    assert "Ctrl-C stops watching, not the run." in drawn
     assert [part for part in ("\x1b]", "\x1b[2J", "\x07", "\x9b", "\u202e") if part in drawn] == []
 
 

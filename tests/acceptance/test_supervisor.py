@@ -16,6 +16,7 @@ import pytest
 import redis
 
 from sheaf.broker import keys
+from sheaf.embedded.state import ClusterState, Places
 from tests.console import Console, processes_of, wait_until
 
 #: Seconds that a busy machine may take for anything here.
@@ -241,3 +242,6 @@ def test_cluster_json_of_an_older_supervisor_is_read(own: Console) -> None:
     path.write_text(json.dumps(state))
 
     assert "1 worker\n" in own.run("status").stdout
+    read = ClusterState.read(Places(own.data))
+    assert read is not None
+    assert (list(read.workers()), read.troubles, read.events) == (["worker-1"], (), ())

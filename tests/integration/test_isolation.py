@@ -121,9 +121,14 @@ def test_what_is_no_note_is_passed_over(bench: Bench) -> None:
         notes = Notes(client)
         notes.write("run_1", Note(3, 4, 5, 1, 2))
         assert notes.read("run_1") == Note(3, 4, 5, 1, 2)
-        for value in (b"\xff", b"[]", b'{"first": 1}', b'{"first":"a","end":2,"claims":1,"alone":1}', b"7", b"null"):
+        assert 3600 < client.ttl(keys.IN_HAND_PREFIX + "run_1") <= 24 * 3600
+        numbers = [
+            b'{"first":%s,"end":2,"claims":1,"alone":1}' % odd for odd in (b'"a"', b"-1", b"1.5", b"true", b"1e99")
+        ]
+        numbers.append(b'{"first":1,"end":%d,"claims":1,"alone":1}' % 2**53)
+        for value in (b"\xff", b"[]", b'{"first": 1}', b"7", b"null", b"[" * 100_000, *numbers):
             client.set(keys.IN_HAND_PREFIX + "run_1", value)
-            assert notes.read("run_1") is None
+            assert notes.read("run_1") is None, value[:80]
         notes.remove("run_1")
         assert notes.read("run_1") is None
 

@@ -180,7 +180,8 @@ def test_a_problem_without_a_moment_is_still_shown(queue: BatchQueue, connection
 def test_no_lock_is_held_by_nonsense_for_ever(queue: BatchQueue, connection: redis.Redis) -> None:
     """A holder whose lease has no end, or one beyond an hour, holds nothing."""
     lock = FairLock(connection, keys.output_lock("o.jsonl"), owner=WORKER, label=WORKER, lease_s=5)
-    for until, lease in (("inf", "inf"), ("9999999999999999", "9999999999999999"), ("nan", "5000"), ("abc", "")):
+    beyond, most = "9999999999999999", str(2**53)
+    for until, lease in (("inf", "inf"), (beyond, beyond), (most, "3600001"), ("nan", "5000"), ("abc", "")):
         fields: dict[str, Any] = {"holder": "x:1", "label": "x", "token": "5", "since_ms": "1"}
         connection.hset(LOCK, mapping={**fields, "until_ms": until, "lease_ms": lease})
 

@@ -55,6 +55,7 @@ def test_a_number_that_was_asked_for_is_kept() -> None:
     """Never more, and never fewer, whatever comes."""
     connections = Connections(7, 0.0)
     drive(connections, 5, 1.0, 1e6)
+    drive(connections, 5, 0.001, 9_900, start=5.0)
     assert (connections.limit, connections.choice) == (7, ("connections", 7, "as asked for"))
 
 
@@ -95,6 +96,57 @@ def test_a_round_that_was_short_of_items_says_nothing() -> None:
         connections.ran_dry(step * TICK_S)
         assert connections.dry
     assert connections.limit == FIRST
+
+
+def round_of(connections: Connections, end: float, pages: int, waited_s: float) -> int:
+    """A round that ends then, with so many pages; the number of connections in the next one."""
+    connections.ended(pages)
+    connections.waited(waited_s)
+    connections.look(end)
+    return connections.limit
+
+
+def test_a_round_takes_its_time_and_sees_each_connection() -> None:
+    """A tenth of a second, and as many pages as there are connections: of fewer nobody knows how fast they are."""
+    connections = Connections(0, 0.0)
+    assert round_of(connections, 0.05, 2 * FIRST, 0.05) == FIRST
+    assert round_of(connections, 0.1, 0, 0.05) > FIRST
+
+    connections = Connections(0, 0.0)
+    assert round_of(connections, 1.0, FIRST - 1, 1.0) == FIRST
+    assert round_of(connections, 2.0, 1, 1.0) > FIRST
+
+
+def test_a_trial_has_a_second_chance_while_there_is_time_to_spare() -> None:
+    """The first round may have been bad luck; a child that is busy does not wait for another one."""
+    connections = Connections(0, 0.0)
+    assert round_of(connections, 1.0, 100, 0.5) == 2 * FIRST
+    assert round_of(connections, 2.0, 100, 0.5) == 2 * FIRST
+    assert round_of(connections, 3.0, 200, 0.5) == 4 * FIRST
+    assert "200 pages/s; 32 brought 100" in connections.choice.why
+
+    assert round_of(connections, 4.0, 200, 0.2) == 2 * FIRST
+
+
+def test_a_trial_that_did_not_pay_is_made_again_later_and_later() -> None:
+    """After three seconds, then six, twelve, and so on up to a minute; one that pays begins anew."""
+    connections, now, pauses = Connections(0, 0.0), 0.0, []
+    for _ in range(7):
+        began = now
+        while round_of(connections, now := now + 1.0, 100, 0.2) == FIRST:
+            pass
+        pauses.append(now - began)
+        now += 1.0
+        assert round_of(connections, now, 100, 0.2) == FIRST
+    assert pauses == [1, 3, 6, 12, 24, 48, 60]
+
+
+def test_a_round_that_ends_short_of_items_says_nothing() -> None:
+    """Its end counts, too: nobody has brought the next item yet."""
+    connections = Connections(0, 0.0)
+    connections.ran_dry(0.5)
+    assert round_of(connections, 1.0, FIRST, 1.0) == FIRST
+    assert round_of(connections, 2.0, FIRST, 1.0) > FIRST
 
 
 @given(

@@ -13,7 +13,7 @@ from sheaf.output.repair.verify import verify
 from sheaf.output.replace import set_aside
 from sheaf.run.items import Done, Failed
 from sheaf.run.run import Run, list_runs
-from sheaf.submission.occupied import Onto, holding
+from sheaf.submission.occupied import Onto, chosen, holding
 from sheaf.submission.submit import Outcome, Wish, check_unoccupied, submit
 from sheaf.tasks.versions import record_version
 
@@ -44,6 +44,15 @@ def test_another_run_is_refused_and_the_message_says_what_is_there_and_what_to_t
 
     assert list_runs(tmp_path) == [first.manifest.run]
     assert submitted(tmp_path)[1] is Outcome.FINISHED
+
+
+def test_what_was_typed_is_one_of_both_or_a_question() -> None:
+    """To add to an output and to begin it anew at once is neither."""
+    assert chosen(append=False, replace=False) is Onto.ASK
+    assert chosen(append=True, replace=False) is Onto.APPEND
+    assert chosen(append=False, replace=True) is Onto.REPLACE
+    with pytest.raises(UsageError, match="give one of them"):
+        chosen(append=True, replace=True)
 
 
 def test_a_run_that_still_writes_counts_and_one_that_nobody_will_do_does_not(tmp_path: Path) -> None:

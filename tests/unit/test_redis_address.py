@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from pathlib import Path
 
@@ -42,6 +43,24 @@ def test_a_wrong_address_is_refused_without_its_password(url: str) -> None:
     shown = "".join(traceback.format_exception(caught.value))
     assert "SHEAF_REDIS_URL" in str(caught.value)
     assert not any(secret in shown for secret in ("Hunter2", "Top", "Secret", ":123"))
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("http://app:Hunter2@127.0.0.1", "it does not begin with redis://, rediss:// or unix://"),
+        ("redis://app:Hunter2@127.0.0.1:port", "its port is not a number"),
+        ("redis://127.0.0.1:6379/0#1", "it holds a #"),
+        ("redis://app:Hunter2/Top@127.0.0.1", "its port is not a number"),
+        ("redis://:123/Hunter2@127.0.0.1", "its password holds a / or a ?"),
+        ("redis://127.0.0.1/x", "its database is not a number"),
+        ("redis://127.0.0.1/0?db=x", "redis-py does not understand it"),
+    ],
+)
+def test_what_is_wrong_with_an_address_is_said(url: str, fault: str) -> None:
+    """Before redis-py says it in words of its own, or takes it for something else."""
+    with pytest.raises(SettingsError, match=re.escape(f"not an address of a Redis: {fault}")):
+        connect(Settings(redis_url=url))
 
 
 @pytest.mark.parametrize(

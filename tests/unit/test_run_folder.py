@@ -106,6 +106,8 @@ def test_stacks_of_unknown_runs_are_old_three_hours_after_their_newest_container
         "sheaf-test-old 2026-01-01 08:00:00 +0000 UTC",
         "sheaf-test-used 2026-01-01 08:00:00 +0000 UTC",
         "sheaf-test-used 2026-01-01 13:00:00 +0200 CEST",
+        "sheaf-test-listed-first 2026-01-01 13:00:00 +0200 CEST",
+        "sheaf-test-listed-first 2026-01-01 08:00:00 +0000 UTC",
         "sheaf 2025-01-01 08:00:00 +0000 UTC",
         " 2025-01-01 08:00:00 +0000 UTC",
     ]

@@ -135,6 +135,37 @@ def taken_by_a_thread(items):
     while (item := ahead.get()) is not None:
         if not odd(item):
             yield item * 10
+
+@task(stream=True)
+def several_for_one_though_one_is_ahead(items):
+    before = None
+    for item in items:
+        if before is not None:
+            yield from several_for_one([before])
+        before = item
+    if before is not None:
+        yield from several_for_one([before])
+
+@task(stream=True)
+def several_for_one_and_a_thread_asks(items):
+    wanted, ahead, begun = threading.Semaphore(0), queue.Queue(), deque()
+    def take():
+        while wanted.acquire():
+            ahead.put(next(items, None))
+    threading.Thread(target=take, daemon=True).start()
+    def ask():
+        wanted.release()
+        begun.append(ahead.get())
+    while True:
+        if not begun:
+            ask()
+        if (item := begun.popleft()) is None:
+            return
+        yield item * 10
+        if odd(item):
+            ask()
+            yield item * 10
+            ask()
 """
 
 GENERATORS = [
@@ -150,6 +181,8 @@ GENERATORS = [
     "pairs_left_out",
     "pairs_of_others",
     "taken_by_a_thread",
+    "several_for_one_though_one_is_ahead",
+    "several_for_one_and_a_thread_asks",
 ]
 
 

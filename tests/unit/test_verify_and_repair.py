@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.core.errors import SheafError
+from sheaf.core.errors import IndexForeign, SheafError
 from sheaf.export import Export, export
 from sheaf.output.output import Output
 from sheaf.output.repair.repair import diagnose, repair
@@ -89,6 +89,7 @@ DAMAGES = {
     "UPDATE failures SET item = 29 WHERE item = 28": 1,
     "UPDATE commits SET lengths = x'07' WHERE id = 2": 30,
     "UPDATE commits SET ranges = (SELECT ranges FROM commits WHERE id = 2) WHERE id = 3": 30,
+    "UPDATE commits SET (ranges, low, high) = (SELECT ranges, low, high FROM commits WHERE id = 2) WHERE id = 3": 30,
     "UPDATE commits SET ranges = 5 WHERE id = 3": 30,
     "UPDATE commits SET checksum = checksum + 1 WHERE id = 3": 30,
     "UPDATE commits SET low = low + 1 WHERE id = 3": 30,
@@ -112,6 +113,28 @@ def test_what_verify_finds_in_the_index_is_mended(path: Path, damage: str, reope
     assert not diagnose(path.parent, path.name).needed
     finish(path)
     assert verify(path.parent, path).ok
+
+
+@pytest.mark.parametrize("place", ["runs", "sqlite_autoindex_runs_1"])
+def test_a_runs_name_that_is_another_where_sqlite_looks_it_up_is_mended(path: Path, place: str) -> None:
+    """One bit of it, in the table or in the index by which the table's row is found: the run that there is has it."""
+    index = path.with_name("values.jsonl.index")
+    with closing(sqlite3.connect(index)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (place,)).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    data = bytearray(index.read_bytes())
+    at = data.index(RUN.encode(), (page - 1) * size, page * size)
+    data[at] ^= 1
+    index.write_bytes(data)
+    with pytest.raises(IndexForeign, match="row 1 missing from index"):
+        verify(path.parent, path)
+
+    assert repair(path.parent, path.name).needed
+
+    assert verify(path.parent, path).ok
+    output = Output(path)
+    assert output.record(RUN, 0) == record(0)
+    output.close()
 
 
 def test_what_cannot_be_mended_is_said(path: Path) -> None:

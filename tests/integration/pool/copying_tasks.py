@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -48,6 +49,10 @@ def answer(text):
         process = in_thread(lambda: started(ring))
         process.join()
         return process.exitcode
+    if text == "signals":
+        process = in_thread(lambda: started(count_takers))
+        process.join()
+        return process.exitcode
     return text
 
 
@@ -56,6 +61,15 @@ def ring():
     signal.signal(signal.SIGALRM, lambda *_: os._exit(7))
     signal.setitimer(signal.ITIMER_REAL, 0.1)
     time.sleep(1000)
+
+
+def count_takers():
+    """How many threads the copy has (tens), and how many of them take a signal: only ours can be woken by one."""
+    blocked = [
+        int(re.search(r"^SigBlk:\s*(\w+)", path.read_text(), re.MULTILINE)[1], 16)
+        for path in Path("/proc/self/task").glob("*/status")
+    ]
+    os._exit(10 * len(blocked) + sum(not mask & 1 << signal.SIGALRM - 1 for mask in blocked))
 
 
 def stay(path):

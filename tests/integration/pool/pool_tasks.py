@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import mmap
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -90,6 +91,14 @@ def drain_pipe(_):
     return "read"
 
 
+def swallow_message(mark):
+    """Wait until something comes by one of the sockets, and take all of it."""
+    links = [link for link in Path("/proc/self/fd").iterdir() if link.is_socket()]
+    Path(mark).touch()
+    ready, _, _ = select.select([int(link.name) for link in links], [], [], 60)
+    return sum(len(os.read(descriptor, 1 << 20)) for descriptor in ready)
+
+
 def look_into(path):
     """Read a file by way of a mapping, and keep it mapped for a while."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as pages:
@@ -116,6 +125,7 @@ ACTIONS = {
     "kill-later": kill_later,
     "spoil-pipe": spoil_pipe,
     "drain-pipe": drain_pipe,
+    "swallow": swallow_message,
     "close-and-go": lambda _: os.closerange(3, 1000),
     "look-into": look_into,
     "kill": lambda _: os.kill(os.getpid(), signal.SIGKILL),

@@ -109,7 +109,7 @@ def test_fresh_processes_stand_ready_and_end_with_the_pool(make_pool: MakePool, 
     assert one(pool, "first:act", 1) == ready
 
     turn_until(pool, lambda: len(pool._others) == 2)
-    pids = [child.pid for child in pool._everyone]
+    pids = [child.pid for child in (*pool._by_number.values(), *pool._others)]
     pool.close(grace_s=1)
     wait_until(lambda: not any(alive(pid) for pid in pids))
 

@@ -79,6 +79,25 @@ def test_what_an_item_reads_from_the_pipe_costs_no_other_its_result(
     assert all(isinstance(result, Done) for result in results.values())
 
 
+def test_items_that_another_has_taken_out_of_the_pipe_are_done(
+    make_pool: MakePool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their child knows nothing of them, answers that it has none, and is replaced."""
+    monkeypatch.setattr("sheaf_worker.pool.watchdog._SILENT_S", 0.5)
+    pool = make_pool(1)
+    pool.add(ACT, items(*range(500)))
+    gather(pool, 500)  # of such a run, all that comes is sent at once
+    pool.add(ACT, items(f"swallow:{tmp_path}/mark"))
+    results: dict[int, Result] = {}
+    turn_until(pool, (tmp_path / "mark").exists, results=results)
+
+    pool.add(ACT, [item._replace(index=item.index + 1) for item in items(*range(20))])
+
+    turn_until(pool, lambda: len(results) == 21, results=results)
+    assert int(str(value(results.pop(0)))) > 0
+    assert all(isinstance(result, Done) for result in results.values())
+
+
 def test_an_item_whose_thread_kills_the_process_costs_no_other_its_result(make_pool: MakePool) -> None:
     """It is done, and its process dies 50 ms later, again and again: those that suffer are tried anew, and succeed."""
     pool = make_pool(2)

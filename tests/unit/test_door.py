@@ -1,0 +1,163 @@
+"""The door to an index: who is inside, who stays, and what a stranger who does not come through it is kept from."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sheaf.core.errors import IndexForeign
+from sheaf.output.index.door import Presence, nobody_else
+from sheaf.output.index.opener import Opener
+
+INODE = 4711
+
+
+@pytest.fixture
+def note(tmp_path: Path) -> Path:
+    return tmp_path / "pages.txt.intent"
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[Path]:
+    """A database with a log, and with what SQLite shares between processes beside it."""
+    path = tmp_path / "pages.txt.index"
+    with_log = sqlite3.connect(path, isolation_level=None)
+    with_log.execute("PRAGMA journal_mode = WAL")
+    with_log.execute("CREATE TABLE rows (x)")
+    shared = path.with_name(f"{path.name}-shm").read_bytes()
+    with_log.close()
+    path.with_name(f"{path.name}-shm").write_bytes(shared)
+    yield path
+
+
+def can_open(index: Path) -> bool:
+    """Whether another process gets the lock that SQLite asks for first: it would try again for ten seconds."""
+    code = (
+        "import fcntl, sys\n"
+        "try: fcntl.lockf(open(sys.argv[1] + '-shm', 'r+b'), fcntl.LOCK_SH | fcntl.LOCK_NB, 1, 128)\n"
+        "except BlockingIOError: sys.exit(3)"
+    )
+    status = subprocess.call([sys.executable, "-c", code, index])
+    assert status in (0, 3)
+    return status == 0
+
+
+def test_one_at_a_time_is_in_the_door(note: Path) -> None:
+    """Who stays with the index open, or leaves, makes room for the next; who would wait too long is told so."""
+    first, second = Presence(note, INODE), Presence(note, INODE)
+    assert first.enter(time.monotonic())
+
+    assert not second.enter(time.monotonic() + 0.05)
+    first.stay()
+    assert second.enter(time.monotonic())
+    second.leave()
+
+    third, fourth = Presence(note, INODE), Presence(note, INODE)
+    assert third.enter(time.monotonic())
+    leaving = threading.Timer(0.1, third.leave)
+    leaving.start()
+    assert fourth.enter(time.monotonic() + 60), "it was waited for"
+    leaving.join()
+    for presence in (first, fourth):
+        presence.leave()
+
+
+def test_who_stays_is_known_until_it_leaves_or_is_gone(note: Path) -> None:
+    """By its word, by the loss of it, by the end of whoever had it: the next one is alone then."""
+    staying, coming = Presence(note, INODE), Presence(note, INODE)
+    assert staying.enter(time.monotonic()) and staying.alone()
+    staying.stay()
+
+    assert not coming.alone()
+    staying.leave()
+    assert coming.alone()
+    coming.stay()
+
+    last = Presence(note, INODE)
+    assert not last.alone()
+    del coming
+    assert last.alone()
+    last.leave()
+
+
+def test_several_may_stay(note: Path) -> None:
+    """The word of each stands for itself: nobody is alone until the last of them is gone."""
+    staying = [Presence(note, INODE) for _ in range(3)]
+    for presence in staying:
+        assert presence.enter(time.monotonic())
+        assert presence.alone() == (presence is staying[0])
+        presence.stay()
+
+    last = Presence(note, INODE)
+    for presence in staying:
+        assert not last.alone()
+        presence.leave()
+    assert last.alone()
+    last.leave()
+
+
+def test_another_index_at_the_same_place_has_a_door_of_its_own(note: Path) -> None:
+    """Whoever has a deleted index open, or opens it, knows nothing of the log of the one that lies there now."""
+    old, new = Presence(note, INODE), Presence(note, INODE + 1)
+    assert old.enter(time.monotonic())
+
+    assert new.enter(time.monotonic())
+    old.stay()
+    assert new.alone()
+    for presence in (old, new):
+        presence.leave()
+
+
+def test_strangers_are_kept_out_for_a_while(index: Path) -> None:
+    """An older Sheaf, or a person with a tool, who opens it just then would believe the log as it is."""
+    with nobody_else(index) as alone:
+        assert alone
+        assert not can_open(index)
+    assert can_open(index)
+
+
+def test_a_stranger_who_is_there_is_noticed(index: Path) -> None:
+    """Then the log is not the newcomer's to write anew."""
+    code = (
+        "import sqlite3, sys; connection = sqlite3.connect(sys.argv[1]);"
+        "connection.execute('SELECT * FROM rows').fetchall(); print(flush=True); sys.stdin.readline()"
+    )
+    stranger = subprocess.Popen(
+        [sys.executable, "-c", code, index], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert stranger.stdout is not None
+    stranger.stdout.readline()
+
+    with nobody_else(index) as alone:
+        assert not alone
+    stranger.communicate("\n")
+    with nobody_else(index) as alone:
+        assert alone
+
+
+def test_an_index_that_nobody_has_open_has_nobody_to_keep_out(tmp_path: Path) -> None:
+    """What SQLite shares is there for as long as anybody has it open."""
+    with nobody_else(tmp_path / "pages.txt.index") as alone:
+        assert alone
+
+
+def test_whoever_cannot_open_it_does_not_stand_in_the_door(tmp_path: Path) -> None:
+    """Its error may be kept for long, and with it all that it had in hand."""
+    opener = Opener(tmp_path / "pages.txt", 0.1, durable=True)
+    opener.path.write_bytes(b"not a database, but long enough to be one")
+    inode = opener.path.stat().st_ino
+
+    with pytest.raises(IndexForeign) as kept:
+        opener.open_checked(inode, suspect=False)
+
+    other = Presence(opener.note.path, inode)
+    assert other.enter(time.monotonic())
+    assert kept.value.__traceback__ is not None
+    other.leave()
