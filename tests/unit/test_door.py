@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.core.errors import IndexForeign
+from sheaf.core.errors import FenceTimeout, IndexForeign
+from sheaf.output.index import opener as opener_module
+from sheaf.output.index.database import Index
 from sheaf.output.index.door import Presence, nobody_else
 from sheaf.output.index.opener import Opener
 
@@ -161,3 +163,19 @@ def test_whoever_cannot_open_it_does_not_stand_in_the_door(tmp_path: Path) -> No
     assert other.enter(time.monotonic())
     assert kept.value.__traceback__ is not None
     other.leave()
+
+
+def test_a_door_that_stays_occupied_opens_for_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever stands in it may be about to write the log anew."""
+    monkeypatch.setattr(opener_module, "_DOOR_S", 0.05)
+    index = Index(tmp_path / "pages.txt", 0.0)
+    index.create(b"")
+    index.drop()
+    inside = Presence(index.note.path, index.path.stat().st_ino)
+    assert inside.enter(time.monotonic())
+
+    with pytest.raises(FenceTimeout):
+        index.connect()
+    inside.leave()
+    index.connect()
+    index.drop()

@@ -147,8 +147,18 @@ def test_what_makes_no_sense_of_what_was_read_is_a_damaged_index(index: Index) -
 
     with closing(sqlite3.connect(index.path)) as connection, connection:
         connection.execute("PRAGMA writable_schema = ON")
-        connection.execute("UPDATE sqlite_master SET sql = CAST(x'ff' AS TEXT) WHERE name = 'runs'")
-    with pytest.raises(IndexForeign, match="cannot be read as an index"):
+        connection.execute("UPDATE sqlite_master SET sql = CAST(sql || x'ff' AS TEXT) WHERE name = 'runs'")
+    with pytest.raises(IndexForeign, match=r"cannot be read as an index \(a name in it is no text\)"):
+        index.connect()
+
+
+def test_a_database_of_another_program_is_refused(index: Index) -> None:
+    """Also one that has tables of the same names."""
+    index.drop()
+    with closing(sqlite3.connect(index.path)) as connection, connection:
+        connection.execute("PRAGMA application_id = 4711")
+
+    with pytest.raises(IndexForeign, match="not an index of ours"):
         index.connect()
 
 

@@ -55,7 +55,7 @@ def test_a_number_that_was_asked_for_is_kept() -> None:
     """Never more, and never fewer, whatever comes."""
     connections = Connections(7, 0.0)
     drive(connections, 5, 1.0, 1e6)
-    drive(connections, 5, 0.001, 9_900, start=5.0)
+    drive(connections, 5, 0.0001, 9_900, start=5.0)
     assert (connections.limit, connections.choice) == (7, ("connections", 7, "as asked for"))
 
 
