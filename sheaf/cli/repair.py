@@ -7,6 +7,7 @@ import click
 from sheaf.broker.connection import connect
 from sheaf.broker.worker_registry import Roster
 from sheaf.core.errors import ClusterError
+from sheaf.core.files import exists
 from sheaf.core.humanize import bytes_text, count_text, path_text
 from sheaf.core.settings import Settings
 from sheaf.output.repair.rebuild import Rebuilt, rebuild, runs_into
@@ -38,7 +39,7 @@ def repair(settings: Settings, output: str, apply: bool) -> None:
     """
     inside = locate_existing_output(settings.data_dir, output)
     path = settings.data_dir / inside
-    if path.with_name(f"{path.name}.index").exists():
+    if exists(path.with_name(f"{path.name}.index")):
         found = apply_repair(settings.data_dir, inside) if apply else diagnose(settings.data_dir, inside)
         needed = found.needed or found.beyond > 0
         _show(found, apply)

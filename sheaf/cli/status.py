@@ -11,6 +11,7 @@ from sheaf.broker.connection import connect
 from sheaf.broker.lock import LockStatus, lock_status
 from sheaf.broker.worker_registry import Roster, WorkerCard
 from sheaf.core.errors import ClusterError, OutputError, RunNotFound
+from sheaf.core.files import exists
 from sheaf.core.humanize import bytes_text, count_text, path_text, seconds_text, value_text
 from sheaf.core.last_words import last_words
 from sheaf.core.settings import Settings
@@ -132,7 +133,7 @@ def _detail(settings: Settings, run: Run) -> None:
         _show_redis(settings, run)
         return
     if progress is None:
-        why = "does not know this run" if path.exists() else "is not there"
+        why = "does not know this run" if exists(path) else "is not there"
         click.echo(f"output   {path_text(path)} {why}")
         _show_redis(settings, run)
         return
@@ -164,7 +165,7 @@ def read_progress(settings: Settings, run: Run) -> Progress | None:
     Raises OutputError or OSError if it cannot be read.
     """
     path = settings.data_dir / run.manifest.output
-    if not path.exists():
+    if not exists(path):
         return None
     output = Output(path)
     try:

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from sheaf.core.errors import UsageError
+from sheaf.core.files import is_dir
 from sheaf.core.logs import STDERR
 from sheaf.core.settings import Settings
 from sheaf.embedded import cluster
@@ -46,7 +47,7 @@ def start_local(settings: Settings, workers: int, tasks: Path | None, data: Path
 def _own_folder(tasks_dir: Path) -> Path:
     """The tasks folder of the settings if there is one, else the folder of the script that runs."""
     file = getattr(sys.modules["__main__"], "__file__", None)
-    return tasks_dir if file is None or tasks_dir.is_dir() else Path(file).parent
+    return tasks_dir if file is None or is_dir(tasks_dir) else Path(file).parent
 
 
 def _stderr() -> int | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 #: No file that is read whole here is larger; one that is, is not ours.
@@ -55,6 +57,42 @@ def is_there(path: Path) -> bool:
     except OSError as error:
         raise NotReadable(f"cannot be looked at ({error.strerror})") from error
     return True
+
+
+#: What the system says of a path where nothing is, a circle of links included.
+_NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.EBADF, errno.ELOOP)
+
+
+def exists(path: Path) -> bool:
+    """As `Path.exists()` before Python 3.14, from which on it says "no" to whatever goes wrong.
+
+    A disk that cannot be read, or a folder that is closed to us, is no reason to begin a file anew, to count a run as
+    gone, or to remove what belongs to it. Raises OSError then, as the three functions below do.
+    """
+    return _mode(path, os.stat) is not None
+
+
+def is_file(path: Path) -> bool:
+    return stat.S_ISREG(_mode(path, os.stat) or 0)
+
+
+def is_dir(path: Path) -> bool:
+    return stat.S_ISDIR(_mode(path, os.stat) or 0)
+
+
+def is_symlink(path: Path) -> bool:
+    return stat.S_ISLNK(_mode(path, os.lstat) or 0)
+
+
+def _mode(path: Path, ask: Callable[[Path], os.stat_result]) -> int | None:
+    try:
+        return ask(path).st_mode
+    except OSError as error:
+        if error.errno not in _NOTHING:
+            raise
+    except ValueError:
+        pass  # a name that no file can have
+    return None
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:

@@ -15,6 +15,8 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
+from sheaf.core.files import exists
+
 FOLDER = Path(".sheaf/last-words")
 #: Bytes of a file, and characters of a cause that are kept.
 _BYTES, _CAUSE_CHARS = 4096, 600
@@ -51,7 +53,7 @@ class LastWords:
             for old in self._path.parent.glob("*.json"):
                 if time.time() - old.stat().st_mtime > KEPT_S:
                     old.unlink(missing_ok=True)
-            if not self._path.exists():
+            if not exists(self._path):
                 self._write("")
 
     def say(self, worker: str, cause: str) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sheaf.core.files import exists
 from sheaf.embedded.processes import ProcessId, end_marked, identify
 
 logger = logging.getLogger(__name__)
@@ -128,7 +129,7 @@ class Child:
     def _open_log(self) -> int | None:
         path = self._command.log
         try:
-            if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
+            if exists(path) and path.stat().st_size > LOG_LIMIT_BYTES:
                 path.replace(path.with_name(f"{path.name}.1"))
             return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o664)
         except OSError as error:
@@ -202,7 +203,7 @@ class Child:
         if path is None:
             return 0
         with contextlib.suppress(OSError):
-            if not path.exists():
+            if not exists(path):
                 path.touch()
             return path.stat().st_mtime_ns
         return -1

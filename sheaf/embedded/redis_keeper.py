@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sheaf.core.errors import RedisUnavailable
+from sheaf.core.files import exists
 from sheaf.core.settings import child_environment
 from sheaf.embedded.process import Child, Command, status_text, stop_children
 from sheaf.embedded.redis_server import find_redis_server, redis_command
@@ -147,7 +148,7 @@ class RedisKeeper:
         silent_s = now - self._heard
         limit_s = HUNG_S if self.answered else REDIS_START_S
         self.child.trouble = f"Redis (pid {self.child.pid}) {answer.value}" if silent_s > ANSWER_S else None
-        if self._deaf >= _DEAF_LOOKS or (self._deaf and not self._socket.exists()):
+        if self._deaf >= _DEAF_LOOKS or (self._deaf and not exists(self._socket)):
             self._note(f"Redis lives, but its socket {self._socket} is gone; it is started again")
             self.child.kill(PATIENCE_S)
         elif silent_s > limit_s:
@@ -176,10 +177,10 @@ class RedisKeeper:
         """Cleaners of /tmp take what is old; what is gone all the same is made anew, unless its name is taken."""
         try:
             os.utime(self.folder)
-            if self._socket.exists():
+            if exists(self._socket):
                 os.utime(self._socket)
         except FileNotFoundError:
-            if not self.folder.exists():
+            if not exists(self.folder):
                 self.folder.mkdir(mode=0o700)
         found = self.folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
@@ -197,6 +198,6 @@ def _private_folder() -> Path:
 
 def _free_name(path: Path) -> Path:
     number = 1
-    while (aside := path.with_name(f"{path.name}.unreadable-{number}")).exists():
+    while exists(aside := path.with_name(f"{path.name}.unreadable-{number}")):
         number += 1
     return aside

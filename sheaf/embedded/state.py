@@ -14,6 +14,7 @@ from typing import Self
 
 from sheaf.broker.connection import CLUSTER_FILE
 from sheaf.core.errors import UsageError
+from sheaf.core.files import is_dir
 from sheaf.core.humanize import seconds_text
 from sheaf.embedded.processes import ProcessId
 
@@ -74,7 +75,7 @@ class Places:
     @property
     def locked(self) -> bool:
         """Whether a supervisor is alive, on whichever side of a container's wall."""
-        if not self.folder.is_dir():
+        if not is_dir(self.folder):
             return False
         descriptor = self.lock()
         if descriptor is None:

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from types import FrameType
 
+from sheaf.core.files import exists
 from sheaf.core.settings import Settings, child_environment
 from sheaf.embedded.process import Child, Command, status_text, stop_children
 from sheaf.embedded.processes import identify, stop
@@ -141,7 +142,7 @@ class Supervisor:
             return
         except (OSError, ValueError) as error:
             why = str(error)
-        if self._places.folder.exists():
+        if exists(self._places.folder):
             self._gone_since = None
             logger.warning("the wanted number of workers cannot be read", extra={"action": "look", "why": why})
             return
@@ -198,7 +199,7 @@ class Supervisor:
             self._myself = identify(os.getpid())
         assert self._myself is not None  # noqa: S101  we are alive
         state = ClusterState(self._redis.url, self._myself, running, troubles, tuple(self._events))
-        if state == self._written and self._places.cluster.exists():
+        if state == self._written and exists(self._places.cluster):
             return
         try:
             state.write(self._places)

@@ -20,6 +20,7 @@ from pathlib import Path
 from isal import igzip_lib
 
 from sheaf.core.errors import OutputPathError, TaskError, UsageError
+from sheaf.core.files import exists, is_dir
 from sheaf.export.rows import Columns, Row, reading_anything, rows
 from sheaf.export.tables import CsvTable, ParquetTable, Table
 from sheaf.formats import SUFFIXES, Format, format_for
@@ -63,11 +64,11 @@ def check_destination(source: str, destination: Path, *, replace: bool) -> None:
             f"{source} cannot be written as {kind}: only .jsonl and .jsonl.gz outputs become another format; "
             f"end {destination.name} with {held}"
         )
-    if destination.with_name(f"{destination.name}.index").exists():
+    if exists(destination.with_name(f"{destination.name}.index")):
         raise OutputPathError(f"{destination} is an output with an index of its own; choose another name")
-    if not destination.parent.is_dir():
+    if not is_dir(destination.parent):
         raise OutputPathError(f"the folder {destination.parent} does not exist; make it first")
-    if destination.exists() and not replace:
+    if exists(destination) and not replace:
         raise OutputPathError(f"{destination} exists; remove it, choose another name, or replace it with --force")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sheaf.core.files import exists
 from sheaf.output.output import Output
 from sheaf.run.run import SESSIONS
 
@@ -36,7 +37,7 @@ class Outputs:
 
     def _close_removed(self) -> None:
         """A program's output goes with its session; as long as it is open it keeps its place on the disk."""
-        for name in [name for name in self._open if not (self._data_dir / name).exists()]:
+        for name in [name for name in self._open if not exists(self._data_dir / name)]:
             self._open.pop(name).close()
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Self
 
 from sheaf.core.errors import IndexForeign, OutputPathError
+from sheaf.core.files import exists, is_dir
 from sheaf.core.ranges import Range
 from sheaf.output.commit import reopen
 from sheaf.output.commit import rows as entries
@@ -270,7 +271,7 @@ class Output:
 
 def _check_place(path: Path) -> None:
     folder = path.parent
-    if not folder.is_dir():
+    if not is_dir(folder):
         raise OutputPathError(
             f"{folder} is not a folder, so {path.name} cannot be created in it; create the folder first"
         )
@@ -279,7 +280,7 @@ def _check_place(path: Path) -> None:
             f"{folder} cannot be written to by this user (uid {os.getuid()}), and {path.name}, its index and their "
             "side files have to be created there; change the folder's rights or choose another output"
         )
-    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+    if exists(path) and not stat.S_ISREG(path.stat().st_mode):
         raise OutputPathError(f"{path} is not a regular file, so nothing can be appended to it; choose another output")
 
 

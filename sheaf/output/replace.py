@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sheaf.core.errors import OutputError, RunDamaged, RunNotFound, UsageError
+from sheaf.core.files import exists
 from sheaf.output.index import errors as disk_errors
 from sheaf.output.index.database import Index
 from sheaf.run.catalog import note_move
@@ -96,7 +97,7 @@ def _folder(output: Path) -> Path:
     """The folder that an earlier, interrupted call has begun to fill, or the first that does not exist yet."""
     number = 1
     while os.path.lexists(folder := output.with_name(f"{output.name}.replaced-{number}")):
-        if not output.exists() and not (folder / f"{output.name}.index").exists():
+        if not exists(output) and not exists(folder / f"{output.name}.index"):
             return folder
         number += 1
     return folder

@@ -18,7 +18,7 @@ from typing import Any
 import xxhash
 
 from sheaf.core.errors import RunDamaged, RunNotFound
-from sheaf.core.files import NotReadable, NotThere, read_file
+from sheaf.core.files import NotReadable, NotThere, is_dir, read_file
 from sheaf.run.items import Batch
 
 #: The manifest's version; a reader refuses a newer one.
@@ -116,7 +116,7 @@ def read_manifest(folder: Path, run: str) -> Manifest:
         return _parse(read_file(folder / _FILE), run)
     except NotThere as error:
         # A session's runs go one by one as they are done; while one goes, its folder may be the last that is there.
-        if run.startswith(SESSION_PREFIX) or not folder.is_dir():
+        if run.startswith(SESSION_PREFIX) or not is_dir(folder):
             raise RunNotFound(f"no run {run!r} in {folder.parent}; `sheaf status` lists them") from error
         raise damaged(run, folder, _FILE, str(error)) from error
     except NotReadable as error:

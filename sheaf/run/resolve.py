@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from sheaf.core.errors import OutputPathError, RunNotFound
+from sheaf.core.files import exists, is_dir
 from sheaf.core.terminal import one_line
 from sheaf.run.run import SESSIONS, Run, list_runs
 
@@ -45,7 +46,7 @@ def _inside(data_dir: Path, text: str, ours: Collection[str]) -> str:
         raise OutputPathError(
             f"{text} lies in {inside.parts[0]}/, where Sheaf keeps its own files; choose another place for it"
         )
-    if path.is_dir():
+    if is_dir(path):
         raise OutputPathError(f"{text} is a folder; name a file in it, for example {inside / 'pages.warc.gz'}")
     return inside.as_posix()
 
@@ -55,7 +56,7 @@ def locate_existing_output(data_dir: Path, text: str) -> str:
     # A program's session may have been kept, to be looked at.
     inside = _inside(data_dir, text, set(_OURS) - {SESSIONS})
     path = data_dir / inside
-    if not path.exists() and not path.with_name(f"{path.name}.index").exists():
+    if not exists(path) and not exists(path.with_name(f"{path.name}.index")):
         raise OutputPathError(f"there is no output {path.absolute()}; `sheaf status` lists the runs and their outputs")
     return inside
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Self
 
 from sheaf.core.errors import RunNotFound
-from sheaf.core.files import NotReadable, is_folder, is_there
+from sheaf.core.files import NotReadable, exists, is_dir, is_folder, is_there
 from sheaf.core.page_checksums import FileDamaged
 from sheaf.run.item_list import ItemList, ItemWriter
 from sheaf.run.items import Batch, Item
@@ -155,7 +155,7 @@ class Run:
         try:
             return indexes, self._list.read(batch.first, batch.count)
         except FileDamaged as error:
-            if not self.folder.exists():
+            if not exists(self.folder):
                 raise RunNotFound(f"run {self.manifest.run} was removed") from error
             raise damaged(self.manifest.run, self.folder, error.name, error.what) from error
 
@@ -189,7 +189,7 @@ def run_folder(data_dir: Path, run: str) -> Path:
 def list_runs(data_dir: Path) -> list[str]:
     """The names of all whole runs that people have submitted, oldest first."""
     folder = data_dir / "runs"
-    if not folder.is_dir():
+    if not is_dir(folder):
         return []
     with os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries if is_run_name(entry.name) and is_folder(entry))
@@ -198,7 +198,7 @@ def list_runs(data_dir: Path) -> list[str]:
 def list_strangers(data_dir: Path) -> list[Path]:
     """What lies among the runs that people have submitted and cannot be one."""
     folder = data_dir / "runs"
-    if not folder.is_dir():
+    if not is_dir(folder):
         return []
     with os.scandir(folder) as entries:
         strangers = [entry.name for entry in entries if not (is_run_name(entry.name) and is_folder(entry))]

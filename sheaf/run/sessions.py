@@ -17,7 +17,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from sheaf.core.files import is_folder
+from sheaf.core.files import exists, is_dir, is_file, is_folder
 from sheaf.core.permissions import is_shared
 from sheaf.run.run import SESSION_PREFIX, SESSIONS
 
@@ -110,7 +110,7 @@ def _file_mode(path: Path) -> int:
 def _turn(data_dir: Path) -> Iterator[None]:
     """One program at a time makes sessions and sweeps."""
     folder = data_dir / SESSIONS
-    if not folder.exists():
+    if not exists(folder):
         with contextlib.suppress(FileExistsError):
             folder.mkdir()
             share_folder(folder)
@@ -134,7 +134,7 @@ def leftovers(data_dir: Path) -> list[Path]:
 
 def sweep(data_dir: Path) -> None:
     """Remove what leftovers() names."""
-    if (data_dir / SESSIONS).is_dir():
+    if is_dir(data_dir / SESSIONS):
         with _turn(data_dir):
             _sweep(data_dir)
 
@@ -153,7 +153,7 @@ def _dead(data_dir: Path) -> Iterator[tuple[str, int]]:
         folder = data_dir / SESSIONS / session
         # Another kind of thing in its place is not ours to remove, and keeps no other session from its start.
         with contextlib.suppress(OSError):
-            if (folder / _OWNER).is_file():
+            if is_file(folder / _OWNER):
                 owner = _lock(folder / _OWNER)
                 if owner is not None:
                     try:

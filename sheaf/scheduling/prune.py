@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sheaf.core.errors import OutputError, RunNotFound
+from sheaf.core.files import exists, is_dir, is_symlink
 from sheaf.output.output import Output
 from sheaf.run import catalog, sessions
 from sheaf.run.run import SESSIONS, Run, list_runs
@@ -75,7 +76,7 @@ def remove(data_dir: Path, waste: Waste, wanted: Wanted) -> bool:
             return False
         if waste.path.parent.name == SESSIONS:
             sessions.sweep(data_dir)
-        elif waste.path.is_dir():
+        elif is_dir(waste.path):
             # Under a hidden name nobody finds half of it, and the next producer removes what is left of it.
             going = waste.path.with_name(f".{waste.path.name.lstrip('.')}")
             waste.path.rename(going)
@@ -128,7 +129,7 @@ def _over(data_dir: Path, name: str, wanted: Wanted, before: float) -> str | Non
 
 def _failed(output: Path, run: str, items: int) -> int:
     """How many of its items failed; -1 if the output does not say that it is finished. Gone with its output: none."""
-    if not output.exists():
+    if not exists(output):
         return 0
     opened = Output(output)
     try:
@@ -152,13 +153,13 @@ def _aside(data_dir: Path, before: float) -> Iterator[Waste]:
             if output is None or not name.rpartition("-")[2].isdigit() or path.lstat().st_mtime > before:
                 continue
             # Of ours it is only beside an index of ours; others may give their files such names, too.
-            if output.with_name(f"{output.name}.index").exists():
+            if exists(output.with_name(f"{output.name}.index")):
                 yield Waste(path, "put aside when an output was repaired or cut", path.lstat().st_size)
 
 
 def _folders(folder: Path) -> list[Path]:
     try:
-        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
+        return sorted(path for path in folder.iterdir() if is_dir(path) and not is_symlink(path))
     except OSError:
         return []
 

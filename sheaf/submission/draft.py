@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from sheaf.core.errors import UsageError
+from sheaf.core.files import exists, is_dir
 from sheaf.run.run import RunWriter
 from sheaf.submission.tally import EXAMPLES, Line, Tally
 
@@ -28,7 +29,7 @@ def new_run_name() -> str:
 def check_data_dir(data_dir: Path) -> None:
     """Raise UsageError if the data folder is not there, or is not ours to write to."""
     if not os.access(data_dir, os.W_OK | os.X_OK):
-        wrong = "cannot be written to by this user" if data_dir.is_dir() else "does not exist"
+        wrong = "cannot be written to by this user" if is_dir(data_dir) else "does not exist"
         raise UsageError(
             f"the data folder {data_dir.absolute()} {wrong}; is the volume mounted here? "
             "Choose another with --data or SHEAF_DATA_DIR"
@@ -80,7 +81,7 @@ class Draft:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.settle()
-        if self.folder.exists():
+        if exists(self.folder):
             self.writer.discard()
         if self._lock is not None:
             os.close(self._lock)

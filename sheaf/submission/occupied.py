@@ -7,6 +7,7 @@ from enum import Enum
 from pathlib import Path
 
 from sheaf.core.errors import UsageError
+from sheaf.core.files import exists
 from sheaf.core.humanize import count_text, path_text
 from sheaf.output.output import Output
 from sheaf.output.replace import open_run
@@ -53,7 +54,7 @@ class Holding:
 def holding(data_dir: Path, output: str) -> Holding | None:
     """What the output holds; None if there is none, or a new run would be the first in it. Raises OutputError."""
     path = data_dir / output
-    if not path.exists():
+    if not exists(path):
         return None
     opened = Output(path)
     try:

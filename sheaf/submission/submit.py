@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sheaf.core.errors import OutputError, OutputPathError, RunNotFound, UsageError
+from sheaf.core.files import exists, is_dir
 from sheaf.formats import format_for
 from sheaf.formats.separator import has_separator, new_separator
 from sheaf.output.index.database import Index
@@ -99,7 +100,7 @@ def check_output(data_dir: Path, output: str, options: Mapping[str, Any], *, rep
     """
     path = data_dir / output
     check_data_dir(data_dir)
-    if not path.parent.is_dir():
+    if not is_dir(path.parent):
         raise OutputPathError(f"the folder {path.parent} does not exist; make it first: mkdir -p {path.parent}")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise OutputPathError(f"this user cannot write to the folder {path.parent}, where the output would be")
@@ -152,7 +153,7 @@ def _make_room(data_dir: Path, wish: Wish) -> Path | None:
     held = holding(data_dir, wish.output)
     check_free(held, wish.place)
     path = data_dir / wish.output
-    interrupted = not path.exists() and path.with_name(f"{path.name}.index").exists()
+    interrupted = not exists(path) and exists(path.with_name(f"{path.name}.index"))
     if wish.onto is Onto.REPLACE and (held is not None or interrupted):
         return set_aside(data_dir, wish.output)
     return None
@@ -246,7 +247,7 @@ def _is_done(data_dir: Path, run: Run) -> bool:
     """Ask the output, not the run's folder: a person may have removed the output to have everything loaded anew."""
     manifest = run.manifest
     path = data_dir / manifest.output
-    if not path.exists():
+    if not exists(path):
         return False
     output = Output(path)
     try:

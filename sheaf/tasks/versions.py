@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sheaf.core.errors import TaskChanged
-from sheaf.core.files import NotReadable, NotThere, read_file
+from sheaf.core.files import NotReadable, NotThere, exists, read_file
 from sheaf.run.manifest import damaged
 from sheaf.run.run import Run, sync_folder
 from sheaf.run.sessions import session_of
@@ -92,7 +92,7 @@ def check(run: Run, tasks_dir: Path) -> None:
     differing = module_files.differing(folder, wanted)
     if not differing:
         return
-    missing = [file for file in differing if not (folder / file).exists()]
+    missing = [file for file in differing if not exists(folder / file)]
     raise TaskChanged(_missing(run, folder, missing) if missing else _changed(run, folder, differing, wanted))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from sheaf.core.errors import OutputPathError
+from sheaf.core.files import exists
 from sheaf.core.humanize import bytes_text, path_text
 from sheaf.core.optional import pyarrow_parquet
 from sheaf.core.settings import Settings
@@ -58,7 +59,7 @@ def plan_copy(
         return output, copy
     pyarrow_parquet()
     place, worked_on = settings.data_dir / inside, f"{inside}.jsonl"
-    if place.exists() and not (settings.data_dir / f"{worked_on}.index").exists():
+    if exists(place) and not exists(settings.data_dir / f"{worked_on}.index"):
         raise OutputPathError(f"{place} exists, and did not come from here; move it away, or choose another name")
     return worked_on, Copy(inside, ordered, columns)
 

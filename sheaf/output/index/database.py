@@ -20,6 +20,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sheaf.core.errors import FenceTimeout, IndexMissing, OutputError
+from sheaf.core.files import exists
 from sheaf.output.index import errors as disk_errors
 from sheaf.output.index import schema, siblings, wal
 from sheaf.output.index.door import Presence
@@ -62,10 +63,10 @@ class Index(Opener):
         """Create the index unless it is there. A crash in between leaves an empty file, which this takes up again."""
         if self._is_complete():
             return
-        if self.output.exists():
+        if exists(self.output):
             raise disk_errors.index_missing(self.output, self.path)
         with self._creating():
-            if not self.path.exists():
+            if not exists(self.path):
                 # Left by an index that was deleted while somebody had it open; they would be taken for this one's.
                 for suffix in ("-wal", "-shm"):
                     self.path.with_name(f"{self.path.name}{suffix}").unlink(missing_ok=True)
@@ -105,7 +106,7 @@ class Index(Opener):
                     raise disk_errors.unwritable(self.path, "its filesystem cannot share memory between processes")
                 self.patiently(connection, "BEGIN IMMEDIATE")
                 if not schema.has_tables(connection):
-                    if self.output.exists():
+                    if exists(self.output):
                         raise disk_errors.index_missing(self.output, self.path)
                     for statement in schema.STATEMENTS:
                         connection.execute(statement)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sheaf.core.errors import FenceTimeout, IndexForeign, IndexMissing, IndexSpoilt, OutputError, OutputUnwritable
+from sheaf.core.files import exists
 from sheaf.output.index.lock_owner import Holder
 
 #: SQLite's codes for "another process is at it".
@@ -97,7 +98,7 @@ def is_read_only_without_reason(error: BaseException | None, index: Path) -> boo
     """
     if not isinstance(error, sqlite3.Error) or code_of(error) != sqlite3.SQLITE_READONLY:
         return False
-    files = [path for suffix in ("", "-wal", "-shm") if (path := index.with_name(f"{index.name}{suffix}")).exists()]
+    files = [path for suffix in ("", "-wal", "-shm") if exists(path := index.with_name(f"{index.name}{suffix}"))]
     return all(os.access(path, os.W_OK, effective_ids=True) for path in files)
 
 
@@ -109,7 +110,7 @@ def index_spoilt(index: Path) -> IndexSpoilt:
 
 
 def index_missing(output: Path, index: Path) -> IndexMissing:
-    if output.exists():
+    if exists(output):
         return IndexMissing(
             f"{output} exists, but its index {index.name} does not, so nothing is known about what is in it and "
             "it is not touched; choose another output, or bring the index back (a .jsonl's: sheaf repair)"

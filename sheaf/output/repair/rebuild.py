@@ -22,6 +22,7 @@ from isal import igzip_lib
 
 from sheaf.core.bitmap import Bitmap
 from sheaf.core.errors import IndexMissing, OutputMissing, RunNotFound
+from sheaf.core.files import exists
 from sheaf.output.index import errors as disk_errors
 from sheaf.output.index.database import Index
 from sheaf.output.output import Output
@@ -55,7 +56,7 @@ def rebuild(data_dir: Path, inside: str, *, apply: bool) -> Rebuilt:
     Raises OutputMissing, and IndexMissing for a file whose records do not say whose they are.
     """
     output = data_dir / inside
-    if not output.exists():
+    if not exists(output):
         raise OutputMissing(f"neither {output} nor its index is there; submit the run again to create both")
     if not output.name.lower().endswith((".jsonl", ".jsonl.gz")):
         raise IndexMissing(
@@ -169,7 +170,7 @@ def _records(output: Path) -> Iterator[tuple[bytes, bytes]]:
 def _put_in_place(folder: Path, rebuilt: Rebuilt, runs: list[Run]) -> None:
     output = rebuilt.output
     index = Index(output, 0.0)
-    if index.path.exists():
+    if exists(index.path):
         raise IndexMissing(f"{index.path} has come back meanwhile; nothing was changed. Repair again")
     # Left by the index that is gone; they would be taken for the new one's.
     for suffix in ("-wal", "-shm"):
@@ -180,7 +181,7 @@ def _put_in_place(folder: Path, rebuilt: Rebuilt, runs: list[Run]) -> None:
     sync_folder(output.parent)
     # The index last: until it is there, nobody touches the file.
     for name in (output.name, f"{index.path.name}-wal", index.path.name):
-        if (folder / name).exists():
+        if exists(folder / name):
             (folder / name).rename(output.with_name(name))
     # Without an index nobody could mark a run as finished; whoever looks now sees what is missing.
     for run in runs:

@@ -21,6 +21,7 @@ from typing import BinaryIO
 from isal import isal_zlib
 
 from sheaf.core.bitmap import Bitmap
+from sheaf.core.files import exists
 from sheaf.output.commit import rows as entries
 from sheaf.output.commit.data_file import edges_of
 from sheaf.output.index import errors as disk_errors
@@ -121,7 +122,7 @@ def _reopen_runs(data_dir: Path, found: Diagnosis) -> None:
 def _write_state(connection: sqlite3.Connection, output: Path, length: int) -> None:
     head = tail = 0
     identity = ""
-    if output.exists():
+    if exists(output):
         with open(output, "rb") as source:
             status = os.fstat(source.fileno())
             identity = f"{status.st_dev}:{status.st_ino}"

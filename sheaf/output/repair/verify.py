@@ -14,6 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 from sheaf.core.bitmap import Bitmap
 from sheaf.core.errors import FenceTimeout, OutputMissing, RunNotFound
+from sheaf.core.files import exists
 from sheaf.output.commit.data_file import checksum_of, edges_of
 from sheaf.output.index import errors as disk_errors
 from sheaf.output.index.database import Index
@@ -118,7 +119,7 @@ class _Verifier:
 
     def verify(self) -> Report:
         self._index.connect()
-        if not self._index.output.exists():
+        if not exists(self._index.output):
             raise OutputMissing(f"{self._index.output} is gone, but its index is there; bring the file back")
         self._read_manifests()
         with self._index.reading() as connection:

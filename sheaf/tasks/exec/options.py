@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from sheaf.core.errors import TaskError
+from sheaf.core.files import is_dir
 from sheaf.tasks.exec.shell_line import shell_line
 
 #: Options that change how a command is run, not what it gives.
@@ -60,7 +61,7 @@ class ExecOptions:
     def folder(self) -> Path:
         """Where to run. Raises TaskError if there is no such folder here."""
         folder = Path(self.cwd)
-        if not folder.is_dir():
+        if not is_dir(folder):
             raise TaskError(
                 f"there is no folder {folder} where this worker runs, in which the commands are to be run; name "
                 "another with --cwd (in containers, one that is mounted into the workers, such as /data)"

@@ -15,6 +15,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any, Literal
 
 from sheaf.core.errors import TaskChanged, TaskError
+from sheaf.core.files import is_dir, is_file
 from sheaf.tasks import module_files, tracebacks
 from sheaf.tasks.decorator import TaskSpec, place_of, spec_of
 from sheaf.tasks.function import working_dir
@@ -99,13 +100,13 @@ def _module_path(name: str, module_name: str, folder: Path) -> Path:
         raise TaskError(f"the task {name!r} is not of the form module:function, as in `shop.prices:parse`")
     stem = folder.joinpath(*parts)
     for path in (stem.with_suffix(".py"), stem / "__init__.py"):
-        if path.is_file():
+        if is_file(path):
             if not path.resolve().is_relative_to(folder):
                 raise TaskError(
                     f"{path}, the file of {name!r}, is a link out of the tasks folder; put the file itself there"
                 )
             return path
-    if not folder.is_dir():
+    if not is_dir(folder):
         raise TaskError(
             f"the task {name!r} is looked for in the tasks folder {folder}, which does not exist; "
             "make it, or set SHEAF_TASKS_DIR to the folder that holds the task's file"

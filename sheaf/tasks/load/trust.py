@@ -10,6 +10,7 @@ from typing import Self
 import certifi
 
 from sheaf.core.errors import TaskError
+from sheaf.core.files import is_dir
 from sheaf.tasks.load.options import LoadOptions
 
 
@@ -24,7 +25,7 @@ class Trust:
         # libcurl's built-in path to the public ones exists on Red Hat's systems only.
         bundle = Path(options.ca_bundle or certifi.where())
         self.folder = options.ca_folder
-        if bundle.is_dir():
+        if is_dir(bundle):
             # As other programs take it, whose variables these are.
             self.folder, bundle = str(bundle), Path(certifi.where())
         try:

@@ -13,6 +13,7 @@ from sheaf.broker import keys
 from sheaf.broker.lock import FairLock
 from sheaf.broker.queue import BatchQueue
 from sheaf.core.errors import ClusterError, LockError, RunDamaged
+from sheaf.core.files import exists
 from sheaf.core.settings import Settings
 from sheaf.run.sessions import session_of
 from sheaf.scheduling.reconciler import Feeder
@@ -111,5 +112,5 @@ class Recovery(threading.Thread):
         for name, run in self._holdings.runs().items():
             # The session of a program that has ended is gone as a whole.
             with contextlib.suppress(RunDamaged):  # said where it is fed
-                if run.cancelled or (session_of(name) and not run.folder.exists()):
+                if run.cancelled or (session_of(name) and not exists(run.folder)):
                     self._cancelled(name)
