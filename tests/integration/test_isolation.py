@@ -129,6 +129,7 @@ def test_what_is_no_note_is_passed_over(bench: Bench) -> None:
         for value in (b"\xff", b"[]", b'{"first": 1}', b"7", b"null", b"[" * 100_000, *numbers):
             client.set(keys.IN_HAND_PREFIX + "run_1", value)
             assert notes.read("run_1") is None, value[:80]
+        notes.write("run_1", Note(3, 4, 5, 1, 2))
         notes.remove("run_1")
         assert notes.read("run_1") is None
 
