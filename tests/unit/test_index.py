@@ -152,6 +152,17 @@ def test_what_makes_no_sense_of_what_was_read_is_a_damaged_index(index: Index) -
         index.connect()
 
 
+def test_what_cannot_be_read_as_an_index_is_not_kept_open(index: Index) -> None:
+    """No connection to it is left, nor a descriptor, for as long as somebody has the error in hand."""
+    index.drop()
+    index.path.write_bytes(b"not a database, but long enough to be one")
+    with pytest.raises(IndexForeign) as caught:
+        index.connect()
+    opened = [entry.resolve() for entry in list(Path("/proc/self/fd").iterdir())]
+    assert index.path.resolve() not in opened
+    assert caught.value is not None
+
+
 def test_a_database_of_another_program_is_refused(index: Index) -> None:
     """Also one that has tables of the same names."""
     index.drop()

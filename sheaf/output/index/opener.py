@@ -43,9 +43,13 @@ class Opener:
                 isolation_level=None,
                 check_same_thread=False,
             )
-            connection.execute(f"PRAGMA synchronous = {'FULL' if self.durable else 'OFF'}")
-            for statement in wal.PRAGMAS:
-                connection.execute(statement)
+            try:
+                connection.execute(f"PRAGMA synchronous = {'FULL' if self.durable else 'OFF'}")
+                for statement in wal.PRAGMAS:
+                    connection.execute(statement)
+            except BaseException:
+                connection.close()
+                raise
         return connection
 
     def open_checked(self, inode: int, *, suspect: bool) -> tuple[sqlite3.Connection, Presence | None]:
