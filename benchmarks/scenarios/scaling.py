@@ -13,7 +13,7 @@ from benchmarks.common.runner import Column, Contender, Measured, Stage
 from benchmarks.common.site import serve
 from benchmarks.scenarios.map import TASKS
 from sheaf.broker.connection import connect
-from sheaf.broker.worker_registry import Roster
+from sheaf.broker.worker_registry import WorkerRegistry
 from sheaf.core.settings import Settings
 
 TITLE = "Many workers on one output"
@@ -85,7 +85,7 @@ def waits(cluster: Cluster, items: int) -> dict[str, float]:
     deadline = time.monotonic() + 30
     with connect(here) as connection:
         while True:
-            cards = [card.fields for card in Roster(connection).workers()]
+            cards = [card.fields for card in WorkerRegistry(connection).workers()]
             names = ("items", "lock_s", "fence_s", "write_s")
             total = {name: sum(float(card[name]) for card in cards) for name in names}
             if total["items"] >= items:

@@ -29,10 +29,10 @@ WORKERS = (1, 4)
 LOOK = """
 import json, sqlite3
 from sheaf.broker.connection import connect
-from sheaf.broker.worker_registry import Roster
+from sheaf.broker.worker_registry import WorkerRegistry
 from sheaf.core.settings import Settings
 with connect(Settings.from_env()) as connection:
-    cards = [dict(card.fields) for card in Roster(connection).workers()]
+    cards = [dict(card.fields) for card in WorkerRegistry(connection).workers()]
 found = [None, 0, 0, 0]
 if {output!r}:
     index = sqlite3.connect("file:/data/{output}.index?mode=ro", uri=True)

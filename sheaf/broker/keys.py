@@ -41,7 +41,7 @@ LINED = "sheaf:lined"
 #: string, one per worker: its last claim's request and answer, for a claim whose answer was lost; lives half a lease.
 CLAIMED_PREFIX = "sheaf:claimed:"
 #: pub/sub channel: something was put on the queue; idle workers listen so that they need not poll.
-BELL = "sheaf:bell"
+WAKEUP = "sheaf:bell"
 
 #: pub/sub channel, one per session of a program: the runs of that session that were just committed to, by their names.
 COMMITTED_PREFIX = "sheaf:committed:"

@@ -30,8 +30,8 @@ from sheaf.broker.connection import redis_errors, understood
 from sheaf.broker.replies import json_object, number, text
 from sheaf.broker.rq_queue import import_rq_queue
 from sheaf.broker.scripts import Script
-from sheaf.broker.wakeup import Bell
-from sheaf.broker.worker_registry import Problem, Roster, WorkerCard, rq_time
+from sheaf.broker.wakeup import Notifier
+from sheaf.broker.worker_registry import Problem, WorkerInfo, WorkerRegistry, rq_time
 from sheaf.broker.wrong_types import mended
 from sheaf.core.errors import ClusterError, UsageError
 from sheaf.run.items import Batch, parse_batch_id
@@ -40,7 +40,7 @@ from sheaf.run.sessions import session_of
 if TYPE_CHECKING:
     from rq.queue import EnqueueData
 
-__all__ = ["BatchQueue", "Claims", "Problem", "Snapshot", "Wish", "WorkerCard", "run_batch"]
+__all__ = ["BatchQueue", "ClaimRequest", "Claims", "Problem", "Snapshot", "WorkerInfo", "run_batch"]
 
 #: Jobs that are put on the queue in one transaction.
 CHUNK = 500
@@ -75,7 +75,7 @@ class Snapshot:
     leased: dict[str, tuple[str, int]]
 
 
-class Wish(NamedTuple):
+class ClaimRequest(NamedTuple):
     """Whose batches a worker could do with. Parties take turns: `party_of()` says whose run is whose."""
 
     #: How many batches of each of these parties; 0: it has enough of them.
@@ -105,13 +105,13 @@ class Claims:
     foreign: list[str] = field(default_factory=list)
 
 
-class BatchQueue(Roster):
-    """The queue, the leases, and (from Roster) the workers' cards. Thread-safe, but for `wait()`: one thread."""
+class BatchQueue(WorkerRegistry):
+    """The queue, the leases, and (from WorkerRegistry) the workers. Thread-safe, but for `wait()`: one thread."""
 
     def __init__(self, connection: redis.Redis) -> None:
         super().__init__(connection)
         self._rq = import_rq_queue()(keys.QUEUE, connection=connection, serializer="json")
-        self._bell = Bell(connection)
+        self._notifier = Notifier(connection)
         self._claim = Script(connection, "claim")
         self._renew = Script(connection, "renew")
         self._finish = Script(connection, "finish")
@@ -127,7 +127,7 @@ class BatchQueue(Roster):
         self._let_go: dict[str, float] = {}
 
     def put(self, batches: Iterable[Batch]) -> int:
-        """Put batches at the end of the queue, as RQ jobs, and ring the bell; return how many.
+        """Put batches at the end of the queue, as RQ jobs, and wake whoever waits; return how many.
 
         `batches` is read lazily. When a ClusterError is raised, some may be on the queue: look at a fresh `snapshot()`
         before putting the rest. A batch that is queued twice does no harm.
@@ -144,7 +144,7 @@ class BatchQueue(Roster):
     def _put_chunk(self, chunk: Sequence[Batch]) -> None:
         with self._connection.pipeline() as pipe:
             self._rq.enqueue_many([self._job(batch) for batch in chunk], pipeline=pipe)
-            pipe.publish(keys.BELL, len(chunk))
+            pipe.publish(keys.WAKEUP, len(chunk))
             pipe.execute()
 
     def _job(self, batch: Batch) -> EnqueueData:
@@ -206,13 +206,13 @@ class BatchQueue(Roster):
         )
 
     @understood()
-    def claim(self, worker: str, limit: int, lease_s: float, wish: Wish | None = None) -> Claims:
+    def claim(self, worker: str, limit: int, lease_s: float, wish: ClaimRequest | None = None) -> Claims:
         """Take up to `limit` batches off the queue and lease them to `worker`, in one step. Never blocks.
 
         Parties take turns, each one's batches come in their order; no `wish`: anybody's. A claim whose answer was lost
         is made up for by the next one, which returns the same batches. For one worker.
         """
-        named, others, each = wish or Wish({}, _ANY, limit)
+        named, others, each = wish or ClaimRequest({}, _ANY, limit)
         answer, left, parties, left_of = self._claim(
             [
                 keys.RQ_QUEUE,
@@ -302,20 +302,20 @@ class BatchQueue(Roster):
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep until something may be on the queue (True), the time is over, or `interrupt()` is called (False)."""
-        return self._bell.wait(timeout_s)
+        return self._notifier.wait(timeout_s)
 
     def interrupt(self) -> None:
         """End another thread's `wait()`."""
-        self._bell.interrupt()
+        self._notifier.interrupt()
 
     def close(self) -> None:
-        """Stop listening for the bell."""
-        self._bell.close()
+        """Stop listening for wakeups."""
+        self._notifier.close()
 
     def _put_back_to_front(self, worker: str, ids: Sequence[str]) -> list[str]:
         put_back = self._put_back(
             [keys.RQ_QUEUE, keys.LEASES, keys.OWNERS, keys.RQ_STARTED, keys.TURNS, keys.LINED],
-            [worker, self._longest_ms, rq_time(), keys.BELL, *ids],
+            [worker, self._longest_ms, rq_time(), keys.WAKEUP, *ids],
         )
         return list(map(text, put_back))
 

@@ -1,4 +1,4 @@
-"""Step 2 of 6, a bell: rung when something is queued, or a run is finished, so that whoever waits can sleep."""
+"""Step 2 of 6, the wakeup: a message when something is queued, or a run is finished, so that others can sleep."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ SLICE_S = 0.1
 LISTEN_S = 5.0
 
 
-class Bell:
+class Notifier:
     """Listens on a connection of its own, from the first `wait()` on. For one thread; `interrupt()` is for any other.
 
-    A bell may be lost with Redis or with the connection: look for yourself from time to time all the same.
+    A message may be lost with Redis or with the connection: look for yourself from time to time all the same.
     """
 
-    def __init__(self, connection: redis.Redis, channel: str = keys.BELL) -> None:
+    def __init__(self, connection: redis.Redis, channel: str = keys.WAKEUP) -> None:
         self._connection = connection
         self._channel = channel
         self._listening: PubSub | None = None

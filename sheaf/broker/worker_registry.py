@@ -25,7 +25,7 @@ MOST_PROCESSES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerCard:
+class WorkerInfo:
     """A live worker, as it describes itself."""
 
     id: str
@@ -66,7 +66,7 @@ class Problem:
     refused: bool = False
 
 
-class Roster:
+class WorkerRegistry:
     """Cards and problems. Thread-safe. Writing goes on when Redis is full, so that people can see that it is."""
 
     def __init__(self, connection: redis.Redis) -> None:
@@ -94,7 +94,7 @@ class Roster:
             pipe.execute()
 
     @understood()
-    def workers(self) -> list[WorkerCard]:
+    def workers(self) -> list[WorkerInfo]:
         """The live workers, by label."""
         with redis_errors():
             now_ms = self._now_ms()
@@ -109,7 +109,7 @@ class Roster:
             card = fields(content)
             # A worker that is gone has no hash any more; the next beat of any other takes it off the list.
             if card:
-                cards.append(WorkerCard(text(name), card, max(0, now_ms - number(card.pop("seen_ms", 0))) / 1000))
+                cards.append(WorkerInfo(text(name), card, max(0, now_ms - number(card.pop("seen_ms", 0))) / 1000))
         return sorted(cards, key=lambda card: (card.label, card.id))
 
     @understood()

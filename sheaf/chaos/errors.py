@@ -32,13 +32,13 @@ PLACES = (
     ("main", "sheaf_worker.worker:Worker._take_in"),
     ("main", "sheaf_worker.pool.results:Reports._take_results"),
     ("main", "sheaf_worker.pool.child_handle:ChildHandle.learn"),
-    ("keeper", "sheaf_worker.claim.heartbeat:Keeper._beat"),
-    ("taker", "sheaf_worker.claim.fetcher:Taker._take"),
-    ("taker", "sheaf.run.run:Run.read"),
+    ("heartbeat", "sheaf_worker.claim.heartbeat:Heartbeat._beat"),
+    ("fetcher", "sheaf_worker.claim.fetcher:Fetcher._take"),
+    ("fetcher", "sheaf.run.run:Run.read"),
     ("committer", "sheaf_worker.commit.committer:Committer._settle"),
-    ("committer", "sheaf.output.commit.transaction:Turnstile.turn"),
+    ("committer", "sheaf.output.commit.transaction:WriteTransactions.turn"),
     ("committer", "sheaf.output.commit.rows:write"),
-    ("recovery", "sheaf.scheduling.reconciler:Feeder.feed"),
+    ("recovery", "sheaf.scheduling.reconciler:Reconciler.feed"),
     ("renewer", "sheaf.broker.lock:Lease.renew"),
 )
 #: What it raises; one more would make other trials of the same seeds.

@@ -16,7 +16,7 @@ from typing import Any
 from sheaf.core.errors import SheafError
 from sheaf.output.commit import rows as entries
 from sheaf.output.commit.data_file import EDGE_BYTES, OutputFile
-from sheaf.output.commit.transaction import Turn, Turnstile
+from sheaf.output.commit.transaction import WriteTransaction, WriteTransactions
 from sheaf.output.index.database import Index
 
 #: Seconds for which written bytes stay in the "page cache" of ack-before-sync. A kernel keeps them for up to 30.
@@ -46,9 +46,9 @@ def remove_fence() -> None:
 
 def remove_truncation() -> None:
     """Append where the file ends, whatever a dead writer has left there."""
-    look = Turnstile._look
+    look = WriteTransactions._look
 
-    def look_and_accept(self: Turnstile, connection: sqlite3.Connection) -> Turn:
+    def look_and_accept(self: WriteTransactions, connection: sqlite3.Connection) -> WriteTransaction:
         turn = look(self, connection)
         file = turn.file
         if file.size > turn.state.length:
@@ -58,7 +58,7 @@ def remove_truncation() -> None:
             file._head = file._tail if file.size <= EDGE_BYTES else b""
         return turn
 
-    _replace(Turnstile, "_look", look_and_accept)
+    _replace(WriteTransactions, "_look", look_and_accept)
 
 
 def acknowledge_before_sync() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from sheaf.broker.connection import connect
-from sheaf.broker.worker_registry import Roster
+from sheaf.broker.worker_registry import WorkerRegistry
 from sheaf.core.errors import ClusterError
 from sheaf.core.files import exists
 from sheaf.core.humanize import bytes_text, count_text, path_text
@@ -69,9 +69,9 @@ def _have_workers_look_again(settings: Settings, inside: str) -> None:
     """They leave a run alone for half a minute after its output was refused; without Redis they look after that."""
     try:
         with connect(settings, timeout_s=2.0) as connection:
-            roster = Roster(connection)
+            registry = WorkerRegistry(connection)
             for run in runs_into(settings.data_dir, inside):
-                roster.clear_problem(run.manifest.run)
+                registry.clear_problem(run.manifest.run)
     except ClusterError as error:
         click.echo(f"Workers were not told ({error})")
 

@@ -9,7 +9,7 @@ import click
 from sheaf.broker import keys
 from sheaf.broker.connection import connect
 from sheaf.broker.lock import LockStatus, lock_status
-from sheaf.broker.worker_registry import Roster, WorkerCard
+from sheaf.broker.worker_registry import WorkerInfo, WorkerRegistry
 from sheaf.core.errors import ClusterError, OutputError, RunNotFound
 from sheaf.core.files import exists
 from sheaf.core.humanize import bytes_text, count_text, path_text, seconds_text, value_text
@@ -183,9 +183,9 @@ def _state(run: Run, progress: Progress) -> str:
 def _show_workers(settings: Settings) -> None:
     try:
         with connect(settings, timeout_s=2.0) as connection:
-            roster = Roster(connection)
-            cards = roster.workers()
-            absent = absence(settings, roster, cards)
+            registry = WorkerRegistry(connection)
+            cards = registry.workers()
+            absent = absence(settings, registry, cards)
     except ClusterError as error:
         living = living_workers(settings)
         click.echo(f"Workers: not known ({error})" + (f"; these live: {', '.join(living)}" if living else ""))
@@ -208,7 +208,7 @@ def _show_troubles(settings: Settings) -> None:
         click.echo(f"cluster  {news}")
 
 
-def _worker_row(card: WorkerCard) -> list[str]:
+def _worker_row(card: WorkerInfo) -> list[str]:
     fields = card.fields
     return [
         card.label,
@@ -227,7 +227,7 @@ def _show_redis(settings: Settings, run: Run) -> None:
     """What stands in the run's way, and whose turn at its output it is."""
     try:
         with connect(settings, timeout_s=2.0) as connection:
-            problem = Roster(connection).problem(run.manifest.run)
+            problem = WorkerRegistry(connection).problem(run.manifest.run)
             lock = lock_status(connection, keys.output_lock(run.manifest.output))
     except ClusterError as error:
         click.echo(f"workers  not known ({error})")

@@ -20,11 +20,11 @@ import redis
 from sheaf.broker.connection import connect
 from sheaf.client.calls import Call, Function, call_of, encode_call, encode_items
 from sheaf.client.executor import ClusterExecutor
-from sheaf.client.session.functions import Works
+from sheaf.client.session.functions import Functions
 from sheaf.client.session.future_stream import CallFuture, FutureStream, Translate
 from sheaf.client.session.map_stream import ItemStream, Results
 from sheaf.client.session.session import Session
-from sheaf.client.session.stream import Work
+from sheaf.client.session.stream import CallTarget
 from sheaf.client.shared.lock import SharedLock
 from sheaf.client.shared.queue import SharedQueue
 from sheaf.client.shared.values import Counter, SharedDict
@@ -48,11 +48,11 @@ class Cluster:
         self._settings = found if data is None else dataclasses.replace(found, data_dir=Path(data))
         self._keep = keep
         self._pid = os.getpid()
-        self._works = Works(found.tasks_dir, found.extra_modules)
+        self._works = Functions(found.tasks_dir, found.extra_modules)
         self._lock = threading.Lock()
         self._session: Session | None = None
         self._connection: redis.Redis | None = None
-        self._futures: dict[Work, FutureStream] = {}
+        self._futures: dict[CallTarget, FutureStream] = {}
         self._stop: Callable[[], None] | None = None
         self._closed = False
 
@@ -178,7 +178,7 @@ class Cluster:
         self._stream(self._works.work(call.task, is_call=True)).add(line, future, translate)
         return future
 
-    def _stream(self, work: Work) -> FutureStream:
+    def _stream(self, work: CallTarget) -> FutureStream:
         session = self._started()
         with self._lock:
             stream = self._futures.get(work)

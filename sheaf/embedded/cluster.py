@@ -16,7 +16,7 @@ from sheaf.broker.address import shown_address
 from sheaf.broker.connection import connect
 from sheaf.broker.replies import number
 from sheaf.broker.rq_queue import import_rq_queue
-from sheaf.broker.worker_registry import Roster
+from sheaf.broker.worker_registry import WorkerRegistry
 from sheaf.core.errors import ClusterError, UsageError
 from sheaf.core.last_words import last_words
 from sheaf.core.settings import Settings, child_environment
@@ -206,9 +206,9 @@ def _missing(settings: Settings, state: ClusterState, workers: int) -> str:
     why = "".join(f"; {news}" for news in state.news())
     try:
         with connect(here, timeout_s=2.0) as connection:
-            roster = Roster(connection)
-            announced = {number(card.fields.get("pid")) for card in roster.workers()}
-            refusal = roster.refusal()
+            registry = WorkerRegistry(connection)
+            announced = {number(card.fields.get("pid")) for card in registry.workers()}
+            refusal = registry.refusal()
     except ClusterError as error:
         return f"Redis: {error}{why}"
     running = state.workers()

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from sheaf.core.errors import FenceTimeout
 from sheaf.output.index.database import Index
-from sheaf.output.index.lock_owner import Holder
+from sheaf.output.index.lock_owner import LockOwner
 
 #: Seconds for which a holder may have the fence before it counts as one that blocks others.
 BLOCKS_S = 2.0
 
 
-def blocker(output: Path) -> Holder | None:
+def blocker(output: Path) -> LockOwner | None:
     """Return who keeps the fence from all others, if anybody does. Takes a quarter of a second then, nothing otherwise.
 
     Raises OutputError if there is no index, or it cannot be opened.

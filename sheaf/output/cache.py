@@ -17,7 +17,7 @@ def open_output(data_dir: Path, name: str, fence_wait_s: float = 30.0) -> Output
     return Output(data_dir / name, fence_wait_s=fence_wait_s, durable=not name.startswith(f"{SESSIONS}/"))
 
 
-class Outputs:
+class OutputCache:
     """For one thread."""
 
     def __init__(self, data_dir: Path, fence_wait_s: float = 30.0) -> None:

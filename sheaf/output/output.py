@@ -27,8 +27,8 @@ from sheaf.core.ranges import Range
 from sheaf.output.commit import reopen
 from sheaf.output.commit import rows as entries
 from sheaf.output.commit.data_file import TailGrew
-from sheaf.output.commit.plan import Buffer, Group, Part, plan, prepare
-from sheaf.output.commit.transaction import Turn, Turnstile
+from sheaf.output.commit.plan import Buffer, RunCommit, RunResults, plan, prepare
+from sheaf.output.commit.transaction import WriteTransaction, WriteTransactions
 from sheaf.output.index import errors as disk_errors
 from sheaf.output.index.database import Index
 from sheaf.output.index.intent import START_BYTES, Intent
@@ -74,7 +74,7 @@ class Output:
         self.path = path
         self._steps = steps
         self._index = Index(path, fence_wait_s, durable=durable)
-        self._turnstile = Turnstile(self._index, steps)
+        self._transactions = WriteTransactions(self._index, steps)
 
     @classmethod
     def create(
@@ -97,7 +97,7 @@ class Output:
             # The index first: a file without an index is taken for a stranger's.
             output._index.create(header)
             steps("index")
-            with output._turnstile.turn(_caller()) as turn:
+            with output._transactions.turn(_caller()) as turn:
                 output._adopt(turn)
             if durable:
                 sync_folders(path.parent)
@@ -109,7 +109,7 @@ class Output:
             raise
         return output
 
-    def _adopt(self, turn: Turn) -> None:
+    def _adopt(self, turn: WriteTransaction) -> None:
         """Remember the file that was just created, or that was brought back from a copy."""
         if turn.file.identity != turn.state.identity:
             turn.connection.execute("UPDATE state SET identity = ?", (turn.file.identity,))
@@ -120,7 +120,7 @@ class Output:
         with self._index.reading() as connection:
             row = connection.execute("SELECT items, batch_size FROM runs WHERE run = ?", (run,)).fetchone()
         if row is None:
-            with self._turnstile.turn(_caller()) as turn:
+            with self._transactions.turn(_caller()) as turn:
                 turn.connection.execute(
                     "INSERT INTO runs (run, items, batch_size, started) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
                     (run, items, batch_size, time.time()),
@@ -132,7 +132,7 @@ class Output:
                 f"has {items} in batches of {batch_size}; does one of them come from another data folder?"
             )
 
-    def commit(self, groups: Mapping[str, Results] | Sequence[Group], *, worker: str, token: int) -> Receipt:
+    def commit(self, groups: Mapping[str, Results] | Sequence[RunResults], *, worker: str, token: int) -> Receipt:
         """Settle these results, by run: all of them, durably and together, or none. Items settled before are dropped.
 
         They may be handed over prepared (`commit.plan.prepare`), so that others wait no longer than they have to.
@@ -145,9 +145,9 @@ class Output:
             with suppress(TailGrew):
                 return self._commit(gathered, worker, token)
 
-    def _commit(self, gathered: Sequence[Group], worker: str, token: int) -> Receipt:
+    def _commit(self, gathered: Sequence[RunResults], worker: str, token: int) -> Receipt:
         """One try. Raises TailGrew too."""
-        with self._turnstile.turn(worker) as turn:
+        with self._transactions.turn(worker) as turn:
             parts = [plan(turn.connection, group) for group in gathered]
             self._steps("plan")
             length = turn.state.length
@@ -163,7 +163,7 @@ class Output:
             finished_runs=[part.run.run for part in parts if part.finishes],
         )
 
-    def _write(self, turn: Turn, parts: list[Part], worker: str, token: int) -> int:
+    def _write(self, turn: WriteTransaction, parts: list[RunCommit], worker: str, token: int) -> int:
         """Append the records, and write the rows that say so; all but the COMMIT. Returns the new L."""
         offset = turn.state.length
         header = turn.state.header if offset == 0 else b""
@@ -198,12 +198,12 @@ class Output:
 
     def clear_tail(self) -> None:
         """Leave nothing beyond L. The next commit would do it too; this is for when there will be none."""
-        with self._turnstile.turn(_caller()):
+        with self._transactions.turn(_caller()):
             pass
 
     def reopen_failures(self, run: str, errors: Collection[str] = (), items: Collection[int] = ()) -> int:
         """Have failed items done again: those of these classes and numbers, or all; return how many. All or none."""
-        with self._turnstile.turn(_caller()) as turn:
+        with self._transactions.turn(_caller()) as turn:
             reopened = reopen.reopen_failures(turn.connection, run, errors, items)
             self._steps("entries")
             self._index.commit()
@@ -247,11 +247,11 @@ class Output:
         with self._index.reading() as connection:
             return read_state(connection).header
 
-    def pieces(self, run: str, after: int = 0) -> list[queries.Piece]:
+    def pieces(self, run: str, after: int = 0) -> list[queries.CommitSlice]:
         """Return what was committed of the run since the commit `after`, by commit: for whoever reads in bulk."""
         return queries.pieces(self._index, run, after)
 
-    def read(self, piece: queries.Piece) -> bytes:
+    def read(self, piece: queries.CommitSlice) -> bytes:
         """Return a piece's bytes. Raises OutputDamaged if they are not those that were committed."""
         return queries.read_piece(self._index, piece)
 

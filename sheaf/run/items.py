@@ -48,7 +48,7 @@ class Bundle(NamedTuple):
     lengths: Sequence[int]
     records: bytes | memoryview
     #: Gives the shared memory back when nobody has it any more; None: the records are a copy of our own.
-    loan: object = None
+    borrow: object = None
 
     def split(self) -> list[Done]:
         """The same as single results, each with a record of its own."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sheaf.broker.queue import BatchQueue, Snapshot
 from sheaf.core.errors import OutputError, OutputRefused, RunDamaged, RunNotFound
-from sheaf.output.cache import Outputs
+from sheaf.output.cache import OutputCache
 from sheaf.output.output import Output
 from sheaf.run.items import Batch, batch_id
 from sheaf.run.run import Run, is_cancelled, is_finished
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 PROBLEM_S = 30
 
 
-class Feeder:
+class Reconciler:
     """Compares volume and queue. Not thread-safe; hold `keys.RECONCILER_LOCK` while feeding: two at once waste work."""
 
     def __init__(self, data_dir: Path, queue: BatchQueue, room: int) -> None:
@@ -35,7 +35,7 @@ class Feeder:
         self._queue = queue
         #: Batches that may stand on the queue.
         self._room = room
-        self._outputs = Outputs(data_dir)
+        self._outputs = OutputCache(data_dir)
         self._runs = Unfinished(data_dir)
         #: Runs whose files are damaged, and how: said in the log once.
         self._damaged: dict[str, str] = {}

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from sheaf.broker import replies
 from sheaf.broker.lock import LockStatus
 from sheaf.broker.queue import Snapshot
-from sheaf.broker.worker_registry import WorkerCard
+from sheaf.broker.worker_registry import WorkerInfo
 from sheaf.core.errors import UsageError
 from sheaf.core.humanize import count_text, seconds_text
 from sheaf.run.items import parse_batch_id
@@ -68,7 +68,7 @@ class Facts:
     run: str
     stalled_s: float
     snapshot: Snapshot
-    cards: Sequence[WorkerCard]
+    cards: Sequence[WorkerInfo]
     lock: LockStatus
     #: Who keeps everybody from the output, in words; "" if nobody does.
     blocker: str
@@ -120,7 +120,7 @@ def _in_progress(facts: Facts, at_hand: Mapping[str, AtHand]) -> Stall | None:
     )
 
 
-def _not_begun(facts: Facts, live: Mapping[str, WorkerCard]) -> Stall:
+def _not_begun(facts: Facts, live: Mapping[str, WorkerInfo]) -> Stall:
     owners = {worker for name, (worker, _) in facts.snapshot.leased.items() if _run_of(name) == facts.run}
     if owners & live.keys():
         who = ", ".join(sorted(live[worker].label for worker in owners & live.keys()))
@@ -151,7 +151,7 @@ def _stall(facts: Facts, kind: Kind, why: str) -> Stall:
     return Stall(kind, f"{LEAD}{seconds_text(told_s)}: {why}")
 
 
-def _at_hand(card: WorkerCard, run: str) -> AtHand | None:
+def _at_hand(card: WorkerInfo, run: str) -> AtHand | None:
     try:
         values: Any = json.loads(card.fields.get(FIELD, "{}"))[run]
         begun, item, since_s, limit_s, uncommitted = values

@@ -13,7 +13,7 @@ from sheaf.run.run import Run
 from sheaf.submission.draft import Draft
 from sheaf.submission.enqueue import check_cluster, start
 from sheaf.submission.occupied import Holding, Onto
-from sheaf.submission.submit import Outcome, Wish, check_output, check_unoccupied, submit
+from sheaf.submission.submit import Outcome, RunRequest, check_output, check_unoccupied, submit
 from sheaf.submission.tally import Tally
 
 
@@ -32,7 +32,7 @@ class Delivery:
     set_aside: Path | None = None
 
 
-def deliver(settings: Settings, wish: Wish, items: Callable[[Draft], Iterable[list[str]]]) -> Delivery:
+def deliver(settings: Settings, wish: RunRequest, items: Callable[[Draft], Iterable[list[str]]]) -> Delivery:
     """Submit a run; `items` as in submit().
 
     Raises before anything is written if something is wrong with the output or the cluster. A ClusterError that comes

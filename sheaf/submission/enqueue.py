@@ -15,7 +15,7 @@ from sheaf.broker.rq_queue import import_rq_queue
 from sheaf.core.errors import LockTimeout, RedisUnavailable
 from sheaf.core.settings import Settings
 from sheaf.run.run import Run
-from sheaf.scheduling.reconciler import Feeder
+from sheaf.scheduling.reconciler import Reconciler
 
 #: Seconds to wait for somebody else who is feeding the queue. After that both do: a batch may then be queued twice,
 #: which does no harm, and is better than a run that does not begin.
@@ -48,7 +48,7 @@ def start(settings: Settings, connection: redis.Redis, run: Run) -> int:
     owner = f"producer-{secrets.token_hex(4)}"
     lock = FairLock(connection, keys.RECONCILER_LOCK, owner=owner, label=label, lease_s=settings.lock_lease_s)
     queue = BatchQueue(connection)
-    feeder = Feeder(settings.data_dir, queue, settings.queue_batches)
+    feeder = Reconciler(settings.data_dir, queue, settings.queue_batches)
     try:
         try:
             with lock.acquire(PATIENCE_S) as lease, lease.keep():

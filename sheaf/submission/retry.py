@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from sheaf.broker.connection import connect
-from sheaf.broker.worker_registry import Roster
+from sheaf.broker.worker_registry import WorkerRegistry
 from sheaf.core.errors import ClusterError, UsageError
 from sheaf.core.settings import Settings
 from sheaf.output.output import Output
@@ -57,7 +57,7 @@ def retry(settings: Settings, run: Run, errors: Collection[str] = (), items: Col
             record_version(run, files)
             reopened = _reopen(run, output, errors, items)
             # Workers leave a run alone for half a minute after its task was found to be another one.
-            Roster(connection).clear_problem(manifest.run)
+            WorkerRegistry(connection).clear_problem(manifest.run)
             trouble = None
             try:
                 start(settings, connection, run)

@@ -57,7 +57,7 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class RunRequest:
     """What a person wants done."""
 
     task: str
@@ -111,7 +111,7 @@ def check_output(data_dir: Path, output: str, options: Mapping[str, Any], *, rep
             _check_header(path, format_for(output, options).header(path.name))
 
 
-def check_unoccupied(data_dir: Path, wish: Wish) -> Holding | None:
+def check_unoccupied(data_dir: Path, wish: RunRequest) -> Holding | None:
     """Return what the output holds of other runs. Raises UsageError if it is certain already that submit() will refuse.
 
     It is not while the output holds runs of the same task: one of them may be the same submission, which is not known
@@ -123,7 +123,7 @@ def check_unoccupied(data_dir: Path, wish: Wish) -> Holding | None:
     return held
 
 
-def submit(data_dir: Path, wish: Wish, items: Callable[[Draft], Iterable[list[str]]]) -> tuple[Run, Outcome]:
+def submit(data_dir: Path, wish: RunRequest, items: Callable[[Draft], Iterable[list[str]]]) -> tuple[Run, Outcome]:
     """Write the run and make it known to its output. `items` yields many at once, and notes in the draft what it leaves
     out; or gives the draft's writer a range of numbers, and yields nothing.
 
@@ -136,9 +136,9 @@ def submit(data_dir: Path, wish: Wish, items: Callable[[Draft], Iterable[list[st
         draft.settle()
         mark = fingerprint(wish, draft.writer.digest)
         with submission_lock(data_dir):
-            twin = None if wish.again else _find_twin(data_dir, wish, mark, draft.tally)
-            if twin is not None:
-                return _take_up(data_dir, twin)
+            existing = None if wish.again else _find_existing(data_dir, wish, mark, draft.tally)
+            if existing is not None:
+                return _take_up(data_dir, existing)
             if wish.only_known:
                 raise UsageError(
                     f"no run has the same items, task and options and goes into {wish.output}, so there is nothing of "
@@ -148,7 +148,7 @@ def submit(data_dir: Path, wish: Wish, items: Callable[[Draft], Iterable[list[st
             return _publish(data_dir, wish, draft, mark), Outcome.NEW
 
 
-def _make_room(data_dir: Path, wish: Wish) -> Path | None:
+def _make_room(data_dir: Path, wish: RunRequest) -> Path | None:
     """Return the folder that now holds what was in the output, if it was to be replaced."""
     held = holding(data_dir, wish.output)
     check_free(held, wish.place)
@@ -159,7 +159,7 @@ def _make_room(data_dir: Path, wish: Wish) -> Path | None:
     return None
 
 
-def _batch_size(wish: Wish, draft: Draft) -> int:
+def _batch_size(wish: RunRequest, draft: Draft) -> int:
     """By the number of items; large items make small batches, since a worker reads a batch at once."""
     items = draft.writer.items
     by_number = batch_size_for(items, slow=wish.task in ("load", "exec"))
@@ -171,7 +171,7 @@ def batch_size_for(items: int, *, slow: bool) -> int:
     return max(1, min(largest, items // AIMED_BATCHES))
 
 
-def fingerprint(wish: Wish, digest: str) -> str:
+def fingerprint(wish: RunRequest, digest: str) -> str:
     """Return a text that is equal for two wishes of the same task, options (but for tuning), output and items.
 
     The same task is the same text: after a change of its files, which stand behind the dot, the same command is another
@@ -183,7 +183,7 @@ def fingerprint(wish: Wish, digest: str) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest() + version
 
 
-def _publish(data_dir: Path, wish: Wish, draft: Draft, mark: str) -> Run:
+def _publish(data_dir: Path, wish: RunRequest, draft: Draft, mark: str) -> Run:
     manifest = Manifest(
         run=draft.run,
         task=wish.task,
@@ -216,7 +216,7 @@ def _take_up(data_dir: Path, run: Run) -> tuple[Run, Outcome]:
     return run, Outcome.RESUMED
 
 
-def _find_twin(data_dir: Path, wish: Wish, mark: str, tally: Tally) -> Run | None:
+def _find_existing(data_dir: Path, wish: RunRequest, mark: str, tally: Tally) -> Run | None:
     """Return the newest run of the same submission, if its output is still at its place and knows of it."""
     for entry in reversed(catalog(data_dir)):
         if not entry.is_like(mark):
@@ -235,7 +235,7 @@ def _find_twin(data_dir: Path, wish: Wish, mark: str, tally: Tally) -> Run | Non
     return None
 
 
-def _is_same(run: Run, wish: Wish, mark: str) -> bool:
+def _is_same(run: Run, wish: RunRequest, mark: str) -> bool:
     """Whether the run is the same submission: by now, if it was told to go on with a later version of its task."""
     known, wanted = run.manifest.fingerprint, mark
     if known.partition(".")[0] != wanted.partition(".")[0]:

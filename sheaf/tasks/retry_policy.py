@@ -10,12 +10,12 @@ from sheaf.tasks.decorator import TaskSpec
 LONGEST_PAUSE_S = 300.0
 
 
-class Patience(NamedTuple):
+class RetryPolicy(NamedTuple):
     attempts: int
     backoff_s: float
 
     @classmethod
-    def of(cls, spec: TaskSpec) -> Patience:
+    def of(cls, spec: TaskSpec) -> RetryPolicy:
         """What a function that does not say is tried once: what its code raises is most likely raised again."""
         return cls(spec.attempts or 1, spec.backoff_s)
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from sheaf.broker.connection import connect
-from sheaf.broker.worker_registry import Roster, WorkerCard
+from sheaf.broker.worker_registry import WorkerInfo, WorkerRegistry
 from sheaf.core.errors import ClusterError
 from sheaf.core.humanize import count_text
 from sheaf.core.settings import Settings
@@ -24,7 +24,7 @@ def choices(settings: Settings, run: Run | None) -> Iterator[str]:
         )
     try:
         with connect(settings, timeout_s=2.0) as connection:
-            cards = [card for card in Roster(connection).workers() if not card.silent]
+            cards = [card for card in WorkerRegistry(connection).workers() if not card.silent]
     except ClusterError as error:
         yield f"What workers choose is not known: {error}"
         return
@@ -34,7 +34,7 @@ def choices(settings: Settings, run: Run | None) -> Iterator[str]:
             yield f"  {name}: {value} ({why})"
 
 
-def _choices(card: WorkerCard) -> list[tuple[str, str, str]]:
+def _choices(card: WorkerInfo) -> list[tuple[str, str, str]]:
     """What is on a worker's card; nothing if it is of another version."""
     try:
         return [(str(name), str(value), str(why)) for name, value, why in json.loads(card.fields.get("explain", "[]"))]

@@ -11,8 +11,8 @@ import redis
 
 from sheaf.broker import keys
 from sheaf.broker.connection import connect
-from sheaf.broker.wakeup import Bell
-from sheaf.broker.worker_registry import Roster, WorkerCard
+from sheaf.broker.wakeup import Notifier
+from sheaf.broker.worker_registry import WorkerInfo, WorkerRegistry
 from sheaf.core.errors import ClusterError, OutputError
 from sheaf.core.settings import Settings
 from sheaf.output.blocker import blocker
@@ -30,7 +30,7 @@ STALL_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class RunStatus:
     """A run as one sees it now."""
 
     items: int
@@ -39,7 +39,7 @@ class View:
     #: Items settled, and bytes written, per second of late.
     items_per_s: float
     bytes_per_s: float
-    workers: Sequence[WorkerCard]
+    workers: Sequence[WorkerInfo]
     #: Worker id -> items of this run that it has settled; the id of one that has ended stays.
     shares: Mapping[str, int]
     #: Why it does not go on, or not as well as it could; for people.
@@ -62,7 +62,7 @@ class View:
         return (self.items - self.settled) / self.items_per_s if self.items_per_s > 0 else None
 
 
-class Observer:
+class Monitor:
     """Looks at one run, again and again. Works while Redis is down, and says so."""
 
     def __init__(self, settings: Settings, run: Run) -> None:
@@ -71,9 +71,9 @@ class Observer:
         self._output = Output(settings.data_dir / run.manifest.output)
         self._connection: redis.Redis | None = None
         #: Rings when the run is finished; None: Redis did not answer lately.
-        self._bell: Bell | None = None
+        self._notifier: Notifier | None = None
         self._redis_look = 0.0
-        self._workers: list[WorkerCard] = []
+        self._workers: list[WorkerInfo] = []
         self._problems: list[str] = []
         self._refused: str | None = None
         #: How much was settled at the last look that saw progress, and when (monotonic) that was.
@@ -81,13 +81,13 @@ class Observer:
         #: Moment, settled items, bytes written; over the last seconds.
         self._samples: deque[tuple[float, int, int]] = deque()
 
-    def look(self) -> View:
+    def look(self) -> RunStatus:
         """Raises OutputError if the output's index cannot be read."""
         progress = self._output.progress(self.run.manifest.run)
         if time.monotonic() >= self._redis_look:
             self._look_at_redis()
         items_per_s, bytes_per_s = self._speed(progress)
-        return View(
+        return RunStatus(
             items=self.run.manifest.items,
             done=progress.done,
             failed=progress.failed,
@@ -104,12 +104,12 @@ class Observer:
     def wait(self, seconds: float) -> None:
         """Sleep, but no longer than until the run is finished. Without Redis nobody tells, and it is all the time."""
         deadline = time.monotonic() + seconds
-        if self._bell is not None:
+        if self._notifier is not None:
             try:
-                self._bell.wait(seconds)
+                self._notifier.wait(seconds)
                 return
             except ClusterError:
-                self._bell = None  # the next look at Redis says what is wrong
+                self._notifier = None  # the next look at Redis says what is wrong
         time.sleep(max(0.0, deadline - time.monotonic()))
 
     def close(self) -> None:
@@ -118,11 +118,11 @@ class Observer:
 
     def _disconnect(self) -> None:
         """The next look connects anew: a cluster that was started again may have another address."""
-        if self._bell is not None:
-            self._bell.close()
+        if self._notifier is not None:
+            self._notifier.close()
         if self._connection is not None:
             self._connection.close()
-        self._bell = self._connection = None
+        self._notifier = self._connection = None
 
     def _speed(self, progress: Progress) -> tuple[float, float]:
         now, settled = time.monotonic(), progress.done + progress.failed
@@ -151,12 +151,12 @@ class Observer:
         try:
             if self._connection is None:
                 self._connection = connect(self._settings, timeout_s=2.0)
-            if self._bell is None:
-                self._bell = Bell(self._connection, keys.FINISHED_PREFIX + self.run.manifest.run)
-            roster = Roster(self._connection)
-            self._workers = roster.workers()
-            problem = roster.problem(self.run.manifest.run)
-            absent = absence(self._settings, roster, self._workers)
+            if self._notifier is None:
+                self._notifier = Notifier(self._connection, keys.FINISHED_PREFIX + self.run.manifest.run)
+            registry = WorkerRegistry(self._connection)
+            self._workers = registry.workers()
+            problem = registry.problem(self.run.manifest.run)
+            absent = absence(self._settings, registry, self._workers)
             self._problems = [f"{problem.text} (found by {problem.worker or 'the reconciler'})"] if problem else []
             self._problems += [absent] if absent is not None else []
             self._refused = problem.text if problem is not None and problem.refused else None

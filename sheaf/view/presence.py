@@ -8,21 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sheaf.broker.worker_registry import Roster, WorkerCard
+from sheaf.broker.worker_registry import WorkerInfo, WorkerRegistry
 from sheaf.core.humanize import path_text
 from sheaf.core.settings import Settings
 from sheaf.embedded.processes import is_alive
 from sheaf.embedded.state import ClusterState, Places
 
 
-def absence(settings: Settings, roster: Roster, cards: Sequence[WorkerCard]) -> str | None:
+def absence(settings: Settings, registry: WorkerRegistry, cards: Sequence[WorkerInfo]) -> str | None:
     """Why no worker shows a sign of life, in a sentence for people; None if one does.
 
-    `cards`: what the roster has just said. Raises ClusterError if Redis cannot be asked.
+    `cards`: what the registry has just said. Raises ClusterError if Redis cannot be asked.
     """
     if not all(card.silent for card in cards):
         return None
-    living, refusal = living_workers(settings), roster.refusal()
+    living, refusal = living_workers(settings), registry.refusal()
     if refusal is not None:
         who = f"{', '.join(living)} live, but cannot show it" if living else "whether workers live cannot be seen"
         return f"{who}: {refusal}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from sheaf.broker.connection import connect
-from sheaf.broker.worker_registry import Roster
+from sheaf.broker.worker_registry import WorkerRegistry
 from sheaf.core.errors import ClusterError
 from sheaf.core.settings import Settings
 from sheaf.core.terminal import one_line
@@ -18,8 +18,8 @@ def problems(settings: Settings, runs: Sequence[Run]) -> Iterator[str]:
         return
     try:
         with connect(settings, timeout_s=2.0) as connection:
-            roster = Roster(connection)
-            found = [(run.manifest.run, roster.problem(run.manifest.run)) for run in runs]
+            registry = WorkerRegistry(connection)
+            found = [(run.manifest.run, registry.problem(run.manifest.run)) for run in runs]
     except ClusterError:
         return
     for name, problem in found:

@@ -102,7 +102,7 @@ def main() -> int:
     recorded = {name: value for name, value in vars(maker).items() if name in ("sites", "_starting", "_ending")}
     if asked.sabotage:
         recorded["worker"] = ("sheaf.chaos.sabotaged_worker", asked.sabotage)
-    return _judge(_tried(asked, recorded, cases), asked.results)
+    return _quarantine(_tried(asked, recorded, cases), asked.results)
 
 
 def _tried(asked: argparse.Namespace, recorded: dict[str, Any], cases: list[Case]) -> Iterator[Case]:
@@ -121,7 +121,7 @@ def _wanted(case: Case, asked: argparse.Namespace) -> bool:
     return asked.who in case.who and re.search(asked.where, place) is not None and asked.lasting in (None, when)
 
 
-def _judge(cases: Iterator[Case], results: Path | None) -> int:
+def _quarantine(cases: Iterator[Case], results: Path | None) -> int:
     counts: Counter[str] = Counter()
     began = time.monotonic()
     for case in cases:

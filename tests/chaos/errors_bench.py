@@ -239,7 +239,7 @@ class Bench:
             case.hung = 1
             case.notes += [f"{slot.label}: {what_it_does(slot.process.pid)}" for slot in self.cluster.slots]
         self._hear(case, exits)
-        self.judge(case)
+        self.quarantine(case)
         case.seconds = round(time.monotonic() - began, 2)
         self.broken |= not case.right
         return case
@@ -311,7 +311,7 @@ class Bench:
             case.notes.append(words or f"{ending}: without a word")
             case.silent |= int(not words)
 
-    def judge(self, case: Case) -> None:
+    def quarantine(self, case: Case) -> None:
         """Read the output and its failures."""
         if len(self.runs()) > 1:
             case.doubled += 1

@@ -77,12 +77,12 @@ class ProgramErrors:
             case.hung = 1
             case.notes.append((hung.stderr or b"").decode()[-500:])
         else:
-            self._judge(case, done)
+            self._quarantine(case, done)
         case.struck = len((folder / "struck").read_bytes())
         case.seconds = round(time.monotonic() - began, 2)
         return case
 
-    def _judge(self, case: Case, done: subprocess.CompletedProcess[str]) -> None:
+    def _quarantine(self, case: Case, done: subprocess.CompletedProcess[str]) -> None:
         if done.returncode == 0:
             case.lost = int(json.loads(done.stdout.splitlines()[-1]) != RIGHT)
             return

@@ -71,8 +71,8 @@ def test_a_thread_that_raises_ends_its_worker_which_says_why(tmp_path: Path) -> 
     functions = (
         "results:Reports._learn",
         "committer:Committer._settle",
-        "sheaf.scheduling.reconciler:Feeder.feed",
-        "fetcher:Taker._take",
+        "sheaf.scheduling.reconciler:Reconciler.feed",
+        "fetcher:Fetcher._take",
     )
 
     status, told, struck = make_fail(

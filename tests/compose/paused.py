@@ -142,7 +142,7 @@ def pause_holder(stack: Stack, name: str, pages: int, pause_s: float, connection
     return seen
 
 
-def judge(seen: Seen, output: Path) -> None:
+def quarantine(seen: Seen, output: Path) -> None:
     """Read the output's bytes: each page of the site once, from its first line to its last."""
     content = output.read_bytes()
     found, ended = (Counter(int(number) for number in mark.findall(content)) for mark in (PAGE, END))
@@ -239,7 +239,7 @@ def main() -> int:
         try:
             stack.start(given.workers)
             seen = pause_holder(stack, "paused", given.pages, given.seconds)
-            judge(seen, stack.fetch(seen.output, Path(folder)))
+            quarantine(seen, stack.fetch(seen.output, Path(folder)))
         finally:
             stack.remove()
     result = result_of(seen)

@@ -10,8 +10,8 @@ import sheaf.broker.lock
 from sheaf.output.output import Output
 from sheaf_worker import __main__, vitals
 from sheaf_worker.claim import progress_watchdog
-from sheaf_worker.claim.fetcher import Taker
-from sheaf_worker.claim.heartbeat import Keeper
+from sheaf_worker.claim.fetcher import Fetcher
+from sheaf_worker.claim.heartbeat import Heartbeat
 from sheaf_worker.claim.recovery import Recovery
 from sheaf_worker.commit.committer import Committer
 from sheaf_worker.pool.pool import Pool
@@ -25,8 +25,8 @@ PLACES: dict[str, tuple[Any, str]] = {
     "pool": (Pool, "poll"),
     "committer": (Committer, "_by_output"),
     "commit": (Output, "commit"),
-    "keeper": (Keeper, "_beat"),
-    "taker": (Taker, "_turn"),
+    "heartbeat": (Heartbeat, "_beat"),
+    "fetcher": (Fetcher, "_turn"),
     "recovery": (Recovery, "_look"),
     "renewer": (sheaf.broker.lock._Renewer, "_next"),
     "vitals": (Vitals, "_look"),

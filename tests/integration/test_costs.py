@@ -14,7 +14,7 @@ import redis
 from sheaf.broker import keys
 from sheaf.broker.queue import BatchQueue
 from sheaf.run.run import Run, list_runs
-from sheaf.scheduling.reconciler import Feeder
+from sheaf.scheduling.reconciler import Reconciler
 from tests.console import processes_of, wait_until
 from tests.integration.bench import Bench
 
@@ -148,7 +148,7 @@ def test_a_tiny_function_costs_no_more_than_was_allowed(bench: Bench, calm: Call
     def start(items: int, batch_size: int, output: str) -> Run:
         run = bench.call("costs:double", *map(str, range(items)), batch_size=batch_size, output=output)
         queue = BatchQueue(meter.connection)
-        feeder = Feeder(bench.person.data, queue, room=2000)
+        feeder = Reconciler(bench.person.data, queue, room=2000)
         assert feeder.feed() == run.manifest.batches
         feeder.close()
         queue.close()

@@ -11,7 +11,7 @@ from sheaf.broker.queue import BatchQueue
 from sheaf.output.output import Output
 from sheaf.run.items import Done
 from sheaf.run.run import Manifest, Run, RunWriter
-from sheaf.scheduling.reconciler import Feeder
+from sheaf.scheduling.reconciler import Reconciler
 
 NAME = "20260101-000000-abcdef"
 
@@ -51,7 +51,7 @@ def commit(data: Path, *indexes: int) -> None:
 
 def fed(data: Path, connection: redis.Redis, room: int = 100) -> int:
     queue = BatchQueue(connection)
-    feeder = Feeder(data, queue, room)
+    feeder = Reconciler(data, queue, room)
     try:
         return feeder.feed()
     finally:

@@ -24,7 +24,7 @@ CALLS, SESSIONS, RUNS = 30, 6, 20
 #: What may be kept, though not for good: it is forgotten by time, and this is over sooner.
 FOR_A_WHILE = {
     "sheaf.broker.queue.BatchQueue._let_go": "a minute",
-    "sheaf_worker.commit.buffer.Gathering._lately": "five seconds",
+    "sheaf_worker.commit.buffer.CommitBuffer._lately": "five seconds",
 }
 #: Growth that is none. Objects: caches hold 64 at most, and may not be full at first. Descriptors: which outputs
 #: a worker has open at the moment of a look is chance; each takes a few. The rest: none.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 from sheaf.broker.connection import connect
-from sheaf.broker.worker_registry import Roster
+from sheaf.broker.worker_registry import WorkerRegistry
 from sheaf.core.settings import Settings
 from sheaf_worker.cores import usable_cores
 from tests.console import wait_until
@@ -15,7 +15,7 @@ from tests.integration.bench import Bench
 def pools(bench: Bench) -> list[int]:
     """The sizes of the live workers' pools."""
     with connect(Settings(redis_url=bench.server.url)) as connection:
-        return sorted(int(card.fields["pool"]) for card in Roster(connection).workers() if not card.silent)
+        return sorted(int(card.fields["pool"]) for card in WorkerRegistry(connection).workers() if not card.silent)
 
 
 def test_pools_take_their_part_of_the_cores(bench: Bench) -> None:

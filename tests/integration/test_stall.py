@@ -66,7 +66,7 @@ def test_a_commit_that_hangs_is_said(bench: Bench) -> None:
 
 def test_batches_that_nobody_takes_are_said(bench: Bench) -> None:
     """The worker lives, its taker hangs."""
-    _, flag, log = worker(bench, "taker", "hangs")
+    _, flag, log = worker(bench, "fetcher", "hangs")
     wait_until(lambda: "worker started" in log.read_text(), 60, "it has started")
     flag.touch()
     run = bench.call("api_tasks:wait_for", *[str(SCRIPT)] * 8)

@@ -7,7 +7,7 @@ import json
 import pytest
 import redis
 
-from sheaf.broker.worker_registry import Roster
+from sheaf.broker.worker_registry import WorkerRegistry
 from sheaf.output.output import Output
 from sheaf.run.run import Run
 from sheaf.tasks.description import describe
@@ -80,7 +80,7 @@ def status(folder: Folder, run: Run) -> str:
 def look_again(folder: Folder, run: Run) -> None:
     """What `sheaf retry` does too; without it the workers leave the run alone for half a minute."""
     with redis.Redis.from_url(folder.bench.server.url) as connection:
-        Roster(connection).clear_problem(run.manifest.run)
+        WorkerRegistry(connection).clear_problem(run.manifest.run)
 
 
 def test_a_run_whose_task_changes_stands_still_until_the_file_is_back(folder: Folder) -> None:

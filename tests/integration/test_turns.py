@@ -9,7 +9,7 @@ import redis
 
 from sheaf import Cluster
 from sheaf.broker import keys
-from sheaf.broker.queue import BatchQueue, Wish
+from sheaf.broker.queue import BatchQueue, ClaimRequest
 from sheaf.core.settings import Settings
 from sheaf.run.items import Batch
 from sheaf.run.run import Run
@@ -36,7 +36,7 @@ def of(run: str, count: int, start: int = 0) -> Iterator[Batch]:
     return (Batch(run, number, number * 10, 10) for number in range(start, start + count))
 
 
-def claimed(queue: BatchQueue, limit: int, wish: Wish | None = None) -> list[tuple[str, int]]:
+def claimed(queue: BatchQueue, limit: int, wish: ClaimRequest | None = None) -> list[tuple[str, int]]:
     return [(run, number) for run, number, _ in queue.claim("worker-1", limit, 15, wish).batches]
 
 
@@ -70,10 +70,10 @@ def test_a_worker_gets_of_those_that_it_wishes(queue: BatchQueue) -> None:
     for run in (A, B, C):
         queue.put(of(run, 5))
 
-    assert claimed(queue, 9, Wish({A: 0, B: 2}, others=0, each=1)) == [(B, 0), (B, 1)]
-    assert claimed(queue, 9, Wish({A: 0, B: 0}, others=1, each=1)) == [(C, 0)]
-    assert len(claimed(queue, 9, Wish({}, others=2, each=1))) == 2
-    assert claimed(queue, 9, Wish({A: 0, B: 0, C: 0}, others=5, each=4)) == []
+    assert claimed(queue, 9, ClaimRequest({A: 0, B: 2}, others=0, each=1)) == [(B, 0), (B, 1)]
+    assert claimed(queue, 9, ClaimRequest({A: 0, B: 0}, others=1, each=1)) == [(C, 0)]
+    assert len(claimed(queue, 9, ClaimRequest({}, others=2, each=1))) == 2
+    assert claimed(queue, 9, ClaimRequest({A: 0, B: 0, C: 0}, others=5, each=4)) == []
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def reason(log: Path) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("part", ["main", "pool", "committer", "keeper", "taker", "recovery", "renewer", "vitals"])
+@pytest.mark.parametrize("part", ["main", "pool", "committer", "heartbeat", "fetcher", "recovery", "renewer", "vitals"])
 def test_a_part_that_raises_ends_the_worker_with_its_reason(bench: Bench, part: str) -> None:
     """Whichever thread it is: the process is gone, the log has the traceback, `status` the cause; others go on."""
     # So that a lease has to be renewed in the midst of a commit.

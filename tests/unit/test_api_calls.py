@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from sheaf.client.calls import Call, call_of, decode_item, encode_call, encode_items
 from sheaf.client.executor import builtin_of
 from sheaf.client.session.map_stream import _fitting
-from sheaf.client.session.sizing import LARGEST, LARGEST_BYTES, Pace
+from sheaf.client.session.sizing import LARGEST, LARGEST_BYTES, ChunkSizer
 from sheaf.client.shared.lock import SharedLock
 from sheaf.client.shared.values import SharedDict
 from sheaf.core.errors import InputError, TaskError, TaskFailed
@@ -142,16 +142,16 @@ def test_an_item_that_json_cannot_hold_ends_the_lines(bad: object) -> None:
 
 def test_segments_grow_while_they_come_back_soon_and_shrink_when_they_take_long() -> None:
     """From one item to the largest, or to what the results' weight allows; never to none."""
-    pace = Pace()
+    sizer = ChunkSizer()
     for _ in range(20):
-        pace.learn(pace.size, 0.01, 10 * pace.size)
-    assert pace.size == LARGEST
+        sizer.learn(sizer.size, 0.01, 10 * sizer.size)
+    assert sizer.size == LARGEST
     for _ in range(20):
-        pace.learn(pace.size, 5.0, 10 * pace.size)
-    assert pace.size == 1
+        sizer.learn(sizer.size, 5.0, 10 * sizer.size)
+    assert sizer.size == 1
     for _ in range(40):
-        pace.learn(pace.size, 0.01, LARGEST_BYTES // 4 * pace.size)
-    assert pace.size <= 4
+        sizer.learn(sizer.size, 0.01, LARGEST_BYTES // 4 * sizer.size)
+    assert sizer.size <= 4
 
 
 def test_a_segment_holds_no_more_bytes_than_it_should() -> None:

@@ -8,11 +8,11 @@ from types import MappingProxyType
 import pytest
 
 from sheaf.client.session.map_stream import ItemStream
-from sheaf.client.session.stream import Work
+from sheaf.client.session.stream import CallTarget
 from sheaf.core.errors import ClusterError
 from sheaf.tasks.description import TaskDescription
 
-WORK = Work("a:b", False, MappingProxyType({}), TaskDescription("a:b", "function"), 1)
+WORK = CallTarget("a:b", False, MappingProxyType({}), TaskDescription("a:b", "function"), 1)
 
 
 def stream(items: Iterator[int]) -> ItemStream:

@@ -13,7 +13,7 @@ import pytest
 from sheaf.run.items import Item
 from sheaf_worker.child.pipe import Inbox, ItemSource, Outbox
 from sheaf_worker.wire.channel import encode, pack_indexes
-from sheaf_worker.wire.ring import ArenaReader, ArenaWriter
+from sheaf_worker.wire.ring import RingReader, RingWriter
 from sheaf_worker.wire.slots import SlotReader, SlotWriter, new_slots
 
 
@@ -22,11 +22,11 @@ class Ends:
 
     def __init__(self) -> None:
         self.worker, child = Pipe()
-        self._arena, memory = ArenaReader.create(1 << 20)
+        self._ring, memory = RingReader.create(1 << 20)
         shared = new_slots()
         self.slots = SlotReader(shared)
         slots = SlotWriter(shared)
-        self.outbox = Outbox(child, ArenaWriter(memory))
+        self.outbox = Outbox(child, RingWriter(memory))
         inbox = Inbox(child, self.outbox, slots)
         self._child: Connection = child
         self.send("program", "run", "task", {}, "o.jsonl", {}, "")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sheaf.broker.suspects import Note
 from sheaf_worker.claim.isolation import DEATHS, PARTS, _plan
-from sheaf_worker.pool.backlog import Lot
+from sheaf_worker.pool.backlog import ItemBlock
 
-LOT = Lot(range(100, 164), [str(index) for index in range(100, 164)])
+LOT = ItemBlock(range(100, 164), [str(index) for index in range(100, 164)])
 
 
 def test_without_a_note_a_batch_is_done_in_parts() -> None:
@@ -15,7 +15,7 @@ def test_without_a_note_a_batch_is_done_in_parts() -> None:
 
     assert guilty is None
     assert len(parts) == PARTS
-    assert [index for lot, _ in parts for index in lot.indexes] == list(LOT.indexes)
+    assert [index for block, _ in parts for index in block.indexes] == list(LOT.indexes)
     assert [(note.first, note.end) for _, note in parts] == [(first, first + 8) for first in range(100, 164, 8)]
 
 
@@ -24,9 +24,9 @@ def test_the_part_that_was_in_hand_comes_first_in_smaller_parts() -> None:
     parts, guilty = _plan(LOT, Note(116, 124, 3, 1), 4, DEATHS)
 
     assert guilty is None
-    assert [list(lot.indexes) for lot, _ in parts[:8]] == [[index] for index in range(116, 124)]
-    assert sorted(index for lot, _ in parts for index in lot.indexes) == list(LOT.indexes)
-    assert max(len(lot.indexes) for lot, _ in parts[8:]) == 7
+    assert [list(block.indexes) for block, _ in parts[:8]] == [[index] for index in range(116, 124)]
+    assert sorted(index for block, _ in parts for index in block.indexes) == list(LOT.indexes)
+    assert max(len(block.indexes) for block, _ in parts[8:]) == 7
 
 
 def test_an_item_fails_only_when_it_was_alone_in_hand_again_and_again() -> None:
@@ -35,13 +35,13 @@ def test_an_item_fails_only_when_it_was_alone_in_hand_again_and_again() -> None:
     for claims in range(4, 4 + DEATHS):
         parts, guilty = _plan(LOT, note, claims, DEATHS)
         assert guilty is None
-        note = next(own for lot, own in parts if list(lot.indexes) == [120])
+        note = next(own for block, own in parts if list(block.indexes) == [120])
         assert note.deaths == max(0, claims - 4)
 
     parts, guilty = _plan(LOT, note, 4 + DEATHS, DEATHS)
 
     assert guilty is not None and (guilty.first, guilty.deaths) == (120, DEATHS)
-    assert sorted(index for lot, _ in parts for index in lot.indexes) == [i for i in LOT.indexes if i != 120]
+    assert sorted(index for block, _ in parts for index in block.indexes) == [i for i in LOT.indexes if i != 120]
 
 
 def test_a_batch_that_was_handed_back_in_peace_is_not_counted() -> None:
@@ -68,9 +68,9 @@ def test_a_death_with_others_in_hand_counts_less() -> None:
 
 def test_what_was_committed_meanwhile_is_no_suspect() -> None:
     """The part that was in hand is done: the rest is divided anew."""
-    lot = Lot(range(140, 164), [str(index) for index in range(140, 164)])
+    block = ItemBlock(range(140, 164), [str(index) for index in range(140, 164)])
 
-    parts, guilty = _plan(lot, Note(120, 121, 7, 1, deaths=9), 8, DEATHS)
+    parts, guilty = _plan(block, Note(120, 121, 7, 1, deaths=9), 8, DEATHS)
 
     assert guilty is None
-    assert [index for lot, _ in parts for index in lot.indexes] == list(range(140, 164))
+    assert [index for block, _ in parts for index in block.indexes] == list(range(140, 164))

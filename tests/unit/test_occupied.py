@@ -14,15 +14,15 @@ from sheaf.output.replace import set_aside
 from sheaf.run.items import Done, Failed
 from sheaf.run.run import Run, list_runs
 from sheaf.submission.occupied import Onto, chosen, holding
-from sheaf.submission.submit import Outcome, Wish, check_unoccupied, submit
+from sheaf.submission.submit import Outcome, RunRequest, check_unoccupied, submit
 from sheaf.tasks.versions import record_version
 
-WISH = Wish("shop:price", {}, "prices.jsonl", "prices.csv")
+WISH = RunRequest("shop:price", {}, "prices.jsonl", "prices.csv")
 ITEMS = ["1", "2", "3"]
 OTHER = dataclasses.replace(WISH, options={"columns": ["a"]})
 
 
-def submitted(data: Path, wish: Wish = WISH) -> tuple[Run, Outcome]:
+def submitted(data: Path, wish: RunRequest = WISH) -> tuple[Run, Outcome]:
     return submit(data, wish, lambda _: [ITEMS])
 
 
@@ -74,7 +74,7 @@ def test_failures_alone_are_no_records(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wish", [dataclasses.replace(OTHER, onto=Onto.APPEND), dataclasses.replace(WISH, again=True)])
-def test_a_run_is_added_if_a_person_says_so(tmp_path: Path, wish: Wish) -> None:
+def test_a_run_is_added_if_a_person_says_so(tmp_path: Path, wish: RunRequest) -> None:
     """By --append; or by --again, which asks for the same once more."""
     first, _ = submitted(tmp_path)
     finish(tmp_path, first)

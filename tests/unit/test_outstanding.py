@@ -6,18 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sheaf.run.number_range import Numbers
-from sheaf_worker.pool.backlog import Lot
+from sheaf_worker.pool.backlog import ItemBlock
 from sheaf_worker.pool.outstanding import Outstanding
 from sheaf_worker.wire.channel import pack_indexes, unpack_indexes, unpack_stretches
 
 
-def numbers_lot(first: int, count: int) -> Lot:
+def numbers_lot(first: int, count: int) -> ItemBlock:
     """Items from `first` on, which are every third number from 10 times that on."""
-    return Lot(range(first, first + count), Numbers(range(10 * first, 10 * first + 3 * count, 3)))
+    return ItemBlock(range(first, first + count), Numbers(range(10 * first, 10 * first + 3 * count, 3)))
 
 
-def lines_lot(first: int, count: int) -> Lot:
-    return Lot(range(first, first + count), [f"line {index}" for index in range(first, first + count)])
+def lines_lot(first: int, count: int) -> ItemBlock:
+    return ItemBlock(range(first, first + count), [f"line {index}" for index in range(first, first + count)])
 
 
 @given(st.data())
@@ -27,10 +27,10 @@ def test_it_is_a_dict_that_takes_numbers_without_spelling_them_out(data: st.Data
     for _ in range(data.draw(st.integers(1, 12))):
         if data.draw(st.booleans()):
             make = data.draw(st.sampled_from([numbers_lot, lines_lot]))
-            lot = make(next_index, data.draw(st.integers(1, 9)))
-            outstanding.add(lot)
-            expected.update(zip(lot.indexes, lot.texts, strict=True))
-            next_index += len(lot.indexes) + data.draw(st.integers(0, 2))
+            block = make(next_index, data.draw(st.integers(1, 9)))
+            outstanding.add(block)
+            expected.update(zip(block.indexes, block.texts, strict=True))
+            next_index += len(block.indexes) + data.draw(st.integers(0, 2))
         else:
             first = data.draw(st.integers(0, next_index))
             taken = range(first, first + data.draw(st.integers(0, 12)))

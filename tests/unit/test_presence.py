@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from sheaf.broker.worker_registry import WorkerCard
+from sheaf.broker.worker_registry import WorkerInfo
 from sheaf.core.settings import Settings
 from sheaf.embedded.processes import ProcessId, identify
 from sheaf.embedded.state import ClusterState, Places
 from sheaf.view.presence import absence, cluster_news, living_workers
 
 DEAD = ProcessId(os.getpid(), "an earlier boot/1")
-SILENT = WorkerCard("w-1", {"label": "w"}, silent_s=60.0)
-WELL = WorkerCard("w-2", {"label": "w"}, silent_s=1.0)
+SILENT = WorkerInfo("w-1", {"label": "w"}, silent_s=60.0)
+WELL = WorkerInfo("w-2", {"label": "w"}, silent_s=1.0)
 
 
 class Asked:
@@ -46,9 +46,9 @@ def cluster(
     return Settings(data_dir=data)
 
 
-def said(settings: Settings, *cards: WorkerCard, refusal: str | None = None) -> str | None:
-    roster: Any = Asked(refusal)
-    return absence(settings, roster, cards)
+def said(settings: Settings, *cards: WorkerInfo, refusal: str | None = None) -> str | None:
+    registry: Any = Asked(refusal)
+    return absence(settings, registry, cards)
 
 
 def test_who_shows_a_sign_of_life_is_not_absent(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from sheaf.core.logs import Sink
-from sheaf_worker.pool.stdout import Prints
+from sheaf_worker.pool.stdout import ChildStdout
 
 
-def printing(target: int) -> tuple[Prints, Connection]:
+def printing(target: int) -> tuple[ChildStdout, Connection]:
     ours, theirs = multiprocessing.get_context("spawn").Pipe(duplex=False)
-    return Prints(ours, 1, Sink(target)), theirs
+    return ChildStdout(ours, 1, Sink(target)), theirs
 
 
 def test_what_was_printed_is_passed_on(tmp_path: Path) -> None:

@@ -11,22 +11,22 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sheaf.broker.worker_registry import WorkerCard
+from sheaf.broker.worker_registry import WorkerInfo
 from sheaf.core.errors import IndexMissing, InputError, OutputPathError
 from sheaf.output.output import Output
 from sheaf.run.items import Done, Failed
 from sheaf.run.run import Run, list_runs
 from sheaf.submission.draft import new_run_name
 from sheaf.submission.occupied import Onto
-from sheaf.submission.submit import Outcome, Wish, batch_size_for, check_output, submit
-from sheaf.view.monitor import View
+from sheaf.submission.submit import Outcome, RunRequest, batch_size_for, check_output, submit
+from sheaf.view.monitor import RunStatus
 from sheaf_producer.progress.display import Lines, summary
 
-WISH = Wish("load", {"connections": 4}, "pages.html", "urls.txt", batch_size=3)
+WISH = RunRequest("load", {"connections": 4}, "pages.html", "urls.txt", batch_size=3)
 ITEMS = [f"https://example.org/{number}" for number in range(7)]
 
 
-def submitted(data: Path, wish: Wish = WISH, items: list[str] = ITEMS) -> tuple[Run, Outcome]:
+def submitted(data: Path, wish: RunRequest = WISH, items: list[str] = ITEMS) -> tuple[Run, Outcome]:
     return submit(data, wish, lambda _: [items])
 
 
@@ -184,9 +184,9 @@ def test_large_items_make_small_batches(tmp_path: Path) -> None:
     assert [len(item.text) for item in run.items(run.manifest.batch(3))] == [4 << 20]
 
 
-def view(done: int, failed: int = 0, problems: tuple[str, ...] = (), per_s: float = 0.0) -> View:
-    card = WorkerCard("worker-1-abc", {"label": "worker-1", "pool": "2"}, 0.1)
-    return View(2000, done, failed, per_s, per_s * 30_000, [card], {card.id: done}, problems, cancelled=False)
+def view(done: int, failed: int = 0, problems: tuple[str, ...] = (), per_s: float = 0.0) -> RunStatus:
+    card = WorkerInfo("worker-1-abc", {"label": "worker-1", "pool": "2"}, 0.1)
+    return RunStatus(2000, done, failed, per_s, per_s * 30_000, [card], {card.id: done}, problems, cancelled=False)
 
 
 def test_the_numbers_of_a_run_fit_one_line() -> None:

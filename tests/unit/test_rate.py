@@ -17,7 +17,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_the_speed_of_many_items_is_known_soon(now: list[float]) -> None:
     """At the beginning of a large run, however long the worker was idle before; and forgotten when nothing comes."""
-    rate = rate_module.Rate()
+    rate = rate_module.Throughput()
     now[0] += 60.0
     for _ in range(6):
         now[0] += 1 / 64
@@ -30,7 +30,7 @@ def test_the_speed_of_many_items_is_known_soon(now: list[float]) -> None:
 
 def test_what_comes_singly_is_not_taken_ahead(now: list[float]) -> None:
     """Two calls in quick succession after a pause are no reason to keep the next ones from an idle worker."""
-    rate = rate_module.Rate()
+    rate = rate_module.Throughput()
     for _ in range(20):
         now[0] += 0.6
         for _ in range(2):
@@ -41,7 +41,7 @@ def test_what_comes_singly_is_not_taken_ahead(now: list[float]) -> None:
 
 def test_a_burst_is_forgotten_after_a_pause(now: list[float]) -> None:
     """What was fast a second ago says nothing about the call that comes now."""
-    rate = rate_module.Rate()
+    rate = rate_module.Throughput()
     for _ in range(10):
         now[0] += 0.05
         rate.add(200)

@@ -8,18 +8,18 @@ import sys
 
 import pytest
 
-from sheaf.broker.worker_registry import WorkerCard
-from sheaf.view.monitor import View
+from sheaf.broker.worker_registry import WorkerInfo
+from sheaf.view.monitor import RunStatus
 from sheaf_producer.progress.display import screen
 
 #: A title, a cleared screen, a bell, the other kind of escape, a change of direction, a forged line.
 HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b2J\u202e\nforged"
 OBEYED = re.compile("\x1b\\]|\x1b\\[2J|\x07|\x9b|\u202e|^forged", re.MULTILINE)
 CARDS = [
-    WorkerCard("w-1", {"label": f"label{HOSTILE}", "state": "blocked", "pool": "2"}, 0.0),
-    WorkerCard("w-2", {"label": "w-2", "state": f"state{HOSTILE}", "pool": "2"}, 0.0),
+    WorkerInfo("w-1", {"label": f"label{HOSTILE}", "state": "blocked", "pool": "2"}, 0.0),
+    WorkerInfo("w-2", {"label": "w-2", "state": f"state{HOSTILE}", "pool": "2"}, 0.0),
 ]
-VIEW = View(10, 3, 1, 1.0, 10.0, CARDS, {"w-1": 4}, [f"problem{HOSTILE}"], cancelled=False)
+VIEW = RunStatus(10, 3, 1, 1.0, 10.0, CARDS, {"w-1": 4}, [f"problem{HOSTILE}"], cancelled=False)
 
 
 class Terminal(io.StringIO):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheaf.output.commit.plan import Group, gather
+from sheaf.output.commit.plan import RunResults, gather
 from sheaf.run.items import Bundle, Done, Failed, Result, Results, record_bytes, settled_count, single_results
 
 
@@ -36,7 +36,7 @@ def handed_over(draw: st.DrawFn) -> Results:
     return results
 
 
-def content(group: Group) -> dict[int, bytes]:
+def content(group: RunResults) -> dict[int, bytes]:
     """Each item's record, as the index would find it."""
     whole = b"".join(group.done.pieces)
     ends = itertools.accumulate(group.done.lengths)

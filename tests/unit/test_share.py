@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheaf.broker.worker_registry import WorkerCard
+from sheaf.broker.worker_registry import WorkerInfo
 from sheaf_worker.share import fair_share, host_name, share_among
 
 
@@ -40,8 +40,8 @@ def test_no_host_gets_more_processes_than_cores(cores: list[int], fixed: int) ->
     assert sum(shares) == min(sum(cores), max(len(cores), host - fixed))
 
 
-def card(name: str, machine: str, cores: int, pool: int = 1, silent_s: float = 0.0) -> WorkerCard:
-    return WorkerCard(name, {"machine": machine, "cores": str(cores), "pool": str(pool)}, silent_s)
+def card(name: str, machine: str, cores: int, pool: int = 1, silent_s: float = 0.0) -> WorkerInfo:
+    return WorkerInfo(name, {"machine": machine, "cores": str(cores), "pool": str(pool)}, silent_s)
 
 
 def test_only_live_workers_of_the_same_host_count() -> None:

@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 
 from sheaf.broker.lock import LockStatus
-from sheaf.broker.queue import Snapshot, WorkerCard
+from sheaf.broker.queue import Snapshot, WorkerInfo
 from sheaf.scheduling.stall import FIELD, AtHand, Facts, Kind, at_hand_text, explain_stall
 
 FREE = LockStatus("", "", 7, 0.0, 0.0, 0)
 
 
-def card(label: str, *, silent_s: float = 0.0, state: str = "busy", **runs: AtHand) -> WorkerCard:
+def card(label: str, *, silent_s: float = 0.0, state: str = "busy", **runs: AtHand) -> WorkerInfo:
     fields = {"label": label, "state": state, FIELD: at_hand_text(runs)}
-    return WorkerCard(f"{label}-1", fields, silent_s)
+    return WorkerInfo(f"{label}-1", fields, silent_s)
 
 
 def at(begun: int = 0, item: int = 0, since_s: float = 0.0, limit_s: float = 0.0, done: bool = False) -> AtHand:
@@ -91,4 +91,4 @@ def test_slow_items_are_no_fault() -> None:
     "odd", ["", "[]", "{", '{"r": 3}', '{"r": [1, 2]}', '{"r": [null, "x", {}, [], 1]}', '{"r": [2, "x", {}, [], 0]}']
 )
 def test_a_card_of_another_version_or_of_nonsense_is_passed_over(odd: str) -> None:
-    explain_stall(replace(QUIET, cards=[WorkerCard("a-1", {"label": "a", FIELD: odd}, 0.0)]))
+    explain_stall(replace(QUIET, cards=[WorkerInfo("a-1", {"label": "a", FIELD: odd}, 0.0)]))

@@ -171,14 +171,14 @@ def test_one_flipped_bit_anywhere_in_the_index(path: Path) -> None:
         damaged[chance.choice(written)] ^= 1 << chance.randrange(8)
         index.write_bytes(damaged)
         path.write_bytes(content)
-        outcomes[_judge(path, chance)] += 1
+        outcomes[_quarantine(path, chance)] += 1
 
     assert outcomes["whole"] > 0
     assert outcomes["mended"] > 5
     assert outcomes["refused"] > 0
 
 
-def _judge(path: Path, chance: random.Random) -> str:
+def _quarantine(path: Path, chance: random.Random) -> str:
     output = Output(path)
     for item in chance.sample(range(ITEMS), 5):
         with suppress(SheafError):

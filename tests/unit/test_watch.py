@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sheaf_worker.pool.child_handle import ChildHandle, State
-from sheaf_worker.pool.watchdog import Watch
+from sheaf_worker.pool.watchdog import Watchdog
 
 
 class Starting(SimpleNamespace):
@@ -29,7 +29,7 @@ class Starting(SimpleNamespace):
 def test_time_without_a_processor_is_not_held_against_it(since_s: float, starved_s: float, killed: bool) -> None:
     """On a machine with far too much to do it would be killed and started anew for ever."""
     child: Any = Starting(since_s, starved_s)
-    watch = Watch(0)
+    watch = Watchdog(0)
     watch.look([], time.monotonic(), watch_items=True)
     watch._awake = 0.0
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sheaf.core.humanize import bytes_text
 from sheaf.core.settings import Settings
-from sheaf_worker.commit.stats import CommitTimes
+from sheaf_worker.commit.stats import CommitStats
 from sheaf_worker.pool.pool import Pool
 
 
@@ -19,7 +19,7 @@ class Choice(NamedTuple):
     why: str
 
 
-def explain(settings: Settings, pool: Pool, cores: int, neighbours: int, rate: float, times: CommitTimes) -> str:
+def explain(settings: Settings, pool: Pool, cores: int, neighbours: int, rate: float, times: CommitStats) -> str:
     """Return a worker's choices as JSON: a list of name, value and reason."""
     choices = [_pool_size(pool, cores, neighbours)]
     # Children at the same task choose much the same; one of them speaks for all.
@@ -44,7 +44,7 @@ def _pool_size(pool: Pool, cores: int, neighbours: int) -> Choice:
     return Choice("processes", str(pool.size), f"{cores} usable cores, {others}")
 
 
-def _commit_size(settings: Settings, times: CommitTimes) -> Choice:
+def _commit_size(settings: Settings, times: CommitStats) -> Choice:
     """A commit takes whatever has come while the one before it was written: it grows by itself with the load."""
     spent_s = times.lock_s + times.fence_s + times.write_s
     return Choice(

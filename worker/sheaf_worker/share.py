@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from sheaf.broker.worker_registry import WorkerCard
+from sheaf.broker.worker_registry import WorkerInfo
 
 #: The same in all containers of a host, and another after its next boot.
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -39,7 +39,7 @@ def fair_share(cores: Mapping[str, int], worker: str, fixed: int = 0) -> int:
     return shares[worker]
 
 
-def share_among(cards: Collection[WorkerCard], worker: str, host: str, own_cores: int) -> tuple[int, int]:
+def share_among(cards: Collection[WorkerInfo], worker: str, host: str, own_cores: int) -> tuple[int, int]:
     """Return this worker's part of the host's cores, and how many live workers of the host there are."""
     here = [card for card in cards if card.fields.get("machine") == host and not card.silent and card.id != worker]
     cores = {card.id: card.few("cores") for card in here if card.few("cores")}

@@ -46,7 +46,7 @@ MAIN = threading.main_thread().name
 class Vitals(threading.Thread):
     """One thread. `farewell` hands back what the worker holds, as well as that can be done now.
 
-    `last_turn` and `last_beat` say when (monotonic) the main loop and the keeper last came round.
+    `last_turn` and `last_beat` say when (monotonic) the main loop and the heartbeat last came round.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Vitals(threading.Thread):
         if not self.well:
             self._end_hung(MAIN, f"the main loop has not turned for {self._age(self._last_turn()):.0f} s")
         if self._age(self._last_beat()) > self._silent_s:
-            self._end_hung("keeper", f"no sign of life was given for {self._age(self._last_beat()):.0f} s")
+            self._end_hung("heartbeat", f"no sign of life was given for {self._age(self._last_beat()):.0f} s")
         for part in self._parts:
             # Asked to stop meanwhile, or in a farewell, it may end.
             if not part.is_alive() and self._stop_by is None and not self.ending:

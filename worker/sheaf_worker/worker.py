@@ -1,10 +1,10 @@
 """Step 3 of 6: a worker takes batches from the queue, has its pool execute their items, and has the results committed.
 
-    taker ──batches──► this loop ──items──► pool (step 4)
+    fetcher ──batches──► this loop ──items──► pool (step 4)
                            │  ▲─────────results──┘
                            └──► committer ──► lock (step 5), output (step 6) ──► the batches' jobs finish
 
-    keeper: leases, card, health file        recovery: puts back what others left undone
+    heartbeat: leases, card, health file        recovery: puts back what others left undone
 
 The loop itself never talks to Redis and never writes to the disk, so neither can keep the pool waiting.
 """
@@ -23,7 +23,7 @@ from types import FrameType
 
 import redis
 
-from sheaf.broker.queue import BatchQueue, WorkerCard
+from sheaf.broker.queue import BatchQueue, WorkerInfo
 from sheaf.broker.suspects import Notes
 from sheaf.core.errors import ClusterError, SettingsError
 from sheaf.core.last_words import LastWords
@@ -31,18 +31,18 @@ from sheaf.core.settings import Settings
 from sheaf.run.items import Results, settled_count
 from sheaf.scheduling.stall import FIELD, AtHand, at_hand_text
 from sheaf.tasks.registry import limited
-from sheaf_worker.claim.fetcher import Taker
-from sheaf_worker.claim.heartbeat import Keeper
-from sheaf_worker.claim.in_flight import Holdings
-from sheaf_worker.claim.lookahead import Appetite
+from sheaf_worker.claim.fetcher import Fetcher
+from sheaf_worker.claim.heartbeat import Heartbeat
+from sheaf_worker.claim.in_flight import InFlight
+from sheaf_worker.claim.lookahead import Lookahead
 from sheaf_worker.claim.recovery import Recovery
 from sheaf_worker.claim.release import take_surplus
-from sheaf_worker.commit.buffer import Gathering
+from sheaf_worker.commit.buffer import CommitBuffer
 from sheaf_worker.commit.committer import Committer
 from sheaf_worker.cores import usable_cores
 from sheaf_worker.explain import explain
 from sheaf_worker.pool.dispatcher import LEND_S
-from sheaf_worker.pool.pool import Pool, Program
+from sheaf_worker.pool.pool import Pool, TaskRun
 from sheaf_worker.share import host_name, share_among
 from sheaf_worker.vitals import Vitals, limit_end
 
@@ -66,8 +66,8 @@ class Worker:
         self.id = f"{self.label}-{secrets.token_hex(4)}"
         self._settings = settings
         self._queue = BatchQueue(connection)
-        self._holdings = Holdings()
-        self._appetite = Appetite(settings.ahead_s)
+        self._in_flight = InFlight()
+        self._appetite = Lookahead(settings.ahead_s)
         self._stop_asked = False
         self._shown: tuple[bool, str | None] = (False, None)
         self._last_turn = time.monotonic()
@@ -87,27 +87,27 @@ class Worker:
             child_memory_mb=settings.child_memory_mb,
             prints_to=settings.prints_fd,
         )
-        self._gathering = Gathering(settings.commit_mb * 2**20, settings.commit_s, self._pool.wake)
+        self._buffer = CommitBuffer(settings.commit_mb * 2**20, settings.commit_s, self._pool.wake)
         self._committer = Committer(
-            settings, connection, self._queue, self._holdings, self._gathering, self.id, self.label
+            settings, connection, self._queue, self._in_flight, self._buffer, self.id, self.label
         )
         self._recovery = Recovery(
-            settings, connection, self._queue, self._holdings, self.id, self.label, self._cancelled.put
+            settings, connection, self._queue, self._in_flight, self.id, self.label, self._cancelled.put
         )
-        self._taker = Taker(
+        self._fetcher = Fetcher(
             settings,
             self._queue,
-            self._holdings,
+            self._in_flight,
             self.id,
             self._pool.wake,
             self._recovery.call,
             Notes(connection),
             lambda: self._pool.waiting == 0 and self._pool.in_hand == 0,
         )
-        self._keeper = Keeper(
+        self._heartbeat = Heartbeat(
             settings,
             self._queue,
-            self._holdings,
+            self._in_flight,
             self.id,
             self._card,
             lambda: self._vitals.well,
@@ -118,7 +118,7 @@ class Worker:
             LastWords(settings.data_dir, self.label),
             self._say_farewell,
             lambda: self._last_turn,
-            lambda: self._keeper.beaten,
+            lambda: self._heartbeat.beaten,
             settings.heartbeat_s,
         )
 
@@ -138,7 +138,7 @@ class Worker:
     def _start(self) -> None:
         threading.excepthook = self._on_thread_failure
         self._pool.start()
-        self._vitals.guard((self._committer, self._keeper, self._taker, self._recovery))
+        self._vitals.guard((self._committer, self._heartbeat, self._fetcher, self._recovery))
         logger.info(
             "worker started", extra={"action": "start", "pool": self._pool.size, "data": str(self._settings.data_dir)}
         )
@@ -147,7 +147,7 @@ class Worker:
         """One turn: results out, items in."""
         self._last_turn = time.monotonic()
         # Memory stays bounded: children wait while the output cannot take what they have made.
-        self._pool.paused = self._gathering.crowded
+        self._pool.paused = self._buffer.crowded
         for run, results in self._pool.poll(TURN_S):
             self._pass_on(run, results)
         self._take_in()
@@ -155,13 +155,13 @@ class Worker:
         if self._share != self._pool.size:
             self._resize()
         self._give_up_surplus()
-        self._taker.want(self._appetite.hunger(self._pool, stalled=time.monotonic() - self._moved >= LEND_S))
-        if self._taker.dry and self._pool.waiting == 0 and self._pool.in_hand == 0 and self._gathering.busy:
-            self._gathering.flush()
+        self._fetcher.want(self._appetite.hunger(self._pool, stalled=time.monotonic() - self._moved >= LEND_S))
+        if self._fetcher.dry and self._pool.waiting == 0 and self._pool.in_hand == 0 and self._buffer.busy:
+            self._buffer.flush()
         self._show_changes()
 
-    def _look(self, cards: list[WorkerCard]) -> None:
-        """Called by the keeper: who is there?"""
+    def _look(self, cards: list[WorkerInfo]) -> None:
+        """Called by the heartbeat: who is there?"""
         self._share, self._neighbours = share_among(cards, self.id, self._host, self._cores)
 
     def _resize(self) -> None:
@@ -173,35 +173,35 @@ class Worker:
 
     def _show_changes(self) -> None:
         """Others see at once that this worker has become idle, busy or blocked."""
-        state = (len(self._holdings) > 0, self._problem())
+        state = (len(self._in_flight) > 0, self._problem())
         if state != self._shown:
             self._shown = state
-            self._keeper.nudge()
+            self._heartbeat.beat_now()
 
     def _problem(self) -> str | None:
-        parts = (self._committer, self._taker, self._recovery, self._pool)
+        parts = (self._committer, self._fetcher, self._recovery, self._pool)
         return next((part.problem for part in parts if part.problem), None)
 
     def _pass_on(self, name: str, results: Results) -> None:
         """Commit these results, unless their run was let go of in the meantime (cancelled, refused)."""
         self._moved = time.monotonic()
-        run = self._holdings.run(name)
+        run = self._in_flight.run(name)
         if run is not None:
             self._appetite.add(name, settled_count(results))
-            self._gathering.add(run, results)
+            self._buffer.add(run, results)
 
     def _take_in(self) -> None:
-        while not self._taker.failed.empty():
-            name, failed = self._taker.failed.get()
+        while not self._fetcher.failed.empty():
+            name, failed = self._fetcher.failed.get()
             self._pass_on(name, [failed])
         while True:
             try:
-                held, items = self._taker.taken.get_nowait()
+                held, items = self._fetcher.taken.get_nowait()
             except Empty:
                 return
             self._moved = time.monotonic()
             manifest = held.run.manifest
-            program = Program(
+            program = TaskRun(
                 run=manifest.run,
                 task=manifest.task,
                 options=limited(
@@ -219,7 +219,7 @@ class Worker:
                 separator=held.separator,
             )
             self._pool.add(program, items)
-            self._taker.passed_on += 1
+            self._fetcher.passed_on += 1
 
     def _give_up_surplus(self) -> None:
         """Slow items hold up all children: let others have the batches that wait behind them."""
@@ -227,7 +227,7 @@ class Worker:
         if now - self._moved < LEND_S or not self._pool.waiting or self._pool.hungry or self._pool.paused:
             return
         self._moved = now
-        surplus = take_surplus(self._pool, self._holdings)
+        surplus = take_surplus(self._pool, self._in_flight)
         if surplus:
             logger.debug("slow items: batches are handed back", extra={"action": "lend", "batches": len(surplus)})
             self._put_back(surplus)
@@ -238,7 +238,7 @@ class Worker:
             while not source.empty():
                 run = source.get()
                 self._pool.forget(run)
-                dropped = self._holdings.drop_run(run)
+                dropped = self._in_flight.drop_run(run)
                 logger.info("run dropped", extra={"action": "drop", "run": run, "batches": len(dropped)})
                 self._release(dropped)
 
@@ -253,7 +253,7 @@ class Worker:
         deadline = time.monotonic() + self._settings.grace_s
         self._vitals.stopping(self._settings.grace_s)
         logger.info("worker stops", extra={"action": "stop", "in_hand": self._pool.in_hand})
-        self._taker.stop()
+        self._fetcher.stop()
         self._recovery.stop()
         self._pool.stop_feeding()
         while self._pool.in_hand and time.monotonic() < deadline:
@@ -262,7 +262,7 @@ class Worker:
         self._pool.close(grace_s=max(0.0, min(1.0, deadline - time.monotonic())))
         self._committer.close(within_s=max(1.0, deadline - time.monotonic()))
         self._hand_back()
-        self._keeper.stop()
+        self._heartbeat.stop()
         self._queue.close()
         logger.info(
             "worker stopped", extra={"action": "stop", "items": self._committer.items, **self._committer.times.fields()}
@@ -270,7 +270,7 @@ class Worker:
         self._vitals.close()
 
     def _hand_back(self, *, in_peace: bool = True) -> None:
-        rest = self._holdings.drop_all()
+        rest = self._in_flight.drop_all()
         if rest:
             logger.info("unfinished batches are handed back", extra={"action": "hand-back", "batches": len(rest)})
             self._put_back(rest, in_peace=in_peace)
@@ -296,9 +296,9 @@ class Worker:
             else "blocked"
             if problem
             else "busy"
-            if len(self._holdings)
+            if len(self._in_flight)
             else "idle",
-            "batches": str(len(self._holdings)),
+            "batches": str(len(self._in_flight)),
             "in_hand": str(self._pool.in_hand),
             "items": str(self._committer.items),
             "bytes": str(self._committer.bytes),
@@ -319,7 +319,7 @@ class Worker:
     def _at_hand(self) -> dict[str, AtHand]:
         """What is here of each run: in progress, or finished and not yet committed."""
         found = self._pool.in_progress()
-        for run in self._gathering.uncommitted:
+        for run in self._buffer.uncommitted:
             found[run] = found.get(run, AtHand(0, 0, 0.0, 0.0, False))._replace(uncommitted=True)
         return found
 
@@ -344,9 +344,9 @@ class Worker:
         """This process is about to end, in the midst of everything: others need not wait for the leases."""
         self._pool.abandon()
         # What it claimed after the hand-back, nobody would have for the length of a lease.
-        self._taker.stop(within_s=1.0)
+        self._fetcher.stop(within_s=1.0)
         # It may be something about one of them that has ended us.
         self._hand_back(in_peace=self._vitals.broke_apart_from_items)
         # The card goes for good: another beat would bring it back.
-        self._keeper.stop(within_s=1.0)
+        self._heartbeat.stop(within_s=1.0)
         self._queue.leave(self.id)

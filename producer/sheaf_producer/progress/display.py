@@ -13,10 +13,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sheaf.broker.worker_registry import WorkerCard
+from sheaf.broker.worker_registry import WorkerInfo
 from sheaf.core.humanize import bytes_text, count_text, rate_text, seconds_text
 from sheaf.core.terminal import Canvas, one_line
-from sheaf.view.monitor import View
+from sheaf.view.monitor import RunStatus
 
 #: Seconds between two lines where there is no terminal to redraw.
 LINE_S = 5.0
@@ -26,24 +26,24 @@ LISTED_WORKERS = 8
 _WELL = ("busy", "idle")
 
 
-class Screen(Protocol):
+class Display(Protocol):
     """Where a run is shown."""
 
     #: Seconds between two looks.
     beat_s: float
 
-    def show(self, view: View) -> None:
+    def show(self, view: RunStatus) -> None:
         """Show the run as it is now."""
 
 
 @contextmanager
-def screen(title: str, noun: str) -> Iterator[Screen]:
+def screen(title: str, noun: str) -> Iterator[Display]:
     """The screen that suits standard error. What was drawn is wiped out at the end; what was printed stays."""
     console = Console(file=cast(IO[str], Canvas()), highlight=False)
     title = one_line(title)
     if console.is_terminal and not console.is_dumb_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
-            yield Picture(live, title, noun)
+            yield LiveDisplay(live, title, noun)
     else:
         console.print(title, markup=False, soft_wrap=True)
         yield Lines(console, noun)
@@ -60,7 +60,7 @@ class Lines:
         self._next = 0.0
         self._problems: list[str] = []
 
-    def show(self, view: View) -> None:
+    def show(self, view: RunStatus) -> None:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + LINE_S
             workers = count_text(len(view.workers), "worker")
@@ -78,7 +78,7 @@ class Lines:
         self._console.print(f"{time.strftime('%H:%M:%S')}  {one_line(text)}", markup=False, soft_wrap=True)
 
 
-class Picture:
+class LiveDisplay:
     """A bar, the numbers, the workers and the problems, redrawn in place."""
 
     beat_s = 0.25
@@ -88,10 +88,10 @@ class Picture:
         self._title = title
         self._noun = noun
 
-    def show(self, view: View) -> None:
+    def show(self, view: RunStatus) -> None:
         self._live.update(self._draw(view), refresh=True)
 
-    def _draw(self, view: View) -> RenderableType:
+    def _draw(self, view: RunStatus) -> RenderableType:
         bar = Table.grid(padding=(0, 1))
         bar.add_row(
             ProgressBar(
@@ -107,7 +107,7 @@ class Picture:
         return Group(*parts)
 
 
-def summary(view: View, noun: str) -> str:
+def summary(view: RunStatus, noun: str) -> str:
     """The numbers in one line: `1,280 of 2,000 pages · 12 failed · 843 pages/s · 24.1 MB/s · 1 s left`."""
     parts = [f"{view.settled:,} of {count_text(view.items, noun)}"]
     if view.failed:
@@ -120,12 +120,12 @@ def summary(view: View, noun: str) -> str:
     return " · ".join(parts)
 
 
-def _percent(view: View) -> int:
+def _percent(view: RunStatus) -> int:
     """Rounded down: 100 is said only when all is done."""
     return view.settled * 100 // max(1, view.items)
 
 
-def _workers(view: View, noun: str) -> Table:
+def _workers(view: RunStatus, noun: str) -> Table:
     """The live workers and their shares of the run; those that have ended together in one row."""
     table = Table.grid(padding=(0, 2))
     for column in range(4):
@@ -143,7 +143,7 @@ def _workers(view: View, noun: str) -> Table:
     return table
 
 
-def _worker(card: WorkerCard, settled: int, noun: str) -> list[Text]:
+def _worker(card: WorkerInfo, settled: int, noun: str) -> list[Text]:
     state = card.fields.get("state", "?")
     if card.silent:
         state = f"no sign of life for {card.silent_s:.0f} s"

@@ -15,7 +15,7 @@ from sheaf.output.output import Failure, Output
 from sheaf.run.items import Batch
 from sheaf.run.run import Run
 from sheaf.tasks.tracebacks import split
-from sheaf.view.monitor import Observer
+from sheaf.view.monitor import Monitor
 from sheaf_producer.progress.display import screen
 
 #: Classes of failures that the summary lists, and characters of the one reason that it shows of each.
@@ -51,7 +51,7 @@ def _watch_until_finished(settings: Settings, run: Run) -> None:
     manifest = run.manifest
     output = path_text(settings.data_dir / manifest.output)
     title = f"{count_text(manifest.items, noun_of(run))} into {output} · run {manifest.run}"
-    observer = Observer(settings, run)
+    observer = Monitor(settings, run)
     try:
         with screen(title, noun_of(run)) as shown:
             while not (view := observer.look()).finished:

@@ -19,7 +19,7 @@ from sheaf.submission.deliver import Delivery
 from sheaf.submission.draft import Draft
 from sheaf.submission.occupied import Holding
 from sheaf.submission.retry import Retry
-from sheaf.submission.submit import Outcome, Wish
+from sheaf.submission.submit import Outcome, RunRequest
 from sheaf.submission.tally import EXAMPLES
 from sheaf.view.choices import choices
 from sheaf_producer.inputs.stream import shown_name
@@ -30,7 +30,7 @@ TOLD_LINES = 100_000
 T = TypeVar("T")
 
 
-def deliver(settings: Settings, wish: Wish, items: Callable[[Draft], Iterable[list[str]]], noun: str) -> Delivery:
+def deliver(settings: Settings, wish: RunRequest, items: Callable[[Draft], Iterable[list[str]]], noun: str) -> Delivery:
     """Submit the run, and say what became of it. Raises what submission.deliver() raises."""
     delivery = submission.deliver(settings, wish, items)
     _tell(settings, delivery, noun)

@@ -17,7 +17,7 @@ from sheaf.run.resolve import locate_output
 from sheaf.submission.deliver import Delivery
 from sheaf.submission.draft import Draft
 from sheaf.submission.occupied import Onto
-from sheaf.submission.submit import Wish
+from sheaf.submission.submit import RunRequest
 from sheaf.tasks.load.options import TUNING, LoadOptions
 from sheaf_producer.inputs.read import read_lists
 from sheaf_producer.inputs.stream import check_inputs
@@ -81,7 +81,7 @@ def submit_load(settings: Settings, request: Request) -> Delivery:
     check_inputs(request.lists)
     inside = locate_output(settings.data_dir, request.output)
     check_holds(inside, "pages")
-    wish = Wish(
+    wish = RunRequest(
         task="load",
         options=request.options,
         output=inside,

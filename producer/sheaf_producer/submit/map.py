@@ -16,7 +16,7 @@ from sheaf.run.resolve import locate_output
 from sheaf.submission.deliver import Delivery
 from sheaf.submission.draft import Draft
 from sheaf.submission.occupied import Onto
-from sheaf.submission.submit import Wish
+from sheaf.submission.submit import RunRequest
 from sheaf.tasks.decorator import OVERRIDES
 from sheaf.tasks.description import TaskDescription, describe
 from sheaf_producer.inputs import Inputs
@@ -96,7 +96,7 @@ def submit_map(settings: Settings, request: Request) -> tuple[Delivery, Copy | N
         options.pop("columns", None)
     inside = locate_output(settings.data_dir, output)
     check_holds(inside, "values")
-    wish = Wish(
+    wish = RunRequest(
         task=request.task,
         options=options,
         output=inside,

@@ -6,7 +6,7 @@ import shutil
 import time
 from collections import deque
 
-from sheaf.client.session.results import Part, Segment
+from sheaf.client.session.results import ResultFile, Segment
 
 #: Folders removed at once, or this part of those that lie here: each takes 0.3 ms, in which no result is received.
 _AT_ONCE, _PART = 2, 50
@@ -14,7 +14,7 @@ _AT_ONCE, _PART = 2, 50
 _CANCELLED_S = 15.0
 
 
-class Trash:
+class Cleanup:
     """For one thread. `keep`: nothing is removed."""
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Trash:
         self._segments: deque[Segment] = deque()
         self._unfinished: deque[tuple[float, Segment]] = deque()
         #: The parts that these segments belonged to, and that may still be in use.
-        self._parts: list[Part] = []
+        self._parts: list[ResultFile] = []
 
     def add(self, segment: Segment, *, unfinished: bool) -> None:
         if unfinished:

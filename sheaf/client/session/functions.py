@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sheaf.client.session.stream import Work
+from sheaf.client.session.stream import CallTarget
 from sheaf.tasks.description import TaskDescription, describe
 from sheaf.tasks.function.allowlist import find_registered, is_registered
 
@@ -18,16 +18,16 @@ _CONCURRENCY = {"async": 100, "stream": 100}
 _State = tuple[int, int, int] | None
 
 
-class Works:
+class Functions:
     """Thread-safe."""
 
     def __init__(self, tasks_dir: Path, modules: Sequence[str]) -> None:
         self._tasks_dir = tasks_dir
         self._modules = modules
         self._lock = threading.Lock()
-        self._known: dict[tuple[str, bool], tuple[Work, dict[Path, _State]]] = {}
+        self._known: dict[tuple[str, bool], tuple[CallTarget, dict[Path, _State]]] = {}
 
-    def work(self, task: str, *, is_call: bool) -> Work:
+    def work(self, task: str, *, is_call: bool) -> CallTarget:
         """Return what a stream of such calls asks for; the same object until one of the task's files changes.
 
         Raises TaskError if the task cannot be found, imported or called so.
@@ -40,18 +40,18 @@ class Works:
             self._known[task, is_call] = (work, files)
             return work
 
-    def _describe(self, task: str, *, is_call: bool) -> tuple[Work, dict[Path, _State]]:
+    def _describe(self, task: str, *, is_call: bool) -> tuple[CallTarget, dict[Path, _State]]:
         options = {"pass": "call" if is_call else "json", "echo": False}
         if is_registered(task.partition(":")[0], self._modules):
             # Harmless to import, so there is no need for a process of its own.
             find_registered(task, self._modules)
-            return Work(task, is_call, options, TaskDescription(task, "function"), 1), {}
+            return CallTarget(task, is_call, options, TaskDescription(task, "function"), 1), {}
         # The states before the answer: a file that changes meanwhile is asked for again.
         before = self._states()
         description = describe(task, self._tasks_dir, options, modules=self._modules)
         paths = [self._tasks_dir / name for name in description.files]
         files = {path: before.get(path) for path in paths}
-        return Work(task, is_call, options, description, _CONCURRENCY.get(description.kind, 1)), files
+        return CallTarget(task, is_call, options, description, _CONCURRENCY.get(description.kind, 1)), files
 
     def _states(self) -> Mapping[Path, _State]:
         return {path: _state(path) for path in self._tasks_dir.rglob("*.py")}

@@ -8,8 +8,8 @@ from concurrent.futures import Future
 from typing import Any
 
 from sheaf.client.session.results import Chunk, Segment
-from sheaf.client.session.sizing import LARGEST_BYTES, Pace
-from sheaf.client.session.stream import Work, failures_of
+from sheaf.client.session.sizing import LARGEST_BYTES, ChunkSizer
+from sheaf.client.session.stream import CallTarget, failures_of
 from sheaf.core.errors import TaskFailed
 from sheaf.core.humanize import count_text
 from sheaf.core.waits import waiting
@@ -33,9 +33,9 @@ class CallFuture(Future[Any]):
 class FutureStream:
     """`add` and `cancel_all` are for any thread, `take` for the one that sends, `deliver` for the one that receives."""
 
-    def __init__(self, work: Work, wake: Callable[[], None]) -> None:
+    def __init__(self, work: CallTarget, wake: Callable[[], None]) -> None:
         self.work = work
-        self.pace = Pace(work.concurrency)
+        self.sizer = ChunkSizer(work.concurrency)
         self.sent = 0
         self.held = 0
         self._wake = wake
@@ -57,7 +57,7 @@ class FutureStream:
     def take(self) -> list[str]:
         lines: list[str] = []
         size = 0
-        while self._pending and len(lines) < self.pace.size and size < LARGEST_BYTES:
+        while self._pending and len(lines) < self.sizer.size and size < LARGEST_BYTES:
             line, future, translate = self._pending.popleft()
             if future.running() or future.set_running_or_notify_cancel():
                 self._futures[self.sent + len(lines)] = (future, translate)

@@ -11,8 +11,8 @@ from typing import Any, Self
 
 from sheaf.client.calls import encode_items
 from sheaf.client.session.results import Chunk, Segment
-from sheaf.client.session.sizing import LARGEST_BYTES, Pace
-from sheaf.client.session.stream import Work, broken_by, failures_of
+from sheaf.client.session.sizing import LARGEST_BYTES, ChunkSizer
+from sheaf.client.session.stream import CallTarget, broken_by, failures_of
 from sheaf.core.errors import ClusterError, TaskFailed
 from sheaf.core.waits import waiting
 
@@ -29,7 +29,7 @@ class ItemStream:
 
     def __init__(
         self,
-        work: Work,
+        work: CallTarget,
         items: Iterable[Any],
         wake: Callable[[], None],
         *,
@@ -40,7 +40,7 @@ class ItemStream:
         """`called_at`: file and line of the program's call."""
         self.work = work
         self.called_at = called_at
-        self.pace = Pace(work.concurrency)
+        self.sizer = ChunkSizer(work.concurrency)
         self.sent = 0
         self.ordered = ordered
         self._wake = wake
@@ -73,7 +73,7 @@ class ItemStream:
                 try:
                     append(item)
                     wake()
-                    if len(buffer) >= 2 * max(self.pace.size, _READ_AHEAD) and not self._wait_for_room():
+                    if len(buffer) >= 2 * max(self.sizer.size, _READ_AHEAD) and not self._wait_for_room():
                         return
                 except BaseException as error:  # noqa: BLE001 - passed on as what it is: not the items'
                     self._error = broken_by(error)
@@ -89,7 +89,7 @@ class ItemStream:
             wake()
 
     def _wait_for_room(self) -> bool:
-        while len(self._buffer) >= 2 * max(self.pace.size, _READ_AHEAD):
+        while len(self._buffer) >= 2 * max(self.sizer.size, _READ_AHEAD):
             if self.closed:
                 return False
             self._room.clear()
@@ -108,7 +108,7 @@ class ItemStream:
 
     def take(self) -> list[str]:
         with self._changed:
-            items = [self._buffer.popleft() for _ in range(min(self.pace.size, len(self._buffer)))]
+            items = [self._buffer.popleft() for _ in range(min(self.sizer.size, len(self._buffer)))]
             self._taking = True
         self._room.set()
         lines, error = self._encode(items)

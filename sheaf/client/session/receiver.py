@@ -18,7 +18,7 @@ from sheaf.broker.connection import redis_errors
 from sheaf.broker.queue import BatchQueue
 from sheaf.broker.replies import text
 from sheaf.client.session.capacity import Capacity
-from sheaf.client.session.cleanup import Trash
+from sheaf.client.session.cleanup import Cleanup
 from sheaf.client.session.results import Segment
 from sheaf.client.session.stream import Stream
 from sheaf.core.errors import ClusterError, OutputError, OutputRefused, TaskChanged
@@ -48,7 +48,7 @@ class Receiver(threading.Thread):
     ) -> None:
         super().__init__(name="sheaf-receiver", daemon=True)
         self.out: dict[str, Segment] = {}
-        self.trash = Trash()
+        self.cleanup = Cleanup()
         self._channel = keys.COMMITTED_PREFIX + session
         self._connection = connection
         self._queue = queue
@@ -86,7 +86,7 @@ class Receiver(threading.Thread):
             self._broken(error)
         if self._listening is not None:
             self._listening.close()
-        self.trash.empty()
+        self.cleanup.empty()
 
     def _receive_until_closed(self) -> None:
         looked = time.monotonic()
@@ -101,7 +101,7 @@ class Receiver(threading.Thread):
                 segment = self.out.get(name)
                 if segment is not None:
                     self._receive(segment)
-            self.trash.sweep(now)
+            self.cleanup.sweep(now)
 
     # --- what is heard ---
 
@@ -151,7 +151,7 @@ class Receiver(threading.Thread):
             self._moved = time.monotonic()
             segment.stream.deliver(segment, chunks)
         if segment.complete:
-            segment.stream.pace.learn(segment.count, time.monotonic() - segment.sent, segment.result_bytes)
+            segment.stream.sizer.learn(segment.count, time.monotonic() - segment.sent, segment.result_bytes)
             self._let_go(segment)
 
     def _lose(self, segment: Segment, error: Exception) -> None:
@@ -161,7 +161,7 @@ class Receiver(threading.Thread):
     def _let_go(self, segment: Segment, *, unfinished: bool = False) -> None:
         del self.out[segment.name]
         segment.part.open.discard(segment.name)
-        self.trash.add(segment, unfinished=unfinished)
+        self.cleanup.add(segment, unfinished=unfinished)
         self._room()
 
     def _look_around(self, now: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sheaf.client.session.results import Part
+from sheaf.client.session.results import ResultFile
 from sheaf.output.cache import open_output
 from sheaf.output.output import Output
 from sheaf.run.run import SESSIONS, Manifest
@@ -14,7 +14,7 @@ from sheaf.run.sessions import share
 PART_BYTES, PART_SEGMENTS = 64 << 20, 2000
 
 
-class Parts:
+class ResultFiles:
     """For the thread that sends."""
 
     def __init__(self, data_dir: Path, folder: Path) -> None:
@@ -30,9 +30,9 @@ class Parts:
         self._output = Output.create(path, durable=False)
         for suffix in ("", ".index", ".index-wal", ".index-shm", ".intent"):
             share(path.with_name(f"{path.name}{suffix}"))
-        self.current = Part(name, open_output(self._data_dir, name))
+        self.current = ResultFile(name, open_output(self._data_dir, name))
 
-    def next(self) -> Part:
+    def next(self) -> ResultFile:
         """The part that the next segment goes to."""
         if self.current.bytes > PART_BYTES or self.current.sent >= PART_SEGMENTS:
             self._output.close()

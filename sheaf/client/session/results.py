@@ -42,7 +42,7 @@ class Segment:
 
     stream: Stream
     run: Run
-    part: Part
+    part: ResultFile
     #: The place of its first item in the stream.
     first: int
     #: When it was sent off (monotonic).
@@ -66,7 +66,7 @@ class Segment:
         return self.settled == self.count
 
 
-class Part:
+class ResultFile:
     """One of a session's outputs, as the thread that reads results has it open."""
 
     def __init__(self, name: str, output: Output) -> None:

@@ -23,7 +23,7 @@ from sheaf.broker.queue import BatchQueue
 from sheaf.client.session.capacity import Capacity
 from sheaf.client.session.functions import manifest_fields
 from sheaf.client.session.receiver import Receiver, withdraw
-from sheaf.client.session.result_files import Parts
+from sheaf.client.session.result_files import ResultFiles
 from sheaf.client.session.results import Segment
 from sheaf.client.session.stream import Stream, broken_by
 from sheaf.core.errors import ClusterError, SheafError
@@ -56,7 +56,7 @@ class Session:
         self.capacity = Capacity(settings, self._queue)
         self.capacity.check()
         self._folder, self._owner = sessions.create_session(settings.data_dir, self.name)
-        self._parts = Parts(settings.data_dir, self._folder)
+        self._parts = ResultFiles(settings.data_dir, self._folder)
         self._streams: list[Stream] = []
         #: What went wrong for good; None while all is well.
         self.broken: ClusterError | None = None
@@ -69,7 +69,7 @@ class Session:
             self.name, self._connection, self._queue, self.capacity, settings.tasks_dir, self.wake, self._break,
             lambda: self._watch(self._sender),
         )  # fmt: skip
-        self._receiver.trash.keep = keep
+        self._receiver.cleanup.keep = keep
         self._sender = threading.Thread(target=self._send_all, name="sheaf-sender", daemon=True)
         self._receiver.start()
         self._sender.start()
@@ -188,7 +188,7 @@ class Session:
         out = sum(segment.stream is stream for segment in list(self._receiver.out.values()))
         if out >= self.capacity.ahead or stream.held >= HELD_FACTOR * self.capacity.ahead:
             return False
-        if out > 1 and waiting < stream.pace.size:
+        if out > 1 and waiting < stream.sizer.size:
             since = self._lingering[id(stream)] = waits_since or time.monotonic()
             return time.monotonic() - since >= LINGER_S
         return True

@@ -9,7 +9,7 @@ LARGEST = 5000
 LARGEST_BYTES = 4 << 20
 
 
-class Pace:
+class ChunkSizer:
     """The pace of one stream."""
 
     def __init__(self, smallest: int = 1) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from sheaf.client.calls import decode_item
 from sheaf.client.session.results import Chunk, Segment
-from sheaf.client.session.sizing import Pace
+from sheaf.client.session.sizing import ChunkSizer
 from sheaf.core.errors import ClusterError, TaskFailed
 from sheaf.output.read.queries import Failure
 from sheaf.run.items import Batch
@@ -17,7 +17,7 @@ from sheaf.tasks.description import TaskDescription
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Work:
+class CallTarget:
     """What a stream asks of the workers: goes into each segment's manifest."""
 
     task: str
@@ -32,8 +32,8 @@ class Work:
 class Stream(Protocol):
     """What the session's threads need of a stream."""
 
-    work: Work
-    pace: Pace
+    work: CallTarget
+    sizer: ChunkSizer
     #: Items that were sent off so far: the place of the next segment's first item.
     sent: int
 

@@ -75,7 +75,7 @@ class Records:
 
 
 @dataclass(slots=True)
-class Group:
+class RunResults:
     """One run's results as they were handed over: sorted by index, each index once, the first one of it."""
 
     run: str
@@ -85,7 +85,7 @@ class Group:
 
 
 @dataclass(slots=True)
-class Part:
+class RunCommit:
     """What one run contributes to a commit."""
 
     run: RunRow
@@ -110,7 +110,7 @@ class Part:
         return self.run.done + self.run.failed + self.settled == self.run.items
 
 
-def prepare(groups: Mapping[str, Results]) -> list[Group]:
+def prepare(groups: Mapping[str, Results]) -> list[RunResults]:
     """Do what can be done for a commit of these results, by run, before it is our turn at the output."""
     gathered = [gather(run, results) for run, results in groups.items() if results]
     for group in gathered:
@@ -118,14 +118,14 @@ def prepare(groups: Mapping[str, Results]) -> list[Group]:
     return gathered
 
 
-def gather(run: str, results: Results) -> Group:
+def gather(run: str, results: Results) -> RunResults:
     """Sort a run's results by index; of several for one item keep the first."""
     bundles = [result for result in results if isinstance(result, Bundle)]
     failed = [result for result in results if isinstance(result, Failed)]
     if len(bundles) + len(failed) == len(results):
         records = _in_order(bundles)
         if records is not None and _distinct(records, failed):
-            return Group(run, records, sorted(failed, key=_index_of), 0)
+            return RunResults(run, records, sorted(failed, key=_index_of), 0)
     return _gather_singly(run, results)
 
 
@@ -185,7 +185,7 @@ def _distinct(records: Records, failed: list[Failed]) -> bool:
     return len(indexes) == len(failed) and all(place_of(records.ranges, index) is None for index in indexes)
 
 
-def _gather_singly(run: str, results: Results) -> Group:
+def _gather_singly(run: str, results: Results) -> RunResults:
     """The same, item by item, for whatever order and repetition they come in."""
     ordered = sorted(single_results(results), key=_index_of)
     first: dict[int, Result] = {}
@@ -193,7 +193,7 @@ def _gather_singly(run: str, results: Results) -> Group:
         first.setdefault(result[0], result)
     done = [result for result in first.values() if isinstance(result, Done)]
     failed = [result for result in first.values() if isinstance(result, Failed)]
-    return Group(run, _records_of(done), failed, len(ordered) - len(first))
+    return RunResults(run, _records_of(done), failed, len(ordered) - len(first))
 
 
 def _records_of(done: Sequence[tuple[int, Buffer]]) -> Records:
@@ -216,7 +216,7 @@ def find_run(connection: sqlite3.Connection, run: str) -> RunRow:
     return RunRow(*row)
 
 
-def plan(connection: sqlite3.Connection, group: Group) -> Part:
+def plan(connection: sqlite3.Connection, group: RunResults) -> RunCommit:
     """Drop what is settled already, under the fence, and prepare the rest. Changes nothing."""
     run = find_run(connection, group.run)
     done, failed = group.done, group.failed
@@ -232,7 +232,7 @@ def plan(connection: sqlite3.Connection, group: Group) -> Part:
         number: done_masks.get(number, 0) | failed_masks.get(number, 0) for number in {**done_masks, **failed_masks}
     }
     dropped = handed - len(done.lengths) - len(failed)
-    return Part(run, done, failed, group.duplicates + dropped, batches, done_masks, masks, sum(done.lengths))
+    return RunCommit(run, done, failed, group.duplicates + dropped, batches, done_masks, masks, sum(done.lengths))
 
 
 def _check_indexes(run: RunRow, done: Records, failed: list[Failed]) -> None:

@@ -7,7 +7,7 @@ import time
 from typing import NamedTuple
 
 from sheaf.core.ranges import pack, pack_ranges, unpack
-from sheaf.output.commit.plan import Part, Records, RunRow
+from sheaf.output.commit.plan import Records, RunCommit, RunRow
 from sheaf.run.items import Failed
 
 #: Characters of a failure's message that are kept.
@@ -39,7 +39,7 @@ def write_header(connection: sqlite3.Connection, header: bytes, stamp: Stamp) ->
     _insert_commit(connection, None, Records(pieces=[header]), 0, stamp)
 
 
-def write(connection: sqlite3.Connection, part: Part, offset: int, stamp: Stamp) -> None:
+def write(connection: sqlite3.Connection, part: RunCommit, offset: int, stamp: Stamp) -> None:
     """Note that these items are settled, their records at `offset`."""
     run = part.run
     commit = None
@@ -105,7 +105,7 @@ def _plain(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def _write_batches(connection: sqlite3.Connection, part: Part, commit: int | None) -> None:
+def _write_batches(connection: sqlite3.Connection, part: RunCommit, commit: int | None) -> None:
     rows = []
     alone = pack([commit]) if commit is not None else b""
     for number, mask in part.masks.items():
@@ -125,7 +125,7 @@ def _write_batches(connection: sqlite3.Connection, part: Part, commit: int | Non
     )
 
 
-def _complete_below(connection: sqlite3.Connection, part: Part) -> int:
+def _complete_below(connection: sqlite3.Connection, part: RunCommit) -> int:
     """The number below which every batch is complete, so that nobody who looks for open ones has to pass them."""
     number = part.run.complete_below
     if number not in part.masks:

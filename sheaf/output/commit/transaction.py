@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Turn:
+class WriteTransaction:
     """What a writer works with while the fence is its own."""
 
     connection: sqlite3.Connection
@@ -33,7 +33,7 @@ class Turn:
     file: OutputFile
 
 
-class Turnstile:
+class WriteTransactions:
     """Lets one writer at a time through, and leaves nothing half done behind it."""
 
     def __init__(self, index: Index, steps: Callable[[str], None]) -> None:
@@ -44,13 +44,13 @@ class Turnstile:
         self._synced = 0
 
     @contextmanager
-    def turn(self, who: str) -> Iterator[Turn]:
+    def turn(self, who: str) -> Iterator[WriteTransaction]:
         """Take the fence for `who`; undo what was not committed when the block ends, or fails.
 
         Raises FenceTimeout, OutputUnwritable and the kinds of OutputRefused; nothing is committed then. Any other
         exception is taken for a crash: only the fence is given back, and the next turn finds what lies about.
         """
-        turn: Turn | None = None
+        turn: WriteTransaction | None = None
         try:
             turn = self._enter(who)
             yield turn
@@ -68,7 +68,7 @@ class Turnstile:
                 turn.file.close()
             self._index.roll_back()
 
-    def _enter(self, who: str) -> Turn:
+    def _enter(self, who: str) -> WriteTransaction:
         sealed: tuple[State, bytes] | None = None
         while True:
             connection = self._index.begin()
@@ -89,7 +89,7 @@ class Turnstile:
                 raise
             turn.file.close()
 
-    def _look(self, connection: sqlite3.Connection) -> Turn:
+    def _look(self, connection: sqlite3.Connection) -> WriteTransaction:
         """Open and check the file; the first time on a connection, sync it before anything it holds is trusted."""
         state = read_state(connection)
         if state.output != self._index.output.name:
@@ -107,9 +107,9 @@ class Turnstile:
             file.close()
             raise
         self._steps("look")
-        return Turn(connection, state, file)
+        return WriteTransaction(connection, state, file)
 
-    def _seal(self, turn: Turn) -> State:
+    def _seal(self, turn: WriteTransaction) -> State:
         """Commit a transaction that changes nothing else, so that no ghost of another can come to life behind it."""
         turn.connection.execute("UPDATE state SET seals = seals + 1")
         state = read_state(turn.connection)
@@ -117,7 +117,7 @@ class Turnstile:
         self._steps("seal")
         return state
 
-    def _clear_tail(self, turn: Turn) -> None:
+    def _clear_tail(self, turn: WriteTransaction) -> None:
         size = turn.file.size - turn.state.length
         aside = turn.file.clear_tail(self._index.note.read())
         if aside is None:
@@ -129,7 +129,7 @@ class Turnstile:
             )
         self._steps("cut")
 
-    def _undo(self, turn: Turn | None) -> None:
+    def _undo(self, turn: WriteTransaction | None) -> None:
         """Cut what was appended, while the fence is still ours. Otherwise, or if that fails, the next turn does it."""
         if turn is not None and self._index.begun:
             try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sheaf.core.errors import FenceTimeout, IndexForeign, IndexMissing, IndexSpoilt, OutputError, OutputUnwritable
 from sheaf.core.files import exists
-from sheaf.output.index.lock_owner import Holder
+from sheaf.output.index.lock_owner import LockOwner
 
 #: SQLite's codes for "another process is at it".
 BUSY_CODES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
@@ -51,7 +51,7 @@ def translate(error: sqlite3.Error, index: Path, if_busy: str) -> OutputError:
     raise error
 
 
-def busy(index: Path, holder: Holder | None, waited_s: float) -> str:
+def busy(index: Path, holder: LockOwner | None, waited_s: float) -> str:
     """What to say when an index stayed locked."""
     if holder is None:
         name, advice = "a process that did not leave its name", "if it is paused, let it continue or kill it"

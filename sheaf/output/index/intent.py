@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sheaf.output.index.lock_owner import NAME_LENGTH, Holder
+from sheaf.output.index.lock_owner import NAME_LENGTH, LockOwner
 
 #: Bytes of each of the two lines, so that each is overwritten in place in one write.
 _LINE = 512
@@ -61,15 +61,15 @@ class IntentNote:
         self.path = path
 
     def write_holder(self, who: str) -> None:
-        self._write(0, asdict(Holder.myself(who)))
+        self._write(0, asdict(LockOwner.myself(who)))
 
     def write(self, intent: Intent) -> None:
         fields = {name: getattr(intent, name) for name in Intent.__slots__}
         self._write(_LINE, {**fields, "worker": intent.worker[:NAME_LENGTH]})
 
-    def holder(self) -> Holder | None:
+    def holder(self) -> LockOwner | None:
         try:
-            found = Holder(**json.loads(self.raw()[:_LINE]))
+            found = LockOwner(**json.loads(self.raw()[:_LINE]))
         except (OSError, ValueError, TypeError, RecursionError):
             return None
         return found if found.makes_sense else None

@@ -17,7 +17,7 @@ _LATEST, _LARGEST_PID = 2**36, 2**22
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class LockOwner:
     """Who holds the fence, or held it last."""
 
     who: str

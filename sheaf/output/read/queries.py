@@ -64,7 +64,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RecordLocation:
     """Where a record lies in the output."""
 
     index: int
@@ -75,7 +75,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class CommitSlice:
     """What one commit holds of a run: the records of these items, one after the other."""
 
     commit: int
@@ -164,7 +164,7 @@ def failures(index: Index, run: str) -> Iterator[Failure]:
         after = rows[-1][0]
 
 
-def find_record(index: Index, run: str, item: int) -> Place:
+def find_record(index: Index, run: str, item: int) -> RecordLocation:
     """Return where the item's record lies. Raises UsageError that says why there is none."""
     with index.reading() as connection:
         row = find_run(connection, run)
@@ -178,7 +178,7 @@ def find_record(index: Index, run: str, item: int) -> Place:
             held, sizes = found.records()
             place = place_of(held, item)
             if place is not None:
-                return Place(item, found.offset + sum(sizes[:place]), sizes[place], commit)
+                return RecordLocation(item, found.offset + sum(sizes[:place]), sizes[place], commit)
         failure = connection.execute(
             "SELECT error, message FROM failures WHERE run = ? AND item = ?", (row.id, item)
         ).fetchone()
@@ -189,7 +189,7 @@ def find_record(index: Index, run: str, item: int) -> Place:
     raise UsageError(f"item {item} of run {run} is not done yet, so it has no record; `sheaf watch {run}` follows it")
 
 
-def places(index: Index, run: str) -> Iterator[Place]:
+def places(index: Index, run: str) -> Iterator[RecordLocation]:
     """Where the run's records lie, in the file's order."""
     after = 0
     while True:
@@ -205,11 +205,11 @@ def places(index: Index, run: str) -> Iterator[Place]:
             held, sizes = commit.records()
         items = (item for first, end in held for item in range(first, end))
         for item, length in zip(items, sizes, strict=True):
-            yield Place(item, offset, length, after)
+            yield RecordLocation(item, offset, length, after)
             offset += length
 
 
-def pieces(index: Index, run: str, after: int) -> list[Piece]:
+def pieces(index: Index, run: str, after: int) -> list[CommitSlice]:
     """What was committed of the run since the commit `after` (0: ever), a piece of the file for each commit."""
     with index.reading() as connection:
         rows = connection.execute(
@@ -219,9 +219,9 @@ def pieces(index: Index, run: str, after: int) -> list[Piece]:
         return [_piece(CommitRow(*row)) for row in rows]
 
 
-def _piece(commit: CommitRow) -> Piece:
+def _piece(commit: CommitRow) -> CommitSlice:
     items = [item for first, end in commit.records()[0] for item in range(first, end)]
-    return Piece(commit.id, items, commit.offset, commit.length, commit.checksum)
+    return CommitSlice(commit.id, items, commit.offset, commit.length, commit.checksum)
 
 
 def read_commit(connection: sqlite3.Connection, number: int) -> CommitRow:
@@ -231,12 +231,12 @@ def read_commit(connection: sqlite3.Connection, number: int) -> CommitRow:
     return CommitRow(*row)
 
 
-def read_record(index: Index, place: Place) -> bytes:
+def read_record(index: Index, place: RecordLocation) -> bytes:
     """Read one record. Raises OutputMissing, OutputShortened, OutputDamaged."""
     return next(read_records(index, iter((place,))))[1]
 
 
-def read_records(index: Index, wanted: Iterator[Place]) -> Iterator[tuple[int, bytes]]:
+def read_records(index: Index, wanted: Iterator[RecordLocation]) -> Iterator[tuple[int, bytes]]:
     """Read records from the output, one after the other; each commit is checked before the first record of it."""
     checked = bytearray()
     with _reading(index) as source:
@@ -250,7 +250,7 @@ def read_records(index: Index, wanted: Iterator[Place]) -> Iterator[tuple[int, b
             yield place.index, record
 
 
-def read_piece(index: Index, piece: Piece) -> bytes:
+def read_piece(index: Index, piece: CommitSlice) -> bytes:
     """Read what one commit holds, all at once."""
     with _reading(index) as source:
         source.seek(piece.offset)

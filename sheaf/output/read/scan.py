@@ -12,7 +12,7 @@ from sheaf.core.ranges import Range, unpack
 from sheaf.output.commit.plan import find_run
 from sheaf.output.index import errors as disk_errors
 from sheaf.output.index.database import Index
-from sheaf.output.read.queries import PAGE_ROWS, Place, read_commit, read_records
+from sheaf.output.read.queries import PAGE_ROWS, RecordLocation, read_commit, read_records
 
 #: Commits whose records' places are kept at once while the items' order is followed.
 _KEPT_COMMITS = 16
@@ -57,10 +57,10 @@ def read_stretches(index: Index, wanted: Iterator[Stretch]) -> Iterator[tuple[St
     """Read the records' bytes. Raises OutputMissing, OutputShortened."""
     held: list[Stretch] = []
 
-    def places() -> Iterator[Place]:
+    def places() -> Iterator[RecordLocation]:
         for stretch in wanted:
             held.append(stretch)
-            yield Place(stretch.first, stretch.offset, sum(stretch.lengths), stretch.commit)
+            yield RecordLocation(stretch.first, stretch.offset, sum(stretch.lengths), stretch.commit)
 
     for _, data in read_records(index, places()):
         yield held.pop(), data

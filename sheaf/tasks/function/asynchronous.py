@@ -18,7 +18,7 @@ from sheaf.tasks.function.plain import IDLE_S
 from sheaf.tasks.function.retrying import encode
 from sheaf.tasks.function.working_dir import home
 from sheaf.tasks.protocol import Source
-from sheaf.tasks.retry_policy import Patience
+from sheaf.tasks.retry_policy import RetryPolicy
 from sheaf.tasks.tracebacks import FilesUsedUp, failed
 
 #: While more could be in flight, new items are looked for this often.
@@ -30,7 +30,7 @@ class AsyncLoop:
         self._call = call
         self._folder = folder
         self._spec = spec
-        self._patience = Patience.of(spec)
+        self._patience = RetryPolicy.of(spec)
         self._source = source
         self._format = format
         self._loop = event_loop()

@@ -15,7 +15,7 @@ from sheaf.tasks.function.calls import Call
 from sheaf.tasks.function.plain import IDLE_S
 from sheaf.tasks.function.working_dir import home
 from sheaf.tasks.protocol import Source
-from sheaf.tasks.retry_policy import Patience
+from sheaf.tasks.retry_policy import RetryPolicy
 from sheaf.tasks.tracebacks import failed
 
 #: Items that a child wants outstanding: those that wait for their next try must not keep others from coming.
@@ -23,7 +23,7 @@ WINDOW = 256
 
 
 class PatientLoop:
-    def __init__(self, call: Call, folder: Path | None, patience: Patience, format: Format) -> None:
+    def __init__(self, call: Call, folder: Path | None, patience: RetryPolicy, format: Format) -> None:
         self._call = call
         self._folder = folder
         self._patience = patience

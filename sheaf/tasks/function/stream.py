@@ -28,7 +28,7 @@ from sheaf.tasks.function.finder import Found
 from sheaf.tasks.function.retrying import encode
 from sheaf.tasks.function.stream_call import GeneratorCall, Limits, LiveCall, RepeatedCall, Taking
 from sheaf.tasks.protocol import Source
-from sheaf.tasks.retry_policy import Patience
+from sheaf.tasks.retry_policy import RetryPolicy
 from sheaf.tasks.tracebacks import FilesUsedUp, failed, refuse_used_up
 
 #: Of a generator that is always behind, so many results times its `concurrency` are held until it is to end.
@@ -56,7 +56,7 @@ class StreamLoop:
         self._parse = parse
         self._pairs = spec.stream == "pairs"
         self._format = format
-        self._patience = Patience.of(spec)
+        self._patience = RetryPolicy.of(spec)
         self._held = _HELD * spec.concurrency
         #: Seconds that the generator's last end took.
         self._end_s = 0.0

@@ -22,7 +22,7 @@ from sheaf.tasks.function.retrying import WINDOW, PatientLoop
 from sheaf.tasks.function.setup import opened
 from sheaf.tasks.function.working_dir import home
 from sheaf.tasks.protocol import Source
-from sheaf.tasks.retry_policy import Patience
+from sheaf.tasks.retry_policy import RetryPolicy
 
 
 class FunctionTask:
@@ -47,7 +47,7 @@ class FunctionTask:
         self.at_once = spec.concurrency if self._found.kind == "async" else 1
         if self._found.kind != "function":
             return 2 * spec.concurrency
-        if Patience.of(spec).attempts == 1:
+        if RetryPolicy.of(spec).attempts == 1:
             return 0
         return WINDOW
 
@@ -62,9 +62,9 @@ class FunctionTask:
             from sheaf.tasks.function.asynchronous import AsyncLoop
 
             return AsyncLoop(call, found.folder, spec, source, format).run()
-        if Patience.of(spec).attempts == 1:
+        if RetryPolicy.of(spec).attempts == 1:
             return run_plain(call, build_number_call(found.function, way, extra), found.folder, source, format)
-        return PatientLoop(call, found.folder, Patience.of(spec), format).run(source)
+        return PatientLoop(call, found.folder, RetryPolicy.of(spec), format).run(source)
 
 
 def _stream(

@@ -25,7 +25,7 @@ _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 Undo = Callable[[], object]
 
 
-class _Home:
+class _WorkingDir:
     def __init__(self) -> None:
         #: Whether something may have been changed since we were last there.
         self.left = False
@@ -167,5 +167,5 @@ _KEPT: tuple[tuple[ModuleType, str, Callable[..., tuple[object, Undo]]], ...] = 
     (socket, "setdefaulttimeout", _timeout),
 )
 
-home = _Home()
+home = _WorkingDir()
 watch = home.watch

@@ -67,7 +67,7 @@ class AddressGate:
         if verdict is None:
             if len(self._verdicts) >= _MOST_VERDICTS:
                 self._verdicts.clear()
-            verdict = self._verdicts[address] = self._judge(address)
+            verdict = self._verdicts[address] = self._quarantine(address)
         return verdict
 
     def cure(self, text: str) -> str:
@@ -80,7 +80,7 @@ class AddressGate:
             return "these workers open it for nobody (SHEAF_ALLOW_NET_MOST)"
         return f"if it is meant, allow its network, for example with --allow-net {text}"
 
-    def _judge(self, text: str) -> bool:
+    def _quarantine(self, text: str) -> bool:
         faces = _faces(text)
         if not faces:
             return False

@@ -93,10 +93,10 @@ class Connections:
             return
         self.supplied(now)
         if self._dry_s < _DRY * lasted_s:
-            self._judge(self._ended / lasted_s, self._waited_s / lasted_s, now)
+            self._quarantine(self._ended / lasted_s, self._waited_s / lasted_s, now)
         self._begin_round(now)
 
-    def _judge(self, rate: float, spare: float, now: float) -> None:
+    def _quarantine(self, rate: float, spare: float, now: float) -> None:
         if self._before is not None:
             few, rate_of_few = self._before
             if rate < rate_of_few * (1 + _WORTH * (self.limit / few - 1)):

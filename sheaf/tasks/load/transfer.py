@@ -245,13 +245,13 @@ class Transfer:
             self.refused.append(host)
             return pycurl.SOCKET_BAD
         try:
-            loan = _Loan(socket.socket(family, kind, protocol))
+            borrow = _Loan(socket.socket(family, kind, protocol))
             # pycurl is about to take a copy, and would call a failure to do so a server's.
-            os.close(os.dup(loan.fileno()))
+            os.close(os.dup(borrow.fileno()))
         except OSError as error:
             self.lacked_files = is_lack_of_files(error)
             return pycurl.SOCKET_BAD
-        return loan
+        return borrow
 
     def _write(self, chunk: bytes) -> int | None:
         """Called by libcurl with each piece of the body. An exception in here would be lost, so nothing may raise."""

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sheaf.run.items import Done, Failed, Item, Result, single_results
-from sheaf_worker.pool.pool import Pool, Program
+from sheaf_worker.pool.pool import Pool, TaskRun
 
 MakePool = Callable[..., Pool]
-ACT = Program("run", "pool_tasks:act", {}, "out.jsonl")
+ACT = TaskRun("run", "pool_tasks:act", {}, "out.jsonl")
 
 
 def items(*texts: object) -> list[Item]:

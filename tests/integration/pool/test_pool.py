@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sheaf.run.items import Done, Failed, Item, Result, settled_count
-from sheaf_worker.pool.pool import Program
+from sheaf_worker.pool.pool import TaskRun
 from tests.integration.pool.helpers import ACT, MakePool, gather, items, turn_until, value
 
 
@@ -17,7 +17,7 @@ def test_every_item_has_one_result(make_pool: MakePool) -> None:
     pool = make_pool(2)
     given = [Item(index, str(index)) for index in range(200_000)]
     for start in range(0, len(given), 1000):
-        pool.add(Program("run", "pool_tasks:echo", {}, "out.jsonl"), given[start : start + 1000])
+        pool.add(TaskRun("run", "pool_tasks:echo", {}, "out.jsonl"), given[start : start + 1000])
     results = gather(pool, len(given), within_s=60)
     assert len(results) == len(given)
     assert all(value(result) == str(index) for index, result in results.items())
@@ -83,7 +83,7 @@ def test_large_items_pass_through_the_pipe(make_pool: MakePool) -> None:
 def test_runs_take_turns(make_pool: MakePool) -> None:
     """A second run is served although the first one never runs dry, and both get all their results."""
     pool = make_pool(1)
-    other = Program("other", "pool_tasks:echo", {}, "out.jsonl")
+    other = TaskRun("other", "pool_tasks:echo", {}, "out.jsonl")
     added, late, seen = 0, False, {"run": 0, "other": 0}
     deadline = time.monotonic() + 60
     while seen["other"] < 10:

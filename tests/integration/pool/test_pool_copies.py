@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from sheaf_worker.pool.pool import Program
+from sheaf_worker.pool.pool import TaskRun
 from tests.integration.pool.helpers import MakePool, alive, gather, items, turn_until, value
 
-ANSWER = Program("answers", "copying_tasks:answer", {}, "r.jsonl")
-LEAVE = Program("leaves", "copying_tasks:leave", {}, "r.jsonl", attempts=1)
+ANSWER = TaskRun("answers", "copying_tasks:answer", {}, "r.jsonl")
+LEAVE = TaskRun("leaves", "copying_tasks:leave", {}, "r.jsonl", attempts=1)
 
 
 @pytest.fixture(autouse=True)

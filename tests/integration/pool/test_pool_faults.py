@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sheaf.run.items import Done, Result
-from sheaf_worker.pool.pool import Program
+from sheaf_worker.pool.pool import TaskRun
 from tests.integration.pool.helpers import ACT, MakePool, alive, failure, gather, items, turn_until, value, wait_until
 
 
@@ -85,7 +85,7 @@ def test_what_a_dead_child_had_finished_is_not_done_again(make_pool: MakePool, t
 def test_of_many_items_in_hand_only_the_guilty_fail(make_pool: MakePool, poison: str, error: str) -> None:
     """A task with 8 items in hand dies, or lets an exception escape: each suspect is tried alone, the guilty fail."""
     pool = make_pool(2)
-    many = Program("many", "pool_tasks_many:echo", {}, "out.jsonl", attempts=2)
+    many = TaskRun("many", "pool_tasks_many:echo", {}, "out.jsonl", attempts=2)
     pool.add(many, items(*range(30), poison, *range(31, 60), poison, *range(61, 90)))
     results = gather(pool, 90)
     guilty = [failure(results.pop(30)), failure(results.pop(60))]
@@ -157,7 +157,7 @@ def test_processes_that_may_open_nothing_fail_no_item_of_our_own_tasks(
     (tmp_path / "sitecustomize.py").write_text(LACK.format(flag=str(flag)))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), *filter(None, sys.path))))
     pool, results = make_pool(1), dict[int, Result]()
-    pool.add(Program("r", "exec", {"command": ["echo", "{}"]}, "out.jsonl", attempts=1), items(*range(3)))
+    pool.add(TaskRun("r", "exec", {"command": ["echo", "{}"]}, "out.jsonl", attempts=1), items(*range(3)))
 
     turn_until(pool, lambda: pool.problem is not None, results=results)
     assert "it cannot begin with 'exec': OSError: [Errno 24] Too many open files" in (pool.problem or "")
@@ -253,7 +253,7 @@ def test_a_task_that_cannot_be_used_fails_its_items(
     (tasks_dir / "broken.py").write_text("\n1 +\n")
     (tasks_dir / "fatal.py").write_text("import os\nos._exit(5)\n")
     pool = make_pool(2)
-    bad = Program("bad", task, {}, "out.jsonl")
+    bad = TaskRun("bad", task, {}, "out.jsonl")
     pool.add(bad, items(*range(10)))
     failed = [failure(result) for result in gather(pool, 10).values()]
     assert {result.error for result in failed} == {"TaskError"}
@@ -294,10 +294,10 @@ def test_no_process_outlives_a_killed_worker(tasks_dir: Path, tmp_path: Path) ->
         sys.path[:0] = {sys.path!r}
         from pathlib import Path
         from sheaf.run.items import Item
-        from sheaf_worker.pool.pool import Pool, Program
+        from sheaf_worker.pool.pool import Pool, TaskRun
         pool = Pool(2, tasks_dir=Path({str(tasks_dir)!r}))
         pool.start()
-        program = Program("run", "pool_tasks:act", {{}}, "out.jsonl")
+        program = TaskRun("run", "pool_tasks:act", {{}}, "out.jsonl")
         pool.add(program, [Item(0, "hold:{started}"), Item(1, "hang:{started}")])
         while True:
             pool.poll(0.1)

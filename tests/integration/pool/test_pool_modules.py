@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from sheaf_worker.pool.pool import Pool, Program
+from sheaf_worker.pool.pool import Pool, TaskRun
 from tests.integration.pool.helpers import ACT, MakePool, alive, gather, items, turn_until, value, wait_until
 
 SPOILS = """
@@ -32,7 +32,7 @@ def without(text):
 
 def one(pool: Pool, task: str, number: int) -> object:
     """Do one item of a run of its own; return its value."""
-    pool.add(Program(f"run-{number}", task, {}, "out.jsonl"), items("x"))
+    pool.add(TaskRun(f"run-{number}", task, {}, "out.jsonl"), items("x"))
     return value(gather(pool, 1)[0])
 
 
@@ -91,7 +91,7 @@ def test_another_version_of_a_module_gets_another_process(make_pool: MakePool, t
     one(pool, "pool_tasks:act", 0)
     before = pool.children[0].pid
     # The run says nothing of files here, as one of an old submission does; one that does is another version.
-    program = Program("run-1", "pool_tasks:act", {}, "out.jsonl", files={})
+    program = TaskRun("run-1", "pool_tasks:act", {}, "out.jsonl", files={})
 
     assert pool._by_number[0].suits(program)
     assert not pool._by_number[0].suits(program._replace(files={"pool_tasks.py": "other"}))

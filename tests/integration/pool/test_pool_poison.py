@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sheaf.run.items import Done, Result
-from sheaf_worker.pool.pool import Pool, Program
+from sheaf_worker.pool.pool import Pool, TaskRun
 from sheaf_worker.pool.results import HandlingFailed
 from tests.integration.pool.helpers import ACT, MakePool, failure, gather, items, turn_until, value
 
@@ -141,7 +141,7 @@ def test_many_items_in_hand_and_imports_are_let_go_of_too(
     """A task with several items in hand, one whose import never ends: their processes are replaced as well."""
     (tasks_dir / "never_ends.py").write_text(text)
     pool = make_pool(1)
-    pool.add(Program("run", "never_ends:echo", {}, "out.jsonl"), items(*range(30)))
+    pool.add(TaskRun("run", "never_ends:echo", {}, "out.jsonl"), items(*range(30)))
     turn_until(pool, lambda: pool.children[0].run == "run" and pool.in_hand >= begun)
 
     pool.forget("run")
@@ -202,7 +202,7 @@ def test_items_that_all_wait_for_the_cluster_fail_with_the_reason(
     )
     pool = make_pool(1)
     results: dict[int, Result] = {}
-    pool.add(Program("run", "waits:act", {}, "out.jsonl", attempts=1), items("wait", "wait", "a"))
+    pool.add(TaskRun("run", "waits:act", {}, "out.jsonl", attempts=1), items("wait", "wait", "a"))
 
     turn_until(pool, lambda: pool.problem is not None, results=results)
     assert "all 1 processes of this worker run tasks that wait for the cluster" in str(pool.problem)
@@ -224,7 +224,7 @@ def test_a_place_that_was_lent_is_another_items(make_pool: MakePool, tasks_dir: 
     mark = tasks_dir / "mark"
     pool = make_pool(1)
     results: dict[int, Result] = {}
-    pool.add(Program("run", "waits:act", {}, "out.jsonl"), items(mark))
+    pool.add(TaskRun("run", "waits:act", {}, "out.jsonl"), items(mark))
     # On a busy machine it might be the others' turn before it has begun.
     turn_until(pool, lambda: "run" in pool.in_progress(), results=results)
     pool.add(ACT._replace(run="other"), [item._replace(index=item.index + 1) for item in items("a", "b")])

@@ -11,11 +11,11 @@ import pytest
 from sheaf.run.items import Item
 from sheaf.run.number_range import Numbers
 from sheaf_worker.pool.child_handle import AHEAD_S, ChildHandle, State
-from sheaf_worker.pool.pool import Lot, Program
+from sheaf_worker.pool.pool import ItemBlock, TaskRun
 from tests.integration.pool.helpers import ACT, MakePool, failure, gather, items, turn_until, value
 
-NUMBERS = Program("run", "pool_numbers:act", {"pass": "json"}, "out.jsonl")
-FLOCK = Program("run", "pool_flock:rest", {"concurrency": 4}, "out.jsonl")
+NUMBERS = TaskRun("run", "pool_numbers:act", {"pass": "json"}, "out.jsonl")
+FLOCK = TaskRun("run", "pool_flock:rest", {"concurrency": 4}, "out.jsonl")
 
 
 def test_numbers_travel_as_a_range(make_pool: MakePool, tasks_dir: Path) -> None:
@@ -28,7 +28,7 @@ def test_numbers_travel_as_a_range(make_pool: MakePool, tasks_dir: Path) -> None
         "    return 1 / 0 if number == 10 + 3 * 40 else [type(number).__name__, number]\n"
     )
     pool = make_pool(2)
-    pool.add(NUMBERS._replace(attempts=1), Lot(range(1000), Numbers(range(10, 3010, 3))))
+    pool.add(NUMBERS._replace(attempts=1), ItemBlock(range(1000), Numbers(range(10, 3010, 3))))
     results = gather(pool, 1000)
 
     assert failure(results.pop(700)).error == "ProcessDied"
@@ -45,10 +45,10 @@ def test_what_is_left_of_several_batches_is_done_item_by_item(make_pool: MakePoo
     left = [*range(300), *range(1000, 1700), *range(5000, 5100)]
     pool.add(ACT, items("0"))
     gather(pool, 1)
-    lots = [Item(index, f"text {index}") for index in left[1:]]
-    pool.add(ACT, lots)
+    blocks = [Item(index, f"text {index}") for index in left[1:]]
+    pool.add(ACT, blocks)
 
-    assert {index: value(result) for index, result in gather(pool, len(lots)).items()} == dict(lots)
+    assert {index: value(result) for index, result in gather(pool, len(blocks)).items()} == dict(blocks)
 
 
 def test_children_let_their_worker_go_first(make_pool: MakePool) -> None:
@@ -62,7 +62,7 @@ def test_children_let_their_worker_go_first(make_pool: MakePool) -> None:
 def test_numbers_reach_a_function_of_text_as_text(make_pool: MakePool, tasks_dir: Path) -> None:
     (tasks_dir / "pool_numbers.py").write_text("def act(text):\n    return text + '!'\n")
     pool = make_pool(1)
-    pool.add(NUMBERS._replace(options={"pass": "text"}), Lot(range(3), Numbers(range(7, 10))))
+    pool.add(NUMBERS._replace(options={"pass": "text"}), ItemBlock(range(3), Numbers(range(7, 10))))
 
     assert [value(result) for _, result in sorted(gather(pool, 3).items())] == ["7!", "8!", "9!"]
 
@@ -92,12 +92,12 @@ def test_portions_become_small_near_the_end(
     sent: list[tuple[int, int, int]] = []
     give = ChildHandle.give
 
-    def note(child: ChildHandle, lot: Lot) -> None:
-        give(child, lot)
-        sent.append((len(child.outstanding), pool.waiting + pool.in_hand, len(lot.indexes)))
+    def note(child: ChildHandle, block: ItemBlock) -> None:
+        give(child, block)
+        sent.append((len(child.outstanding), pool.waiting + pool.in_hand, len(block.indexes)))
 
     monkeypatch.setattr(ChildHandle, "give", note)
-    pool.add(Program("run", "pool_naps:nap", {}, "out.jsonl"), items(*range(400)))
+    pool.add(TaskRun("run", "pool_naps:nap", {}, "out.jsonl"), items(*range(400)))
     gather(pool, 400)
 
     least = math.ceil(AHEAD_S / 0.005) // 8

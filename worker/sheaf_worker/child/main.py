@@ -30,7 +30,7 @@ from sheaf.tasks.transient_errors import again_if_passing, passes
 from sheaf_worker.child.copies import Lifeline, end_with_parent
 from sheaf_worker.child.pipe import Inbox, ItemSource, Outbox, start_helper
 from sheaf_worker.wire.exit_codes import FILES_USED_UP, LACKING
-from sheaf_worker.wire.ring import ArenaWriter, Memory
+from sheaf_worker.wire.ring import Memory, RingWriter
 from sheaf_worker.wire.slots import SharedSlots, SlotWriter
 
 #: Of all processes of a container, the kernel should take one of these when memory runs out: the pool can replace it.
@@ -52,7 +52,7 @@ class Ends(NamedTuple):
     #: What takes the place of stdout and stderr.
     printed: Connection
     slots: SharedSlots
-    arena: Memory
+    ring: Memory
 
 
 def main(ends: Ends, tasks_dir: Path | None, task_modules: Sequence[str], parent: int) -> None:
@@ -60,7 +60,7 @@ def main(ends: Ends, tasks_dir: Path | None, task_modules: Sequence[str], parent
     _settle_in(parent, ends.printed)
     connection = ends.connection
     slots = SlotWriter(ends.slots)
-    outbox = Outbox(connection, ArenaWriter(ends.arena))
+    outbox = Outbox(connection, RingWriter(ends.ring))
     inbox = Inbox(connection, outbox, slots)
     lifeline = Lifeline()
     os.register_at_fork(after_in_child=lambda: _stand_apart(lifeline, connection, inbox, outbox, slots))

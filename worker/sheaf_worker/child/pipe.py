@@ -21,10 +21,10 @@ from sheaf.run.items import Done, Failed, Item, Result
 from sheaf.tasks.protocol import Pair, Step
 from sheaf_worker.wire.channel import Message, decode, encode, pack_indexes, unpack_indexes
 from sheaf_worker.wire.exit_codes import PIPE_LOST
-from sheaf_worker.wire.ring import ArenaWriter
+from sheaf_worker.wire.ring import RingWriter
 from sheaf_worker.wire.slots import LINE, SlotWriter
 
-#: Results are sent off when they weigh what the arena best takes at once, are so old (in seconds), or when there is
+#: Results are sent off when they weigh what the ring best takes at once, are so old (in seconds), or when there is
 #: nothing else to do.
 FLUSH_S = 0.05
 #: Seconds for which a thread waits for the cluster before the worker is told.
@@ -40,10 +40,10 @@ _SHARED_FROM = 1 << 14
 class Outbox:
     """Gathers results. `add` belongs to the task's thread; `flush` and `send` to any."""
 
-    def __init__(self, connection: Connection, arena: ArenaWriter) -> None:
+    def __init__(self, connection: Connection, ring: RingWriter) -> None:
         self._connection = connection
-        self._arena = arena
-        self._portion = arena.portion
+        self._ring = ring
+        self._portion = ring.portion
         self._lock = threading.Lock()
         # One thread appends, whoever flushes takes from the left: no lock is needed around either.
         self._done: deque[tuple[int, bytes]] = deque()
@@ -105,11 +105,11 @@ class Outbox:
                 self._send(("results", (), b"", b"", failed, busy_s))
 
     def _packed(self, done: list[tuple[int, bytes]]) -> tuple[tuple[int, ...], bytes, int | bytes]:
-        """Indexes, lengths, and the records: where they lie in the arena, or themselves if that has no room."""
+        """Indexes, lengths, and the records: where they lie in the ring, or themselves if that has no room."""
         indexes, records = zip(*done, strict=True)
         lengths = array("Q", map(len, records))
         size = sum(lengths)
-        place = self._arena.put(records, size) if size >= _SHARED_FROM else None
+        place = self._ring.put(records, size) if size >= _SHARED_FROM else None
         return pack_indexes(indexes), lengths.tobytes(), b"".join(records) if place is None else place
 
     def flush_if_due(self) -> None:
@@ -131,7 +131,7 @@ class Outbox:
     def detach(self) -> None:
         """In a forked copy: the lock may have been held by a thread that is not there, and the results are not its."""
         self._lock = threading.Lock()
-        self._arena.detach()
+        self._ring.detach()
         self._done.clear()
         self._failed.clear()
 
@@ -153,7 +153,7 @@ class ItemSource:
         self._slots = slots
         # What was sent together, as iterators: taking the next is one step of the interpreter, whichever thread does
         # it. Only the task's thread removes those that are used up.
-        self._lots: deque[Iterator[Pair]] = deque()
+        self._blocks: deque[Iterator[Pair]] = deque()
         self._closed = False
         #: Items that were put aside, and how many of them the worker was told of.
         self._held = self._told = 0
@@ -174,11 +174,11 @@ class ItemSource:
         return Item(pair[0], str(pair[1]))
 
     def _next(self) -> Pair | None:
-        while self._lots:
-            pair = next(self._lots[0], None)
+        while self._blocks:
+            pair = next(self._blocks[0], None)
             if pair is not None:
                 return pair
-            self._lots.popleft()
+            self._blocks.popleft()
         return None
 
     def _later(self, wait_s: float) -> Pair | None:
@@ -193,7 +193,7 @@ class ItemSource:
     def wait(self, wait_s: float) -> None:
         self._outbox.flush()
         started = time.monotonic()
-        self._inbox.wait(wait_s, lambda: bool(self._lots) or self._closed)
+        self._inbox.wait(wait_s, lambda: bool(self._blocks) or self._closed)
         self._outbox.waited_s += time.monotonic() - started
         self._inbox.read()
 
@@ -226,26 +226,26 @@ class ItemSource:
         self._outbox.send("holding", held)
 
     def do_all(self, step: Step) -> None:
-        if not self._lots:
+        if not self._blocks:
             self._inbox.read()
-        if self._lots:
+        if self._blocks:
             cells = self._slots.open_line()
-            while self._lots:
-                self._outbox.do_all(self._lots[0], step, cells)
-                self._lots.popleft()
+            while self._blocks:
+                self._outbox.do_all(self._blocks[0], step, cells)
+                self._blocks.popleft()
             self._slots.close_line()
 
     def extend(self, indexes: tuple[int, ...], items: Sequence[str] | range) -> None:
         """Take over items: their texts, or numbers."""
         self._alone = False
-        self._lots.append(zip(unpack_indexes(indexes), items, strict=True))
+        self._blocks.append(zip(unpack_indexes(indexes), items, strict=True))
 
     def be_alone(self) -> None:
         self._alone = True
 
     def give_back(self) -> list[int]:
         """Take out what is not begun; return its indexes in order."""
-        return [index for lot in list(self._lots) for index, _ in list(lot)]
+        return [index for block in list(self._blocks) for index, _ in list(block)]
 
     def close(self) -> None:
         """Nothing more will come, and what is not begun is not wanted."""

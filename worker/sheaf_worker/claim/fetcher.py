@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
-from sheaf.broker.queue import BatchQueue, Claims, Wish
+from sheaf.broker.queue import BatchQueue, ClaimRequest, Claims
 from sheaf.broker.suspects import Notes
 from sheaf.core.errors import (
     ClusterError,
@@ -24,7 +24,7 @@ from sheaf.core.errors import (
 )
 from sheaf.core.settings import Settings
 from sheaf.formats.separator import has_separator, separator_of
-from sheaf.output.cache import Outputs
+from sheaf.output.cache import OutputCache
 from sheaf.output.output import Output
 from sheaf.run.items import Batch, Failed, batch_id
 from sheaf.run.run import Run
@@ -32,10 +32,10 @@ from sheaf.run.sessions import party_of
 from sheaf.scheduling.reconciler import PROBLEM_S
 from sheaf.tasks import versions
 from sheaf.tasks.registry import check_allowed
-from sheaf_worker.claim.in_flight import Held, Holdings
+from sheaf_worker.claim.in_flight import InFlight, InFlightBatch
 from sheaf_worker.claim.isolation import CLAIMS, Isolation
 from sheaf_worker.claim.lookahead import NOTHING, Hunger
-from sheaf_worker.pool.backlog import Lot
+from sheaf_worker.pool.backlog import ItemBlock
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ KNOWN_RUNS = 64
 IDLE_S, BREATH_S, HELD_S, OTHERS_S = 0.25, 0.001, 0.01, 0.05
 #: Seconds between two looks while a batch is done part by part (isolation.py).
 ALONE_LOOK_S = 0.005
-#: Seconds of waiting for the queue's bell before it is looked at all the same (a bell may be lost).
+#: Seconds of waiting for the queue's wakeup before it is looked at all the same (a message may be lost).
 BELL_S = 1.0
 #: Seconds for which a worker that has never found a run on its volume takes nothing after it did not find one.
 STRANGER_S = 5.0
@@ -58,24 +58,24 @@ STRANGER_S = 5.0
 RECONNECT_S = (0.2, 5.0)
 
 
-class Taker(threading.Thread):
+class Fetcher(threading.Thread):
     """One thread. `taken` holds (held batch, its open items) for the worker to give to its pool."""
 
     def __init__(
         self,
         settings: Settings,
         queue: BatchQueue,
-        holdings: Holdings,
+        in_flight: InFlight,
         worker: str,
         wake: Callable[[], None],
         refill: Callable[[], None],
         notes: Notes,
         idle: Callable[[], bool],
     ) -> None:
-        super().__init__(name="taker")
+        super().__init__(name="fetcher")
         self._settings = settings
         self._queue = queue
-        self._holdings = holdings
+        self._in_flight = in_flight
         self._worker = worker
         #: What the pool could do with.
         self._hunger = NOTHING
@@ -86,10 +86,10 @@ class Taker(threading.Thread):
         #: Tells the worker that something was taken, and whoever tops up the queue that it runs low.
         self._wake, self._refill = wake, refill
         self._stop_asked = threading.Event()
-        self._outputs = Outputs(settings.data_dir, settings.lock_wait_s)
+        self._outputs = OutputCache(settings.data_dir, settings.lock_wait_s)
         self._runs: dict[str, Run] = {}
         self._separators: dict[str, str] = {}
-        self.taken: SimpleQueue[tuple[Held, Lot]] = SimpleQueue()
+        self.taken: SimpleQueue[tuple[InFlightBatch, ItemBlock]] = SimpleQueue()
         #: Runs and their items that fail without being tried once more.
         self.failed: SimpleQueue[tuple[str, Failed]] = SimpleQueue()
         self._given = 0
@@ -97,7 +97,7 @@ class Taker(threading.Thread):
         self.passed_on = 0
         self._isolation = Isolation(
             notes,
-            holdings,
+            in_flight,
             self._give,
             lambda run, failed: self.failed.put((run, failed)),
             lambda: self._given == self.passed_on and idle(),
@@ -151,7 +151,7 @@ class Taker(threading.Thread):
             self._stop_asked.wait(BREATH_S)
             return
         urgent, hunger = self._hungry.wait(IDLE_S), self._hunger
-        room = (self._settings.batches_in_flight or HELD_LIMIT) - len(self._holdings)
+        room = (self._settings.batches_in_flight or HELD_LIMIT) - len(self._in_flight)
         wish = self._wish(hunger)
         limit = min(room, wish.most)
         if limit <= 0:
@@ -191,14 +191,14 @@ class Taker(threading.Thread):
             self.dry = True
             self._wake()
 
-    def _wish(self, hunger: Hunger) -> Wish:
+    def _wish(self, hunger: Hunger) -> ClaimRequest:
         """Batches to claim at once: no more than the pool will use up soon, so that other workers get theirs."""
         named = {
             party: min(CLAIM_LIMIT, -(-count // self._batch_items.get(party, self._last_items)))
             for party, count in hunger.named.items()
         }
         each = min(CLAIM_LIMIT, -(-hunger.idle // self._last_items))
-        return Wish(named, hunger.others, max(1, each))
+        return ClaimRequest(named, hunger.others, max(1, each))
 
     def _take(self, name: str, number: int, claims: int) -> None:
         """Read a claimed batch's open items and pass them on, or let go of it if there is nothing to do."""
@@ -207,14 +207,14 @@ class Taker(threading.Thread):
             batch = run.manifest.batch(number)
             if batch.count <= 0:
                 raise RunNotFound(f"run {name!r} has no batch {number}")
-            if self._holdings.has(batch.id):
+            if self._in_flight.has(batch.id):
                 # Queued twice, and the first is still with us: the lease that was just renewed is the same one.
                 return
             check_allowed(run.manifest.task, self._settings.allow_exec)
             versions.check(run, self._settings.tasks_dir)
             files = versions.files_in_force(run)
             separator = self._separator(run)
-            lot = _read(run, batch, () if run.cancelled else self._output(run).remaining(name, batch))
+            block = _read(run, batch, () if run.cancelled else self._output(run).remaining(name, batch))
         except RunDamaged as error:
             # Only this batch may be touched by it: others of the run that are queued are done, if theirs is whole.
             self._refuse(name, number, str(error), refused=True)
@@ -233,21 +233,21 @@ class Taker(threading.Thread):
         except (OutputError, OSError) as error:
             self._refuse(name, number, str(error), refused=isinstance(error, OutputRefused))
             return
-        if not lot.indexes:
+        if not block.indexes:
             self._queue.finish(self._worker, [batch.id])
             return
         note = self._isolation.note_of(batch.id) if claims > CLAIMS else None
-        held = Held.of(batch, run, lot.indexes, files, separator)
-        self._holdings.add(held)
-        self._note_size(party_of(name), len(lot.indexes))
+        held = InFlightBatch.of(batch, run, block.indexes, files, separator)
+        self._in_flight.add(held)
+        self._note_size(party_of(name), len(block.indexes))
         if claims > CLAIMS:
-            self._isolation.add(held, lot, claims, note)
+            self._isolation.add(held, block, claims, note)
         else:
-            self._give(held, lot)
+            self._give(held, block)
 
-    def _give(self, held: Held, lot: Lot) -> None:
+    def _give(self, held: InFlightBatch, block: ItemBlock) -> None:
         self._given += 1
-        self.taken.put((held, lot))
+        self.taken.put((held, block))
         self._wake()
 
     def _note_size(self, party: str, items: int) -> None:
@@ -283,11 +283,11 @@ class Taker(threading.Thread):
         return self._outputs.get(run.manifest.output)
 
 
-def _read(run: Run, batch: Batch, open_items: Sequence[int]) -> Lot:
+def _read(run: Run, batch: Batch, open_items: Sequence[int]) -> ItemBlock:
     """Read the batch's open items."""
     if not open_items:
-        return Lot((), ())
+        return ItemBlock((), ())
     indexes, texts = run.read(batch)
     if len(open_items) == batch.count:
-        return Lot(indexes, texts)
-    return Lot(open_items, [texts[index - batch.first] for index in open_items])
+        return ItemBlock(indexes, texts)
+    return ItemBlock(open_items, [texts[index - batch.first] for index in open_items])

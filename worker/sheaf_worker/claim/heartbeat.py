@@ -11,10 +11,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from sheaf.broker.queue import BatchQueue, WorkerCard
+from sheaf.broker.queue import BatchQueue, WorkerInfo
 from sheaf.core.errors import ClusterError
 from sheaf.core.settings import Settings
-from sheaf_worker.claim.in_flight import Holdings
+from sheaf_worker.claim.in_flight import InFlight
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ CARD_S = 120.0
 CALM_S = 0.5
 
 
-class Keeper(threading.Thread):
+class Heartbeat(threading.Thread):
     """One thread. `card` returns the fields to show; `well` whether the worker's main loop turns.
 
     `look` is shown the cards of all workers at each beat.
@@ -35,16 +35,16 @@ class Keeper(threading.Thread):
         self,
         settings: Settings,
         queue: BatchQueue,
-        holdings: Holdings,
+        in_flight: InFlight,
         worker: str,
         card: Callable[[], dict[str, str]],
         well: Callable[[], bool],
-        look: Callable[[list[WorkerCard]], None] | None,
+        look: Callable[[list[WorkerInfo]], None] | None,
     ) -> None:
-        super().__init__(name="keeper")
+        super().__init__(name="heartbeat")
         self._settings = settings
         self._queue = queue
-        self._holdings = holdings
+        self._in_flight = in_flight
         self._worker = worker
         self._card = card
         self._well = well
@@ -54,7 +54,7 @@ class Keeper(threading.Thread):
         self._stop_asked = False
         self._nudged = threading.Event()
 
-    def nudge(self) -> None:
+    def beat_now(self) -> None:
         """What the card shows has changed: show it soon, not only with the next beat."""
         self._nudged.set()
 
@@ -82,12 +82,12 @@ class Keeper(threading.Thread):
     def _beat(self) -> None:
         self._touch_health_file()
         try:
-            lost = self._queue.renew(self._worker, self._holdings.ids(), self._settings.batch_lease_s)
+            lost = self._queue.renew(self._worker, self._in_flight.ids(), self._settings.batch_lease_s)
             self._queue.announce(self._worker, self._card(), ttl_s=max(CARD_S, self._settings.batch_lease_s * 2))
             if self._look is not None:
                 self._look(self._queue.workers())
         except ClusterError as error:
-            # The taker says so in the log; without Redis nobody else can take our batches either.
+            # The fetcher says so in the log; without Redis nobody else can take our batches either.
             logger.debug("no beat without Redis", extra={"action": "beat", "why": str(error)})
             return
         if lost:

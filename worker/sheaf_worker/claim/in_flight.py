@@ -13,7 +13,7 @@ from sheaf.run.run import Run
 
 
 @dataclass(slots=True)
-class Held:
+class InFlightBatch:
     """One batch in flight."""
 
     batch: Batch
@@ -39,17 +39,17 @@ class Held:
         return cls(batch, run, masks.get(batch.number, 0), files or {}, separator)
 
 
-class Holdings:
-    """Thread-safe: the taker adds, the committer settles, the keeper renews what is here."""
+class InFlight:
+    """Thread-safe: the fetcher adds, the committer settles, the heartbeat renews what is here."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, InFlightBatch] = {}
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def add(self, held: Held) -> None:
+    def add(self, held: InFlightBatch) -> None:
         with self._lock:
             self._held[held.batch.id] = held
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field, replace
 from sheaf.broker.suspects import Note, Notes
 from sheaf.core.errors import RedisFull
 from sheaf.run.items import Failed
-from sheaf_worker.claim.in_flight import Held, Holdings
-from sheaf_worker.pool.backlog import Lot
+from sheaf_worker.claim.in_flight import InFlight, InFlightBatch
+from sheaf_worker.pool.backlog import ItemBlock
 from sheaf_worker.pool.quarantine import DIED
 
 logger = logging.getLogger(__name__)
@@ -41,10 +41,10 @@ QUIET_S, ALONE_S = 10.0, 30.0
 
 @dataclass(slots=True)
 class _Batch:
-    held: Held
+    held: InFlightBatch
     claims: int
     #: What is to be done, one after another; with each part its note.
-    parts: deque[tuple[Lot, Note]]
+    parts: deque[tuple[ItemBlock, Note]]
     #: The note of the part that was given to the pool.
     note: Note | None = None
     since: float = field(default_factory=time.monotonic)
@@ -56,13 +56,13 @@ class Isolation:
     def __init__(
         self,
         notes: Notes,
-        holdings: Holdings,
-        give: Callable[[Held, Lot], None],
+        in_flight: InFlight,
+        give: Callable[[InFlightBatch, ItemBlock], None],
         fail: Callable[[str, Failed], None],
         idle: Callable[[], bool],
     ) -> None:
         self._notes = notes
-        self._holdings = holdings
+        self._in_flight = in_flight
         self._give, self._fail, self._idle = give, fail, idle
         self._batches: deque[_Batch] = deque()
 
@@ -70,13 +70,13 @@ class Isolation:
         """What was in hand of it when its worker died, if that is known."""
         return self._notes.read(batch)
 
-    def add(self, held: Held, lot: Lot, claims: int, note: Note | None) -> None:
+    def add(self, held: InFlightBatch, block: ItemBlock, claims: int, note: Note | None) -> None:
         """Take over a batch that has been claimed so often, and is held by now, with its open items."""
         logger.warning(
             "workers died with a batch in hand; it is done part by part",
             extra={"action": "isolate", "batch": held.batch.id, "claims": claims},
         )
-        parts, guilty = _plan(lot, note, claims, max(DEATHS, held.run.manifest.attempts))
+        parts, guilty = _plan(block, note, claims, max(DEATHS, held.run.manifest.attempts))
         self._batches.append(_Batch(held, claims, deque(parts)))
         if guilty is not None:
             count = guilty.deaths + guilty.deaths_beside
@@ -92,7 +92,7 @@ class Isolation:
         if not self._batches:
             return False
         batch = self._batches[0]
-        if not self._holdings.has(batch.held.batch.id):
+        if not self._in_flight.has(batch.held.batch.id):
             # All of it is committed, or it was let go of.
             if not batch.held.open_items:
                 self._notes.remove(batch.held.batch.id)
@@ -120,12 +120,12 @@ class Isolation:
         return not batch.held.open_items & mask
 
     def _begin_next(self, batch: _Batch) -> None:
-        lot, note = batch.parts[0]
+        block, note = batch.parts[0]
         note = replace(note, alone=int(self._idle()))
         self._write(batch.held.batch.id, note)
         batch.parts.popleft()
         batch.note, batch.since = note, time.monotonic()
-        self._give(batch.held, lot)
+        self._give(batch.held, block)
 
     def _give_up_solitude(self, batch: _Batch, note: Note) -> None:
         """It takes long. The others have waited for it long enough."""
@@ -140,11 +140,13 @@ class Isolation:
             self._notes.remove(batch)
 
 
-def _plan(lot: Lot, note: Note | None, claims: int, most: int) -> tuple[list[tuple[Lot, Note]], Note | None]:
+def _plan(
+    block: ItemBlock, note: Note | None, claims: int, most: int
+) -> tuple[list[tuple[ItemBlock, Note]], Note | None]:
     """The parts to do one after another, and the item that is to fail, if one is."""
     if note is None:
-        return _parts(lot, claims), None
-    suspects, others = _split(lot, note.first, note.end)
+        return _parts(block, claims), None
+    suspects, others = _split(block, note.first, note.end)
     if len(suspects.indexes) != 1:
         return [*_parts(suspects, claims), *_parts(others, claims)], None
     (index,) = suspects.indexes
@@ -156,19 +158,19 @@ def _plan(lot: Lot, note: Note | None, claims: int, most: int) -> tuple[list[tup
     return [(suspects, own), *_parts(others, claims)], None
 
 
-def _parts(lot: Lot, claims: int) -> list[tuple[Lot, Note]]:
-    size = max(1, -(-len(lot.indexes) // PARTS))
+def _parts(block: ItemBlock, claims: int) -> list[tuple[ItemBlock, Note]]:
+    size = max(1, -(-len(block.indexes) // PARTS))
     parts = []
-    while lot.indexes:
-        part, lot = lot.cut(size)
+    while block.indexes:
+        part, block = block.cut(size)
         parts.append((part, Note(part.indexes[0], part.indexes[-1] + 1, claims, 1)))
     return parts
 
 
-def _split(lot: Lot, first: int, end: int) -> tuple[Lot, Lot]:
+def _split(block: ItemBlock, first: int, end: int) -> tuple[ItemBlock, ItemBlock]:
     """Those from `first` up to `end`, and the others."""
-    start = sum(index < first for index in lot.indexes)
-    stop = sum(index < end for index in lot.indexes)
-    before, rest = lot.cut(start)
+    start = sum(index < first for index in block.indexes)
+    stop = sum(index < end for index in block.indexes)
+    before, rest = block.cut(start)
     inner, after = rest.cut(stop - start)
-    return inner, Lot.of([*before.items, *after.items])
+    return inner, ItemBlock.of([*before.items, *after.items])

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from sheaf.run.sessions import party_of
-from sheaf_worker.claim.throughput import Rate
+from sheaf_worker.claim.throughput import Throughput
 from sheaf_worker.pool.pool import Pool
 
 #: Parties whose speed is remembered.
@@ -33,19 +33,19 @@ class Hunger(NamedTuple):
 NOTHING = Hunger()
 
 
-class Appetite:
+class Lookahead:
     """For the thread that runs the pool."""
 
     def __init__(self, ahead_s: float) -> None:
         self._ahead_s = ahead_s
         #: Of all parties together, for people.
-        self.rate = Rate()
-        self._rates: dict[str, Rate] = {}
+        self.rate = Throughput()
+        self._rates: dict[str, Throughput] = {}
 
     def add(self, run: str, count: int) -> None:
         """So many items of the run are done."""
         party = party_of(run)
-        rate = self._rates.pop(party, None) or Rate()
+        rate = self._rates.pop(party, None) or Throughput()
         # The one that was asked for last stands last.
         self._rates[party] = rate
         if len(self._rates) > _KNOWN:

@@ -15,7 +15,7 @@ from sheaf.core.settings import Settings
 from sheaf.output.blocker import blocker
 from sheaf.run.run import Run
 from sheaf.run.sessions import session_of
-from sheaf.scheduling.reconciler import PROBLEM_S, Feeder
+from sheaf.scheduling.reconciler import PROBLEM_S, Reconciler
 from sheaf.scheduling.stall import LEAD, Facts, Kind, Stall, explain_stall
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 STALL_S, LOOK_S = 60.0, 5.0
 
 
-class ProgressWatch:
+class ProgressWatchdog:
     """Remembers when each unfinished run last moved. For the thread that has the reconciler's lock now.
 
     That lock goes from worker to worker; each one's own two looks at a run are enough to know how long it has stood
@@ -40,7 +40,7 @@ class ProgressWatch:
         #: Run -> how much of it was settled, since when (monotonic), and what was last told of it.
         self._seen: dict[str, tuple[int, float, Kind | None]] = {}
 
-    def look(self, feeder: Feeder) -> None:
+    def look(self, feeder: Reconciler) -> None:
         """Raises ClusterError if Redis does not take or tell something."""
         now = time.monotonic()
         if now - self._looked < LOOK_S:

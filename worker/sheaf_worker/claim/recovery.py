@@ -16,9 +16,9 @@ from sheaf.core.errors import ClusterError, LockError, RunDamaged
 from sheaf.core.files import exists
 from sheaf.core.settings import Settings
 from sheaf.run.sessions import session_of
-from sheaf.scheduling.reconciler import Feeder
-from sheaf_worker.claim.in_flight import Holdings
-from sheaf_worker.claim.progress_watchdog import ProgressWatch
+from sheaf.scheduling.reconciler import Reconciler
+from sheaf_worker.claim.in_flight import InFlight
+from sheaf_worker.claim.progress_watchdog import ProgressWatchdog
 
 logger = logging.getLogger(__name__)
 
@@ -34,23 +34,23 @@ class Recovery(threading.Thread):
         settings: Settings,
         connection: redis.Redis,
         queue: BatchQueue,
-        holdings: Holdings,
+        in_flight: InFlight,
         worker: str,
         label: str,
         cancelled: Callable[[str], None],
     ) -> None:
         super().__init__(name="recovery")
         self._settings = settings
-        self._holdings = holdings
+        self._in_flight = in_flight
         self._queue = queue
         self._cancelled = cancelled
-        self._feeder = Feeder(settings.data_dir, queue, settings.queue_batches)
+        self._feeder = Reconciler(settings.data_dir, queue, settings.queue_batches)
         self._lock = FairLock(
             connection, keys.RECONCILER_LOCK, owner=worker, label=label, lease_s=settings.lock_lease_s
         )
         #: Why the volume cannot be looked at; None while it can.
         self.problem: str | None = None
-        self._progress = ProgressWatch(settings, connection, queue, label)
+        self._progress = ProgressWatchdog(settings, connection, queue, label)
         self._stop_asked = threading.Event()
         self._called = threading.Event()
 
@@ -109,7 +109,7 @@ class Recovery(threading.Thread):
             return put
 
     def _drop_cancelled(self) -> None:
-        for name, run in self._holdings.runs().items():
+        for name, run in self._in_flight.runs().items():
             # The session of a program that has ended is gone as a whole.
             with contextlib.suppress(RunDamaged):  # said where it is fed
                 if run.cancelled or (session_of(name) and not exists(run.folder)):

@@ -8,7 +8,7 @@ import time
 ROUND_S, SHORT_ROUND_S, MANY = 0.2, 0.01, 500
 
 
-class Rate:
+class Throughput:
     """Items per second over the last seconds, smoothed. Pauses count: what comes singly is not to be taken ahead."""
 
     def __init__(self) -> None:

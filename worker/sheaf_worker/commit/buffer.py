@@ -32,7 +32,7 @@ PARTS = (0.6, 1.0)
 _GROUPS = 2
 
 
-class Gathering:
+class CommitBuffer:
     """For any number of threads that add, and one that takes.
 
     `most_bytes`, `most_s`: what a group may have. `on_room` is called when there was too much here and no longer is.

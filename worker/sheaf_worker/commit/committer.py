@@ -21,15 +21,15 @@ from sheaf.broker.lock import FairLock
 from sheaf.broker.queue import BatchQueue
 from sheaf.core.errors import ClusterError, FenceTimeout, LockError, OutputRefused, OutputUnwritable
 from sheaf.core.settings import Settings
-from sheaf.output.cache import Outputs
-from sheaf.output.commit.plan import Group, prepare
+from sheaf.output.cache import OutputCache
+from sheaf.output.commit.plan import RunResults, prepare
 from sheaf.output.output import Output, Receipt
 from sheaf.run.items import record_bytes, settled_count
 from sheaf.run.sessions import session_of
 from sheaf.scheduling.reconciler import PROBLEM_S, mark_finished
-from sheaf_worker.claim.in_flight import Holdings
-from sheaf_worker.commit.buffer import Gathering, Groups
-from sheaf_worker.commit.stats import CommitTimes
+from sheaf_worker.claim.in_flight import InFlight
+from sheaf_worker.commit.buffer import CommitBuffer, Groups
+from sheaf_worker.commit.stats import CommitStats
 
 logger = logging.getLogger(__name__)
 
@@ -44,15 +44,15 @@ LATE_S = 2.0
 
 
 class Committer(threading.Thread):
-    """One thread. Others add to its gathering."""
+    """One thread. Others add to its buffer."""
 
     def __init__(
         self,
         settings: Settings,
         connection: redis.Redis,
         batches: BatchQueue,
-        holdings: Holdings,
-        gathering: Gathering,
+        in_flight: InFlight,
+        buffer: CommitBuffer,
         worker: str,
         label: str,
     ) -> None:
@@ -60,18 +60,18 @@ class Committer(threading.Thread):
         self._settings = settings
         self._connection = connection
         self._queue = batches
-        self._holdings = holdings
+        self._in_flight = in_flight
         self._worker = worker
         self._label = label
-        self._gathering = gathering
+        self._buffer = buffer
         self._deadline: float | None = None
-        self._outputs = Outputs(settings.data_dir, settings.lock_wait_s)
+        self._outputs = OutputCache(settings.data_dir, settings.lock_wait_s)
         self._unfinished_jobs: list[str] = []
         #: Runs whose output was refused; the worker takes them out of its pool.
         self.refused: queue.SimpleQueue[str] = queue.SimpleQueue()
         #: Why the last try did not succeed; None while all is well.
         self.problem: str | None = None
-        self.times = CommitTimes()
+        self.times = CommitStats()
         #: Items settled and bytes written since the start, for the worker's card.
         self.items = 0
         self.bytes = 0
@@ -83,7 +83,7 @@ class Committer(threading.Thread):
         process, as it would by a kill, and others do its items again.
         """
         self._deadline = time.monotonic() + within_s
-        self._gathering.close()
+        self._buffer.close()
         self.join(within_s + LATE_S)
         if self.is_alive():
             logger.warning(
@@ -91,18 +91,18 @@ class Committer(threading.Thread):
             )
 
     def run(self) -> None:
-        while self._gathering.wait():
-            groups = self._gathering.take()
+        while self._buffer.wait():
+            groups = self._buffer.take()
             for output, runs in self._by_output(groups).items():
                 self._commit(output, {run: groups[run] for run in runs})
-            self._gathering.written()
+            self._buffer.written()
         self._finish_jobs([])
         self._outputs.close()
 
     def _by_output(self, groups: Groups) -> dict[str, list[str]]:
         outputs: dict[str, list[str]] = {}
         for run in groups:
-            outputs.setdefault(self._gathering.run(run).manifest.output, []).append(run)
+            outputs.setdefault(self._buffer.run(run).manifest.output, []).append(run)
         return outputs
 
     def _commit(self, name: str, groups: Groups) -> None:
@@ -122,7 +122,7 @@ class Committer(threading.Thread):
                 self._settle(groups, receipt)
                 return
 
-    def _commit_once(self, name: str, groups: Sequence[Group]) -> Receipt:
+    def _commit_once(self, name: str, groups: Sequence[RunResults]) -> Receipt:
         output = self._outputs.get(name)
         with self._turn(name, output) as token:
             began, fence_s = time.monotonic(), output.waited_s
@@ -178,11 +178,11 @@ class Committer(threading.Thread):
             self._forget_problem(groups)
         finished: list[str] = []
         for run, results in groups.items():
-            finished += self._holdings.settle(self._gathering.run(run), results)
+            finished += self._in_flight.settle(self._buffer.run(run), results)
             self.items += settled_count(results)
             self.bytes += record_bytes(results)
         for run in receipt.finished_runs:
-            mark_finished(self._gathering.run(run), self._outputs.get(self._gathering.run(run).manifest.output))
+            mark_finished(self._buffer.run(run), self._outputs.get(self._buffer.run(run).manifest.output))
             # A program's runs are many and short; nobody reads of each.
             level = logging.DEBUG if session_of(run) else logging.INFO
             logger.log(level, "run finished", extra={"action": "finish", "run": run})
@@ -215,7 +215,7 @@ class Committer(threading.Thread):
         self.problem = None
         for run in groups:
             self.refused.put(run)
-        dropped = [batch for run in groups for batch in self._holdings.drop_run(run)]
+        dropped = [batch for run in groups for batch in self._in_flight.drop_run(run)]
         self._finish_jobs(dropped)
 
     def _wait_to_retry(self, groups: Groups, error: Exception) -> bool:

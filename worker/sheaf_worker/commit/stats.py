@@ -9,7 +9,7 @@ from sheaf.run.items import Results, record_bytes
 
 
 @dataclass(slots=True)
-class CommitTimes:
+class CommitStats:
     """Where the committer's time has gone since the start, in seconds."""
 
     commits: int = 0

@@ -10,14 +10,14 @@ from typing import NamedTuple, Self
 from sheaf.run.items import Item
 from sheaf.run.number_range import Numbers
 from sheaf.run.sessions import party_of
-from sheaf_worker.wire.channel import Program
+from sheaf_worker.wire.channel import TaskRun
 
 #: A run whose items have waited so long gets a child of its own, even if that child could go on with another run of its
 #: party.
 PATIENCE_S = 1.0
 
 
-class Lot(NamedTuple):
+class ItemBlock(NamedTuple):
     """Items, as two lists: making an object of each would cost more than all else that is done with it here."""
 
     indexes: Sequence[int]
@@ -51,7 +51,7 @@ def weight(texts: Sequence[str]) -> int:
 class Suspect(NamedTuple):
     """An item that was in hand when a child died: it is tried alone, so that only the guilty one is blamed."""
 
-    program: Program
+    program: TaskRun
     item: Item
     #: The process must not have done anything else before: what comes of this try decides.
     fresh: bool = False
@@ -60,14 +60,14 @@ class Suspect(NamedTuple):
 class _Line:
     """One run's items, in lots with the moment they came."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: TaskRun) -> None:
         self.program = program
         self.party = party_of(program.run)
-        self.lots: deque[tuple[float, Lot]] = deque()
+        self.blocks: deque[tuple[float, ItemBlock]] = deque()
         self.count = 0
 
 
-class Waiting:
+class Backlog:
     def __init__(self) -> None:
         self._lines: dict[str, _Line] = {}
         self.suspects: deque[Suspect] = deque()
@@ -85,18 +85,18 @@ class Waiting:
         line = self._lines.get(run)
         return line.count if line else 0
 
-    def add(self, program: Program, lot: Lot, *, front: bool = False) -> None:
-        if not lot.indexes:
+    def add(self, program: TaskRun, block: ItemBlock, *, front: bool = False) -> None:
+        if not block.indexes:
             return
         line = self._lines.setdefault(program.run, _Line(program))
         if not front:
             # A person may have told the run to go on with another version of its task.
             line.program = program
-        line.count += len(lot.indexes)
+        line.count += len(block.indexes)
         if front:
-            line.lots.appendleft((line.lots[0][0] if line.lots else time.monotonic(), lot))
+            line.blocks.appendleft((line.blocks[0][0] if line.blocks else time.monotonic(), block))
         else:
-            line.lots.append((time.monotonic(), lot))
+            line.blocks.append((time.monotonic(), block))
 
     def parties(self) -> dict[str, int]:
         """Items of each party, suspects left out."""
@@ -105,7 +105,7 @@ class Waiting:
             parties[line.party] = parties.get(line.party, 0) + line.count
         return parties
 
-    def choose(self, party: str, own: str | None, served: Container[str | None]) -> Program | None:
+    def choose(self, party: str, own: str | None, served: Container[str | None]) -> TaskRun | None:
         """Say which run of a party a child should serve next that serves `own` now; some child serves those `served`.
 
         It stays with its own run, except that a run that nobody serves and that has waited for long comes first.
@@ -113,32 +113,32 @@ class Waiting:
         lines = [line for line in self._lines.values() if line.party == party]
         if not lines:
             return None
-        oldest = min(lines, key=lambda line: line.lots[0][0])
+        oldest = min(lines, key=lambda line: line.blocks[0][0])
         mine = self._lines.get(own) if own is not None else None
         if mine is None or mine.party != party:
             return oldest.program
-        waited_s = time.monotonic() - oldest.lots[0][0]
+        waited_s = time.monotonic() - oldest.blocks[0][0]
         if oldest.program.run not in served and waited_s > PATIENCE_S:
             return oldest.program
         return mine.program
 
-    def take(self, run: str, count: int, size: int) -> Lot:
+    def take(self, run: str, count: int, size: int) -> ItemBlock:
         """Take the run's next items: at most `count`, and no more than `size` characters, but always one."""
         line = self._lines[run]
-        taken: list[Lot] = []
+        taken: list[ItemBlock] = []
         room = size
-        while count and line.lots:
-            since, lot = line.lots.popleft()
-            wanted, rest = lot.cut(count)
+        while count and line.blocks:
+            since, block = line.blocks.popleft()
+            wanted, rest = block.cut(count)
             fitting = _fitting(wanted.texts, room, at_least=0 if taken else 1)
             full = fitting < len(wanted.texts)
             if full:
-                wanted, rest = lot.cut(fitting)
+                wanted, rest = block.cut(fitting)
             if rest.indexes:
-                line.lots.appendleft((since, rest))
+                line.blocks.appendleft((since, rest))
             if wanted.indexes:
                 taken.append(wanted)
-            if full or isinstance(lot.texts, Numbers):
+            if full or isinstance(block.texts, Numbers):
                 # Two ranges would no longer be one; what is behind them is taken next time.
                 break
             count -= len(wanted.indexes)
@@ -152,21 +152,21 @@ class Waiting:
     def drop(self, run: str) -> list[Item]:
         """Take all items of a run, suspects too."""
         line = self._lines.pop(run, None)
-        dropped = [item for _, lot in line.lots for item in lot.items] if line else []
+        dropped = [item for _, block in line.blocks for item in block.items] if line else []
         dropped += [suspect.item for suspect in self.suspects if suspect.program.run == run]
         self.suspects = deque(suspect for suspect in self.suspects if suspect.program.run != run)
         return dropped
 
-    def lots(self, run: str) -> list[Lot]:
+    def blocks(self, run: str) -> list[ItemBlock]:
         """The run's items, suspects left out."""
         line = self._lines.get(run)
-        return [lot for _, lot in line.lots] if line else []
+        return [block for _, block in line.blocks] if line else []
 
-    def sift(self, run: str, keep: Callable[[Lot], Iterable[Lot]]) -> None:
+    def sift(self, run: str, keep: Callable[[ItemBlock], Iterable[ItemBlock]]) -> None:
         """Leave of each of the run's lots what `keep` returns of it, in its place; suspects are not touched."""
         line = self._lines[run]
-        line.lots = deque((since, part) for since, lot in line.lots for part in keep(lot))
-        line.count = sum(len(lot.indexes) for _, lot in line.lots)
+        line.blocks = deque((since, part) for since, block in line.blocks for part in keep(block))
+        line.count = sum(len(block.indexes) for _, block in line.blocks)
         if not line.count:
             del self._lines[run]
 
@@ -174,10 +174,12 @@ class Waiting:
         return set(self._lines) | {suspect.program.run for suspect in self.suspects}
 
 
-def _together(lots: list[Lot]) -> Lot:
-    if len(lots) == 1:
-        return lots[0]
-    return Lot([index for lot in lots for index in lot.indexes], [text for lot in lots for text in lot.texts])
+def _together(blocks: list[ItemBlock]) -> ItemBlock:
+    if len(blocks) == 1:
+        return blocks[0]
+    return ItemBlock(
+        [index for block in blocks for index in block.indexes], [text for block in blocks for text in block.texts]
+    )
 
 
 def _fitting(texts: Sequence[str], size: int, at_least: int) -> int:

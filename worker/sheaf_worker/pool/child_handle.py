@@ -21,11 +21,11 @@ from sheaf.core.logs import STDERR, Sink
 from sheaf.run.number_range import Numbers
 from sheaf.tasks.function.allowlist import is_registered
 from sheaf_worker.child import main as child
-from sheaf_worker.pool.backlog import Lot
+from sheaf_worker.pool.backlog import ItemBlock
 from sheaf_worker.pool.outstanding import Outstanding
-from sheaf_worker.pool.stdout import Prints
-from sheaf_worker.wire.channel import Channel, Program, encode, encode_program, pack_indexes
-from sheaf_worker.wire.ring import ArenaReader, Memory
+from sheaf_worker.pool.stdout import ChildStdout
+from sheaf_worker.wire.channel import Channel, TaskRun, encode, encode_program, pack_indexes
+from sheaf_worker.wire.ring import Memory, RingReader
 from sheaf_worker.wire.slots import SharedSlots, SlotReader, new_slots
 
 #: A child gets so many seconds of work ahead: enough to never run dry, little enough to leave the rest to others.
@@ -88,7 +88,7 @@ class ChildHandle:
         self.number = number
         self.state = State.STARTING
         self.since = self.heard = time.monotonic()
-        self.program: Program | None = None
+        self.program: TaskRun | None = None
         self.outstanding = Outstanding()
         self.done = 0
         #: The user's module that it has imported, with its files; None: none yet.
@@ -135,10 +135,10 @@ class ChildHandle:
         self.told: list[tuple[str, str, str]] = []
         shared = new_slots()
         self.slots = SlotReader(shared)
-        self.arena, memory = ArenaReader.create(ring_bytes)
+        self.ring, memory = RingReader.create(ring_bytes)
         self.channel, printed = self._spawn(shared, memory, tasks_dir, task_modules)
         self.pid = self._process.pid or 0
-        self.prints = Prints(printed, self.pid, prints or Sink(STDERR))
+        self.prints = ChildStdout(printed, self.pid, prints or Sink(STDERR))
         #: Becomes readable when the process has ended, whatever its own children keep open.
         self.sentinel = self._open_sentinel()
 
@@ -207,13 +207,13 @@ class ChildHandle:
             self.state is State.READY and not self.retiring and not self.held and len(self.outstanding) < self.at_once
         )
 
-    def suits(self, program: Program) -> bool:
+    def suits(self, program: TaskRun) -> bool:
         """Whether it may serve this: nothing that another module has changed, or opened, is in its process."""
         if self.home is None:
             return True
         return self.home == home_of(program) and self.keeps in (None, program.task)
 
-    def begin(self, program: Program) -> None:
+    def begin(self, program: TaskRun) -> None:
         """Have it serve another run. Only when nothing is outstanding."""
         self.program = program
         self.home = home_of(program) or self.home
@@ -234,20 +234,20 @@ class ChildHandle:
         self.adaptive = window == 0
         self._target = window or (_ideal(speed_s) if speed_s else 1)
 
-    def give(self, lot: Lot) -> None:
+    def give(self, block: ItemBlock) -> None:
         if not self.outstanding:
             self.heard = time.monotonic()
-        self.outstanding.add(lot)
-        texts = lot.texts
+        self.outstanding.add(block)
+        texts = block.texts
         if isinstance(texts, Numbers):
             numbers = (texts.range.start, texts.range.stop, texts.range.step)
-            self.channel.send(encode(("numbers", pack_indexes(lot.indexes), numbers)))
+            self.channel.send(encode(("numbers", pack_indexes(block.indexes), numbers)))
         else:
-            self.channel.send(encode(("items", pack_indexes(lot.indexes), tuple(texts))))
+            self.channel.send(encode(("items", pack_indexes(block.indexes), tuple(texts))))
 
-    def give_alone(self, lot: Lot) -> None:
+    def give_alone(self, block: ItemBlock) -> None:
         """Give it a suspect, and tell it that it need not wait for others to go with it."""
-        self.give(lot)
+        self.give(block)
         self.alone = True
         self.channel.send(encode(("alone",)))
 
@@ -334,7 +334,7 @@ class ChildHandle:
 
     def own_bytes(self) -> int:
         """Bytes of memory that is its own, in memory or swapped out. Pages of mapped files do not count: they are given
-        back when memory is needed. Nor does what it shares, such as the arena.
+        back when memory is needed. Nor does what it shares, such as the ring.
         """
         try:
             return sum(map(int, _OWN_MEMORY.findall(Path(f"/proc/{self.pid}/status").read_bytes()))) << 10
@@ -349,7 +349,7 @@ class ChildHandle:
             return 0.0
 
 
-def home_of(program: Program) -> Home | None:
+def home_of(program: TaskRun) -> Home | None:
     """The user's module that the task lies in; None for what is our own, and for harmless library functions."""
     module, colon, _ = program.task.partition(":")
     return (module, program.files) if colon and not is_registered(module, ()) else None

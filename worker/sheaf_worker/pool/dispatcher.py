@@ -1,4 +1,4 @@
-"""Decides which child gets which items, and when. Parties take turns (turns.py); suspects are served alone."""
+"""Decides which child gets which items, and when. Parties take turns (fair_share.py); suspects are served alone."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 
 from sheaf.run.sessions import party_of
-from sheaf_worker.pool.backlog import Lot, Waiting
+from sheaf_worker.pool.backlog import Backlog, ItemBlock
 from sheaf_worker.pool.child_handle import ChildHandle, State
-from sheaf_worker.pool.turns import Turns
-from sheaf_worker.wire.channel import Program
+from sheaf_worker.pool.fair_share import FairShare
+from sheaf_worker.wire.channel import TaskRun
 from sheaf_worker.wire.exit_codes import Caution
 
 #: A child that was silent for so many seconds gives back what it has not begun, if another has nothing to do.
@@ -23,18 +23,18 @@ LEND_S = 0.5
 _PART = 0.5
 
 
-class Feeder:
+class Dispatcher:
     """`child_items`: replace a child after so many items (0: never). `assign` has a child serve a run, or puts
     another process in its place that suits the run.
     """
 
     def __init__(
         self,
-        waiting: Waiting,
+        waiting: Backlog,
         size: int,
         child_items: int,
         caution: Caution,
-        assign: Callable[[ChildHandle, Program], None],
+        assign: Callable[[ChildHandle, TaskRun], None],
     ) -> None:
         self._waiting = waiting
         self._assign = assign
@@ -43,7 +43,7 @@ class Feeder:
         self._child_items = child_items
         #: Those that are fed in this turn.
         self._children: Collection[ChildHandle] = ()
-        self._turns = Turns()
+        self._turns = FairShare()
         #: Number of a child -> the party that it goes over to, as soon as it has finished what it has.
         self._bound: dict[int, str] = {}
 
@@ -91,7 +91,7 @@ class Feeder:
         own = {child.number: party_of(child.run) for child in self._children if child.run is not None}
         return Counter((own | self._bound).values())
 
-    def _next(self, child: ChildHandle, parties: Collection[str], served: set[str | None]) -> Program | None:
+    def _next(self, child: ChildHandle, parties: Collection[str], served: set[str | None]) -> TaskRun | None:
         """The run that the child should serve next."""
         if not parties:
             return None
@@ -113,7 +113,7 @@ class Feeder:
             child.recall()
 
     def _feed(
-        self, child: ChildHandle, program: Program | None, served: set[str | None], takers: int, room: int
+        self, child: ChildHandle, program: TaskRun | None, served: set[str | None], takers: int, room: int
     ) -> None:
         if program is None:
             return
@@ -129,7 +129,7 @@ class Feeder:
         if count > 0:
             child.give(self._waiting.take(program.run, count, child.room_bytes))
 
-    def _lacks(self, program: Program, child: ChildHandle) -> bool:
+    def _lacks(self, program: TaskRun, child: ChildHandle) -> bool:
         """Whether the run has more items waiting than other children, which serve it or suit it, could begin."""
         others = (other for other in self._children if other is not child and not other.solo)
         able = sum(
@@ -149,7 +149,7 @@ class Feeder:
             self._assign(child, program)
             return
         self._waiting.suspects.popleft()
-        child.give_alone(Lot([item.index], [item.text]))
+        child.give_alone(ItemBlock([item.index], [item.text]))
 
     def _appoint(self, children: Iterable[ChildHandle]) -> None:
         """Keep as many children for suspects as there are any, half of the pool at most."""

@@ -1,4 +1,4 @@
-"""One selector for all that a pool's children say, print and do, and a bell that any thread may ring."""
+"""One selector for all that a pool's children say, print and do, and a wakeup from any thread."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ class Sound(NamedTuple):
     events: int
 
 
-class Ears:
+class EventLoop:
     """Everything but ring() belongs to one thread."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._selector.register(self._bell, selectors.EVENT_READ)
+        self._notifier = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._selector.register(self._notifier, selectors.EVENT_READ)
         self._closed = False
 
     def ring(self) -> None:
         """Make a wait() return early. For any thread, and for signal handlers."""
         if not self._closed:
-            os.eventfd_write(self._bell, 1)
+            os.eventfd_write(self._notifier, 1)
 
     def wait(self, timeout_s: float) -> list[Sound]:
         sounds = []
         for key, events in self._selector.select(timeout_s):
-            if key.fd == self._bell:
-                os.eventfd_read(self._bell)
+            if key.fd == self._notifier:
+                os.eventfd_read(self._notifier)
             else:
                 sounds.append(Sound(key.data, key.fd, events))
         return sounds
@@ -69,4 +69,4 @@ class Ears:
     def close(self) -> None:
         self._closed = True
         self._selector.close()
-        os.close(self._bell)
+        os.close(self._notifier)

@@ -7,7 +7,7 @@ from collections.abc import ItemsView, Iterator, Sequence
 from itertools import repeat
 
 from sheaf.run.number_range import Numbers
-from sheaf_worker.pool.backlog import Lot, weight
+from sheaf_worker.pool.backlog import ItemBlock, weight
 
 
 class Outstanding:
@@ -38,13 +38,13 @@ class Outstanding:
         self._spell_out()
         return self._texts.items()
 
-    def add(self, lot: Lot) -> None:
-        if isinstance(lot.texts, Numbers) and isinstance(lot.indexes, range):
-            self._numbers.append((lot.indexes, lot.texts))
-            self._count += len(lot.texts)
+    def add(self, block: ItemBlock) -> None:
+        if isinstance(block.texts, Numbers) and isinstance(block.indexes, range):
+            self._numbers.append((block.indexes, block.texts))
+            self._count += len(block.texts)
         else:
-            self._texts.update(zip(lot.indexes, lot.texts, strict=True))
-            self.weight += weight(lot.texts)
+            self._texts.update(zip(block.indexes, block.texts, strict=True))
+            self.weight += weight(block.texts)
 
     def take(self, indexes: Sequence[int]) -> set[int]:
         """Remove these. Returns those that were not here."""

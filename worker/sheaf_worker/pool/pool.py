@@ -22,20 +22,20 @@ from sheaf.core.logs import STDERR, Sink
 from sheaf.run.items import Item, Results
 from sheaf.run.sessions import party_of
 from sheaf.scheduling.stall import AtHand
-from sheaf_worker.pool.backlog import Lot, Waiting
+from sheaf_worker.pool.backlog import Backlog, ItemBlock
 from sheaf_worker.pool.child_handle import ChildHandle, ChildStatus, State
-from sheaf_worker.pool.dispatcher import Feeder
-from sheaf_worker.pool.event_loop import Ears
+from sheaf_worker.pool.dispatcher import Dispatcher
+from sheaf_worker.pool.event_loop import EventLoop
 from sheaf_worker.pool.lending import Lending
 from sheaf_worker.pool.quarantine import NESTED
 from sheaf_worker.pool.reserve import Reserve
 from sheaf_worker.pool.results import Reports
-from sheaf_worker.pool.watchdog import WATCH_S, Watch
-from sheaf_worker.wire.channel import Program, encode_program
+from sheaf_worker.pool.watchdog import WATCH_S, Watchdog
+from sheaf_worker.wire.channel import TaskRun, encode_program
 from sheaf_worker.wire.exit_codes import explain_exit
 from sheaf_worker.wire.ring import ring_bytes
 
-__all__ = ["ChildStatus", "Lot", "Pool", "Program"]
+__all__ = ["ChildStatus", "ItemBlock", "Pool", "TaskRun"]
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Pool:
         self._tasks_dir = tasks_dir and tasks_dir.absolute()
         self._task_modules = task_modules
         self._prints = Sink(prints_to)
-        self._ears = Ears()
+        self._event_loop = EventLoop()
         self._by_number: dict[int, ChildHandle] = {}
         #: Children without a place: in reserve, or about to end.
         self._others: list[ChildHandle] = []
@@ -77,12 +77,12 @@ class Pool:
         #: Why a process could not be started, the last time that one could not.
         self._not_started = ""
         self._deaths: Counter[int] = Counter()
-        self._waiting = Waiting()
+        self._waiting = Backlog()
         self._reports = Reports(self._waiting)
         #: Runs whose task is not the one they were submitted with: forgotten here, for the worker to let go of.
         self.changed = self._reports.changed
-        self._feeder = Feeder(self._waiting, size, child_items, self._reports.judge.caution, self._assign)
-        self._watch = Watch(child_memory_mb)
+        self._feeder = Dispatcher(self._waiting, size, child_items, self._reports.quarantine.caution, self._assign)
+        self._watch = Watchdog(child_memory_mb)
         self._paused = False
         self._stopped = False
         self._closed = False
@@ -93,7 +93,7 @@ class Pool:
         return len(self._waiting)
 
     @property
-    def line(self) -> Waiting:
+    def line(self) -> Backlog:
         """What is not yet sent to a child. What is taken out of it never comes out of poll()."""
         return self._waiting
 
@@ -184,21 +184,21 @@ class Pool:
         for number in range(self._size):
             self._start_child(number)
 
-    def add(self, program: Program, items: Lot | Sequence[Item]) -> None:
+    def add(self, program: TaskRun, items: ItemBlock | Sequence[Item]) -> None:
         """Take over items. Raises TaskError if the program's options are not plain values."""
         encode_program(program)
-        lot = items if isinstance(items, Lot) else Lot.of(items)
+        block = items if isinstance(items, ItemBlock) else ItemBlock.of(items)
         refusal = self._reports.refusal(program.run)
         if refusal is None:
-            self._waiting.add(program, lot)
+            self._waiting.add(program, block)
         else:
-            self._reports.fail(program.run, lot.indexes, refusal)
+            self._reports.fail(program.run, block.indexes, refusal)
 
     def forget(self, run: str) -> list[int]:
         """Drop what there is of a run; return the indexes of what waited. Children that do not soon finish what they
         have of it are replaced; nothing of that comes out of poll() any more.
         """
-        self._reports.judge.forget(run)
+        self._reports.quarantine.forget(run)
         self._reports.drop(run)
         for child in self._everyone:
             if child.run == run:
@@ -215,7 +215,7 @@ class Pool:
 
     def wake(self) -> None:
         """Make a poll() return early. For any thread, and for signal handlers."""
-        self._ears.ring()
+        self._event_loop.ring()
 
     @property
     def problem(self) -> str | None:
@@ -234,7 +234,7 @@ class Pool:
         self._feed()
         for child in self._everyone:
             self._listen(child)
-        for child, descriptor, events in self._ears.wait(0 if self._reports else min(timeout_s, WATCH_S)):
+        for child, descriptor, events in self._event_loop.wait(0 if self._reports else min(timeout_s, WATCH_S)):
             self._attend(child, descriptor, events)
         self._look_around()
         self._feed()
@@ -255,7 +255,7 @@ class Pool:
             self.poll(left_s)
         self._kill_all()
         atexit.unregister(self._kill_all)
-        self._ears.close()
+        self._event_loop.close()
 
     def abandon(self) -> None:
         """Kill the children and what they have started. For any thread, when this process is about to end."""
@@ -287,11 +287,11 @@ class Pool:
             logger.error("a pool process cannot be started", extra={"action": "spawn", "why": str(error)})
             self._not_started = str(error)
             return None
-        self._ears.add(child)
+        self._event_loop.add(child)
         self._listen(child)
         return child
 
-    def _assign(self, child: ChildHandle, program: Program) -> None:
+    def _assign(self, child: ChildHandle, program: TaskRun) -> None:
         """Have the child serve this run, or another in its place that knows the run's module, or knows none."""
         if child.suits(program) and (child.home is not None or not self._reserve.knows(program)):
             child.begin(program)
@@ -361,7 +361,7 @@ class Pool:
                 self._start_child(number)
 
     def _listen(self, child: ChildHandle) -> None:
-        self._ears.listen(child, deaf=self._paused or child.hung_up is not None)
+        self._event_loop.listen(child, deaf=self._paused or child.hung_up is not None)
 
     def _attend(self, child: ChildHandle, descriptor: int, events: int) -> None:
         if child.gone:
@@ -371,7 +371,7 @@ class Pool:
             return
         if descriptor == child.prints.descriptor:
             if not child.prints.pass_on():
-                self._ears.forget(descriptor)
+                self._event_loop.forget(descriptor)
             return
         if events & selectors.EVENT_WRITE:
             child.channel.flush()
@@ -392,7 +392,7 @@ class Pool:
 
     def _bury(self, child: ChildHandle) -> None:
         """A child has ended: take what it has finished, settle what it has not, and make room for another."""
-        self._ears.forget(child.sentinel, child.prints.descriptor, child.channel.descriptor)
+        self._event_loop.forget(child.sentinel, child.prints.descriptor, child.channel.descriptor)
         if child.hung_up is None:
             with contextlib.suppress(Exception):  # a task may have written anything into the pipe
                 for message in child.channel.drain():
@@ -411,7 +411,7 @@ class Pool:
             logger.warning("a pool process died", extra={**fields, "why": child.killed or explain_exit(exit_code)})
         if state is State.PREPARING and not child.lacks:
             self._reports.died_preparing(child, explain_exit(exit_code))
-        self._reports.judge.after_death(child, exit_code, in_hand)
+        self._reports.quarantine.after_death(child, exit_code, in_hand)
         self._vacate(child.number, failed=state in (State.STARTING, State.PREPARING))
         if child.lacks:
             self._not_started = child.lacks

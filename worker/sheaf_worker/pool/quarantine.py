@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from sheaf.run.items import Failed, Item
-from sheaf_worker.pool.backlog import Lot, Suspect, Waiting
+from sheaf_worker.pool.backlog import Backlog, ItemBlock, Suspect
 from sheaf_worker.pool.child_handle import ChildHandle
-from sheaf_worker.wire.channel import Program
+from sheaf_worker.wire.channel import TaskRun
 from sheaf_worker.wire.exit_codes import (
     FILES_USED_UP,
     PIPE_LOST,
@@ -44,7 +44,7 @@ class Verdict(NamedTuple):
     message: str
 
 
-class Judge:
+class Quarantine:
     """Blames precisely: one item in hand is the guilty one, several are suspects, the others are innocent.
 
     A process that dies with nothing in hand may have been spoilt by any item that it had done (its pipe closed, a
@@ -52,7 +52,7 @@ class Judge:
     done it.
     """
 
-    def __init__(self, waiting: Waiting, report: Callable[[str, Iterable[Failed]], None]) -> None:
+    def __init__(self, waiting: Backlog, report: Callable[[str, Iterable[Failed]], None]) -> None:
         self._waiting = waiting
         self._report = report
         self.attempts = Attempts()
@@ -78,7 +78,7 @@ class Judge:
         elif child.outstanding:
             self._find_guilty(child, program, exit_code, list(in_hand))
 
-    def _find_guilty(self, child: ChildHandle, program: Program, exit_code: int | None, in_hand: list[int]) -> None:
+    def _find_guilty(self, child: ChildHandle, program: TaskRun, exit_code: int | None, in_hand: list[int]) -> None:
         known = {
             BROKEN_PIPE: PIPE_LOST_TEXT,
             UNRESPONSIVE: UNRESPONSIVE_TEXT,
@@ -121,7 +121,7 @@ class Judge:
         else:
             self._waiting.suspects.extend(Suspect(program, item) for item in items)
 
-    def _convict(self, program: Program, item: Item, verdict: Verdict, *, certain: bool) -> None:
+    def _convict(self, program: TaskRun, item: Item, verdict: Verdict, *, certain: bool) -> None:
         if not certain and self.attempts.count(program.run, item.index) + 1 >= program.attempts:
             self._waiting.suspects.append(Suspect(program, item, fresh=True))
             return
@@ -135,12 +135,12 @@ class Judge:
         tries = f"; tried {count} times, alone" if count > 1 else ""
         self._report(program.run, [Failed(item.index, verdict.error, verdict.message + tries, count)])
 
-    def _late(self, child: ChildHandle, program: Program, in_hand: dict[int, float]) -> list[int]:
+    def _late(self, child: ChildHandle, program: TaskRun, in_hand: dict[int, float]) -> list[int]:
         """Those that had used up their time when the child was killed. It may have got over them just before."""
         limit_s = program.timeout_s or 0.0
         return [index for index, begun in in_hand.items() if child.killed_at - begun >= limit_s]
 
-    def _time_out(self, program: Program, indexes: Iterable[int]) -> None:
+    def _time_out(self, program: TaskRun, indexes: Iterable[int]) -> None:
         message = f"not finished within {program.timeout_s:g} s; its process was killed"
         failed = []
         for index in indexes:
@@ -148,10 +148,10 @@ class Judge:
             self.attempts.settle(program.run, index)
         self._report(program.run, failed)
 
-    def _put_back(self, child: ChildHandle, program: Program, except_for: Iterable[int]) -> None:
+    def _put_back(self, child: ChildHandle, program: TaskRun, except_for: Iterable[int]) -> None:
         guilty = set(except_for)
         items = [Item(index, text) for index, text in child.outstanding.items() if index not in guilty]
         if child.alone:
             self._waiting.suspects.extendleft(Suspect(program, item) for item in items)
         else:
-            self._waiting.add(program, Lot.of(items), front=True)
+            self._waiting.add(program, ItemBlock.of(items), front=True)

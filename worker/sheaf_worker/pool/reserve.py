@@ -13,7 +13,7 @@ import time
 from collections.abc import Collection
 
 from sheaf_worker.pool.child_handle import ChildHandle, State, home_of
-from sheaf_worker.wire.channel import Program
+from sheaf_worker.wire.channel import TaskRun
 
 #: Fresh processes that stand ready while any has imported a user's module.
 FRESH = 2
@@ -33,7 +33,7 @@ class Reserve:
     def add_fresh(self, child: ChildHandle) -> None:
         self._fresh.append(child)
 
-    def take(self, program: Program) -> ChildHandle | None:
+    def take(self, program: TaskRun) -> ChildHandle | None:
         """Hand out a process for this: one that has done such work before, else a fresh one."""
         home = home_of(program)
         able = [child for child in (*self._knowing, *self._fresh) if child.free and child.suits(program)]
@@ -55,7 +55,7 @@ class Reserve:
         self._taken = time.monotonic()
         return self._fresh.pop(0)
 
-    def knows(self, program: Program) -> bool:
+    def knows(self, program: TaskRun) -> bool:
         """Whether a process is here that has imported the run's module."""
         home = home_of(program)
         return home is not None and any(child.home == home and child.suits(program) for child in self._knowing)

@@ -12,10 +12,10 @@ from typing import Any
 
 from sheaf.core.errors import TaskChanged
 from sheaf.run.items import Bundle, Failed, Item, Result, Results, single_results
-from sheaf_worker.pool.backlog import Lot, Suspect, Waiting
+from sheaf_worker.pool.backlog import Backlog, ItemBlock, Suspect
 from sheaf_worker.pool.child_handle import ChildHandle, State
-from sheaf_worker.pool.quarantine import Judge, Verdict
-from sheaf_worker.wire.channel import Message, Program, unpack_stretches
+from sheaf_worker.pool.quarantine import Quarantine, Verdict
+from sheaf_worker.wire.channel import Message, TaskRun, unpack_stretches
 
 #: Deaths in a row during the import of a run's task, or exceptions in a row without an item, until the run is refused.
 _BARREN_LIMIT = 3
@@ -33,9 +33,9 @@ class HandlingFailed(BaseException):
 
 
 class Reports:
-    def __init__(self, waiting: Waiting) -> None:
+    def __init__(self, waiting: Backlog) -> None:
         self._waiting = waiting
-        self.judge = Judge(waiting, self.add)
+        self.quarantine = Quarantine(waiting, self.add)
         self._results: dict[str, list[Result | Bundle]] = {}
         #: Seconds that an item of a run took lately.
         self._speeds: dict[str, float] = {}
@@ -118,7 +118,7 @@ class Reports:
             return partial(setattr, child, "told", [(str(name), str(value), str(why)) for name, value, why in told])
         return _pass
 
-    def _begin(self, child: ChildHandle, program: Program, window: int, at_once: int, keeps: bool) -> None:
+    def _begin(self, child: ChildHandle, program: TaskRun, window: int, at_once: int, keeps: bool) -> None:
         self._barren.pop(program.run, None)
         if child.state is State.PREPARING:
             child.forgotten = None
@@ -153,7 +153,7 @@ class Reports:
         lost = list(child.outstanding)
         self.fail(program.run, [*lost, *(item.index for item in self._waiting.drop(program.run))], verdict)
         child.take(lost)
-        self.judge.forget(program.run)
+        self.quarantine.forget(program.run)
         child.program = child.forgotten = None
         if child.state in (State.PREPARING, State.READY):
             child.state = State.IDLE
@@ -161,7 +161,7 @@ class Reports:
     def _results_in(
         self,
         child: ChildHandle,
-        program: Program,
+        program: TaskRun,
         packed: tuple[int, ...],
         packed_lengths: bytes,
         records: bytes | int,
@@ -179,7 +179,7 @@ class Reports:
     def _take_results(
         self,
         child: ChildHandle,
-        program: Program,
+        program: TaskRun,
         results: list[Result | Bundle],
         finished: list[Sequence[int]],
         busy_s: float,
@@ -193,7 +193,7 @@ class Reports:
             if child.forgotten is None:
                 self.add(program.run, results)
                 for indexes in finished:
-                    self.judge.settle(program.run, indexes)
+                    self.quarantine.settle(program.run, indexes)
             child.done += count
             child.waits = 0
             child.held = False
@@ -201,7 +201,7 @@ class Reports:
             self._learn(program, child.learn(count, busy_s))
             self._let_go_if_done(child)
 
-    def _learn(self, program: Program, speed_s: float) -> None:
+    def _learn(self, program: TaskRun, speed_s: float) -> None:
         self._speeds.pop(program.run, None)
         # The one that was heard of last stands last.
         self._speeds[program.run] = speed_s
@@ -221,7 +221,7 @@ class Reports:
             elif child.alone:
                 self._waiting.suspects.extendleft(Suspect(child.program, item) for item in items)
             else:
-                self._waiting.add(child.program, Lot.of(items), front=True)
+                self._waiting.add(child.program, ItemBlock.of(items), front=True)
             child.take(indexes)
             self._let_go_if_done(child)
 
@@ -238,7 +238,7 @@ class Reports:
             self._let_go_if_done(child)
             return
         if in_hand:
-            self.judge.blame(child, in_hand, verdict)
+            self.quarantine.blame(child, in_hand, verdict)
             child.take(in_hand)
             child.held = False
             return
@@ -258,16 +258,16 @@ def _bundles(
 ) -> Iterator[Bundle]:
     """A bundle for each stretch. In the memory that is shared, they are one loan together."""
     if isinstance(records, bytes):
-        child.arena.sweep()
-        view, loan = memoryview(records), None
+        child.ring.sweep()
+        view, borrow = memoryview(records), None
     else:
-        view, loan = child.arena.lend(records, sum(lengths))
+        view, borrow = child.ring.lend(records, sum(lengths))
     if len(stretches) == 1:
-        yield Bundle(stretches[0], lengths, view, loan)
+        yield Bundle(stretches[0], lengths, view, borrow)
         return
     first = start = 0
     for indexes in stretches:
         own = lengths[first : first + len(indexes)]
         end = start + sum(own)
-        yield Bundle(indexes, own, view[start:end], loan)
+        yield Bundle(indexes, own, view[start:end], borrow)
         first, start = first + len(indexes), end

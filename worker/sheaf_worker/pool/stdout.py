@@ -20,7 +20,7 @@ PERIOD_S = 60.0
 _PIPE_BYTES = 1 << 18
 
 
-class Prints:
+class ChildStdout:
     """The worker's end of a pipe that is its child's stdout and stderr.
 
     Never blocks and never raises for what is behind `target`: a print is not worth a worker. What cannot be written

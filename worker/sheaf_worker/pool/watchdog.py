@@ -29,7 +29,7 @@ _FORGOTTEN_S = 1.0
 _HANG_UP_S = 0.5
 
 
-class Watch:
+class Watchdog:
     """Kills what has to be killed; the pool notices the end as it notices any other."""
 
     def __init__(self, memory_mb: int) -> None:

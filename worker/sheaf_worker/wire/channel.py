@@ -11,7 +11,7 @@
                      ("refused", error, message)               the task cannot be imported, or not with these options
                      ("lacks", why)                            the system refuses what it needs to begin; it ends
                      ("results", indexes, lengths, records, failures, busy_s)
-                                                               records: themselves, or where they lie in the arena
+                                                               records: themselves, or where they lie in the ring
                      ("choices", [(name, value, why)])         what the task has decided by itself
                      ("holding", count)                        so many are put aside: it has room for as many others
                      ("waits", count)                          so many threads of the task wait for the cluster
@@ -52,7 +52,7 @@ _OPENING, _TUPLE, _MOST_PARTS = struct.Struct("<cI"), b"(", 8
 _STRETCHES_FROM, _LEAST_STRETCH = 256, 64
 
 
-class Program(NamedTuple):
+class TaskRun(NamedTuple):
     """What to apply to the items of one run."""
 
     run: str
@@ -108,7 +108,7 @@ def unpack_indexes(packed: tuple[int, ...]) -> Sequence[int]:
     return stretches[0] if len(stretches) == 1 else tuple(itertools.chain.from_iterable(stretches))
 
 
-def encode_program(program: Program) -> bytes:
+def encode_program(program: TaskRun) -> bytes:
     """Raises TaskError if the options are not plain values."""
     try:
         return encode(

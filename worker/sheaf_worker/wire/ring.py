@@ -38,7 +38,7 @@ class Memory:
     def __init__(self, ring: int, descriptor: int | None = None) -> None:
         self.ring = ring
         if descriptor is None:
-            descriptor = os.memfd_create("sheaf-arena", os.MFD_CLOEXEC)
+            descriptor = os.memfd_create("sheaf-ring", os.MFD_CLOEXEC)
             os.ftruncate(descriptor, _HEAD_BYTES + ring)
         self._descriptor = descriptor
         self._map = mmap.mmap(descriptor, _HEAD_BYTES + ring)
@@ -59,7 +59,7 @@ def _attach(ring: int, handed_over: Any) -> Memory:
     return memory
 
 
-class ArenaWriter:
+class RingWriter:
     """The child's side."""
 
     def __init__(self, memory: Memory) -> None:
@@ -90,7 +90,7 @@ class ArenaWriter:
         self._memory = None
 
 
-class Loan:
+class Borrow:
     """A part of the ring that is in use. It ends when nobody refers to it any more."""
 
     __slots__ = ("_entry",)
@@ -103,7 +103,7 @@ class Loan:
         self._entry[1] = 1
 
 
-class ArenaReader:
+class RingReader:
     """The worker's side. For one thread; loans may end in any."""
 
     def __init__(self, memory: Memory) -> None:
@@ -116,7 +116,7 @@ class ArenaReader:
         memory = Memory(ring)
         return cls(memory), memory
 
-    def lend(self, position: int, size: int) -> tuple[memoryview, Loan]:
+    def lend(self, position: int, size: int) -> tuple[memoryview, Borrow]:
         """Return what the child has put there. Raises ValueError for what cannot be in the ring."""
         self.sweep()
         offset = position % self._memory.ring
@@ -124,7 +124,7 @@ class ArenaReader:
             raise ValueError(f"{size} bytes at {position} do not lie in a ring of {self._memory.ring}")
         entry = [position + size, 0]
         self._lent.append(entry)
-        return self._memory.view[offset : offset + size].toreadonly(), Loan(entry)
+        return self._memory.view[offset : offset + size].toreadonly(), Borrow(entry)
 
     def sweep(self) -> None:
         """Tell the child of the room that has come back."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sheaf_worker.pool.child_handle import State
-from sheaf_worker.pool.turns import QUANTUM_S, Turns
+from sheaf_worker.pool.fair_share import QUANTUM_S, FairShare
 
 STEP_S = 0.05
 
@@ -33,7 +33,7 @@ class Hall:
     """So many processes, and who has had how much of their time."""
 
     def __init__(self, size: int, prices: dict[str, float] | None = None) -> None:
-        self.turns = Turns()
+        self.turns = FairShare()
         self.processes = [Process(number) for number in range(size)]
         self.had: Counter[str] = Counter()
         self.now = 0.0

@@ -5,16 +5,16 @@ from __future__ import annotations
 import threading
 
 import pytest
+from tests.unit.test_holdings import a_run, done
 
 from sheaf.run.items import Done
-from sheaf_worker.commit.buffer import Gathering
-from tests.unit.test_holdings import a_run, done
+from sheaf_worker.commit.buffer import CommitBuffer
 
 NEVER_S = 1000.0
 
 
-def gathering_of(most_bytes: int = 1000, most_s: float = NEVER_S) -> Gathering:
-    return Gathering(most_bytes, most_s, on_room=lambda: None)
+def gathering_of(most_bytes: int = 1000, most_s: float = NEVER_S) -> CommitBuffer:
+    return CommitBuffer(most_bytes, most_s, on_room=lambda: None)
 
 
 def test_a_group_is_due_when_it_is_large_old_or_all_there_is() -> None:
@@ -31,8 +31,8 @@ def test_a_group_is_due_when_it_is_large_old_or_all_there_is() -> None:
     closing.add(run, done(0))
     closing.close()
 
-    for gathering in (large, old, idle, closing):
-        assert gathering.wait()
+    for buffer in (large, old, idle, closing):
+        assert buffer.wait()
     assert large.take() == {"run-1": [Done(0, b"x" * 400), Done(1, b"x" * 600)]}
     closing.take()
     assert not closing.wait()
@@ -41,17 +41,17 @@ def test_a_group_is_due_when_it_is_large_old_or_all_there_is() -> None:
 @pytest.mark.parametrize("late", ["add", "flush", "close"])
 def test_whoever_waits_is_woken(late: str) -> None:
     """The thread sleeps while nothing is due."""
-    gathering = gathering_of()
+    buffer = gathering_of()
     if late != "add":
-        gathering.add(a_run(), done(0))
+        buffer.add(a_run(), done(0))
     answers: list[bool] = []
-    waiter = threading.Thread(target=lambda: answers.append(gathering.wait()))
+    waiter = threading.Thread(target=lambda: answers.append(buffer.wait()))
     waiter.start()
 
     if late == "add":
-        gathering.add(a_run(), [Done(0, b"x" * 1000)])
+        buffer.add(a_run(), [Done(0, b"x" * 1000)])
     else:
-        getattr(gathering, late)()
+        getattr(buffer, late)()
 
     waiter.join(60)
     assert answers == [True]
@@ -59,86 +59,86 @@ def test_whoever_waits_is_woken(late: str) -> None:
 
 def test_what_a_program_waits_for_is_due_soon() -> None:
     """Also if other things lie there that may wait for long."""
-    gathering = gathering_of()
-    gathering.add(a_run(), done(0))
-    gathering.add(a_run("session-2026-1"), done(0))
+    buffer = gathering_of()
+    buffer.add(a_run(), done(0))
+    buffer.add(a_run("session-2026-1"), done(0))
 
-    assert gathering.wait()
-    assert set(gathering.take()) == {"run-1", "session-2026-1"}
+    assert buffer.wait()
+    assert set(buffer.take()) == {"run-1", "session-2026-1"}
 
 
 def test_a_short_run_does_not_wait_for_a_long_one() -> None:
     """Its first records are due soon, since others are at work; the long one's next ones have time."""
-    gathering = gathering_of()
-    gathering.add(a_run("long"), done(0))
-    gathering.take()
-    gathering.written()
-    gathering.add(a_run("long"), done(1))
-    gathering.add(a_run("short"), done(0))
+    buffer = gathering_of()
+    buffer.add(a_run("long"), done(0))
+    buffer.take()
+    buffer.written()
+    buffer.add(a_run("long"), done(1))
+    buffer.add(a_run("short"), done(0))
 
-    assert gathering.wait()
-    assert set(gathering.take()) == {"long", "short"}
+    assert buffer.wait()
+    assert set(buffer.take()) == {"long", "short"}
 
 
 def test_a_worker_is_not_idle_before_all_is_written() -> None:
-    gathering = gathering_of()
-    gathering.add(a_run(), done(0))
-    gathering.take()
-    gathering.add(a_run("run-2"), done(0))
-    gathering.written()
-    assert gathering.busy
-    gathering.take()
-    assert gathering.busy
-    gathering.written()
-    assert not gathering.busy
+    buffer = gathering_of()
+    buffer.add(a_run(), done(0))
+    buffer.take()
+    buffer.add(a_run("run-2"), done(0))
+    buffer.written()
+    assert buffer.busy
+    buffer.take()
+    assert buffer.busy
+    buffer.written()
+    assert not buffer.busy
 
 
 def test_what_is_being_written_still_crowds() -> None:
     """Whoever paused is told of room: it would wait for its next turn, and the disk for it."""
     told: list[str] = []
-    gathering = Gathering(1000, NEVER_S, on_room=lambda: told.append("room"))
-    gathering.add(a_run(), [Done(0, b"x" * 1500)])
-    gathering.take()
-    assert not gathering.crowded
-    gathering.add(a_run(), [Done(1, b"x" * 501)])
-    assert gathering.crowded
+    buffer = CommitBuffer(1000, NEVER_S, on_room=lambda: told.append("room"))
+    buffer.add(a_run(), [Done(0, b"x" * 1500)])
+    buffer.take()
+    assert not buffer.crowded
+    buffer.add(a_run(), [Done(1, b"x" * 501)])
+    assert buffer.crowded
     assert told == []
-    gathering.written()
-    assert not gathering.crowded
+    buffer.written()
+    assert not buffer.crowded
     assert told == ["room"]
 
 
 @pytest.mark.parametrize(("being_written", "pending"), [(400, 50), (400, 2001)])
 def test_nobody_is_told_of_room_that_was_there_or_is_not(being_written: int, pending: int) -> None:
-    gathering = Gathering(1000, NEVER_S, on_room=lambda: pytest.fail("there is no more room than before"))
-    gathering.add(a_run(), [Done(0, b"x" * being_written)])
-    gathering.take()
-    gathering.add(a_run(), [Done(1, b"x" * pending)])
-    gathering.written()
+    buffer = CommitBuffer(1000, NEVER_S, on_room=lambda: pytest.fail("there is no more room than before"))
+    buffer.add(a_run(), [Done(0, b"x" * being_written)])
+    buffer.take()
+    buffer.add(a_run(), [Done(1, b"x" * pending)])
+    buffer.written()
 
 
 def test_what_comes_while_its_run_is_written_keeps_the_run() -> None:
     """What came a second time is committed, too, which finds that it is there already."""
-    gathering = gathering_of()
+    buffer = gathering_of()
     for name in ("run-1", "run-2"):
-        gathering.add(a_run(name), done(0))
-    gathering.take()
-    gathering.add(a_run("run-2"), done(0))
-    gathering.written()
+        buffer.add(a_run(name), done(0))
+    buffer.take()
+    buffer.add(a_run("run-2"), done(0))
+    buffer.written()
 
-    assert gathering.run("run-2").manifest.run == "run-2"
+    assert buffer.run("run-2").manifest.run == "run-2"
     with pytest.raises(KeyError):
-        gathering.run("run-1")
+        buffer.run("run-1")
 
 
 def test_no_run_is_kept_that_another_worker_finishes() -> None:
     """Nobody tells a worker that a run is finished whose last commit is another's: it keeps none of its own accord."""
-    gathering = gathering_of()
+    buffer = gathering_of()
     for number in range(300):
-        gathering.add(a_run(f"run-{number}"), done(0))
-        gathering.take()
-        gathering.written()
+        buffer.add(a_run(f"run-{number}"), done(0))
+        buffer.take()
+        buffer.written()
 
     for number in range(300):
         with pytest.raises(KeyError):
-            gathering.run(f"run-{number}")
+            buffer.run(f"run-{number}")

@@ -11,7 +11,7 @@ import redis
 
 from sheaf.broker import keys
 from sheaf.broker.queue import BatchQueue
-from sheaf.broker.wakeup import Bell
+from sheaf.broker.wakeup import Notifier
 from sheaf.core.errors import RedisUnavailable
 from sheaf.run.sessions import SESSION_PREFIX
 from tests.integration.batches import batches, ids
@@ -82,15 +82,15 @@ def test_a_bell_that_is_gone_is_an_error_and_then_a_reason_to_look(own_redis_ser
 
 def test_whoever_watches_a_run_is_told_of_its_end(queue: BatchQueue, connection: redis.Redis) -> None:
     """The bell of a run rings when that one is finished, and not when another is, or one of a program's."""
-    bell = Bell(connection, keys.FINISHED_PREFIX + "run-1")
-    assert bell.wait(5) is True, "the first time it is not known what was missed"
+    notifier = Notifier(connection, keys.FINISHED_PREFIX + "run-1")
+    assert notifier.wait(5) is True, "the first time it is not known what was missed"
 
     queue.tell_finished(["run-2", f"{SESSION_PREFIX}1-1"])
-    assert bell.wait(0.05) is False
+    assert notifier.wait(0.05) is False
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(bell.wait, 60)
+        waiting = pool.submit(notifier.wait, 60)
         started = time.monotonic()
         queue.tell_finished(["run-3", "run-1"])
         assert waiting.result() is True
     assert time.monotonic() - started < 30
-    bell.close()
+    notifier.close()

@@ -8,13 +8,13 @@ from collections import deque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheaf_worker.wire.ring import ArenaReader, ArenaWriter, Memory, ring_bytes
+from sheaf_worker.wire.ring import Memory, RingReader, RingWriter, ring_bytes
 
 RING = 2 * mmap.PAGESIZE
 
 
-def a_ring() -> tuple[ArenaReader, Memory]:
-    reader, memory = ArenaReader.create(RING)
+def a_ring() -> tuple[RingReader, Memory]:
+    reader, memory = RingReader.create(RING)
     memory.close_descriptor()
     return reader, memory
 
@@ -22,16 +22,16 @@ def a_ring() -> tuple[ArenaReader, Memory]:
 def test_what_does_not_fit_is_refused_until_room_comes_back() -> None:
     """A full ring says so; a loan that ends, and nothing else, makes room."""
     reader, memory = a_ring()
-    writer = ArenaWriter(memory)
+    writer = RingWriter(memory)
     first = writer.put([b"a" * RING], RING)
     assert first == 0
-    view, loan = reader.lend(first, RING)
+    view, borrow = reader.lend(first, RING)
 
     assert writer.put([b"b"], 1) is None
     del view
     reader.sweep()
     assert writer.put([b"b"], 1) is None
-    del loan
+    del borrow
     reader.sweep()
 
     place = writer.put([b"b"], 1)
@@ -44,7 +44,7 @@ def test_what_does_not_fit_is_refused_until_room_comes_back() -> None:
 def test_loans_may_end_in_any_order(steps: list[tuple[int, int]]) -> None:
     """Records of every size, around the ring's end, given back early or late: each reads as it was put."""
     reader, memory = a_ring()
-    writer = ArenaWriter(memory)
+    writer = RingWriter(memory)
     lent: deque[tuple[memoryview, object, bytes]] = deque()
     for number, (size, place) in enumerate(steps):
         record = bytes([number % 256]) * size
@@ -64,7 +64,7 @@ def test_loans_may_end_in_any_order(steps: list[tuple[int, int]]) -> None:
 def test_a_forked_copy_writes_nothing() -> None:
     """What it puts would be written over what the original has put."""
     _, memory = a_ring()
-    writer = ArenaWriter(memory)
+    writer = RingWriter(memory)
     writer.detach()
 
     assert writer.put([b"x"], 1) is None
@@ -81,4 +81,4 @@ def test_what_is_put_at_once_leaves_most_of_the_ring_free() -> None:
     for ring_mib, portion_kib in ((4, 256), (16, 1024), (24, 1536), (48, 2048)):
         memory = Memory(ring_mib << 20)
         memory.close_descriptor()
-        assert ArenaWriter(memory).portion == portion_kib << 10
+        assert RingWriter(memory).portion == portion_kib << 10

@@ -22,7 +22,7 @@ _OWED_S = 30.0
 _COUNT_S = 0.01
 
 
-class Turns:
+class FairShare:
     """For the thread that runs the pool. Seconds are those of one process: two of them make two in a second."""
 
     def __init__(self) -> None:
