@@ -50,6 +50,13 @@ class JsonLinesFormat:
     def value(self, index: int, text: str | int, value: object) -> bytes:
         kind = type(value)
         # Put together by hand: for a small value that is seven times as fast as the encoder, and writes the same.
+        if kind is int and type(text) is int:
+            # The commonest of all by number; one text less to make.
+            try:
+                encoded = f'{{"index":{index},"item":"{text}","value":{value}}}\n'.encode()
+            except ValueError:  # more digits than Python writes
+                encoded = self._encoded(index, value).encode()
+            return self._packed(encoded) if self._compressed else encoded
         item = f'"{text}"' if type(text) is int else _quote(text)  # type: ignore[arg-type]
         if kind is int:
             try:
