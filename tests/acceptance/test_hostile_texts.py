@@ -108,10 +108,10 @@ def test_no_command_sends_it_to_the_terminal(spoilt: Spoilt, command: str) -> No
 
 def test_what_is_drawn_in_place_holds_only_escapes_of_its_own(spoilt: Spoilt) -> None:
     """The picture of a run moves the cursor and has colours; nothing of a file's name or an error's is among them."""
-    drawn = on_terminal(spoilt.person, "map", "bad:slow", spoilt.source, "-o", "slow.jsonl", "--attempts", "1")
+    drawn = on_terminal(spoilt.person, "map", "bad:slow", spoilt.source, "-o", "drawn.jsonl", "--attempts", "1")
 
     assert "\x1b[" in drawn
-    assert "2 items into data/slow.jsonl" in drawn
+    assert "2 items into data/drawn.jsonl" in drawn
     assert "Ctrl-C stops watching, not the run." in drawn
     assert [part for part in ("\x1b]", "\x1b[2J", "\x07", "\x9b", "\u202e") if part in drawn] == []
 

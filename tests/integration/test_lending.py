@@ -28,7 +28,7 @@ def test_another_worker_gets_what_waits_behind_a_slow_item(bench: Bench, batch_s
     """The worker that was alone has taken some ahead; of them only the slow item's own batch stays with it."""
     tasks = bench.person.folder / "tasks"
     tasks.mkdir()
-    (tasks / "retrying.py").write_text(TASK)
+    (tasks / "patient.py").write_text(TASK)
     bench.person.environment |= {"SHEAF_TASKS_DIR": str(tasks), "SHEAF_POOL_SIZE": "1"}
     slow = bench.person.folder / "slow"
     bench.worker()

@@ -100,7 +100,7 @@ def test_workers_wait_for_a_redis_that_is_gone_and_go_on_when_it_is_back_empty(b
     bench.wait_until_done(run, more_than=10)
 
     bench.server.kill()
-    for remains in bench.server.folder.rglob("*.aof"):
+    for remains in bench.server.folder.rglob("*.aof*"):
         remains.unlink()
     before = bench.done(run)
     wait_until(lambda: bench.done(run) > before, 60, "what the workers had in hand is committed without Redis")

@@ -206,3 +206,15 @@ def test_others_notice_a_new_connection(index: Index) -> None:
     index.drop()
     index.connect()
     assert index.generation == before + 1
+
+
+def test_a_transaction_that_could_not_be_rolled_back_is_in_nobodys_way(index: Index) -> None:
+    """Its connection is given up, with what was not committed."""
+    index.begin().execute("UPDATE state SET length = 7")
+    # Whatever kept the roll back from being made.
+    with index.reading() as connection:
+        assert length(connection) == 0
+
+    set_length(index, 9)
+    with index.reading() as connection:
+        assert length(connection) == 9

@@ -138,7 +138,13 @@ class Index(Opener):
     def begin(self) -> sqlite3.Connection:
         """Take the fence: from here to commit() or roll_back() no other process writes. Raises FenceTimeout."""
         with self._in_use():
-            return self._begin(self.connect())
+            return self._begin(self._connect_idle())
+
+    def _connect_idle(self) -> sqlite3.Connection:
+        """As connect(), but not the connection of a transaction that somebody could not even roll back."""
+        if self.begun:
+            self.drop()
+        return self.connect()
 
     def _begin(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         started = noticed = time.monotonic()
@@ -232,7 +238,7 @@ class Index(Opener):
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """What is read inside is of one moment. Keep it short: while it lasts, SQLite's log can only grow."""
-        with self._in_use(), self._reading(self.connect()) as connection:
+        with self._in_use(), self._reading(self._connect_idle()) as connection:
             yield connection
 
     @contextmanager
