@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from sheaf.broker import keys
+from sheaf.core.settings import Settings
 from sheaf.output.output import Output
 from sheaf.output.repair.verify import verify
 from sheaf.run.run import Manifest, Run, RunWriter, list_runs
@@ -48,6 +50,18 @@ class Bench:
             )
         self.workers.append(process)
         return process
+
+    def serve(self, workers: int = 1, **settings: str) -> Settings:
+        """Start workers, wait for them, and return the settings of a program that uses them."""
+        for _ in range(workers):
+            self.worker(**settings)
+        self.wait_for_workers()
+        return Settings.from_env(self.person.environment | settings)
+
+    def wait_for_workers(self) -> None:
+        """A program by itself waits a few seconds for workers, which a busy machine may need to start one."""
+        with self.server.client() as client:
+            wait_until(lambda: client.zcard(keys.WORKERS) >= len(self.workers), 120, "the workers have started")
 
     def submit(self, pages: int, *options: str, output: str = "pages.jsonl", latency: int = 100) -> Run:
         """Submit a run that two connections work on for a while: `pages` times `latency` ms, halved."""

@@ -12,10 +12,9 @@ import redis
 from sheaf import Cluster
 from sheaf.broker.queue import BatchQueue
 from sheaf.core.errors import RedisUnavailable
-from sheaf.core.settings import Settings
 from sheaf.embedded import find_redis_server
 from sheaf.tasks.load import failure
-from tests.console import Site, wait_until
+from tests.console import Site
 from tests.integration.bench import Bench
 from tests.support import ForeignServer, RedisServer, ReplyLosingProxy
 from tests.webserver import WebServer
@@ -97,13 +96,7 @@ def bench(tmp_path: Path, own_redis_server: RedisServer, site: Site) -> Iterator
 @pytest.fixture
 def cluster(bench: Bench) -> Iterator[Cluster]:
     """Two workers with short leases, and a way to them."""
-    for _ in range(2):
-        bench.worker(SHEAF_TASKS_DIR=str(TASKS))
-    settings = Settings.from_env(bench.person.environment | {"SHEAF_TASKS_DIR": str(TASKS)})
-    with bench.server.client() as client:
-        queue = BatchQueue(client)
-        wait_until(lambda: len(queue.workers()) == 2, 60, "both workers have started")
-        queue.close()
+    settings = bench.serve(2, SHEAF_TASKS_DIR=str(TASKS))
     with Cluster(settings, data=bench.person.data) as made:
         yield made
 

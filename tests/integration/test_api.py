@@ -204,8 +204,7 @@ def test_without_a_cluster_it_says_so(tmp_path: Path) -> None:
 
 def test_a_session_that_is_kept_can_be_looked_at(bench: Bench) -> None:
     """What was sent, what came back; `sheaf verify` finds all of it right."""
-    bench.worker(SHEAF_TASKS_DIR=str(TASKS))
-    settings = Settings.from_env(bench.person.environment | {"SHEAF_TASKS_DIR": str(TASKS)})
+    settings = bench.serve(SHEAF_TASKS_DIR=str(TASKS))
     with Cluster(settings, data=bench.person.data, keep=True) as cluster:
         assert list(cluster.map("api_tasks:square", range(40))) == [number * number for number in range(40)]
 

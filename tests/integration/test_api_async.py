@@ -10,7 +10,6 @@ import pytest
 
 from sheaf import Cluster, TaskFailed
 from sheaf.core.errors import TaskChanged
-from sheaf.core.settings import Settings
 from tests.integration.bench import Bench
 
 TASKS = Path(__file__).parent
@@ -18,8 +17,7 @@ TASKS = Path(__file__).parent
 
 @pytest.fixture
 def cluster(bench: Bench) -> Iterator[Cluster]:
-    bench.worker(SHEAF_TASKS_DIR=str(TASKS))
-    settings = Settings.from_env(bench.person.environment | {"SHEAF_TASKS_DIR": str(TASKS)})
+    settings = bench.serve(SHEAF_TASKS_DIR=str(TASKS))
     with Cluster(settings, data=bench.person.data) as made:
         yield made
 
@@ -54,8 +52,8 @@ def test_a_function_that_changes_meanwhile_is_not_mixed(bench: Bench, tmp_path: 
     tasks = tmp_path / "own"
     tasks.mkdir()
     (tasks / "own.py").write_text("def version(number):\n    return 1\n")
-    settings = Settings.from_env(bench.person.environment | {"SHEAF_TASKS_DIR": str(tasks)})
-    worker = bench.worker(SHEAF_TASKS_DIR=str(tasks))
+    settings = bench.serve(SHEAF_TASKS_DIR=str(tasks))
+    (worker,) = bench.workers
     with Cluster(settings, data=bench.person.data) as cluster:
         assert cluster.submit("own:version", 0).result(60) == 1
         worker.kill()

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from sheaf import Cluster
-from sheaf.core.settings import Settings
 from tests.integration.bench import Bench
 
 TASKS = Path(__file__).parent
@@ -37,8 +36,7 @@ def test_results_say_what_they_are(cluster: Cluster) -> None:
 
 def test_what_is_left_at_the_end_of_with_is_named(bench: Bench) -> None:
     """Once each: unread results, and calls without a result; nothing of those that were read, or closed."""
-    bench.worker(SHEAF_TASKS_DIR=str(TASKS))
-    settings = Settings.from_env(bench.person.environment | {"SHEAF_TASKS_DIR": str(TASKS)})
+    settings = bench.serve(SHEAF_TASKS_DIR=str(TASKS))
 
     with pytest.warns(RuntimeWarning) as caught, Cluster(settings, data=bench.person.data) as cluster:
         unread = cluster.map("api_tasks:nap", range(100))
@@ -58,8 +56,7 @@ def test_what_is_left_at_the_end_of_with_is_named(bench: Bench) -> None:
 
 def test_a_program_that_fails_hears_of_its_own_error_only(bench: Bench) -> None:
     """What it left behind is of no interest then."""
-    bench.worker(SHEAF_TASKS_DIR=str(TASKS))
-    settings = Settings.from_env(bench.person.environment | {"SHEAF_TASKS_DIR": str(TASKS)})
+    settings = bench.serve(SHEAF_TASKS_DIR=str(TASKS))
 
     with (
         warnings.catch_warnings(),

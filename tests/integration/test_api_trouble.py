@@ -16,7 +16,6 @@ import pytest
 from sheaf import Cluster
 from sheaf.client.local import PREFIX
 from sheaf.core.errors import ClusterError
-from sheaf.core.settings import Settings
 from tests.console import processes_of, wait_until
 from tests.integration.bench import Bench
 
@@ -75,8 +74,7 @@ def test_results_that_nobody_wants_are_not_made(bench: Bench, cluster: Cluster) 
 
 def test_what_a_closed_program_had_out_holds_up_nobody(bench: Bench) -> None:
     """A long batch of a session that is gone is let go of; what comes next is served."""
-    bench.worker(SHEAF_TASKS_DIR=str(TASKS))
-    settings = Settings.from_env(bench.person.environment | {"SHEAF_TASKS_DIR": str(TASKS)})
+    settings = bench.serve(SHEAF_TASKS_DIR=str(TASKS))
     closed_early = pytest.warns(RuntimeWarning, match="had no result yet")
     with closed_early, Cluster(settings, data=bench.person.data) as first:
         calls = [first.submit("api_tasks:nap", number, 0.3) for number in range(500)]

@@ -94,6 +94,7 @@ def test_nothing_grows_with_what_is_over(bench: Bench) -> None:
     bench.person.environment |= {"SHEAF_TASKS_DIR": str(tasks)}
     with bench.server.client() as connection:
         watched = Watched(bench, connection)
+        bench.wait_for_workers()
         # Once for what is there from the first use on, and once more for the processes that a pool keeps in reserve.
         work(bench)
         work(bench)

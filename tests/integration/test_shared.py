@@ -173,9 +173,7 @@ def test_without_redis_it_says_so(tmp_path: Path) -> None:
 
 def test_tasks_share_with_the_program_that_called_them(bench: Bench) -> None:
     """A worker's processes reach the cluster by its own settings: nothing has to be handed to them."""
-    for _ in range(2):
-        bench.worker(SHEAF_TASKS_DIR=str(TASKS))
-    settings = Settings.from_env(bench.person.environment | {"SHEAF_TASKS_DIR": str(TASKS)})
+    settings = bench.serve(2, SHEAF_TASKS_DIR=str(TASKS))
 
     with Cluster(settings, data=bench.person.data) as cluster:
         assert sorted(cluster.map("api_tasks:count_up", range(40))) == list(range(1, 41))
