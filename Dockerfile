@@ -27,8 +27,8 @@ RUN /opt/build/bin/pip wheel -q --disable-pip-version-check --no-deps --no-build
 
 FROM ${BASE}
 # Tells whether a page is UTF-8 in a quarter of the time that Python takes. The library's own package has another name in
-# each release of Debian, the one with its headers has not. A mirror may be a snapshot: what it signed is not too old.
-RUN apt-get -o Acquire::Check-Valid-Until=false update -qq \
+# each release of Debian, the one with its headers has not.
+RUN apt-get update -qq \
  && apt-get install -qq --no-install-recommends libsimdjson-dev > /dev/null \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 # Two users in one group: SQLite's side files must be writable for everyone who opens an index, the passwords readable for
