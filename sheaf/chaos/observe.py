@@ -15,7 +15,7 @@ from sheaf.chaos.cluster import RedisServer
 #: Seconds between two looks into Redis.
 LOOK_S = 0.02
 #: Faults after which Redis is started again.
-_ENDS_REDIS = ("redis-restart", "redis-outage", "redis-lost-second", "redis-empty", "kill-everything")
+_ENDS_REDIS = ("redis-restart", "redis-outage", "redis-lost-second", "redis-damaged", "redis-empty", "kill-everything")
 
 
 class Stalls:
