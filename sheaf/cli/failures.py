@@ -14,7 +14,7 @@ from sheaf.core.humanize import count_text
 from sheaf.core.settings import Settings
 from sheaf.core.terminal import data, one_line
 from sheaf.output.output import Failure, Output
-from sheaf.run.items import Batch
+from sheaf.run.items import Batch, failure_class
 from sheaf.run.resolve import locate_run
 from sheaf.run.run import Run
 from sheaf.tasks.tracebacks import Fault, split
@@ -61,7 +61,9 @@ def failures(
     items = _Items(found)
     try:
         chosen = (
-            failure for failure in output.failures(found.manifest.run) if wanted is None or failure.error == wanted
+            failure
+            for failure in output.failures(found.manifest.run)
+            if wanted is None or failure.error == failure_class(wanted)
         )
         if as_json or only_items or one_by_one:
             shown = _as_item if only_items else _as_json if as_json else _as_text

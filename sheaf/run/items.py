@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from sheaf.core.errors import UsageError
 
 #: Letters, digits and dashes; RQ accepts no others in a job's id, and a run's name is also a folder's name.
 _BATCH_ID = re.compile(r"(?P<run>[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*)_(?P<number>\d+)")
+
+
+#: The class of an item's failure whose time ran out, whatever the task.
+TIMEOUT = "Timeout"
+#: Classes that earlier versions wrote into their indexes by another name.
+_FORMER_NAMES = {"TimedOut": TIMEOUT}
+
+
+def failure_class(name: str) -> str:
+    """Today's name of a class of failures."""
+    return _FORMER_NAMES.get(name, name)
+
+
+def known_as(classes: Iterable[str]) -> list[str]:
+    """All names by which an index may know these classes of failures."""
+    wanted = {failure_class(name) for name in classes}
+    return [*wanted, *(former for former, name in _FORMER_NAMES.items() if name in wanted)]
 
 
 class Item(NamedTuple):

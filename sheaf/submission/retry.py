@@ -17,6 +17,7 @@ from sheaf.broker.worker_registry import WorkerRegistry
 from sheaf.core.errors import ClusterError, UsageError
 from sheaf.core.settings import Settings
 from sheaf.output.output import Output
+from sheaf.run.items import failure_class
 from sheaf.run.run import Run
 from sheaf.submission.deliver import Delivery
 from sheaf.submission.enqueue import check_cluster, start
@@ -98,6 +99,7 @@ def _reopen(run: Run, output: Output, errors: Collection[str], items: Collection
 def _check_meant(run: Run, output: Output, errors: Collection[str], items: Collection[int]) -> None:
     """Raise UsageError if no failed item is meant, or one that has not failed."""
     name = run.manifest.run
+    errors = [failure_class(error) for error in errors]
     kinds: Counter[str] = Counter()
     found: set[int] = set()
     meant = 0

@@ -67,7 +67,7 @@ def test_each_poison_fails_alone_after_its_attempts(poisoned: Bench) -> None:
     assert reasons.keys() == poison.keys()
     assert "signal 11 (SIGSEGV): a crash in native code; tried 2 times, alone" in reasons[17][1]
     assert "exit status 3" in reasons[40][1]
-    assert reasons[77] == ("TimedOut", "not finished within 3 s; its process was killed")
+    assert reasons[77] == ("Timeout", "not finished within 3 s; its process was killed")
     assert "took more than twice the memory that SHEAF_CHILD_MEMORY_MB allows; tried 2 times" in reasons[130][1]
     stop(worker)
     assert not processes_of(poisoned.person.folder)

@@ -126,7 +126,7 @@ def test_async_items_share_one_process_and_one_that_blocks_it_fails_alone(faulty
 
     assert sorted(records) == [index for index in range(30) if index not in (7, 21)]
     assert failed[7][0] == "ConnectionError" and failed[7][2] == 3
-    assert failed[21][0] == "TimedOut"
+    assert failed[21][0] == "Timeout"
 
 
 def test_an_async_item_that_raises_what_is_no_exception_fails_alone(faulty: Bench) -> None:
@@ -201,7 +201,7 @@ def test_a_stream_that_does_not_come_back_is_ended(faulty: Bench) -> None:
 
     records, failed = outcome(faulty, run)
 
-    assert failed.keys() == {4} and failed[4][0] == "TimedOut"
+    assert failed.keys() == {4} and failed[4][0] == "Timeout"
     assert sorted(records) == [0, 1, 2, 3, 5, 6, 7, 8]
 
 
@@ -213,7 +213,7 @@ def test_time_counts_for_each_attempt_and_not_for_the_pauses(faulty: Bench) -> N
 
     assert sorted(records) == [2]
     assert (failed[0][0], failed[0][2]) == ("ValueError", 2)
-    assert failed[1][0] == "TimedOut"
+    assert failed[1][0] == "Timeout"
 
 
 def test_an_item_of_more_than_64_mb_comes_through(faulty: Bench) -> None:

@@ -79,8 +79,8 @@ def test_an_async_item_that_takes_too_long_is_cancelled_alone(tasks_dir: Path) -
         "    await asyncio.sleep(0.01)\n    return x\n"
     )
     results = sorted(run("late:f", tasks_dir, ["slow", "own", "cancel", "exit", "good"]), key=lambda r: r.index)
-    assert values(results) == ["TimedOut", "TimeoutError", "CancelledError", "SystemExit", "good"]
-    assert results[0] == Failed(0, "TimedOut", "not finished within 0.2 s; it was cancelled", 1)
+    assert values(results) == ["Timeout", "TimeoutError", "CancelledError", "SystemExit", "good"]
+    assert results[0] == Failed(0, "Timeout", "not finished within 0.2 s; it was cancelled", 1)
 
 
 PIPELINE = """

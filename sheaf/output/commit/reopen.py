@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from itertools import groupby
 
 from sheaf.output.commit.plan import find_run
+from sheaf.run.items import known_as
 
 
 def reopen_failures(
@@ -39,7 +40,7 @@ def reopen_failures(
 
 def _condition(run: int, errors: Collection[str], items: Collection[int]) -> tuple[str, list[str | int]]:
     where, values = "run = ?", list[str | int]((run,))
-    for column, chosen in (("error", errors), ("item", items)):
+    for column, chosen in (("error", known_as(errors)), ("item", items)):
         if chosen:
             where += f" AND {column} IN ({', '.join('?' * len(chosen))})"
             values += chosen

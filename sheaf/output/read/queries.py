@@ -16,7 +16,7 @@ from sheaf.output.commit.data_file import checksum_of
 from sheaf.output.commit.plan import RunRow, find_run
 from sheaf.output.index.commit_row import COLUMNS, CommitRow
 from sheaf.output.index.database import Index
-from sheaf.run.items import Batch
+from sheaf.run.items import Batch, failure_class
 
 #: Rows read at once: between two pages nothing is held, so SQLite's log does not grow while a caller thinks.
 PAGE_ROWS = 1000
@@ -158,7 +158,7 @@ def failures(index: Index, run: str) -> Iterator[Failure]:
                 (find_run(connection, run).id, after, PAGE_ROWS),
             ).fetchall()
         for row in rows:
-            yield Failure(*row)
+            yield Failure(row[0], failure_class(row[1]), *row[2:])
         if len(rows) < PAGE_ROWS:
             return
         after = rows[-1][0]
@@ -183,8 +183,8 @@ def find_record(index: Index, run: str, item: int) -> RecordLocation:
             "SELECT error, message FROM failures WHERE run = ? AND item = ?", (row.id, item)
         ).fetchone()
     if failure:
-        error, message = failure
-        reason = message.partition("\n")[0].removeprefix(f"{error}: ")
+        error, message = failure_class(failure[0]), failure[1]
+        reason = message.partition("\n")[0].removeprefix(f"{failure[0]}: ")
         raise UsageError(f"item {item} of run {run} failed, so it has no record: {error}: {reason}")
     raise UsageError(f"item {item} of run {run} is not done yet, so it has no record; `sheaf watch {run}` follows it")
 

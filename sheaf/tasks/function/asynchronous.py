@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sheaf.formats import Format
-from sheaf.run.items import Failed, Item, Result
+from sheaf.run.items import TIMEOUT, Failed, Item, Result
 from sheaf.tasks.decorator import TaskSpec
 from sheaf.tasks.function.calls import Call
 from sheaf.tasks.function.event_loop import event_loop
@@ -134,7 +134,7 @@ class AsyncLoop:
             if not limit.expired():
                 return failed(item, error, self._folder, attempt)
             message = f"not finished within {self._spec.timeout_s:g} s; it was cancelled"
-            return Failed(item.index, "TimedOut", message, attempt)
+            return Failed(item.index, TIMEOUT, message, attempt)
         except BaseException as error:
             # Whatever the user's code raises is this item's fault.
             if self._abandoned:

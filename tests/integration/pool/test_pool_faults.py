@@ -98,7 +98,7 @@ def test_a_hang_in_native_code_is_ended(make_pool: MakePool, tmp_path: Path) -> 
     pool = make_pool(2)
     pool.add(ACT._replace(timeout_s=0.5), items("a", f"hang:{tmp_path}/note", *range(100)))
     results = gather(pool, 102)
-    assert failure(results.pop(1)).error == "TimedOut"
+    assert failure(results.pop(1)).error == "Timeout"
     assert all(isinstance(result, Done) for result in results.values())
 
 
@@ -178,7 +178,7 @@ def test_an_item_that_takes_too_long_fails(make_pool: MakePool) -> None:
     pool.add(ACT._replace(timeout_s=0.3), items("a", "sleep:1000", *"bcdefgh"))
     results = gather(pool, 9)
     failed = failure(results.pop(1))
-    assert (failed.error, failed.attempts) == ("TimedOut", 1)
+    assert (failed.error, failed.attempts) == ("Timeout", 1)
     assert "0.3 s" in failed.message
     assert all(isinstance(result, Done) for result in results.values())
 
@@ -192,7 +192,7 @@ def test_a_stopped_child_is_killed_when_its_item_is_overdue(make_pool: MakePool,
     turn_until(pool, lambda: started.exists() and started.read_text().endswith("\n"), results=results)
     os.kill(int(started.read_text()), signal.SIGSTOP)
     turn_until(pool, lambda: len(results) == 51, results=results)
-    assert failure(results.pop(0)).error == "TimedOut"
+    assert failure(results.pop(0)).error == "Timeout"
     assert all(isinstance(result, Done) for result in results.values())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from sheaf.run.items import Failed, Item
+from sheaf.run.items import TIMEOUT, Failed, Item
 from sheaf_worker.pool.backlog import Backlog, ItemBlock, Suspect
 from sheaf_worker.pool.child_handle import ChildHandle
 from sheaf_worker.wire.channel import TaskRun
@@ -144,7 +144,7 @@ class Quarantine:
         message = f"not finished within {program.timeout_s:g} s; its process was killed"
         failed = []
         for index in indexes:
-            failed.append(Failed(index, "TimedOut", message, self.attempts.blame(program.run, index)))
+            failed.append(Failed(index, TIMEOUT, message, self.attempts.blame(program.run, index)))
             self.attempts.settle(program.run, index)
         self._report(program.run, failed)
 
