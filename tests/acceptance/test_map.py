@@ -210,15 +210,17 @@ def test_failed_items_are_reopened_while_the_run_goes_on(cluster: Console, tasks
     (tasks / "slow.py").write_text(
         "import time\ndef take(n):\n    time.sleep(0.02)\n    if n % 7 == 0: raise ValueError(n)\n    return n\n"
     )
-    run = cluster.run("map", "slow:take", "range(400)", "-o", "slow.jsonl", "--batch-size", "50", "-d").stdout.strip()
+    run = cluster.run(
+        "map", "slow:take", "range(400)", "-o", "reopened.jsonl", "--batch-size", "50", "-d"
+    ).stdout.strip()
     for _ in range(3):
         wait_until(lambda: cluster.run("failures", run, "--items").stdout, 60, "some item has failed")
         cluster.run("retry", run, "--detach")
     cluster.run("watch", run)
 
-    assert [record["index"] for record in records(cluster, "slow.jsonl")] == [n for n in range(400) if n % 7]
+    assert [record["index"] for record in records(cluster, "reopened.jsonl")] == [n for n in range(400) if n % 7]
     assert len(cluster.run("failures", run, "--items").stdout.split()) == 58
-    assert "OK: every item" in cluster.run("verify", "slow.jsonl").stdout
+    assert "OK: every item" in cluster.run("verify", "reopened.jsonl").stdout
 
 
 @pytest.mark.parametrize(

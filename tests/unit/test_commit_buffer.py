@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 
 import pytest
-from tests.unit.test_holdings import a_run, done
 
 from sheaf.run.items import Done
 from sheaf_worker.commit.buffer import CommitBuffer
+from tests.unit.test_in_flight import a_run, done
 
 NEVER_S = 1000.0
 

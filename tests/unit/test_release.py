@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.unit.test_holdings import a_run, done, holding
 
 from sheaf.run.number_range import Numbers
 from sheaf_worker.claim.release import take_surplus
 from sheaf_worker.pool.pool import ItemBlock, Pool, TaskRun
+from tests.unit.test_in_flight import a_run, done, holding
 
 PROGRAM = TaskRun("run-1", "tasks:act", {}, "values.jsonl")
 
