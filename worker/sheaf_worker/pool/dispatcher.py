@@ -130,8 +130,16 @@ class Dispatcher:
             child.give(self._waiting.take(program.run, count, child.room_bytes))
 
     def _lacks(self, program: TaskRun, child: ChildHandle) -> bool:
-        """Whether the run has more items waiting than other children, which serve it or suit it, could begin."""
-        others = (other for other in self._children if other is not child and not other.solo)
+        """Whether the run has more items waiting than other children, which serve it or suit it, could begin.
+
+        Not those that go over to another party: two that go over to each other's would wait for each other.
+        """
+        party = party_of(program.run)
+        others = (
+            other
+            for other in self._children
+            if other is not child and not other.solo and self._bound.get(other.number, party) == party
+        )
         able = sum(
             other.run == program.run or other.state is State.STARTING or (other.free and other.suits(program))
             for other in others
