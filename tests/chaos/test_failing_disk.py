@@ -58,7 +58,14 @@ def test_what_is_acknowledged_after_a_failed_sync_survives(file_system: str, tmp
 
 
 def test_a_log_that_is_trusted_loses_them(tmp_path: Path) -> None:
-    """The check can fail: with the log as it is found, acknowledged records are gone after the next mount."""
-    seen = fail_once("ext4", tmp_path, "the log is trusted")
+    """The check can fail: with the log as it is found, acknowledged records are gone after the next mount.
 
-    assert not set(seen["later"]["acknowledged"]) <= set(seen["after"]["there"])
+    Not each time: a kernel that is short of memory, or is asked to sync by somebody else, may write them in between.
+    """
+    for number in range(5):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        seen = fail_once("ext4", folder, "the log is trusted")
+        if not set(seen["later"]["acknowledged"]) <= set(seen["after"]["there"]):
+            return
+    pytest.fail("five times nothing was lost: what the other tests of this file show is not that the log is mended")

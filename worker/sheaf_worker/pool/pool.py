@@ -134,12 +134,12 @@ class Pool:
         return [child.status(now, self._deaths[number]) for number, child in sorted(self._by_number.items())]
 
     def in_progress(self) -> dict[str, AtHand]:
-        """What is in progress of each run, the oldest item by name. For any thread."""
+        """What is in progress of each run, on a lent place too, the oldest item by name. For any thread."""
         now = time.monotonic()
         found: dict[str, AtHand] = {}
-        for child in list(self._by_number.values()):
+        for child in self._everyone:
             program, in_hand = child.program, child.slots.in_hand()
-            if program is not None and in_hand:
+            if program is not None and in_hand and child.forgotten is None:
                 index = min(in_hand, key=in_hand.__getitem__)
                 mine = AtHand(len(in_hand), index, max(0.0, now - in_hand[index]), program.timeout_s or 0.0, False)
                 other = found.get(program.run, mine._replace(begun=0))
