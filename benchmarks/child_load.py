@@ -23,6 +23,7 @@ import time
 from base64 import b32encode
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -70,7 +71,9 @@ def bare(urls: list[str], encode: Encoder | None, connections: int | None) -> in
     active: dict[pycurl.Curl, tuple[str, list[bytes], list[bytes]]] = {}
     while True:
         while idle and (url := next(waiting, None)) is not None:
-            handle, head, body = idle.pop(), [], []
+            handle = idle.pop()
+            head: list[bytes] = []
+            body: list[bytes] = []
             handle.setopt(pycurl.URL, url)
             if encode is not None:
                 handle.setopt(pycurl.WRITEFUNCTION, body.append)
@@ -136,7 +139,7 @@ def _sha1(*parts: bytes) -> str:
 def site() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         port_file = Path(folder) / "port"
-        program = [sys.executable, ROOT / "services/site/site.py", "--port", "0", "--port-file", port_file]
+        program = [sys.executable, str(ROOT / "services/site/site.py"), "--port", "0", "--port-file", str(port_file)]
         process = subprocess.Popen(program)
         try:
             while not port_file.exists() or not port_file.read_text().strip():
@@ -151,8 +154,8 @@ def contenders(options: argparse.Namespace) -> dict[str, Callable[[list[str]], i
     encoders: dict[str, Encoder] = {".html": raw, ".jsonl": json_line, ".warc": warc, ".warc.gz": warc_gz}
     table: dict[str, Callable[[list[str]], int]] = {"bare": lambda urls: bare(urls, None, options.connections)}
     for suffix in options.only or SUFFIXES:
-        table[f"bare {suffix}"] = lambda urls, suffix=suffix: bare(urls, encoders[suffix], options.connections)
-        table[f"sheaf {suffix}"] = lambda urls, suffix=suffix: sheaf(urls, suffix, options.connections)
+        table[f"bare {suffix}"] = partial(bare, encode=encoders[suffix], connections=options.connections)
+        table[f"sheaf {suffix}"] = partial(sheaf, suffix=suffix, connections=options.connections)
     return table
 
 

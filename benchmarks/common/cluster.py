@@ -8,11 +8,12 @@ import os
 import sqlite3
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from benchmarks.common.command import CommandFailed, Ran, cpu_seconds, rss_mb, run, tree
 
@@ -40,11 +41,11 @@ class Commits:
 class Cluster:
     """Redis and workers on a data folder of their own."""
 
-    def __init__(self, data: Path, *, workers: int = 1, **settings: str) -> None:
+    def __init__(self, data: Path, settings: Mapping[str, str] | None = None, *, workers: int = 1) -> None:
         self.data = data
         self._workers = workers
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SHEAF_")}
-        self.environment = kept | {"SHEAF_DATA_DIR": str(data)} | settings
+        self.environment = kept | {"SHEAF_DATA_DIR": str(data), **(settings or {})}
 
     def __enter__(self) -> Self:
         self.data.mkdir(parents=True, exist_ok=True)
@@ -98,8 +99,8 @@ class Cluster:
         return Path(self._state["redis_url"].removeprefix("unix://"))
 
     @property
-    def _state(self) -> dict[str, object]:
-        state: dict[str, object] = json.loads((self.data / ".sheaf/cluster.json").read_text())
+    def _state(self) -> dict[str, Any]:
+        state: dict[str, Any] = json.loads((self.data / ".sheaf/cluster.json").read_text())
         return state
 
     def commits(self, output: str, expected: int) -> Commits:

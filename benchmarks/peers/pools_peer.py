@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
@@ -28,7 +28,7 @@ def standard_pool() -> Iterator[None]:
 
 @contextmanager
 def executor(module: str = "", name: str = "", **options: Any) -> Iterator[None]:
-    make = getattr(import_module(module), name) if module else ProcessPoolExecutor
+    make: Callable[..., Any] = getattr(import_module(module), name) if module else ProcessPoolExecutor
     pool = make(max_workers=2, **options)
     open_pools.append(pool)
     yield

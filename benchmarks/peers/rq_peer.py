@@ -32,8 +32,9 @@ def result(job: Job) -> int:
     while time.monotonic() < deadline:
         found = job.latest_result(timeout=10)
         if found is not None:
-            value: int = found.return_value
-            return value
+            if found.return_value is None:
+                raise SystemExit(f"a job failed: {found.exc_string}")
+            return int(found.return_value)
     raise SystemExit("no result")
 
 

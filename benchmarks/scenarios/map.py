@@ -68,7 +68,7 @@ def sheaf_clusters(stage: Stage) -> Iterator[list[Contender]]:
         found = []
         for workers, pool in SHAPES:
             settings = {"SHEAF_POOL_SIZE": str(pool), "SHEAF_TASKS_DIR": str(TASKS)}
-            cluster = stack.enter_context(Cluster(stage.work / f"data-{workers}", workers=workers, **settings))
+            cluster = stack.enter_context(Cluster(stage.work / f"data-{workers}", settings, workers=workers))
             found.append(sheaf_map(cluster, sheaf_name(workers, pool), count))
         found.append(sheaf_call(cluster, count))
         yield found

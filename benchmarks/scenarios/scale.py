@@ -48,7 +48,7 @@ def contenders(stage: Stage) -> Iterator[list[Contender]]:
 
 def whole_run(work: Path, count: int) -> Contender:
     def turn(number: int) -> Measured:
-        with Cluster(work / f"data-{count}-{number}", **SETTINGS) as cluster:
+        with Cluster(work / f"data-{count}-{number}", SETTINGS) as cluster:
             cpu_s = cluster.cpu_s()
             done = cluster.sheaf(
                 "map", TASK, f"range({count})", "-o", "nothing.jsonl", longest_s=1200, watch_memory=True
@@ -72,7 +72,7 @@ def whole_run(work: Path, count: int) -> Contender:
 
 def stopped_run(work: Path, count: int, part: int) -> Contender:
     def turn(number: int) -> Measured:
-        cluster = Cluster(work / f"data-stopped-{number}", **SETTINGS)
+        cluster = Cluster(work / f"data-stopped-{number}", SETTINGS)
         output = cluster.data / "nothing.jsonl"
         with cluster:
             done = cluster.sheaf("map", TASK, f"range({count})", "-o", output.name, "--detach", watch_memory=True)
@@ -104,7 +104,9 @@ def settled(output: Path) -> int:
 
 def first_commit(output: Path) -> tuple[str, float]:
     with closing(sqlite3.connect(f"file:{index_of(output)}?mode=ro", uri=True)) as connection:
-        return connection.execute("SELECT run, (SELECT min(at) FROM commits WHERE run = runs.id) FROM runs").fetchone()
+        query = "SELECT run, (SELECT min(at) FROM commits WHERE run = runs.id) FROM runs"
+        run, first = connection.execute(query).fetchone()
+        return run, first
 
 
 def wait_for(output: Path, items: int) -> None:

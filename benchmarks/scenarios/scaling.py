@@ -39,12 +39,12 @@ def contenders(stage: Stage) -> Iterator[list[Contender]]:
     stage.facts.update(processes=PROCESSES, pages=pages, numbers=numbers)
     with serve(stage.work / "site") as site, ExitStack() as stack:
         urls = site.write_urls(stage.work / "urls.txt", pages)
-        load = ["load", urls, "--allow-net", "127.0.0.0/8"]
+        load = ["load", str(urls), "--allow-net", "127.0.0.0/8"]
         square = ["map", "bench_tasks:square", f"range({numbers})"]
         found = []
         for workers in WORKERS:
             settings = {"SHEAF_POOL_SIZE": str(PROCESSES // workers), "SHEAF_TASKS_DIR": str(TASKS)}
-            cluster = stack.enter_context(Cluster(stage.work / f"data-{workers}", workers=workers, **settings))
+            cluster = stack.enter_context(Cluster(stage.work / f"data-{workers}", settings, workers=workers))
             found.append(contender(cluster, "load", workers, load, pages, ".warc.gz"))
             found.append(contender(cluster, "map", workers, square, numbers, ".jsonl"))
         yield sorted(found, key=lambda each: each.name.split(",")[0])
@@ -54,11 +54,11 @@ def name_of(kind: str, workers: int) -> str:
     return f"{kind}, {workers} worker{'s' * (workers > 1)} x {PROCESSES // workers}"
 
 
-def contender(cluster: Cluster, kind: str, workers: int, command: list[object], count: int, suffix: str) -> Contender:
+def contender(cluster: Cluster, kind: str, workers: int, command: list[str], count: int, suffix: str) -> Contender:
     def turn(number: int) -> Measured:
         output = f"{kind}-{number}{suffix}"
         before, cpu_s = waits(cluster, 0), cluster.cpu_s()
-        done = cluster.sheaf(*map(str, command), "-o", output, "--again")
+        done = cluster.sheaf(*command, "-o", output, "--again")
         ended = time.time()
         after = waits(cluster, int(before["items"]) + count)
         found = cluster.commits(output, count)

@@ -84,7 +84,7 @@ class Work:
         return Contender(name, turn, "sheaf", count)
 
     def calls(self, count: int) -> Contender:
-        def turn(_: int) -> Measured:
+        def turn(_number: int) -> Measured:
             with self._stack.start_python(CALLS.read_text(), "singles", str(count)) as program:
                 found, _ = program.communicate()
             return percentiles(json.loads(found)["times_ms"])

@@ -38,7 +38,7 @@ PEERS = (
 def contenders(stage: Stage) -> Iterator[list[Contender]]:
     versions: dict[str, str] = stage.facts.setdefault("peer_versions", {})
     settings = {"SHEAF_POOL_SIZE": "1", "SHEAF_TASKS_DIR": str(TASKS)}
-    with redis_server(stage.work / "redis") as url, Cluster(stage.work / "data", workers=2, **settings) as cluster:
+    with redis_server(stage.work / "redis") as url, Cluster(stage.work / "data", settings, workers=2) as cluster:
         ours = sheaf_submit(cluster, stage.items(500, 30))
         yield [ours, *(singles(peer, url, stage.items(peer.items, 30), versions) for peer in PEERS)]
 

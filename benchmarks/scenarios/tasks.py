@@ -31,7 +31,7 @@ def contenders(stage: Stage) -> Iterator[list[Contender]]:
     spins, sleeps, in_flight = stage.items(2_000, 200), stage.items(4_000, 400), CONCURRENCY * PROCESSES
     stage.facts.update(spins=spins, sleeps=sleeps, in_flight=in_flight)
     settings = {"SHEAF_POOL_SIZE": str(PROCESSES), "SHEAF_TASKS_DIR": str(TASKS)}
-    with Cluster(stage.work / "data", **settings) as cluster:
+    with Cluster(stage.work / "data", settings) as cluster:
         yield [
             contender(cluster, SPIN, "spin_10_ms", spins, spins * 0.010 / PROCESSES),
             contender(cluster, SLEEP, "sleep_1_s", sleeps, sleeps / in_flight, "--concurrency", str(CONCURRENCY)),

@@ -28,7 +28,7 @@ def contenders(stage: Stage) -> Iterator[list[Contender]]:
     pages, numbers = stage.items(24_000, 400), stage.items(2_000_000, 20_000)
     stage.facts.update(pages=pages, numbers=numbers)
     settings = {"SHEAF_POOL_SIZE": "2", "SHEAF_TASKS_DIR": str(TASKS)}
-    with serve(stage.work / "site") as site, Cluster(stage.work / "data", **settings) as cluster:
+    with serve(stage.work / "site") as site, Cluster(stage.work / "data", settings) as cluster:
         urls = site.write_urls(stage.work / "urls.txt", pages)
         warm_up(urls, stage.work)
         load = ["load", str(urls), "--allow-net", "127.0.0.0/8"]

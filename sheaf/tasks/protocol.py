@@ -14,11 +14,19 @@ Pair = tuple[int, str | int]
 Step = Callable[[Pair], bytes | Failed]
 
 
-class Source(Protocol):
-    """Where a task gets its items from, one at a time, as it has room for them."""
+class Supply(Protocol):
+    """Where items come from, one at a time, as a task has room for them."""
 
-    def take(self, wait_s: float) -> Item | None:
+    def take(self, wait_s: float, /) -> Item | None:
         """Return the next item, or None if none comes within `wait_s` (0: do not wait)."""
+
+    @property
+    def closed(self) -> bool:
+        """True once nothing will ever come again: end when your hands are empty."""
+
+
+class Source(Supply, Protocol):
+    """Where a task gets its items from, and whom it tells how it gets on with them."""
 
     def wait(self, wait_s: float) -> None:
         """Wait until items have come, or nothing ever will, but no longer than `wait_s`."""
@@ -37,10 +45,6 @@ class Source(Protocol):
 
     def settle(self, results: Sequence[Result]) -> None:
         """Hand over results from within the task, as if it had yielded them."""
-
-    @property
-    def closed(self) -> bool:
-        """True once nothing will ever come again: end when your hands are empty."""
 
 
 class Task(Protocol):

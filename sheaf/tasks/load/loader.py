@@ -24,7 +24,7 @@ from sheaf.tasks.load.outcome import Ending, Outcomes
 from sheaf.tasks.load.transfer import Transfer
 from sheaf.tasks.load.trust import Trust
 from sheaf.tasks.load.visit import Visit
-from sheaf.tasks.protocol import Source
+from sheaf.tasks.protocol import Supply
 
 #: How long an idle child waits for an item before it takes another turn.
 _IDLE_S = 1.0
@@ -73,7 +73,7 @@ class Loader:
         spared = list(self._later.hosts.limits.items())[:_SHOWN_HOSTS]
         return [self.connections.choice, *(Choice(f"connections to {host}", most, _SPARED) for host, most in spared)]
 
-    def run(self, source: Source) -> Iterator[Result | None]:
+    def run(self, source: Supply) -> Iterator[Result | None]:
         while True:
             if not self._ended:
                 self._fill(source)
@@ -110,7 +110,7 @@ class Loader:
                 return
         self._multi.close()
 
-    def _fill(self, source: Source) -> None:
+    def _fill(self, source: Supply) -> None:
         """Give every free connection something to do: first what is due again, then new items."""
         later, hosts, connections = self._later, self._later.hosts, self.connections
         while len(self._active) < connections.limit:
@@ -250,7 +250,7 @@ class Loader:
             return Timeout(f"{visit.url} was not whole within {self._options.deadline_s:g} s")
         return None
 
-    def _wait_for_network(self, source: Source) -> None:
+    def _wait_for_network(self, source: Supply) -> None:
         limit_s = _LOOK_S if self.connections.dry and not source.closed else _TICK_S
         wanted_ms = self._multi.timeout()
         if wanted_ms == 0:
@@ -264,7 +264,7 @@ class Loader:
         if ready == 0 and waited_s < _BREATH_S:
             time.sleep(_BREATH_S)
 
-    def _wait_for_item(self, source: Source) -> bool:
+    def _wait_for_item(self, source: Supply) -> bool:
         """With nothing in flight, wait for an item or for the next attempt. Returns False if neither will come."""
         wait_for_s = min(self._later.soon_s, _IDLE_S)
         if source.closed:

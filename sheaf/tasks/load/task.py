@@ -13,7 +13,7 @@ from sheaf.tasks.load.files import more_files
 from sheaf.tasks.load.loader import Loader
 from sheaf.tasks.load.options import LoadOptions
 from sheaf.tasks.load.trust import Trust
-from sheaf.tasks.protocol import Source
+from sheaf.tasks.protocol import Supply
 
 
 class LoadTask:
@@ -35,7 +35,7 @@ class LoadTask:
         # New ones are sent when half of these are gone: there should then still be some that wait.
         return 3 * (asked or MOST_UNASKED)
 
-    def run(self, source: Source, options: Mapping[str, Any], format: Format) -> Iterator[Result | None]:
+    def run(self, source: Supply, options: Mapping[str, Any], format: Format) -> Iterator[Result | None]:
         keep_freed_memory()
         checked = LoadOptions.from_mapping(options)
         with more_files(), Trust(checked) as trust:
