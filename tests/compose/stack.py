@@ -129,6 +129,14 @@ class Stack:
         found: list[dict[str, Any]] = json.loads(docker("inspect", *names))
         return found
 
+    def one_off_containers(self, service: str) -> list[str]:
+        """The ids of the service's containers that run now by `compose run`."""
+        labels = {"project": self.name, "service": service, "oneoff": "True"}
+        filters = [
+            word for name, value in labels.items() for word in ("--filter", f"label=com.docker.compose.{name}={value}")
+        ]
+        return docker("ps", "--quiet", *filters).split()
+
     def kill_process(self, host_pid: int) -> None:
         """kill -9 from the host."""
         self.as_root_of_host("sh", "-c", f"kill -9 {host_pid}")

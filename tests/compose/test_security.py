@@ -292,6 +292,10 @@ def test_redis_that_lost_its_functions_is_given_them_when_it_starts(stack: Stack
         missing = "does not have the functions of this version of Sheaf"
         wait_until(lambda: all(missing in log_of(each, began) for each in logs), 60, "all workers say so")
         assert "docker compose up -d --build redis" in log_of(logs[0], began)
+        # What has not met Redis yet would rightly give up in the midst of its restart.
+        wait_until(
+            lambda: missing in "".join(map(log_of, stack.one_off_containers("producer"))), 60, "the producer too"
+        )
 
         stack.compose("restart", "redis")
 
