@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sheaf.run.items import Item
+from sheaf_worker.pool.attempts import Bisection
 from sheaf_worker.pool.backlog import Backlog, ItemBlock
-from sheaf_worker.pool.child_handle import State
+from sheaf_worker.pool.child_state import State
 from sheaf_worker.pool.dispatcher import Dispatcher
 from sheaf_worker.wire.channel import TaskRun
-from sheaf_worker.wire.exit_codes import Caution
 
 
 def run_of(module: str) -> TaskRun:
@@ -25,7 +25,7 @@ class Child:
     program: TaskRun
     state: State = State.READY
     outstanding: list[int] = field(default_factory=list)
-    solo: bool = False
+    for_suspects: bool = False
     retiring: bool = False
     done: int = 1
     room_bytes: int = 1 << 20
@@ -59,11 +59,11 @@ def test_two_children_that_go_over_to_each_others_runs_do_not_wait_for_each_othe
     def assign(child: Any, program: TaskRun) -> None:
         child.program = program
 
-    dispatcher = Dispatcher(backlog, 2, 0, Caution(), assign)
-    dispatcher._bound = {0: second.run, 1: first.run}
+    dispatcher = Dispatcher(backlog, 2, 0, Bisection(), assign)
+    dispatcher._moving = {0: second.run, 1: first.run}
 
     for _ in range(3):
-        dispatcher.feed(children)
+        dispatcher.dispatch(children)
 
     assert not len(backlog)
     assert [child.outstanding for child in children] == [[0], [0]]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sheaf_worker.pool.child_handle import State
+from sheaf_worker.pool.child_state import State
 from sheaf_worker.pool.fair_share import QUANTUM_S, FairShare
 
 STEP_S = 0.05

@@ -33,7 +33,7 @@ def test_only_whole_batches_are_given_back(pool: Pool) -> None:
 
     assert take_surplus(pool, in_flight) == ["run-1_1", "run-1_2"]
 
-    left = pool.line.blocks("run-1")
+    left = pool.backlog.blocks("run-1")
     assert [item for block in left for item in block.items] == [(2, "102"), (3, "103"), (16, "116"), (19, "119")]
     assert pool.waiting == 4
     assert sorted(in_flight.ids()) == ["run-1_0", "run-1_4"]

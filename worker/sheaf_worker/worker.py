@@ -41,7 +41,7 @@ from sheaf_worker.commit.buffer import CommitBuffer
 from sheaf_worker.commit.committer import Committer
 from sheaf_worker.cores import usable_cores
 from sheaf_worker.explain import explain
-from sheaf_worker.pool.dispatcher import LEND_S
+from sheaf_worker.pool.dispatcher import RELEASE_S
 from sheaf_worker.pool.pool import Pool, TaskRun
 from sheaf_worker.share import host_name, share_among
 from sheaf_worker.vitals import Vitals, limit_end
@@ -85,7 +85,7 @@ class Worker:
             task_modules=settings.extra_modules,
             child_items=settings.child_items,
             child_memory_mb=settings.child_memory_mb,
-            prints_to=settings.prints_fd,
+            stdout_fd=settings.prints_fd,
         )
         self._buffer = CommitBuffer(settings.commit_mb * 2**20, settings.commit_s, self._pool.wake)
         self._committer = Committer(
@@ -155,7 +155,7 @@ class Worker:
         if self._share != self._pool.size:
             self._resize()
         self._give_up_surplus()
-        self._fetcher.want(self._appetite.hunger(self._pool, stalled=time.monotonic() - self._moved >= LEND_S))
+        self._fetcher.want(self._appetite.hunger(self._pool, stalled=time.monotonic() - self._moved >= RELEASE_S))
         if self._fetcher.dry and self._pool.waiting == 0 and self._pool.in_hand == 0 and self._buffer.busy:
             self._buffer.flush()
         self._show_changes()
@@ -224,7 +224,7 @@ class Worker:
     def _give_up_surplus(self) -> None:
         """Slow items hold up all children: let others have the batches that wait behind them."""
         now = time.monotonic()
-        if now - self._moved < LEND_S or not self._pool.waiting or self._pool.hungry or self._pool.paused:
+        if now - self._moved < RELEASE_S or not self._pool.waiting or self._pool.free_capacity or self._pool.paused:
             return
         self._moved = now
         surplus = take_surplus(self._pool, self._in_flight)
@@ -255,7 +255,7 @@ class Worker:
         logger.info("worker stops", extra={"action": "stop", "in_hand": self._pool.in_hand})
         self._fetcher.stop()
         self._recovery.stop()
-        self._pool.stop_feeding()
+        self._pool.drain()
         while self._pool.in_hand and time.monotonic() < deadline:
             for run, results in self._pool.poll(TURN_S):
                 self._pass_on(run, results)

@@ -114,14 +114,14 @@ def test_pausing_keeps_results_with_the_children(make_pool: MakePool) -> None:
 
 
 def test_draining_returns_what_was_not_begun(make_pool: MakePool, tmp_path: Path) -> None:
-    """After stop_feeding() only what a child has in its hands is still finished."""
+    """After drain() only what a child has in its hands is still finished."""
     pool = make_pool(1)
     pool.add(ACT, items(*range(100)))
     gather(pool, 100)
     started = tmp_path / "started"
     pool.add(ACT, items(f"note:{started}", "sleep:1", *range(5000)))
     turn_until(pool, started.exists, results={})
-    returned = pool.stop_feeding()
+    returned = pool.drain()
     results: dict[int, Result] = {}
     turn_until(pool, lambda: pool.in_hand == 0, results=results)
     assert set(returned) == {"run"}

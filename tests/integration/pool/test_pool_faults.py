@@ -124,7 +124,7 @@ def test_a_pool_that_gets_no_process_says_so_until_it_gets_one(
     def refused(*_: object) -> None:
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    monkeypatch.setattr("sheaf_worker.pool.pool.ChildHandle", refused)
+    monkeypatch.setattr("sheaf_worker.pool.pool.ChildProcess", refused)
     os.kill(pool.children[0].pid, signal.SIGKILL)
     turn_until(pool, lambda: pool.problem is not None)
     assert "no process of the pool can be started ([Errno 11] Resource temporarily" in (pool.problem or "")

@@ -194,7 +194,7 @@ def test_items_that_all_wait_for_the_cluster_fail_with_the_reason(
     """As many have lent their places as may: it is said, and one by one they fail, so that what follows is done."""
     monkeypatch.setattr("sheaf_worker.pool.lending.LEAST", 1)
     monkeypatch.setattr("sheaf_worker.pool.lending.FOR_EACH", 0)
-    monkeypatch.setattr("sheaf_worker.pool.lending.SAID_S", 0.2)
+    monkeypatch.setattr("sheaf_worker.pool.lending.REPORTED_S", 0.2)
     monkeypatch.setattr("sheaf_worker.pool.lending.STUCK_S", 0.6)
     (tasks_dir / "waits.py").write_text(
         "import time\nfrom sheaf.core.waits import waiting\n"

@@ -11,8 +11,10 @@ import pytest
 
 from sheaf.run.items import Item
 from sheaf.run.number_range import Numbers
-from sheaf_worker.pool.child_handle import AHEAD_S, ChildHandle, State
+from sheaf_worker.pool.child_handle import ChildHandle
+from sheaf_worker.pool.child_state import State
 from sheaf_worker.pool.pool import ItemBlock, TaskRun
+from sheaf_worker.pool.prefetch import AHEAD_S
 from tests.integration.pool.helpers import ACT, MakePool, failure, gather, items, turn_until, value
 
 NUMBERS = TaskRun("run", "pool_numbers:act", {"pass": "json"}, "out.jsonl")
@@ -72,15 +74,15 @@ def test_the_pool_says_how_many_items_could_be_in_progress(make_pool: MakePool, 
     """Of an async function as many as it may have in flight, before one of them has ended."""
     (tasks_dir / "pool_flock.py").write_text("import asyncio\nasync def rest(text):\n    await asyncio.sleep(1000)\n")
     pool = make_pool(2)
-    assert pool.hungry == 2
+    assert pool.free_capacity == 2
     pool.add(FLOCK, items("a"))
 
     # One of the children has it, and could have three more in flight; the other could have one, or who knows how many.
     turn_until(pool, lambda: pool.at_once == 5)
-    assert pool.hungry == 4
+    assert pool.free_capacity == 4
     pool.add(FLOCK, [item._replace(index=item.index + 1) for item in items("b", "c", "d", "e", "f", "g")])
     # Should one get more than its four at first, it gives them back.
-    turn_until(pool, lambda: pool.at_once == 8 and pool.hungry == 1)
+    turn_until(pool, lambda: pool.at_once == 8 and pool.free_capacity == 1)
 
 
 def test_portions_become_small_near_the_end(
@@ -125,7 +127,7 @@ def test_what_waits_behind_items_in_flight_goes_to_a_child_with_room(make_pool: 
         return False
 
     turn_until(pool, both_have_begun, results={})
-    assert pool.hungry == 2, "a child without work asks for one item: nobody knows what the next ones are like"
+    assert pool.free_capacity == 2, "a child without work asks for one item: nobody knows what the next ones are like"
     # Eight for each: one has four in flight for ever and four that wait behind them, the other has one for ever.
     texts = [1000, 1000, 1000, 1000, 0, 0, 0, 0, 1000, 0, 0, 0, 0, 0, 0, 0]
     pool.add(FLOCK, [Item(index, str(text)) for index, text in enumerate(texts, start=2)])

@@ -57,9 +57,9 @@ class Lookahead:
         """`stalled`: slow items hold up all processes, so what is taken now would wait behind them."""
         if pool.paused:
             return NOTHING
-        waiting = pool.line.parties()
+        waiting = pool.backlog.parties()
         here = sum(waiting.values())
-        idle, at_once = max(0, pool.hungry - here), pool.at_once
+        idle, at_once = max(0, pool.free_capacity - here), pool.at_once
         named = {
             party: self._missing(party, waiting.get(party, 0), idle, at_once) for party in {*waiting, *pool.parties}
         }

@@ -15,16 +15,16 @@ from sheaf_worker.pool.pool import Pool
 def take_surplus(pool: Pool, in_flight: InFlight) -> list[str]:
     """Take out of the pool, and out of what is held, every batch of which nothing is begun; return their ids."""
     surplus: list[str] = []
-    for name in pool.line.runs():
+    for name in pool.backlog.runs():
         run = in_flight.run(name)
         if run is None:
             continue
         size = run.manifest.batch_size
         # Each once: of a run that was cancelled and resumed, what a child gives back may have been claimed anew.
-        indexes = sorted({index for block in pool.line.blocks(name) for index in block.indexes})
+        indexes = sorted({index for block in pool.backlog.blocks(name) for index in block.indexes})
         dropped = in_flight.drop_untouched(name, to_masks(to_ranges(indexes), size))
         if dropped:
-            pool.line.sift(name, partial(_without, {number for number, _ in dropped}, size))
+            pool.backlog.sift(name, partial(_without, {number for number, _ in dropped}, size))
             surplus += [batch for _, batch in dropped]
     return surplus
 

@@ -1,199 +1,95 @@
-"""The worker's view of one child: its process, its pipe, its slots, and which items it has."""
+"""One child as its worker sees it: its state, the items it has in hand, its place in the pool.
+
+Its states are those of child_state.py. While it is READY, recall() withholds further items until one is finished, and
+forget_run() has the results of its present run discarded.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import enum
-import math
-import multiprocessing
-import os
-import re
-import signal
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Mapping, Sequence
 
-from sheaf.core.logs import STDERR, Sink
 from sheaf.run.number_range import Numbers
 from sheaf.tasks.function.allowlist import is_registered
-from sheaf_worker.child import main as child
 from sheaf_worker.pool.backlog import ItemBlock
+from sheaf_worker.pool.child_process import ChildProcess
+from sheaf_worker.pool.child_state import TRANSITIONS, State
 from sheaf_worker.pool.outstanding import Outstanding
-from sheaf_worker.pool.stdout import ChildStdout
-from sheaf_worker.wire.channel import Channel, TaskRun, encode, encode_program, pack_indexes
-from sheaf_worker.wire.ring import Memory, RingReader
-from sheaf_worker.wire.slots import SharedSlots, SlotReader, new_slots
+from sheaf_worker.pool.prefetch import Prefetch
+from sheaf_worker.wire.channel import TaskRun, encode, encode_program, pack_indexes
 
-#: A child gets so many seconds of work ahead: enough to never run dry, little enough to leave the rest to others.
-AHEAD_S = 0.15
-#: ... or at least this part of it, near the end of a run: 20 ms, or it would wait for the worker more than it works.
-_LEAST = 8
-#: Never more items than this, nor (beyond the first item) more bytes.
-MOST_ITEMS = 20_000
+#: A child has no more bytes in hand than this, unless a single item has.
 MOST_BYTES = 1 << 20
-#: After each report the number of items ahead grows at most by this factor: the first ones may have been easy.
-_GROWTH = 8
-#: What of a process's memory is its own (docs/decisions/0026-when-a-process-or-a-worker-dies-of-an-item.md), KiB.
-_OWN_MEMORY = re.compile(rb"^(?:RssAnon|VmSwap):\s*(\d+) kB$", re.MULTILINE)
-_context = multiprocessing.get_context("spawn")
-
+#: The number of a child without a place in the pool.
+NOWHERE = -1
 
 #: A user's module, and the digests of the files of its version.
-Home = tuple[str, Mapping[str, str]]
-
-
-class State(enum.Enum):
-    STARTING = "starting"  # no word from it yet
-    IDLE = "idle"  # serves no run
-    PREPARING = "preparing"  # imports its task
-    READY = "ready"  # takes items
-    ENDING = "ending"  # was told to end
-
-
-@dataclass(frozen=True, slots=True)
-class ChildStatus:
-    """One child, for people."""
-
-    pid: int
-    #: The run it serves.
-    run: str | None
-    #: Items sent to it that have no result yet.
-    in_hand: int
-    #: Seconds for which it has had its oldest item in hand.
-    busy_s: float
-    #: Memory that is its own; files that it has mapped, and what it shares with others, do not count.
-    own_bytes: int
-    #: Results since its start.
-    done: int
-    #: How many processes in this place of the pool have died before it.
-    deaths: int
+ModuleVersion = tuple[str, Mapping[str, str]]
 
 
 class ChildHandle:
-    """Start a child. Only for the thread that runs the pool: the kernel ends a child with the *thread* that made it."""
+    """Its attributes are for everyone to read; they are changed by its own methods only."""
 
-    def __init__(
-        self,
-        number: int,
-        tasks_dir: Path | None,
-        ring_bytes: int,
-        task_modules: Sequence[str] = (),
-        prints: Sink | None = None,
-    ) -> None:
-        #: Which place in the pool it fills.
+    def __init__(self, number: int, process: ChildProcess) -> None:
+        #: Its place in the pool.
         self.number = number
+        self._process = process
+        self.pid, self.sentinel = process.pid, process.sentinel
+        self.channel, self.stdout = process.channel, process.stdout
+        self.slots, self.ring = process.slots, process.ring
+
         self.state = State.STARTING
-        self.since = self.heard = time.monotonic()
-        self.program: TaskRun | None = None
-        self.outstanding = Outstanding()
-        self.done = 0
-        #: The user's module that it has imported, with its files; None: none yet.
-        self.home: Home | None = None
-        #: The task whose setup has opened something in it (a model, a connection); None: none has.
-        self.keeps: str | None = None
-        #: Threads of its task that wait for the cluster.
-        self.waits = 0
-        #: Its end has been dealt with.
-        self.gone = False
-        #: Items that its task has in progress at once.
-        self.at_once = 1
-        #: It gets suspects only, one at a time, with nothing beside them.
-        self.solo = False
-        #: It is replaced as soon as it has nothing in hand.
-        self.retiring = False
-        #: It has been given a suspect, and nothing else.
-        self.alone = False
-        #: When it was asked to give back what it has not begun; None: it has answered.
-        self.recalled: float | None = None
-        #: Times in a row that it had nothing to give back and nothing in hand, though it should have had something.
-        self.at_a_loss = 0
-        #: Items that its task has put aside: it works on others meanwhile.
-        self.holding = 0
-        #: It gets nothing more until an item is finished.
-        self.held = False
-        #: When its end of the pipe was closed; None: it is open.
-        self.hung_up: float | None = None
-        #: When the run that it serves was forgotten, while it had items of that or prepared for it; None: it was not.
-        self.forgotten: float | None = None
-        #: Why it was killed by us, and when; None: it was not.
+        #: When it entered that state, and when it was last heard of.
+        self.state_since = self.heard_at = time.monotonic()
+        #: Exceptions in a row that escaped the task with no item in hand.
+        self.failed_starts = 0
+        #: What the system refused it at its start; empty: nothing.
+        self.missing = ""
+        #: Why we killed it, and when; None: we did not.
         self.killed: str | None = None
         self.killed_at = 0.0
-        #: Exceptions in a row that escaped the task with nothing in hand.
-        self.barren = 0
-        self._target = 1
-        #: How many items it has ahead is up to us, not to its task.
-        self.adaptive = True
-        #: Seconds an item takes, and how many seconds' work tell so; older reports count half as much each time.
-        self._speed_s = self._covered_s = 0.0
-        #: What the system refused it when it was to begin; empty: nothing.
-        self.lacks = ""
+        #: When its end of the pipe was found closed; None: it is open.
+        self.pipe_closed_at: float | None = None
+
+        self.program: TaskRun | None = None
+        #: The user's module that it has imported; None: none yet.
+        self.module: ModuleVersion | None = None
+        #: The task whose setup has opened something in it (a model, a connection); None: none has.
+        self.stateful_task: str | None = None
+        #: When its run was forgotten while it had items of it or prepared for it; None: its results are wanted.
+        self.forgotten_at: float | None = None
+        #: Items that its task works on at a time.
+        self.at_once = 1
         #: What its task has chosen by itself: name, value, reason.
-        self.told: list[tuple[str, str, str]] = []
-        shared = new_slots()
-        self.slots = SlotReader(shared)
-        self.ring, memory = RingReader.create(ring_bytes)
-        self.channel, printed = self._spawn(shared, memory, tasks_dir, task_modules)
-        self.pid = self._process.pid or 0
-        self.prints = ChildStdout(printed, self.pid, prints or Sink(STDERR))
-        #: Becomes readable when the process has ended, whatever its own children keep open.
-        self.sentinel = self._open_sentinel()
+        self.task_choices: list[tuple[str, str, str]] = []
 
-    def _spawn(
-        self, shared: SharedSlots, memory: Memory, tasks_dir: Path | None, task_modules: Sequence[str]
-    ) -> tuple[Channel, Connection]:
-        """Start the process; return our ends of its pipes."""
-        ours, theirs = _context.Pipe(duplex=True)
-        heard, printed = _context.Pipe(duplex=False)
-        ends = child.Ends(theirs, printed, shared, memory)
-        self._process = _context.Process(
-            target=child.main,
-            args=(ends, tasks_dir, tuple(task_modules), os.getpid()),
-            name=f"sheaf-child-{self.number}",
-        )
-        try:
-            with _main_module_hidden():
-                self._process.start()
-        except BaseException:
-            ours.close()
-            heard.close()
-            raise
-        finally:
-            theirs.close()
-            printed.close()
-            memory.close_descriptor()
-        return Channel(ours), heard
+        self.outstanding = Outstanding()
+        #: Results since its start.
+        self.done = 0
+        self.prefetch = Prefetch()
+        #: Items that its task has put aside while it works on others.
+        self.parked = 0
+        #: Threads of its task that wait for the cluster.
+        self.waiting_threads = 0
+        #: When it was asked to return what it has not begun; None: it has answered.
+        self.recalled_at: float | None = None
+        #: It is sent nothing more until it has finished an item.
+        self.on_hold = False
+        #: Recalls in a row that returned nothing although items were outstanding and none of them begun.
+        self.empty_recalls = 0
 
-    def _open_sentinel(self) -> int:
-        try:
-            return os.pidfd_open(self.pid)
-        except OSError:
-            # A kernel or a sandbox without pidfd: this one is held open by what the child itself has forked, too.
-            return os.dup(self._process.sentinel)
+        #: It is replaced as soon as it has nothing in hand.
+        self.retiring = False
+        #: It gets suspects only, one at a time and with nothing beside them.
+        self.for_suspects = False
+        #: It has been given a suspect, and nothing else.
+        self.alone = False
+
+    # --- what it can be given ------------------------------------------------------------------------------------
 
     @property
     def run(self) -> str | None:
         return self.program.run if self.program else None
-
-    def room(self, most: int) -> int:
-        """How many items it should be sent now; 0 while it has more than half of what it should have.
-
-        `most`: what it should have at most (if that is not up to its task), but for some time's work in any case.
-        """
-        if self.state is not State.READY or self.outstanding.weight >= MOST_BYTES or (self.held and self.outstanding):
-            return 0
-        if self.forgotten is not None:
-            return 0
-        target = min(self._target, max(most, self._target // _LEAST, 1)) if self.adaptive else self._target
-        missing = target + self.holding - len(self.outstanding)
-        return missing if 2 * missing >= target else 0
-
-    @property
-    def room_bytes(self) -> int:
-        return MOST_BYTES - self.outstanding.weight
 
     @property
     def free(self) -> bool:
@@ -204,39 +100,96 @@ class ChildHandle:
     def spare(self) -> bool:
         """Whether it could begin another item of its run, or of any run if it has none in hand."""
         return self.free or (
-            self.state is State.READY and not self.retiring and not self.held and len(self.outstanding) < self.at_once
+            self.state is State.READY
+            and not self.retiring
+            and not self.on_hold
+            and len(self.outstanding) < self.at_once
         )
+
+    def room(self, most: int) -> int:
+        """How many items it should be sent now; `most`: as in `Prefetch.missing`."""
+        outstanding = self.outstanding
+        if self.state is not State.READY or outstanding.weight >= MOST_BYTES or self.forgotten_at is not None:
+            return 0
+        present = len(outstanding)
+        return 0 if self.on_hold and present else self.prefetch.missing(most, present - self.parked)
+
+    @property
+    def room_bytes(self) -> int:
+        return MOST_BYTES - self.outstanding.weight
+
+    @property
+    def unstarted(self) -> int:
+        """How many of its items it has not begun."""
+        return len(self.outstanding) - len(self.slots.in_hand())
 
     def suits(self, program: TaskRun) -> bool:
         """Whether it may serve this: nothing that another module has changed, or opened, is in its process."""
-        if self.home is None:
+        if self.module is None:
             return True
-        return self.home == home_of(program) and self.keeps in (None, program.task)
+        return self.module == module_of(program) and self.stateful_task in (None, program.task)
 
-    def begin(self, program: TaskRun) -> None:
-        """Have it serve another run. Only when nothing is outstanding."""
+    # --- its state -----------------------------------------------------------------------------------------------
+
+    def _enter(self, state: State) -> None:
+        if state not in TRANSITIONS[self.state]:
+            raise RuntimeError(f"a child that is {self.state.value} cannot become {state.value}")
+        self.state, self.state_since = state, time.monotonic()
+
+    def started(self) -> None:
+        """Its first message is here."""
+        self._enter(State.IDLE)
+
+    def serve(self, program: TaskRun) -> None:
+        """Have it serve this run. Only while it has no items."""
+        self._enter(State.PREPARING)
         self.program = program
-        self.home = home_of(program) or self.home
-        self.waits = 0
-        self.forgotten = None
+        self.module = module_of(program) or self.module
+        self.waiting_threads = self.parked = 0
+        self.forgotten_at = None
         self.at_once = 1
-        self.holding = 0
-        self._speed_s = self._covered_s = 0.0
-        self.state, self.since = State.PREPARING, time.monotonic()
         self.channel.send(encode_program(program))
 
-    def ready(self, window: int, at_once: int, keeps: bool, speed_s: float | None) -> None:
-        """Its task is imported. `speed_s`: what an item of this run takes, if that is known."""
-        self.state = State.READY
-        if keeps and self.program is not None:
-            self.keeps = self.program.task
+    def ready(self, window: int, at_once: int, stateful: bool, item_s: float | None) -> None:
+        """Its task is imported. `window`, `item_s`: as in `Prefetch`."""
+        self._enter(State.READY)
+        if stateful and self.program is not None:
+            self.stateful_task = self.program.task
+        self.forgotten_at = None
         self.at_once = at_once
-        self.adaptive = window == 0
-        self._target = window or (_ideal(speed_s) if speed_s else 1)
+        self.prefetch = Prefetch(window, item_s)
+
+    def unassign(self) -> list[int]:
+        """Its run cannot be served: take the run and its items away; return their indexes."""
+        lost = list(self.outstanding)
+        self.take(lost)
+        self.program = None
+        if self.state in (State.PREPARING, State.READY):
+            self._enter(State.IDLE)
+        return lost
+
+    def end(self) -> None:
+        """Ask it to exit."""
+        if self.state is not State.ENDING:
+            self._enter(State.ENDING)
+            self.channel.send(encode(("end",)))
+
+    def kill(self, why: str) -> None:
+        """Kill it and what it has started. For any thread."""
+        if self.killed is None:
+            self.killed, self.killed_at = why, time.monotonic()
+        self._process.kill()
+
+    def bury(self) -> int | None:
+        """After its end: kill what it left running and release everything; return its exit code."""
+        self._enter(State.GONE)
+        return self._process.reap()
+
+    # --- its items -----------------------------------------------------------------------------------------------
 
     def give(self, block: ItemBlock) -> None:
         if not self.outstanding:
-            self.heard = time.monotonic()
+            self.heard_at = time.monotonic()
         self.outstanding.add(block)
         texts = block.texts
         if isinstance(texts, Numbers):
@@ -246,125 +199,110 @@ class ChildHandle:
             self.channel.send(encode(("items", pack_indexes(block.indexes), tuple(texts))))
 
     def give_alone(self, block: ItemBlock) -> None:
-        """Give it a suspect, and tell it that it need not wait for others to go with it."""
+        """Give it a suspect, and tell it not to wait for others that could go with it."""
         self.give(block)
         self.alone = True
         self.channel.send(encode(("alone",)))
 
     def take(self, indexes: Sequence[int]) -> set[int]:
-        """These are no longer with it. Returns those that it did not have."""
+        """It has these no longer. Returns those that it did not have."""
         unknown = self.outstanding.take(indexes)
         if not self.outstanding:
             self.alone = False
+            # Nothing is left of a forgotten run: it can go on with others.
+            self.forgotten_at = None
         return unknown
 
-    def learn(self, count: int, busy_s: float) -> float:
-        """Adapt the number of items ahead to what the last ones took; return the seconds that one took.
+    def finished(self, count: int, busy_s: float) -> float:
+        """Results of this many items have come, which took `busy_s`; return the seconds that an item takes."""
+        self.done += count
+        self.waiting_threads = 0
+        self.on_hold = False
+        self.failed_starts = self.empty_recalls = 0
+        return self.prefetch.learn(count, busy_s)
 
-        A report counts by the time it covers: one that was sent off just before an item's end makes the next look fast.
+    def exception_escaped(self, in_hand: Sequence[int]) -> int:
+        """An exception escaped its task with these items in hand, which are taken from it; 0, if there are any.
+
+        Otherwise returns how many exceptions in a row came with none.
         """
-        self._covered_s = self._covered_s / 2 + busy_s
-        self._speed_s += (busy_s / count - self._speed_s) * (busy_s / self._covered_s if self._covered_s else 1)
-        if self.adaptive:
-            self._target = min(_ideal(self._speed_s), self._target * _GROWTH)
-        return self._speed_s
-
-    def choices(self) -> list[tuple[str, str, str]]:
-        """How many items it is sent ahead and why, and what its task has told."""
-        if self.program is None or self.state is not State.READY:
-            return []
-        if self.adaptive:
-            why = (
-                f"{AHEAD_S:g} s of work at {self._speed_s * 1e6:,.0f} µs an item" if self._speed_s else "to begin with"
-            )
-        else:
-            why = f"as the task {self.program.task} wants it"
-        return [("items ahead of a process", f"{self._target:,}", why), *self.told]
+        if in_hand:
+            self.take(in_hand)
+            self.on_hold = False
+            return 0
+        self.failed_starts += 1
+        return self.failed_starts
 
     def recall(self) -> None:
-        """Ask for what it has not begun. It answers at once, even in mid-item, unless native code holds it up."""
-        self.recalled, self.held = time.monotonic(), True
+        """Ask for what it has not begun. It answers at once, even in mid-item, unless native code blocks it."""
+        self.recalled_at, self.on_hold = time.monotonic(), True
         self.channel.send(encode(("recall",)))
 
-    def forget(self) -> None:
-        """The run that it serves is forgotten: nothing that it has of it is wanted, and it should soon be free."""
-        if self.forgotten is None and (self.outstanding or self.state is State.PREPARING):
-            self.forgotten = time.monotonic()
+    def recall_answered(self, indexes: Sequence[int]) -> None:
+        """It returns these items, which it still has until they are taken from it."""
+        self.recalled_at = None
+        # The results of what it had may have come just before this answer.
+        empty = self.outstanding and not indexes and not self.slots.in_hand()
+        self.empty_recalls = self.empty_recalls + 1 if empty else 0
+
+    def forget_run(self) -> None:
+        """The results of its run are no longer wanted; it should soon be free."""
+        if self.forgotten_at is None and (self.outstanding or self.state is State.PREPARING):
+            self.forgotten_at = time.monotonic()
             if len(self.outstanding) > 1:
                 self.recall()
 
-    def end(self) -> None:
-        """Ask it to exit."""
-        self.state, self.since = State.ENDING, time.monotonic()
-        self.channel.send(encode(("end",)))
+    # --- what it reports about itself ----------------------------------------------------------------------------
 
-    def kill(self, why: str) -> None:
-        """Kill it, and what it has started. Its end is then noticed as any other's."""
-        if self.killed is None:
-            self.killed, self.killed_at = why, time.monotonic()
-        # Until it is reaped the id is its own, so this cannot meet a stranger.
-        for send in (os.killpg, os.kill):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                send(self.pid, signal.SIGKILL)
+    def heard(self) -> None:
+        self.heard_at = time.monotonic()
 
-    def bury(self) -> int | None:
-        """After its end: kill what it has left running, free everything; return its exit code."""
-        self.gone = True
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
-        self._process.join()
-        exit_code = self._process.exitcode
-        self._process.close()
-        os.close(self.sentinel)
-        self.channel.close()
-        self.prints.close()
-        return exit_code
+    def note_parked(self, items: int) -> None:
+        self.parked = items
 
-    def status(self, now: float, deaths: int) -> ChildStatus:
-        in_hand = self.slots.in_hand()
-        return ChildStatus(
-            pid=self.pid,
-            run=self.run,
-            in_hand=len(self.outstanding),
-            busy_s=max(0.0, now - min(in_hand.values(), default=now)),  # one may only wait for its next try
-            own_bytes=self.own_bytes(),
-            done=self.done,
-            deaths=deaths,
-        )
+    def note_waiting(self, threads: int) -> None:
+        self.waiting_threads = threads
+
+    def note_missing(self, what: str) -> None:
+        self.missing = what
+
+    def note_choices(self, choices: list[tuple[str, str, str]]) -> None:
+        self.task_choices = choices
+
+    def pipe_closed(self) -> None:
+        """Nothing can be read from it any more. Most likely the process has ended, and the pool will notice."""
+        self.pipe_closed_at = time.monotonic()
+
+    # --- its place in the pool -----------------------------------------------------------------------------------
+
+    def take_place(self, number: int, *, for_suspects: bool = False) -> None:
+        self.number, self.for_suspects = number, for_suspects
+
+    def leave_place(self) -> None:
+        self.number, self.for_suspects = NOWHERE, False
+
+    def reserve_for_suspects(self) -> None:
+        """Give it suspects only; what it has not begun is done by others."""
+        self.for_suspects = True
+        if self.outstanding:
+            self.recall()
+
+    def unreserve(self) -> None:
+        """Give it anything again, once it has finished the suspect it may have."""
+        self.for_suspects = self.alone
+
+    def retire(self) -> None:
+        """Have it replaced as soon as it has nothing in hand."""
+        self.retiring = True
 
     def own_bytes(self) -> int:
-        """Bytes of memory that is its own, in memory or swapped out. Pages of mapped files do not count: they are given
-        back when memory is needed. Nor does what it shares, such as the ring.
-        """
-        try:
-            return sum(map(int, _OWN_MEMORY.findall(Path(f"/proc/{self.pid}/status").read_bytes()))) << 10
-        except OSError:
-            return 0  # it has just ended
+        return self._process.private_bytes()
 
     def starved_s(self) -> float:
-        """Seconds for which it could have run and no processor was free, as far as the kernel tells."""
-        try:
-            return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
-        except (OSError, ValueError, IndexError):
-            return 0.0
+        return self._process.starved_s()
 
 
-def home_of(program: TaskRun) -> Home | None:
-    """The user's module that the task lies in; None for what is our own, and for harmless library functions."""
+def module_of(program: TaskRun) -> ModuleVersion | None:
+    """The user's module that the task is in; None for Sheaf's own tasks and for allowlisted library functions."""
     module, colon, _ = program.task.partition(":")
     return (module, program.files) if colon and not is_registered(module, ()) else None
-
-
-def _ideal(speed_s: float) -> int:
-    return max(1, min(MOST_ITEMS, math.floor(AHEAD_S / speed_s))) if speed_s > 0 else MOST_ITEMS
-
-
-@contextlib.contextmanager
-def _main_module_hidden() -> Iterator[None]:
-    """Keep `multiprocessing` from importing the worker's main script, and with it Redis and RQ, into the child."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main

@@ -1,4 +1,4 @@
-"""One selector for all that a pool's children say, print and do, and a wakeup from any thread."""
+"""One selector for the pipes, the output and the end of a pool's children, with a wakeup for any thread."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import NamedTuple
 from sheaf_worker.pool.child_handle import ChildHandle
 
 
-class Sound(NamedTuple):
-    """Something of a child's that can be attended to without waiting."""
+class Event(NamedTuple):
+    """A descriptor of a child that is ready."""
 
     child: ChildHandle
-    #: Its sentinel, the pipe of its prints, or its channel; and what can be done with it.
+    #: Its sentinel, its stdout or its channel.
     descriptor: int
+    #: EVENT_READ, EVENT_WRITE.
     events: int
 
 
 class EventLoop:
-    """Everything but ring() belongs to one thread."""
+    """Everything but wake() belongs to one thread."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -27,30 +28,28 @@ class EventLoop:
         self._selector.register(self._notifier, selectors.EVENT_READ)
         self._closed = False
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Make a wait() return early. For any thread, and for signal handlers."""
         if not self._closed:
             os.eventfd_write(self._notifier, 1)
 
-    def wait(self, timeout_s: float) -> list[Sound]:
-        sounds = []
+    def wait(self, timeout_s: float) -> list[Event]:
+        ready = []
         for key, events in self._selector.select(timeout_s):
             if key.fd == self._notifier:
                 os.eventfd_read(self._notifier)
             else:
-                sounds.append(Sound(key.data, key.fd, events))
-        return sounds
+                ready.append(Event(key.data, key.fd, events))
+        return ready
 
     def add(self, child: ChildHandle) -> None:
-        """Hear of the child's end and of what it prints; of its channel only what `listen` says."""
-        for descriptor in (child.sentinel, child.prints.descriptor):
+        """Watch the child's end and its output; its channel only as `listen` says."""
+        for descriptor in (child.sentinel, child.stdout.descriptor):
             self._selector.register(descriptor, selectors.EVENT_READ, child)
 
-    def listen(self, child: ChildHandle, *, deaf: bool) -> None:
-        """Hear of its channel what is wanted of it now: that there is something to read, unless we are to be deaf to
-        that, and that it takes more, if something waits to be sent.
-        """
-        wanted = (0 if deaf else selectors.EVENT_READ) | (selectors.EVENT_WRITE if child.channel.sending else 0)
+    def listen(self, child: ChildHandle, *, read: bool) -> None:
+        """Watch its channel: for something to read if `read`, and for room if something waits to be sent."""
+        wanted = (selectors.EVENT_READ if read else 0) | (selectors.EVENT_WRITE if child.channel.sending else 0)
         registered = self._selector.get_map().get(child.channel.descriptor)
         if registered is None:
             if wanted:
@@ -61,7 +60,7 @@ class EventLoop:
             self._selector.modify(child.channel.descriptor, wanted, child)
 
     def forget(self, *descriptors: int) -> None:
-        """Hear nothing more of these, if anything was heard of them."""
+        """Watch these no longer, if they were watched."""
         for descriptor in descriptors:
             if descriptor in self._selector.get_map():
                 self._selector.unregister(descriptor)

@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 
 from sheaf.run.sessions import party_of
-from sheaf_worker.pool.child_handle import ChildHandle, State
+from sheaf_worker.pool.child_handle import ChildHandle
+from sheaf_worker.pool.child_state import State
 
 #: Seconds of a process by which parties may differ: for less, no process goes over from one to another.
 QUANTUM_S = 0.25

@@ -1,4 +1,4 @@
-"""What becomes of the items that a dead child had: put back, tried alone, or failed."""
+"""Decides about the items of a dead child: they are put back, tried alone, or fail."""
 
 from __future__ import annotations
 
@@ -6,79 +6,70 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from sheaf.run.items import TIMEOUT, Failed, Item
+from sheaf_worker.pool.attempts import Attempts, Bisection
 from sheaf_worker.pool.backlog import Backlog, ItemBlock, Suspect
 from sheaf_worker.pool.child_handle import ChildHandle
 from sheaf_worker.wire.channel import TaskRun
-from sheaf_worker.wire.exit_codes import (
-    FILES_USED_UP,
-    PIPE_LOST,
-    PIPE_LOST_TEXT,
-    UNRESPONSIVE_TEXT,
-    Attempts,
-    Caution,
-    explain_exit,
-)
+from sheaf_worker.wire.exit_codes import FILES_USED_UP, PIPE_LOST, PIPE_LOST_TEXT, UNRESPONSIVE_TEXT, explain_exit
 
 #: Reasons to kill a child that are not its items' fault.
 TIMED_OUT, UNRESPONSIVE, BROKEN_PIPE, FORGOTTEN = "timed out", "unresponsive", "broken pipe", "its run is forgotten"
-#: A reason that is: of what it has in hand, something fills its memory.
-TOO_LARGE = "too large"
-#: Its task waits for the cluster, as all others do.
+#: Reasons that are: one of the items in hand fills its memory.
+TOO_LARGE, OVER_TASK_LIMIT = "too large", "over its task's limit"
+#: ... or its task waits for the cluster, as do all others.
 NESTED = "waits for others that wait"
 _NESTED_TEXT = (
     "process was killed: the task waited for the cluster (for calls of its own, a shared queue or a lock), and so did "
     "all other processes of its worker, for a minute: its calls are nested too deep, or more tasks wait than there are "
     "processes; call the function directly, or start more workers"
 )
-#: The same, by the task's own limit.
-OVER_TASK_LIMIT = "over its task's limit"
 _TOO_LARGE_TEXT = "process was killed: it took more than twice the memory that SHEAF_CHILD_MEMORY_MB allows"
-#: How an item fails whose process died.
+#: The error of an item whose process died.
 DIED = "ProcessDied"
 
 
 class Verdict(NamedTuple):
-    """How an item is to be reported if it has no attempt left."""
+    """How an item is reported if it has no attempt left."""
 
     error: str
     message: str
 
 
 class Quarantine:
-    """Blames precisely: one item in hand is the guilty one, several are suspects, the others are innocent.
+    """Charges the item that was in hand when a process died. If there were several, each is tried alone.
 
-    A process that dies with nothing in hand may have been spoilt by any item that it had done (its pipe closed, a
-    thread left behind that kills it): then children get fewer and fewer of the run's items, until only one can have
-    done it.
+    A process that dies with nothing in hand may have been damaged by any item that it had finished (its pipe closed, a
+    thread left behind that kills it): then children get fewer and fewer of the run's items, until only one can be the
+    cause.
     """
 
-    def __init__(self, waiting: Backlog, report: Callable[[str, Iterable[Failed]], None]) -> None:
-        self._waiting = waiting
+    def __init__(self, backlog: Backlog, report: Callable[[str, Iterable[Failed]], None]) -> None:
+        self._backlog = backlog
         self._report = report
         self.attempts = Attempts()
-        self.caution = Caution()
+        self.bisection = Bisection()
 
     def after_death(self, child: ChildHandle, exit_code: int | None, in_hand: dict[int, float]) -> None:
-        """Settle what a dead child had. `in_hand` are the outstanding items it had begun, and when."""
+        """Decide about a dead child's items. `in_hand`: the outstanding ones it had begun, and when."""
         program = child.program
-        if program is None or child.forgotten is not None:
+        if program is None or child.forgotten_at is not None:
             return
         if child.killed == TIMED_OUT:
             late = self._late(child, program, in_hand)
             self._put_back(child, program, except_for=late)
             if sum(begun <= child.killed_at for begun in in_hand.values()) > 1:
-                # One item that never lets go of the process makes all beside it late.
+                # One item that blocks the process makes all beside it late.
                 items = [Item(index, child.outstanding[index]) for index in late]
-                self._waiting.suspects.extend(Suspect(program, item) for item in items)
+                self._backlog.suspects.extend(Suspect(program, item) for item in items)
             else:
                 self._time_out(program, late)
         elif exit_code == FILES_USED_UP and child.done:
-            # Items before these have left files open; in a fresh process they get what they need.
+            # Earlier items have left files open; in a fresh process these get what they need.
             self._put_back(child, program, except_for=())
         elif child.outstanding:
-            self._find_guilty(child, program, exit_code, list(in_hand))
+            self._find_cause(child, program, exit_code, list(in_hand))
 
-    def _find_guilty(self, child: ChildHandle, program: TaskRun, exit_code: int | None, in_hand: list[int]) -> None:
+    def _find_cause(self, child: ChildHandle, program: TaskRun, exit_code: int | None, in_hand: list[int]) -> None:
         known = {
             BROKEN_PIPE: PIPE_LOST_TEXT,
             UNRESPONSIVE: UNRESPONSIVE_TEXT,
@@ -88,55 +79,55 @@ class Quarantine:
         }
         verdict = Verdict(DIED, known.get(child.killed or "") or explain_exit(exit_code))
         if in_hand and child.killed != BROKEN_PIPE and exit_code != PIPE_LOST:
-            self.blame(child, in_hand, verdict)
+            self.charge(child, in_hand, verdict)
             self._put_back(child, program, except_for=in_hand)
             return
-        # Each of them may have done it: what it has finished, and could not report any more, is among them.
+        # Any of them may be the cause: those it has finished, but could not report, are among them.
         suspects = in_hand or (list(child.outstanding) if len(child.outstanding) == 1 else [])
-        self.blame(child, suspects, verdict, certain=child.done == 0 and len(child.outstanding) == 1)
+        self.charge(child, suspects, verdict, certain=child.done == 0 and len(child.outstanding) == 1)
         if len(child.outstanding) > len(suspects):
-            self.caution.take(program.run, len(child.outstanding))
+            self.bisection.narrow(program.run, len(child.outstanding))
             self._put_back(child, program, except_for=suspects)
 
     def forget(self, run: str) -> None:
         self.attempts.forget(run)
-        self.caution.forget(run)
+        self.bisection.forget(run)
 
     def settle(self, run: str, indexes: Sequence[int]) -> None:
         """These have their results."""
         self.attempts.settle_all(run, indexes)
-        self.caution.settle(run, len(indexes))
+        self.bisection.settle(run, len(indexes))
 
-    def blame(self, child: ChildHandle, indexes: Iterable[int], verdict: Verdict, *, certain: bool = True) -> None:
-        """These were in hand when it happened: one is guilty, of several nobody knows which one is.
+    def charge(self, child: ChildHandle, indexes: Iterable[int], verdict: Verdict, *, certain: bool = True) -> None:
+        """These were in hand when it happened: a single one is charged, several are tried alone.
 
-        Not `certain`: it may have been an item that the process had done before.
+        Not `certain`: the cause may be an item that the process had finished before.
         """
         program = child.program
         if program is None:
             return
         items = [Item(index, child.outstanding[index]) for index in indexes if index in child.outstanding]
         if len(items) == 1:
-            self._convict(program, items[0], verdict, certain=certain)
+            self._charge_attempt(program, items[0], verdict, certain=certain)
         else:
-            self._waiting.suspects.extend(Suspect(program, item) for item in items)
+            self._backlog.suspects.extend(Suspect(program, item) for item in items)
 
-    def _convict(self, program: TaskRun, item: Item, verdict: Verdict, *, certain: bool) -> None:
+    def _charge_attempt(self, program: TaskRun, item: Item, verdict: Verdict, *, certain: bool) -> None:
         if not certain and self.attempts.count(program.run, item.index) + 1 >= program.attempts:
-            self._waiting.suspects.append(Suspect(program, item, fresh=True))
+            self._backlog.suspects.append(Suspect(program, item, fresh=True))
             return
-        count = self.attempts.blame(program.run, item.index)
+        count = self.attempts.charge(program.run, item.index)
         if count < program.attempts:
-            # An exception is the item's own, whatever the process did before; a death may not be.
+            # An exception is the item's own; a death may be due to what the process did before.
             fresh = verdict.error == DIED and count + 1 >= program.attempts
-            self._waiting.suspects.append(Suspect(program, item, fresh))
+            self._backlog.suspects.append(Suspect(program, item, fresh))
             return
         self.attempts.settle(program.run, item.index)
         tries = f"; tried {count} times, alone" if count > 1 else ""
         self._report(program.run, [Failed(item.index, verdict.error, verdict.message + tries, count)])
 
     def _late(self, child: ChildHandle, program: TaskRun, in_hand: dict[int, float]) -> list[int]:
-        """Those that had used up their time when the child was killed. It may have got over them just before."""
+        """Those that were out of time when the child was killed; it may have finished others just before."""
         limit_s = program.timeout_s or 0.0
         return [index for index, begun in in_hand.items() if child.killed_at - begun >= limit_s]
 
@@ -144,14 +135,14 @@ class Quarantine:
         message = f"not finished within {program.timeout_s:g} s; its process was killed"
         failed = []
         for index in indexes:
-            failed.append(Failed(index, TIMEOUT, message, self.attempts.blame(program.run, index)))
+            failed.append(Failed(index, TIMEOUT, message, self.attempts.charge(program.run, index)))
             self.attempts.settle(program.run, index)
         self._report(program.run, failed)
 
     def _put_back(self, child: ChildHandle, program: TaskRun, except_for: Iterable[int]) -> None:
-        guilty = set(except_for)
-        items = [Item(index, text) for index, text in child.outstanding.items() if index not in guilty]
+        excluded = set(except_for)
+        items = [Item(index, text) for index, text in child.outstanding.items() if index not in excluded]
         if child.alone:
-            self._waiting.suspects.extendleft(Suspect(program, item) for item in items)
+            self._backlog.suspects.extendleft(Suspect(program, item) for item in items)
         else:
-            self._waiting.add(program, ItemBlock.of(items), front=True)
+            self._backlog.add(program, ItemBlock.of(items), front=True)

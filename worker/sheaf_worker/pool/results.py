@@ -1,4 +1,4 @@
-"""Takes in what children report, and gathers the results that the pool gives out."""
+"""Handles the messages of children, and collects the results that poll() returns."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ from typing import Any
 from sheaf.core.errors import TaskChanged
 from sheaf.run.items import Bundle, Failed, Item, Result, Results, single_results
 from sheaf_worker.pool.backlog import Backlog, ItemBlock, Suspect
-from sheaf_worker.pool.child_handle import ChildHandle, State
+from sheaf_worker.pool.child_handle import ChildHandle
+from sheaf_worker.pool.child_state import State
 from sheaf_worker.pool.quarantine import Quarantine, Verdict
 from sheaf_worker.wire.channel import Message, TaskRun, unpack_stretches
 
-#: Deaths in a row during the import of a run's task, or exceptions in a row without an item, until the run is refused.
-_BARREN_LIMIT = 3
-#: Seconds for which a run that was refused is not tried again.
+#: A run is refused after this many deaths in a row while its task is imported, or exceptions in a row without an item.
+_FAILED_STARTS_LIMIT = 3
+#: Seconds for which a refused run is not tried again.
 _REFUSED_S = 60.0
 #: Runs whose speed is remembered.
-_SPEEDS = 64
+_KNOWN_RUNS = 64
 
 
 class HandlingFailed(BaseException):
-    """We failed at a message that was good. What it told of may be lost here, so the worker has to end.
+    """A valid message could not be handled. Its results may be lost here, so the worker has to end.
 
-    No Exception: those are what a message raises that is none.
+    Not an Exception, which is what an invalid message raises.
     """
 
 
 class Reports:
-    def __init__(self, waiting: Backlog) -> None:
-        self._waiting = waiting
-        self.quarantine = Quarantine(waiting, self.add)
+    def __init__(self, backlog: Backlog) -> None:
+        self._backlog = backlog
+        self.quarantine = Quarantine(backlog, self.add)
         self._results: dict[str, list[Result | Bundle]] = {}
         #: Seconds that an item of a run took lately.
-        self._speeds: dict[str, float] = {}
+        self._item_s: dict[str, float] = {}
         #: Deaths in a row while a child imported the run's task.
-        self._barren: Counter[str] = Counter()
+        self._failed_imports: Counter[str] = Counter()
         #: Runs whose task cannot be used: until when, and why.
         self._refused: dict[str, tuple[float, Verdict]] = {}
         #: Runs whose task has changed since they were submitted.
@@ -50,18 +51,18 @@ class Reports:
         return bool(self._results)
 
     def collect(self) -> list[tuple[str, Results]]:
-        """Hand over what has come since the last call."""
+        """Return what has come since the last call."""
         results, self._results = self._results, {}
         return list(results.items())
 
     def add(self, run: str, results: Iterable[Result | Bundle]) -> None:
-        gathered = self._results.setdefault(run, [])
-        gathered.extend(results)
-        if not gathered:
+        collected = self._results.setdefault(run, [])
+        collected.extend(results)
+        if not collected:
             del self._results[run]
 
     def drop(self, run: str) -> None:
-        """Nobody wants the run's results any more."""
+        """The run's results are no longer wanted."""
         self._results.pop(run, None)
 
     def refusal(self, run: str) -> Verdict | None:
@@ -72,33 +73,33 @@ class Reports:
     def fail(self, run: str, indexes: Iterable[int], verdict: Verdict) -> None:
         self.add(run, [Failed(index, verdict.error, verdict.message, 1) for index in indexes])
 
-    def hear(self, child: ChildHandle, message: Message) -> None:
-        """Raises whatever a message raises that is none, with nothing done; HandlingFailed if we fail at a good one."""
-        child.heard = time.monotonic()
-        handle = self._understood(child, message)
+    def handle(self, child: ChildHandle, message: Message) -> None:
+        """Raises any exception at an invalid message, which has no effect; HandlingFailed if a valid one fails."""
+        child.heard()
+        handle = self._parse(child, message)
         try:
             handle()
         except Exception as error:
             raise HandlingFailed(f"a message of a pool process could not be handled: {error!r}") from error
 
-    def _understood(self, child: ChildHandle, message: Message) -> Callable[[], None]:
-        """What is to be done. All of a message is read here: a task may have written anything into the pipe."""
+    def _parse(self, child: ChildHandle, message: Message) -> Callable[[], None]:
+        """Return how to handle it. All of a message is checked here: a task may have written anything to the pipe."""
         kind, *rest = message
         program = child.program
         handle: Callable[[], None] = _pass
         if kind == "results" and program is not None:
-            handle = self._results_in(child, program, *rest)
+            handle = self._parse_results(child, program, *rest)
         elif kind == "returned":
             handle = partial(self._take_back, child, [int(index) for index in rest[0]])
         elif kind == "ready" and program is not None:
             handle = partial(self._begin, child, program, int(rest[0]), int(rest[1]), bool(rest[2]))
         elif kind in ("refused", "broke"):
-            handle = self._failure_in(child, kind, *rest)
+            handle = self._parse_failure(child, kind, *rest)
         else:
-            handle = self._note_in(child, kind, *rest)
+            handle = self._parse_note(child, kind, *rest)
         return handle
 
-    def _failure_in(
+    def _parse_failure(
         self, child: ChildHandle, kind: str, error: str, text: str, in_hand: Sequence[int] = ()
     ) -> Callable[[], None]:
         if kind == "broke":
@@ -107,58 +108,54 @@ class Reports:
             return partial(self._give_up, child)
         return partial(self.refuse, child, Verdict(str(error), str(text)))
 
-    def _note_in(self, child: ChildHandle, kind: str, told: Any = None) -> Callable[[], None]:
+    def _parse_note(self, child: ChildHandle, kind: str, content: Any = None) -> Callable[[], None]:
+        handle: Callable[[], None] = _pass
         if kind == "hello" and child.state is State.STARTING:
-            return partial(setattr, child, "state", State.IDLE)
-        if kind in ("holding", "waits"):
-            return partial(setattr, child, kind, int(told))
-        if kind == "lacks":
-            return partial(setattr, child, "lacks", str(told))
-        if kind == "choices":
-            return partial(setattr, child, "told", [(str(name), str(value), str(why)) for name, value, why in told])
-        return _pass
+            handle = child.started
+        elif kind == "holding":
+            handle = partial(child.note_parked, int(content))
+        elif kind == "waits":
+            handle = partial(child.note_waiting, int(content))
+        elif kind == "lacks":
+            handle = partial(child.note_missing, str(content))
+        elif kind == "choices":
+            handle = partial(child.note_choices, [(str(name), str(value), str(why)) for name, value, why in content])
+        return handle
 
-    def _begin(self, child: ChildHandle, program: TaskRun, window: int, at_once: int, keeps: bool) -> None:
-        self._barren.pop(program.run, None)
+    def _begin(self, child: ChildHandle, program: TaskRun, window: int, at_once: int, stateful: bool) -> None:
+        self._failed_imports.pop(program.run, None)
         if child.state is State.PREPARING:
-            child.forgotten = None
-            child.ready(window, at_once, keeps, self._speeds.get(program.run))
+            child.ready(window, at_once, stateful, self._item_s.get(program.run))
 
     def died_preparing(self, child: ChildHandle, cause: str) -> None:
-        """A child died before its task was imported; a run to which that happens again and again is refused."""
-        # In a process that had done other items before, one of those may have seen to its end.
-        if child.program is not None and child.done == 0 and child.forgotten is None:
-            self._barren[child.program.run] += 1
-            if self._barren[child.program.run] >= _BARREN_LIMIT:
+        """A child died before its task was imported; after a few such deaths in a row the run is refused."""
+        # In a process that had done items before, one of those may be the cause.
+        if child.program is not None and child.done == 0 and child.forgotten_at is None:
+            self._failed_imports[child.program.run] += 1
+            if self._failed_imports[child.program.run] >= _FAILED_STARTS_LIMIT:
                 self.refuse(child, Verdict("TaskError", f"{child.program.task!r} cannot be imported: {cause}"))
 
     def _give_up(self, child: ChildHandle) -> None:
-        """The task is another one by now. No item fails for that: the worker lets go of the run's batches."""
+        """The task has changed. No item fails for that: the worker releases the run's batches."""
         if child.program is not None:
-            self._waiting.drop(child.program.run)
+            self._backlog.drop(child.program.run)
             self.changed.put(child.program.run)
-            child.take(list(child.outstanding))
-            child.program = child.forgotten = None
-            child.state = State.IDLE
+            child.unassign()
 
     def refuse(self, child: ChildHandle, verdict: Verdict) -> None:
-        """The run that the child serves cannot be: all its items fail, those that still come too (for a minute)."""
+        """The child's run cannot be served: all its items fail, and for a minute those that still come."""
         program = child.program
         if program is None:
             return
         now = time.monotonic()
         self._refused = {run: entry for run, entry in self._refused.items() if entry[0] > now}
         self._refused[program.run] = (now + _REFUSED_S, verdict)
-        self._barren.pop(program.run, None)
-        lost = list(child.outstanding)
-        self.fail(program.run, [*lost, *(item.index for item in self._waiting.drop(program.run))], verdict)
-        child.take(lost)
+        self._failed_imports.pop(program.run, None)
+        lost = [*child.unassign(), *(item.index for item in self._backlog.drop(program.run))]
+        self.fail(program.run, lost, verdict)
         self.quarantine.forget(program.run)
-        child.program = child.forgotten = None
-        if child.state in (State.PREPARING, State.READY):
-            child.state = State.IDLE
 
-    def _results_in(
+    def _parse_results(
         self,
         child: ChildHandle,
         program: TaskRun,
@@ -168,7 +165,7 @@ class Reports:
         failures: Sequence[tuple[int, str, str, int]],
         busy_s: float,
     ) -> Callable[[], None]:
-        """Nothing here is done item by item in Python, as long as no item failed."""
+        """Nothing here is done item by item in Python unless an item failed."""
         stretches = unpack_stretches(packed)
         failed = [Failed(int(index), str(error), str(text), int(tries)) for index, error, text, tries in failures]
         results: list[Result | Bundle] = [*failed]
@@ -184,79 +181,58 @@ class Reports:
         finished: list[Sequence[int]],
         busy_s: float,
     ) -> None:
+        wanted = child.forgotten_at is None
         unknown = set().union(*map(child.take, finished))
         if unknown:
             results = [result for result in single_results(results) if result.index not in unknown]
         count = sum(map(len, finished)) - len(unknown)
         if count:
-            # First of all: what the child does not have any more is either kept here or done again by nobody.
-            if child.forgotten is None:
+            # First of all: what the child no longer has is either kept here or never done again.
+            if wanted:
                 self.add(program.run, results)
                 for indexes in finished:
                     self.quarantine.settle(program.run, indexes)
-            child.done += count
-            child.waits = 0
-            child.held = False
-            child.barren = child.at_a_loss = 0
-            self._learn(program, child.learn(count, busy_s))
-            self._let_go_if_done(child)
+            self._learn(program, child.finished(count, busy_s))
 
-    def _learn(self, program: TaskRun, speed_s: float) -> None:
-        self._speeds.pop(program.run, None)
-        # The one that was heard of last stands last.
-        self._speeds[program.run] = speed_s
-        if len(self._speeds) > _SPEEDS:
-            del self._speeds[next(iter(self._speeds))]
+    def _learn(self, program: TaskRun, item_s: float) -> None:
+        self._item_s.pop(program.run, None)
+        # The one that was heard of last comes last.
+        self._item_s[program.run] = item_s
+        if len(self._item_s) > _KNOWN_RUNS:
+            del self._item_s[next(iter(self._item_s))]
 
     def _take_back(self, child: ChildHandle, indexes: Sequence[int]) -> None:
-        """What it had not begun goes back to the front of those that wait."""
-        child.recalled = None
-        # Only while it should have something: what it had finished may have come just before this answer.
-        lost = child.outstanding and not indexes and not child.slots.in_hand()
-        child.at_a_loss = child.at_a_loss + 1 if lost else 0
+        """What it had not begun goes back to the front of the backlog, unless its run is forgotten."""
+        child.recall_answered(indexes)
         if child.program is not None:
             items = [Item(index, child.outstanding[index]) for index in indexes if index in child.outstanding]
-            if child.forgotten is not None:
-                pass  # nobody wants them
-            elif child.alone:
-                self._waiting.suspects.extendleft(Suspect(child.program, item) for item in items)
-            else:
-                self._waiting.add(child.program, ItemBlock.of(items), front=True)
+            if child.forgotten_at is None and child.alone:
+                self._backlog.suspects.extendleft(Suspect(child.program, item) for item in items)
+            elif child.forgotten_at is None:
+                self._backlog.add(child.program, ItemBlock.of(items), front=True)
             child.take(indexes)
-            self._let_go_if_done(child)
-
-    def _let_go_if_done(self, child: ChildHandle) -> None:
-        """Of a run that was forgotten it has nothing any more: it may go on with others."""
-        if child.forgotten is not None and not child.outstanding:
-            child.forgotten = None
 
     def _take_exception(self, child: ChildHandle, error: str, message: str, in_hand: Sequence[int]) -> None:
-        """An exception escaped the task: to the items it is as if the process had died; the child goes on."""
+        """An exception escaped the task: for the items this is as if the process had died, but the child goes on."""
         verdict = Verdict(error, message)
-        if child.forgotten is not None:
+        if child.forgotten_at is not None:
             child.take(in_hand)
-            self._let_go_if_done(child)
             return
-        if in_hand:
-            self.quarantine.blame(child, in_hand, verdict)
-            child.take(in_hand)
-            child.held = False
-            return
-        child.barren += 1
-        if child.barren >= _BARREN_LIMIT:
+        self.quarantine.charge(child, in_hand, verdict)
+        if child.exception_escaped(in_hand) >= _FAILED_STARTS_LIMIT:
             self.refuse(child, verdict)
             # It would go on trying.
             child.kill("refused")
 
 
 def _pass() -> None:
-    """Nothing is to be done."""
+    """There is nothing to do."""
 
 
 def _bundles(
     child: ChildHandle, stretches: Sequence[Sequence[int]], lengths: list[int], records: bytes | int
 ) -> Iterator[Bundle]:
-    """A bundle for each stretch. In the memory that is shared, they are one loan together."""
+    """A bundle for each stretch. In shared memory they are one loan together."""
     if isinstance(records, bytes):
         child.ring.sweep()
         view, borrow = memoryview(records), None
