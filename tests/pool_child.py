@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import os
 from multiprocessing.connection import Connection
 from typing import Any
 
 from sheaf.run.items import Item
+from sheaf.run.task_spec import TaskSpec
 from sheaf_worker.pool.backlog import ItemBlock
 from sheaf_worker.pool.child_handle import ChildHandle
 from sheaf_worker.wire.channel import Channel, Message, TaskRun, decode
 from sheaf_worker.wire.ring import RingReader, RingWriter
 from sheaf_worker.wire.slots import SlotReader, SlotWriter, new_slots
 
-RUN = TaskRun("run-1", "tasks_of_mine:act", {}, "out.jsonl")
+RUN = TaskRun("run-1", TaskSpec("tasks_of_mine:act"), "out.jsonl")
+
+
+def with_spec(program: TaskRun, **changes: Any) -> TaskRun:
+    """The same with another task, or with other options and limits."""
+    return program._replace(spec=dataclasses.replace(program.spec, **changes))
 
 
 class Output:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from sheaf.cli.map import carry_out, first_items
 from sheaf.cli.options import input_options, request_of
 from sheaf.cli.sizes import size
 from sheaf.core.settings import Settings
+from sheaf.run.task_spec import TaskSpec
 from sheaf.tasks.exec.command import shown
 from sheaf.tasks.exec.options import TUNING, ExecOptions
 
@@ -81,9 +81,7 @@ def exec_(context: click.Context, /, inputs: tuple[str, ...], **given: Any) -> N
     options = {name: given[name] for name in _RUN_OPTIONS if given[name] is not None}
     options |= {"command": context.meta[_COMMAND], "cwd": _folder(settings, given["cwd"])}
     checked = ExecOptions.from_mapping(options)
-    request = dataclasses.replace(
-        request_of("exec", inputs, options, given), tuning=TUNING, item_timeout_s=checked.longest_s
-    )
+    request = request_of(TaskSpec("exec", options, checked.longest_s), inputs, TUNING, given)
     if given["dry_run"]:
         request.inputs.check()
         for number, text in enumerate(first_items(request), start=1):

@@ -66,6 +66,8 @@ def load(settings: Settings, /, lists: tuple[str, ...], output: str, detach: boo
     grep /article/ urls.txt | sheaf load - -o articles.html --detach
     """
     from sheaf.submission.occupied import chosen
+    from sheaf.submission.submit import SubmitOptions
+    from sheaf.tasks.load.options import TUNING
     from sheaf_producer.submit.flow import conclude
     from sheaf_producer.submit.load import Request, read_certificates, submit_load, tell_proxies
 
@@ -73,6 +75,11 @@ def load(settings: Settings, /, lists: tuple[str, ...], output: str, detach: boo
     if given["ca_bundle"] is not None:
         options["ca_certificates"] = read_certificates(given["ca_bundle"])
     tell_proxies()
-    onto = chosen(append=given["append"], replace=given["replace"])
-    request = Request(lists, output, options, given["default_scheme"], given["batch_size"], given["again"], onto)
+    how = SubmitOptions(
+        batch_size=given["batch_size"],
+        tuning=TUNING,
+        again=given["again"],
+        onto=chosen(append=given["append"], replace=given["replace"]),
+    )
+    request = Request(lists, output, options, given["default_scheme"], how)
     conclude(settings, submit_load(settings, request), detach=detach, explain=given["explain"])

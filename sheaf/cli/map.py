@@ -11,9 +11,13 @@ from sheaf.cli.options import input_options, request_of
 from sheaf.core.errors import InputError, UsageError
 from sheaf.core.settings import Settings
 from sheaf.formats import check_holds
+from sheaf.run.task_spec import TaskSpec
+from sheaf.tasks.decorator import OVERRIDES
 from sheaf_producer.submit.dry_run import ITEMS, dry_run
 from sheaf_producer.submit.map import Request, described, output_name
 
+#: Options that do not change what a function returns. `echo` and `columns` do change the record.
+TUNING = frozenset(OVERRIDES)
 #: Parameters of the command line that are options of the run, by the same name.
 _RUN_OPTIONS = ("pass", "timeout_s", "attempts", "concurrency", "columns", "csv_safe")
 
@@ -69,7 +73,7 @@ def map_(settings: Settings, /, task: str, inputs: tuple[str, ...], **given: Any
     if given["columns"] is not None:
         given["columns"] = [name.strip() for name in given["columns"].split(",")]
     options = {name: given[name] for name in _RUN_OPTIONS if given[name] is not None}
-    request = request_of(task, inputs, options, given)
+    request = request_of(TaskSpec(task, options), inputs, TUNING, given)
     if given["dry_run"]:
         _dry_run(settings, request)
         return
@@ -83,7 +87,7 @@ def carry_out(settings: Settings, request: Request, *, detach: bool, explain: bo
     from sheaf_producer.submit.map import submit_map
 
     delivery, copy = submit_map(settings, request)
-    if request.any_version and has_open_ends(settings, delivery):
+    if request.how.any_version and has_open_ends(settings, delivery):
         again = retry(settings, delivery.run)
         tell_retry(again)
         delivery = again.delivery
@@ -95,13 +99,14 @@ def carry_out(settings: Settings, request: Request, *, detach: bool, explain: bo
 
 
 def _dry_run(settings: Settings, request: Request) -> None:
-    description, options = described(settings, request)
+    description = described(settings, request)
     texts = first_items(request)
-    output = request.output or output_name(request.task, description.output)
+    spec = description.spec
+    output = request.output or output_name(spec.task, description.output)
     if output.endswith(".parquet"):
         output += ".jsonl"  # which it is worked on as
     check_holds(output, "values")
-    click.echo(dry_run(settings, request.task, options, output, texts), nl=False)
+    click.echo(dry_run(settings, spec.task, spec.options, output, texts), nl=False)
     click.echo("Nothing was submitted.", err=True)
 
 

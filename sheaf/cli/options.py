@@ -7,7 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
+from sheaf.run.task_spec import TaskSpec
 from sheaf.submission.occupied import chosen
+from sheaf.submission.submit import SubmitOptions
 from sheaf_producer.inputs import FORMATS, Inputs
 from sheaf_producer.submit.map import Choice, Request
 
@@ -77,18 +79,21 @@ def input_options(function: F) -> F:
     return function
 
 
-def request_of(task: str, names: tuple[str, ...], options: dict[str, Any], given: dict[str, Any]) -> Request:
+def request_of(spec: TaskSpec, names: tuple[str, ...], tuning: frozenset[str], given: dict[str, Any]) -> Request:
     """What was typed, put together."""
-    return Request(
-        task,
-        Inputs(names, given["format"], given["column"], given["files"], given["delimiter"]),
-        options,
-        given["output"],
-        Choice(given["limit"], given["share"], given["seed"], given["unique"]),
-        given["batch_size"],
-        given["again"],
-        chosen(append=given["append"], replace=given["replace"]),
+    how = SubmitOptions(
+        batch_size=given["batch_size"],
+        tuning=tuning,
+        again=given["again"],
+        onto=chosen(append=given["append"], replace=given["replace"]),
         only_known=given["only_failed"],
         any_version=given["retry"] or given["only_failed"],
+    )
+    return Request(
+        spec,
+        Inputs(names, given["format"], given["column"], given["files"], given["delimiter"]),
+        given["output"],
+        Choice(given["limit"], given["share"], given["seed"], given["unique"]),
+        how,
         ordered=given["ordered"],
     )

@@ -118,8 +118,8 @@ def _detail(settings: Settings, run: Run) -> None:
     manifest = run.manifest
     path = settings.data_dir / manifest.output
     click.echo(f"run      {manifest.run}, submitted {manifest.created}")
-    options = "".join(f" {name}={value_text(value)}" for name, value in manifest.options.items())
-    click.echo(f"task     {manifest.task}{options}")
+    options = "".join(f" {name}={value_text(value)}" for name, value in manifest.spec.options.items())
+    click.echo(f"task     {manifest.spec.task}{options}")
     for version in versions(run):
         click.echo(f"version  {version.name} since {version.since}: {', '.join(version.files)}")
     batches = count_text(manifest.batches, "batch")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sheaf.core.files import exists
 from sheaf.output.output import Output
-from sheaf.run.run import SESSIONS
+from sheaf.run.sessions import SESSIONS
 
 #: Outputs that stay open; of more, the one that was not asked for the longest is closed.
 OPEN_LIMIT = 16

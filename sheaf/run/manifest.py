@@ -10,7 +10,7 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,22 +19,20 @@ import xxhash
 
 from sheaf.core.errors import RunDamaged, RunNotFound
 from sheaf.core.files import NotReadable, NotThere, is_dir, read_file
+from sheaf.run.field_rules import RANGE_OR_NULL, TEXT, TEXT_OR_NULL, TRUTH, is_whole, rule_of, whole
 from sheaf.run.items import Batch
+from sheaf.run.sessions import SESSIONS, session_of
+from sheaf.run.task_spec import TaskSpec
 
 #: The manifest's version; a reader refuses a newer one.
 MANIFEST_VERSION = 1
-#: Programs' runs lie in this folder of the data folder, by session; their names begin with the session's.
-SESSIONS = "sessions"
-SESSION_PREFIX = "session-"
 
 _FILE = "run.json"
 _CHECKSUM = "checksum"
 #: Letters, digits and dashes, as in the ids of batches.
 _RUN_NAME = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
-#: What SQLite and a bit for each item of a batch can bear.
-_MOST_ITEMS, _LARGEST_BATCH = 2**63 - 1, 2**24
-#: Seconds, attempts and MiB beyond which whoever adds to them would fail.
-_LONGEST_S, _MOST_ATTEMPTS, _MOST_MB = 1e9, 2**31, 2**40
+#: Items of a batch at most: the index has a bit for each.
+_LARGEST_BATCH = 2**24
 #: Folders of the data folder in which no output lies; those of sessions hold their own.
 _OURS = ("runs", ".sheaf")
 
@@ -44,40 +42,34 @@ class Manifest:
     """What a run is. Written once; never changed."""
 
     #: The run's name: the moment of its submission (UTC, to 1/65536 s) and four random hex digits. Sorts by age.
-    run: str
-    #: `load`, or the user's `module:function`.
-    task: str
-    #: The task's options, as JSON.
-    options: Mapping[str, Any]
+    run: str = field(metadata=TEXT)
+    #: What is done to each item. Its fields stand among the others in the file.
+    spec: TaskSpec
     #: The output's path inside the data folder.
-    output: str
+    output: str = field(metadata=TEXT)
     #: How many items.
-    items: int
+    items: int = field(metadata=whole())
     #: Items per batch; the last batch may be shorter.
-    batch_size: int
+    batch_size: int = field(metadata=whole(1, _LARGEST_BATCH))
     #: Equal for two submissions of the same task, options, items and output.
-    fingerprint: str
+    fingerprint: str = field(metadata=TEXT)
     #: When it was submitted, ISO 8601 UTC.
-    created: str
+    created: str = field(metadata=TEXT)
     #: Names of the input files, for people.
-    source: str = ""
-    #: Seconds after which a pool gives up on one item; None: never.
-    item_timeout_s: float | None = None
-    #: How often an item whose process died is tried.
-    attempts: int = 3
-    #: MiB that a pool's child may weigh while it works on this run's items; 0: no limit.
-    memory_mb: int = 0
-    #: SHA-256 of the files under the tasks folder that the task is made of, by their path there.
-    files: Mapping[str, str] = field(default_factory=dict)
+    source: str = field(default="", metadata=TEXT)
     #: Input lines that were rejected, and those that were left out as duplicates.
-    rejected: int = 0
-    duplicates: int = 0
+    rejected: int = field(default=0, metadata=whole())
+    duplicates: int = field(default=0, metadata=whole())
     #: The items are these numbers (start, stop, step, as of `range`), and there is no file of them. None: there is one.
-    numbers: tuple[int, int, int] | None = None
+    numbers: tuple[int, int, int] | None = field(default=None, metadata=RANGE_OR_NULL)
     #: Bytes of the list, and the checksums of its pages (`sheaf/run/item_list.py`); -1: it has none.
-    list_bytes: int = -1
-    list_sums: str = ""
-    version: int = MANIFEST_VERSION
+    list_bytes: int = field(default=-1, metadata=whole(-1))
+    list_sums: str = field(default="", metadata=TEXT)
+    #: The program's session that the run is a segment of; None: a person has submitted it.
+    session: str | None = field(default=None, metadata=TEXT_OR_NULL)
+    #: Whether run and marks have to survive a power cut: of no use to anybody are those of a session that is gone.
+    durable: bool = field(default=True, metadata=TRUTH)
+    version: int = field(default=MANIFEST_VERSION, metadata=whole())
 
     @property
     def batches(self) -> int:
@@ -91,8 +83,21 @@ class Manifest:
         """The number of the batch that holds the item."""
         return index // self.batch_size
 
+    @property
+    def party(self) -> str:
+        """Who shares the workers' time with others: the run, or the session that it is part of."""
+        return self.session or self.run
 
-_FIELDS = {found.name: found for found in dataclasses.fields(Manifest)}
+
+_SPEC_FIELDS = {found.name: found for found in dataclasses.fields(TaskSpec)}
+#: Of the file, in its order: those of the spec follow the run's name.
+_FIELDS = {
+    name: found
+    for own in dataclasses.fields(Manifest)
+    for name, found in (_SPEC_FIELDS if own.name == "spec" else {own.name: own}).items()
+}
+#: What a manifest of any age has; all else has a default.
+_ALWAYS_THERE = ("run", "task", "options", "output", "items", "batch_size", "fingerprint", "created")
 _encode = json.JSONEncoder(separators=(",", ":"), default=dict).encode
 
 
@@ -101,7 +106,7 @@ def is_run_name(name: str) -> bool:
 
 
 def write_manifest(folder: Path, manifest: Manifest, *, sync: bool) -> None:
-    values = {name: getattr(manifest, name) for name in _FIELDS}
+    values = {name: getattr(manifest.spec if name in _SPEC_FIELDS else manifest, name) for name in _FIELDS}
     lines = [f"{_encode(name)}: {_encode(value)}" for name, value in (values | {_CHECKSUM: _checksum(values)}).items()]
     with open(folder / _FILE, "w", encoding="ascii") as target:
         target.write("{\n " + ",\n ".join(lines) + "\n}\n")
@@ -116,7 +121,7 @@ def read_manifest(folder: Path, run: str) -> Manifest:
         return _parse(read_file(folder / _FILE), run)
     except NotThere as error:
         # A session's runs go one by one as they are done; while one goes, its folder may be the last that is there.
-        if run.startswith(SESSION_PREFIX) or not is_dir(folder):
+        if session_of(run) is not None or not is_dir(folder):
             raise RunNotFound(f"no run {run!r} in {folder.parent}; `sheaf status` lists them") from error
         raise damaged(run, folder, _FILE, str(error)) from error
     except NotReadable as error:
@@ -128,7 +133,7 @@ def moved_text(output: str) -> str:
     return f"{output}\n{_checksum({'output': output})}\n"
 
 
-def read_moved(path: Path, run: str) -> str | None:
+def read_moved(path: Path, manifest: Manifest) -> str | None:
     """Where the run's output is now; None if it was never moved. Raises NotReadable."""
     try:
         text = os.fsdecode(read_file(path))
@@ -137,7 +142,7 @@ def read_moved(path: Path, run: str) -> str | None:
     output = text.removesuffix("\n").rpartition("\n")[0]
     if text != moved_text(output):
         raise NotReadable("is not what was written (its checksum is another)")
-    _check_output(output, run)
+    _check_output(output, manifest)
     return output
 
 
@@ -160,18 +165,24 @@ def _parse(data: bytes, run: str) -> Manifest:
     if not isinstance(values, dict):
         raise NotReadable(f"holds {_kind(values)} instead of an object")
     version = values.get("version", MANIFEST_VERSION)
-    if _is_count(version) and version > MANIFEST_VERSION:
+    if is_whole(version) and version > MANIFEST_VERSION:
         raise NotReadable(f"was written by a newer Sheaf (manifest version {version}), than which this one is older")
     _check_sum(values)
     if values.get("numbers") is not None and isinstance(values["numbers"], list):
         values["numbers"] = tuple(values["numbers"])
+    # Manifests of Sheaf before these fields: the run's name tells. From here on nobody else asks it.
+    session = session_of(run)
+    values.setdefault("session", session)
+    values.setdefault("durable", session is None)
     for name, found in _FIELDS.items():
         if name not in values:
-            if found.default is dataclasses.MISSING and found.default_factory is dataclasses.MISSING:
+            if name in _ALWAYS_THERE:
                 raise NotReadable(f"has no field {name!r}")
-        elif not _RULES[name][0](values[name]):
-            raise NotReadable(f"says {name} is {_shown(values[name])}, which should be {_RULES[name][1]}")
-    manifest = Manifest(**{name: value for name, value in values.items() if name in _FIELDS})
+        elif not rule_of(found).allows(values[name]):
+            raise NotReadable(f"says {name} is {_shown(values[name])}, which should be {rule_of(found).wanted}")
+    known = {name: value for name, value in values.items() if name in _FIELDS}
+    spec = TaskSpec(**{name: known.pop(name) for name in _SPEC_FIELDS if name in known})
+    manifest = Manifest(spec=spec, **known)
     _check_together(manifest, run)
     return manifest
 
@@ -194,82 +205,23 @@ def _check_together(manifest: Manifest, run: str) -> None:
     """What fields say about each other, and about the place where the file lies."""
     if manifest.run != run:
         raise NotReadable(f"is that of another run ({_shown(manifest.run)})")
-    _check_output(manifest.output, run)
+    if manifest.session != session_of(run):
+        raise NotReadable(f"says that it belongs to session {_shown(manifest.session)}, but lies elsewhere")
+    _check_output(manifest.output, manifest)
     if manifest.numbers is not None and _length(*manifest.numbers) != manifest.items:
         raise NotReadable(f"counts {manifest.items:,} items, but has the numbers {manifest.numbers}")
 
 
-def _check_output(output: str, run: str) -> None:
+def _check_output(output: str, manifest: Manifest) -> None:
     parts = PurePosixPath(output).parts
     if output.startswith("/") or ".." in parts or not parts or "\0" in output:
         raise NotReadable(f"names an output outside the data folder ({_shown(output)})")
-    if parts[0] in _OURS or (parts[0] == SESSIONS) != run.startswith(SESSION_PREFIX):
+    if parts[0] in _OURS or (parts[0] == SESSIONS) != (manifest.session is not None):
         raise NotReadable(f"names an output where none of this run can lie ({_shown(output)})")
 
 
 def _length(start: int, stop: int, step: int) -> int:
     return max(0, -(-(stop - start) // step))
-
-
-# --- what each field may be ---
-
-
-def _is_text(value: object) -> bool:
-    """A text that can be written to a terminal, a database and a file's name; names may hold odd bytes of those."""
-    if not isinstance(value, str):
-        return False
-    try:
-        os.fsencode(value)
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _is_count(value: object, least: int = 0, most: int = _MOST_ITEMS) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-
-def _is_seconds(value: object) -> bool:
-    if value is None:
-        return True
-    # Which is false of what is no number, too.
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= _LONGEST_S
-
-
-def _is_numbers(value: object) -> bool:
-    if value is None:
-        return True
-    whole = isinstance(value, tuple) and all(isinstance(part, int) and not isinstance(part, bool) for part in value)
-    return whole and len(value) == 3 and value[2] != 0  # type: ignore[arg-type, index]
-
-
-def _is_files(value: object) -> bool:
-    return isinstance(value, dict) and all(map(_is_text, value)) and all(map(_is_text, value.values()))
-
-
-_TEXT = (_is_text, "a text")
-_COUNT = (_is_count, "a whole number from 0 on")
-_RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "run": _TEXT,
-    "task": (lambda value: _is_text(value) and value != "", "the name of a task"),
-    "options": (lambda value: isinstance(value, dict), "an object"),
-    "output": _TEXT,
-    "items": _COUNT,
-    "batch_size": (lambda value: _is_count(value, 1, _LARGEST_BATCH), f"a whole number from 1 to {_LARGEST_BATCH:,}"),
-    "fingerprint": _TEXT,
-    "created": _TEXT,
-    "source": _TEXT,
-    "item_timeout_s": (_is_seconds, "null or a positive number of seconds"),
-    "attempts": (lambda value: _is_count(value, 1, _MOST_ATTEMPTS), "a whole number from 1 on"),
-    "memory_mb": (lambda value: _is_count(value, 0, _MOST_MB), "a whole number from 0 on"),
-    "files": (_is_files, "an object of texts"),
-    "rejected": _COUNT,
-    "duplicates": _COUNT,
-    "numbers": (_is_numbers, "null or three whole numbers, the last of them not 0"),
-    "list_bytes": (lambda value: _is_count(value, -1), "a whole number from -1 on"),
-    "list_sums": _TEXT,
-    "version": (lambda value: _is_count(value, 0), "a whole number"),
-}
 
 
 def _kind(value: object) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from sheaf.core.errors import OutputPathError, RunNotFound
 from sheaf.core.files import exists, is_dir
 from sheaf.core.terminal import one_line
-from sheaf.run.run import SESSIONS, Run, list_runs
+from sheaf.run.run import Run, list_runs
+from sheaf.run.sessions import SESSIONS
 
 #: Folders inside the data folder that are ours.
 _OURS = ("runs", SESSIONS, ".sheaf")

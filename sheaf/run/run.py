@@ -31,8 +31,6 @@ from sheaf.run.item_list import ItemList, ItemWriter
 from sheaf.run.items import Batch, Item
 from sheaf.run.manifest import (
     MANIFEST_VERSION,
-    SESSION_PREFIX,
-    SESSIONS,
     Manifest,
     damaged,
     is_run_name,
@@ -42,11 +40,10 @@ from sheaf.run.manifest import (
     write_manifest,
 )
 from sheaf.run.number_range import Numbers
+from sheaf.run.sessions import SESSIONS, session_of
 
 __all__ = [
     "MANIFEST_VERSION",
-    "SESSIONS",
-    "SESSION_PREFIX",
     "Manifest",
     "Run",
     "RunWriter",
@@ -84,7 +81,7 @@ class Run:
         """The run with its output where it is now, if it was put aside. Raises RunDamaged if that cannot be told."""
         run = self.manifest.run
         try:
-            output = read_moved(self.folder / _MOVED, run)
+            output = read_moved(self.folder / _MOVED, self.manifest)
         except NotReadable as error:
             raise damaged(run, self.folder, _MOVED, str(error)) from error
         return type(self)(self.folder, dataclasses.replace(self.manifest, output=output)) if output else self
@@ -135,7 +132,7 @@ class Run:
 
         A segment of a session ends with its program, and is not synced.
         """
-        if not self.manifest.run.startswith(SESSION_PREFIX):
+        if self.manifest.durable:
             sync_folder(self.folder)
 
     def items(self, batch: Batch) -> list[Item]:
@@ -180,9 +177,9 @@ class Run:
 
 def run_folder(data_dir: Path, run: str) -> Path:
     """Where a run lies: in `runs/`, or with its session if it is a segment of one (`sheaf/run/sessions.py`)."""
-    if run.startswith(SESSION_PREFIX):
-        session, _, number = run.rpartition("-")
-        return data_dir / SESSIONS / session / "runs" / number
+    session = session_of(run)
+    if session is not None:
+        return data_dir / SESSIONS / session / "runs" / run.rpartition("-")[2]
     return data_dir / "runs" / run
 
 
@@ -225,10 +222,8 @@ def _is_marked(folder: Path, run: str, mark: str) -> bool:
 class RunWriter:
     """Write a run's items one by one, then publish it in one step. A writer that dies leaves nothing that is found."""
 
-    def __init__(self, data_dir: Path, run: str, *, durable: bool = True) -> None:
-        """`durable` False: nothing is synced, for a run that is of no use to anybody after a power cut."""
+    def __init__(self, data_dir: Path, run: str) -> None:
         self._final = run_folder(data_dir, run)
-        self._durable = durable
         self.folder = self._final.with_name(f".{self._final.name}")
         self.folder.mkdir(parents=True)
         self._list = ItemWriter(self.folder)
@@ -261,18 +256,18 @@ class RunWriter:
         return self._list.digest.hexdigest()
 
     def publish(self, manifest: Manifest) -> Run:
-        """Make the run visible; when this returns, it survives a power cut (unless it is not to be durable)."""
-        size, sums = self._list.seal(sync=self._durable)
+        """Make the run visible; when this returns, it survives a power cut (if its manifest says `durable`)."""
+        size, sums = self._list.seal(sync=manifest.durable)
         if manifest.numbers is None:
             manifest = dataclasses.replace(manifest, list_bytes=size, list_sums=sums)
         else:
             for name in ("items", "items.offsets"):
                 (self.folder / name).unlink()
-        write_manifest(self.folder, manifest, sync=self._durable)
-        if self._durable:
+        write_manifest(self.folder, manifest, sync=manifest.durable)
+        if manifest.durable:
             sync_folder(self.folder)
         self.folder.rename(self._final)
-        if self._durable:
+        if manifest.durable:
             sync_folders(self._final.parent)
         return Run(self._final, manifest)
 

@@ -19,7 +19,10 @@ from pathlib import Path
 
 from sheaf.core.files import exists, is_dir, is_file, is_folder
 from sheaf.core.permissions import is_shared
-from sheaf.run.run import SESSION_PREFIX, SESSIONS
+
+#: Programs' runs lie in this folder of the data folder, by session; their names begin with the session's.
+SESSIONS = "sessions"
+SESSION_PREFIX = "session-"
 
 _OWNER = "owner"
 #: How sessions and their segments are called.
@@ -28,12 +31,17 @@ _NUMBER = re.compile("0|[1-9][0-9]{0,14}")
 
 
 def session_of(run: str) -> str | None:
-    """The session that a run belongs to; None for a run that a person has submitted."""
+    """The session that a run of this name belongs to; None for a run that a person has submitted.
+
+    Whoever has the run's manifest asks that (`session`, `durable`, `party`). Only a name is at hand where the run's
+    folder is looked up, and wherever batches are many: the queue knows them by their ids, the pool shares its time by
+    them, and neither can open a manifest for each.
+    """
     return run.rpartition("-")[0] if run.startswith(SESSION_PREFIX) else None
 
 
 def party_of(run: str) -> str:
-    """Whose turn it is when it is this run's: the run's own, or that of the session that it belongs to."""
+    """`Manifest.party` of a run of which only the name is at hand."""
     return session_of(run) or run
 
 

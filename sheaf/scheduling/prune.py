@@ -19,7 +19,8 @@ from sheaf.core.errors import OutputError, RunNotFound
 from sheaf.core.files import exists, is_dir, is_symlink
 from sheaf.output.output import Output
 from sheaf.run import catalog, sessions
-from sheaf.run.run import SESSIONS, Run, list_runs
+from sheaf.run.run import Run, list_runs
+from sheaf.run.sessions import SESSIONS
 
 #: What is put aside beside an output: bytes that were not ours, and damaged outputs that were repaired.
 _ASIDE = (".stray-", ".damaged-")

@@ -79,7 +79,7 @@ class Reconciler:
         """Put as many of one run's missing batches on the queue as there is room for."""
         # Redis first, the index second: a batch that is committed and let go in between is then seen as done.
         snapshot = self._queue.snapshot()
-        room = self._room_for(party_of(run.manifest.run), snapshot)
+        room = self._room_for(run.manifest.party, snapshot)
         problem = self._queue.problem(run.manifest.run)
         if room <= 0 or (problem is not None and problem.refused):
             return 0

@@ -32,7 +32,7 @@ class Delivery:
     set_aside: Path | None = None
 
 
-def deliver(settings: Settings, wish: RunRequest, items: Callable[[Draft], Iterable[list[str]]]) -> Delivery:
+def deliver(settings: Settings, request: RunRequest, items: Callable[[Draft], Iterable[list[str]]]) -> Delivery:
     """Submit a run; `items` as in submit().
 
     Raises before anything is written if something is wrong with the output or the cluster. A ClusterError that comes
@@ -40,15 +40,15 @@ def deliver(settings: Settings, wish: RunRequest, items: Callable[[Draft], Itera
     """
     with connect(settings) as connection:
         check_cluster(settings, connection)
-        check_output(settings.data_dir, wish.output, wish.options, replace=wish.onto is Onto.REPLACE)
-        held = check_unoccupied(settings.data_dir, wish)
+        check_output(settings.data_dir, request.output, request.spec.options, replace=request.how.onto is Onto.REPLACE)
+        held = check_unoccupied(settings.data_dir, request)
         drafts: list[Draft] = []
 
         def noted(draft: Draft) -> Iterable[list[str]]:
             drafts.append(draft)
             return items(draft)
 
-        run, outcome = submit(settings.data_dir, wish, noted)
+        run, outcome = submit(settings.data_dir, request, noted)
         trouble = None
         if outcome is not Outcome.FINISHED:
             try:

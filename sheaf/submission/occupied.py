@@ -80,7 +80,7 @@ def check_free(held: Holding | None, onto: Onto) -> None:
 def may_be_known(data_dir: Path, held: Holding, task: str) -> bool:
     """Whether a run in the output may turn out to be the same submission, once the list has been read."""
     return len(held.runs) > _LOOKED_AT or any(
-        run is not None and run.manifest.task == task for run in (open_run(data_dir, name) for name in held.runs)
+        run is not None and run.manifest.spec.task == task for run in (open_run(data_dir, name) for name in held.runs)
     )
 
 

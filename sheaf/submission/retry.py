@@ -83,8 +83,8 @@ def has_open_ends(settings: Settings, delivery: Delivery) -> bool:
 
 
 def _files_now(settings: Settings, run: Run) -> dict[str, str]:
-    manifest = run.manifest
-    return dict(describe(manifest.task, settings.tasks_dir, manifest.options, modules=settings.extra_modules).files)
+    spec = run.manifest.spec
+    return dict(describe(spec.task, settings.tasks_dir, spec.options, modules=settings.extra_modules).spec.files)
 
 
 def _reopen(run: Run, output: Output, errors: Collection[str], items: Collection[int]) -> int:

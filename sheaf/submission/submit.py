@@ -14,7 +14,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from sheaf.output.output import Output
 from sheaf.output.replace import set_aside
 from sheaf.run.catalog import catalog
 from sheaf.run.run import Manifest, Run
+from sheaf.run.task_spec import TaskSpec
 from sheaf.submission.draft import Draft, check_data_dir, submission_lock
 from sheaf.submission.occupied import Holding, Onto, check_free, holding, may_be_known
 from sheaf.submission.tally import Tally
@@ -57,26 +58,16 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class RunRequest:
-    """What a person wants done."""
+class SubmitOptions:
+    """How a run is to be submitted: one value from the command line to submit(), so a further option is one line here.
 
-    task: str
-    options: Mapping[str, Any]
-    #: The output's path inside the data folder.
-    output: str
-    #: The lists' names, for people.
-    source: str
+    What the run's items need instead belongs into TaskSpec.
+    """
+
     #: Items per batch; None: chosen by the number of items.
     batch_size: int | None = None
-    #: Names of the options that do not change what ends up in the output.
+    #: Names of the task's options that do not change what ends up in the output.
     tuning: frozenset[str] = frozenset()
-    #: Seconds after which a pool gives up on one item, and how often one whose process died is tried.
-    item_timeout_s: float | None = None
-    attempts: int = 3
-    #: MiB that a child may weigh; 0: no limit.
-    memory_mb: int = 0
-    #: The digests of the task's own files, by their path in the tasks folder.
-    files: Mapping[str, str] = field(default_factory=dict)
     #: Submit even what has been submitted before.
     again: bool = False
     #: What to do with an output that holds records of other runs.
@@ -90,6 +81,21 @@ class RunRequest:
     def place(self) -> Onto:
         """What to do with an output that holds other runs: whoever wants the same once more has said where."""
         return Onto.APPEND if self.again and self.onto is Onto.ASK else self.onto
+
+
+AS_USUAL = SubmitOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What a person wants done."""
+
+    spec: TaskSpec
+    #: The output's path inside the data folder.
+    output: str
+    #: The lists' names, for people.
+    source: str
+    how: SubmitOptions = AS_USUAL
 
 
 def check_output(data_dir: Path, output: str, options: Mapping[str, Any], *, replace: bool = False) -> None:
@@ -111,19 +117,19 @@ def check_output(data_dir: Path, output: str, options: Mapping[str, Any], *, rep
             _check_header(path, format_for(output, options).header(path.name))
 
 
-def check_unoccupied(data_dir: Path, wish: RunRequest) -> Holding | None:
+def check_unoccupied(data_dir: Path, request: RunRequest) -> Holding | None:
     """Return what the output holds of other runs. Raises UsageError if it is certain already that submit() will refuse.
 
     It is not while the output holds runs of the same task: one of them may be the same submission, which is not known
     before the list has been read.
     """
-    held = holding(data_dir, wish.output)
-    if held is not None and not may_be_known(data_dir, held, wish.task):
-        check_free(held, wish.place)
+    held = holding(data_dir, request.output)
+    if held is not None and not may_be_known(data_dir, held, request.spec.task):
+        check_free(held, request.how.place)
     return held
 
 
-def submit(data_dir: Path, wish: RunRequest, items: Callable[[Draft], Iterable[list[str]]]) -> tuple[Run, Outcome]:
+def submit(data_dir: Path, request: RunRequest, items: Callable[[Draft], Iterable[list[str]]]) -> tuple[Run, Outcome]:
     """Write the run and make it known to its output. `items` yields many at once, and notes in the draft what it leaves
     out; or gives the draft's writer a range of numbers, and yields nothing.
 
@@ -134,35 +140,35 @@ def submit(data_dir: Path, wish: RunRequest, items: Callable[[Draft], Iterable[l
         for texts in items(draft):
             draft.writer.add_all(texts)
         draft.settle()
-        mark = fingerprint(wish, draft.writer.digest)
+        mark = fingerprint(request, draft.writer.digest)
         with submission_lock(data_dir):
-            existing = None if wish.again else _find_existing(data_dir, wish, mark, draft.tally)
+            existing = None if request.how.again else _find_existing(data_dir, request, mark, draft.tally)
             if existing is not None:
                 return _take_up(data_dir, existing)
-            if wish.only_known:
+            if request.how.only_known:
                 raise UsageError(
-                    f"no run has the same items, task and options and goes into {wish.output}, so there is nothing of "
-                    "it that failed; submit it without --only-failed"
+                    f"no run has the same items, task and options and goes into {request.output}, so there is nothing "
+                    "of it that failed; submit it without --only-failed"
                 )
-            draft.set_aside = _make_room(data_dir, wish)
-            return _publish(data_dir, wish, draft, mark), Outcome.NEW
+            draft.set_aside = _make_room(data_dir, request)
+            return _publish(data_dir, request, draft, mark), Outcome.NEW
 
 
-def _make_room(data_dir: Path, wish: RunRequest) -> Path | None:
+def _make_room(data_dir: Path, request: RunRequest) -> Path | None:
     """Return the folder that now holds what was in the output, if it was to be replaced."""
-    held = holding(data_dir, wish.output)
-    check_free(held, wish.place)
-    path = data_dir / wish.output
+    held = holding(data_dir, request.output)
+    check_free(held, request.how.place)
+    path = data_dir / request.output
     interrupted = not exists(path) and exists(path.with_name(f"{path.name}.index"))
-    if wish.onto is Onto.REPLACE and (held is not None or interrupted):
-        return set_aside(data_dir, wish.output)
+    if request.how.onto is Onto.REPLACE and (held is not None or interrupted):
+        return set_aside(data_dir, request.output)
     return None
 
 
-def _batch_size(wish: RunRequest, draft: Draft) -> int:
+def _batch_size(request: RunRequest, draft: Draft) -> int:
     """By the number of items; large items make small batches, since a worker reads a batch at once."""
     items = draft.writer.items
-    by_number = batch_size_for(items, slow=wish.task in ("load", "exec"))
+    by_number = batch_size_for(items, slow=request.spec.task in ("load", "exec"))
     return max(1, min(by_number, LARGEST_BATCH_BYTES * items // max(1, draft.writer.bytes)))
 
 
@@ -171,33 +177,28 @@ def batch_size_for(items: int, *, slow: bool) -> int:
     return max(1, min(largest, items // AIMED_BATCHES))
 
 
-def fingerprint(wish: RunRequest, digest: str) -> str:
-    """Return a text that is equal for two wishes of the same task, options (but for tuning), output and items.
+def fingerprint(request: RunRequest, digest: str) -> str:
+    """Return a text that is equal for two requestes of the same task, options (but for tuning), output and items.
 
     The same task is the same text: after a change of its files, which stand behind the dot, the same command is another
-    wish.
+    request.
     """
-    options = {name: value for name, value in wish.options.items() if name not in wish.tuning}
-    parts = [wish.task, options, wish.output, digest]
-    version = f".{version_name(wish.files)}" if wish.files else ""
+    options = {name: value for name, value in request.spec.options.items() if name not in request.how.tuning}
+    parts = [request.spec.task, options, request.output, digest]
+    version = f".{version_name(request.spec.files)}" if request.spec.files else ""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest() + version
 
 
-def _publish(data_dir: Path, wish: RunRequest, draft: Draft, mark: str) -> Run:
+def _publish(data_dir: Path, request: RunRequest, draft: Draft, mark: str) -> Run:
     manifest = Manifest(
         run=draft.run,
-        task=wish.task,
-        options=wish.options,
-        output=wish.output,
+        spec=request.spec,
+        output=request.output,
         items=draft.writer.items,
-        batch_size=wish.batch_size or _batch_size(wish, draft),
+        batch_size=request.how.batch_size or _batch_size(request, draft),
         fingerprint=mark,
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        source=wish.source,
-        item_timeout_s=wish.item_timeout_s,
-        attempts=wish.attempts,
-        memory_mb=wish.memory_mb,
-        files=wish.files,
+        source=request.source,
         rejected=draft.tally.rejected,
         duplicates=draft.tally.duplicates,
         numbers=draft.writer.numbers,
@@ -216,7 +217,7 @@ def _take_up(data_dir: Path, run: Run) -> tuple[Run, Outcome]:
     return run, Outcome.RESUMED
 
 
-def _find_existing(data_dir: Path, wish: RunRequest, mark: str, tally: Tally) -> Run | None:
+def _find_existing(data_dir: Path, request: RunRequest, mark: str, tally: Tally) -> Run | None:
     """Return the newest run of the same submission, if its output is still at its place and knows of it."""
     for entry in reversed(catalog(data_dir)):
         if not entry.is_like(mark):
@@ -227,20 +228,24 @@ def _find_existing(data_dir: Path, wish: RunRequest, mark: str, tally: Tally) ->
             continue
         try:
             run = Run.open(data_dir, entry.run)
-            there = run.manifest.output == wish.output
-            if there and _is_same(run, wish, mark) and (not run.finished or _is_done(data_dir, run)):
+            there = run.manifest.output == request.output
+            if there and _is_same(run, request, mark) and (not run.finished or _is_done(data_dir, run)):
                 return run
         except RunNotFound as error:
             tally.damaged.append(str(error))
     return None
 
 
-def _is_same(run: Run, wish: RunRequest, mark: str) -> bool:
+def _is_same(run: Run, request: RunRequest, mark: str) -> bool:
     """Whether the run is the same submission: by now, if it was told to go on with a later version of its task."""
     known, wanted = run.manifest.fingerprint, mark
     if known.partition(".")[0] != wanted.partition(".")[0]:
         return False
-    return wish.any_version or known == wanted or version_name(files_in_force(run)) == version_name(wish.files)
+    return (
+        request.how.any_version
+        or known == wanted
+        or version_name(files_in_force(run)) == version_name(request.spec.files)
+    )
 
 
 def _is_done(data_dir: Path, run: Run) -> bool:
@@ -260,8 +265,8 @@ def _is_done(data_dir: Path, run: Run) -> bool:
 
 
 def _register(data_dir: Path, manifest: Manifest) -> None:
-    separator = new_separator() if manifest.task == "load" and has_separator(manifest.output) else ""
-    output = _create_output(data_dir, manifest.output, manifest.options, separator)
+    separator = new_separator() if manifest.spec.task == "load" and has_separator(manifest.output) else ""
+    output = _create_output(data_dir, manifest.output, manifest.spec.options, separator)
     try:
         output.register_run(manifest.run, manifest.items, manifest.batch_size)
     finally:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, overload
 
 from sheaf.core.errors import TaskError
 
-#: Where a decorated function keeps its spec.
+#: Where a decorated function keeps what its decorator says.
 _ATTRIBUTE = "__sheaf_task__"
 #: The options of a run that take the place of what the decorator says.
 OVERRIDES = ("timeout_s", "attempts", "backoff_s", "memory_mb", "concurrency")
@@ -21,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
-class TaskSpec:
+class TaskDeclaration:
     """The decorator's arguments. None: not said."""
 
     #: Seconds that one attempt at one item may take.
@@ -41,13 +41,13 @@ class TaskSpec:
     #: The function is a generator over a stream of items; "pairs": it yields (item, value), in any order.
     stream: bool | str = False
 
-    def with_options(self, options: Mapping[str, Any]) -> TaskSpec:
+    def with_options(self, options: Mapping[str, Any]) -> TaskDeclaration:
         """Apply what a run's options say instead. Raises TaskError for a value that cannot be used."""
         changes = {name: options[name] for name in OVERRIDES if options.get(name) is not None}
         return replace(self, **changes).checked("the run's options") if changes else self
 
-    def checked(self, where: str) -> TaskSpec:
-        """Return the spec itself. Raises TaskError that names the argument for a value that cannot be used."""
+    def checked(self, where: str) -> TaskDeclaration:
+        """Return the declaration itself. Raises TaskError that names the argument for a value that cannot be used."""
         for name, ok, wanted in (
             ("timeout_s", self.timeout_s is None or _positive(self.timeout_s), "a number of seconds greater than 0"),
             ("attempts", self.attempts is None or _whole(self.attempts, 1), "a whole number from 1 on"),
@@ -93,13 +93,13 @@ def task(function: F | None = None, /, **arguments: Any) -> F | Callable[[F], F]
 
     def mark(function: F) -> F:
         where = place_of(function)
-        unknown = sorted(set(arguments) - {field.name for field in fields(TaskSpec)})
+        unknown = sorted(set(arguments) - {field.name for field in fields(TaskDeclaration)})
         if unknown:
-            names = ", ".join(field.name for field in fields(TaskSpec))
+            names = ", ".join(field.name for field in fields(TaskDeclaration))
             raise TaskError(f"{where}: @task has no argument {unknown[0]!r}; it has {names}")
-        spec = TaskSpec(**arguments).checked(f"{where}: @task")
+        declared = TaskDeclaration(**arguments).checked(f"{where}: @task")
         try:
-            setattr(function, _ATTRIBUTE, spec)
+            setattr(function, _ATTRIBUTE, declared)
         except AttributeError as error:
             raise TaskError(
                 f"{where}: {function!r} is written in C and cannot be decorated; wrap it in a function of your own"
@@ -109,10 +109,10 @@ def task(function: F | None = None, /, **arguments: Any) -> F | Callable[[F], F]
     return mark if function is None else mark(function)
 
 
-def spec_of(function: Callable[..., Any]) -> TaskSpec:
+def declaration_of(function: Callable[..., Any]) -> TaskDeclaration:
     """What the function's decorator says; for one without, what holds for all."""
     found = getattr(function, _ATTRIBUTE, None)
-    return found if isinstance(found, TaskSpec) else TaskSpec()
+    return found if isinstance(found, TaskDeclaration) else TaskDeclaration()
 
 
 def place_of(function: Callable[..., Any]) -> str:

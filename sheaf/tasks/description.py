@@ -10,36 +10,28 @@ import dataclasses
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sheaf.core.errors import TaskError
+from sheaf.run.task_spec import ATTEMPTS, TaskSpec
 
 #: Seconds that the import of a task's module may take.
 IMPORT_S = 60.0
-#: How often an item whose process dies is tried, if the decorator does not say.
-ATTEMPTS = 3
 BUILT_IN = ("load", "exec")
 
 
 @dataclass(frozen=True, slots=True)
 class TaskDescription:
-    """What a submission puts into its manifest, decorator and the run's options taken together."""
+    """What a task is, its decorator and the run's options taken together."""
 
-    name: str
+    #: For the run's manifest.
+    spec: TaskSpec
     #: "builtin", "function", "async" or "stream".
     kind: str
-    #: For `Manifest.item_timeout_s`: seconds after which the pool gives up on an item; None: never.
-    timeout_s: float | None = None
-    #: For `Manifest.attempts`.
-    attempts: int = ATTEMPTS
-    #: For `Manifest.memory_mb`: MiB that a child may weigh; 0: no limit.
-    memory_mb: int = 0
     #: The suffix of the output, if none is named.
     output: str = ".jsonl"
-    #: For `Manifest.files`: SHA-256 of each file under the tasks folder that the task imports, by its path there.
-    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def describe(
@@ -55,7 +47,7 @@ def describe(
     Raises TaskError if it cannot be found, imported or called so; the message names file and line.
     """
     if name in BUILT_IN:
-        return TaskDescription(name, "builtin")
+        return TaskDescription(TaskSpec(name, options or {}), "builtin")
     if ":" not in name:
         raise TaskError(f"no task is called {name!r}; it is `load`, or `module:function` of a file in the tasks folder")
     folder = None if tasks_dir is None else str(tasks_dir.resolve())
@@ -63,7 +55,7 @@ def describe(
     answer = _ask(name, question, within_s)
     if "error" in answer:
         raise TaskError(answer["error"])
-    return TaskDescription(**answer)
+    return TaskDescription(TaskSpec(**answer.pop("spec")), **answer)
 
 
 def _ask(name: str, question: str, within_s: float) -> dict[str, Any]:
@@ -113,18 +105,17 @@ def _answer(asked: dict[str, Any]) -> str:
     found = find(asked["name"], folder, asked["modules"])
     way = check_way(asked["options"])
     check_signature(found, way)
-    spec = found.spec.with_options(asked["options"])
-    format_for(f"results{spec.output}")
-    description = TaskDescription(
-        name=asked["name"],
-        kind=found.kind,
-        timeout_s=pool_timeout_s(spec.timeout_s, found.kind),
-        attempts=spec.attempts or ATTEMPTS,
-        memory_mb=spec.memory_mb,
-        output=spec.output,
+    declared = found.declared.with_options(asked["options"])
+    format_for(f"results{declared.output}")
+    spec = TaskSpec(
+        task=asked["name"],
+        options=asked["options"],
+        item_timeout_s=pool_timeout_s(declared.timeout_s, found.kind),
+        attempts=declared.attempts or ATTEMPTS,
+        memory_mb=declared.memory_mb,
         files={} if found.folder is None else module_files.imported(found.folder),
     )
-    return json.dumps(dataclasses.asdict(description))
+    return json.dumps(dataclasses.asdict(TaskDescription(spec, found.kind, declared.output)))
 
 
 def pool_timeout_s(timeout_s: float | None, kind: str) -> float | None:

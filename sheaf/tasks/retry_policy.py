@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sheaf.tasks.decorator import TaskSpec
+from sheaf.tasks.decorator import TaskDeclaration
 
 #: The longest pause, however often it has been doubled.
 LONGEST_PAUSE_S = 300.0
@@ -15,9 +15,9 @@ class RetryPolicy(NamedTuple):
     backoff_s: float
 
     @classmethod
-    def of(cls, spec: TaskSpec) -> RetryPolicy:
+    def of(cls, declared: TaskDeclaration) -> RetryPolicy:
         """What a function that does not say is tried once: what its code raises is most likely raised again."""
-        return cls(spec.attempts or 1, spec.backoff_s)
+        return cls(declared.attempts or 1, declared.backoff_s)
 
     def pause_s(self, attempt: int) -> float | None:
         """Seconds to wait after that attempt (the first is 1) has failed; None: it was the last one."""

@@ -20,7 +20,6 @@ from sheaf.core.errors import TaskChanged
 from sheaf.core.files import NotReadable, NotThere, exists, read_file
 from sheaf.run.manifest import damaged
 from sheaf.run.run import Run, sync_folder
-from sheaf.run.sessions import session_of
 from sheaf.tasks import module_files
 
 _FILE = "versions.jsonl"
@@ -47,7 +46,7 @@ def version_name(digests: Mapping[str, str]) -> str:
 
 def versions(run: Run) -> list[Version]:
     """The versions that a run has used, in order; the last one is in force. None for a task without files."""
-    first = run.manifest.files
+    first = run.manifest.spec.files
     found = [Version(version_name(first), first, run.manifest.created)] if first else []
     later = _lines(run.folder / _FILE, run.manifest.run)
     return found + [Version(version_name(line["files"]), line["files"], line["since"]) for line in later]
@@ -59,20 +58,20 @@ def files_in_force(run: Run) -> Mapping[str, str]:
     try:
         found = os.stat(path)  # noqa: PTH116  per batch: a Path would cost more than the call
     except FileNotFoundError:
-        return run.manifest.files
+        return run.manifest.spec.files
     except OSError as error:
         raise damaged(run.manifest.run, run.folder, _FILE, f"cannot be read ({error.strerror})") from error
     state = (found.st_mtime_ns, found.st_size)
     known = _known.get(str(path))
     if known is None or known[0] != state:
         lines = _lines(path, run.manifest.run)
-        known = (state, lines[-1]["files"] if lines else run.manifest.files)
+        known = (state, lines[-1]["files"] if lines else run.manifest.spec.files)
         _known[str(path)] = known
     return known[1]
 
 
 def record_version(run: Run, digests: Mapping[str, str]) -> None:
-    """Have the run go on with this version (`TaskDescription.files`), if it does not yet; survives a power cut."""
+    """Have the run go on with this version (`TaskSpec.files`), if it does not yet; survives a power cut."""
     if dict(files_in_force(run)) == dict(digests):
         return
     since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -110,7 +109,7 @@ def _changed(run: Run, folder: Path, files: Sequence[str], wanted: Mapping[str, 
     name = run.manifest.run
     others = f" and {len(files) - 1} more have changed" if len(files) > 1 else " has changed"
     found = f"{folder / files[0]}{others} since run {name} was submitted (version {version_name(wanted)}), and one run "
-    if session_of(name) is not None:
+    if run.manifest.session is not None:
         return f"{found}of a program's calls is not made by two versions; put the file back, or start the program again"
     return (
         f"{found}is not made by two versions; put the file back as it was, or go on with what is there now: "

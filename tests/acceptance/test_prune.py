@@ -13,6 +13,7 @@ from sheaf.output.repair.verify import verify
 from sheaf.run.items import Done, Failed, Result
 from sheaf.run.run import Manifest, Run, RunWriter, list_runs
 from sheaf.run.sessions import create_session
+from sheaf.run.task_spec import TaskSpec
 from tests.console import Console
 
 OUTPUT = "values.jsonl"
@@ -24,7 +25,7 @@ def a_run(data: Path, number: int, *results: Result) -> Run:
     output = Output.create(data / OUTPUT)
     writer = RunWriter(data, name)
     writer.add_all(["1", "2"])
-    run = writer.publish(Manifest(name, "t:f", {}, OUTPUT, 2, 1, f"{number:064x}", "2026-01-01T00:00:00Z"))
+    run = writer.publish(Manifest(name, TaskSpec("t:f"), OUTPUT, 2, 1, f"{number:064x}", "2026-01-01T00:00:00Z"))
     output.register_run(name, 2, 1)
     if results:
         output.commit({name: list(results)}, worker="w", token=number + 1)

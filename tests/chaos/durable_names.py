@@ -17,6 +17,7 @@ from pathlib import Path
 from sheaf.output.output import Output
 from sheaf.run.items import Done
 from sheaf.run.run import Manifest, RunWriter
+from sheaf.run.task_spec import TaskSpec
 from tests.chaos.tracer import Call, mark, trace
 
 RUN = "20260101-000000-abcdef"
@@ -40,7 +41,7 @@ def life(folder: Path) -> None:
     writer = RunWriter(folder, RUN)
     writer.add_all(["one", "two"])
     rest = {"items": 2, "batch_size": 2, "fingerprint": "f", "created": "2026-01-01T00:00:00Z"}
-    run = writer.publish(Manifest(RUN, "t:f", {}, "deep/down/o.txt", **rest))
+    run = writer.publish(Manifest(RUN, TaskSpec("t:f"), "deep/down/o.txt", **rest))
     mark("published")
     output = Output.create(folder / "deep" / "down" / "o.txt")
     mark("created")

@@ -19,6 +19,7 @@ from sheaf.output.repair.repair import clear_end, repair
 from sheaf.output.repair.verify import verify
 from sheaf.run.items import Done
 from sheaf.run.run import Manifest, RunWriter
+from sheaf.run.task_spec import TaskSpec
 from tests.chaos.crash_points import READS
 from tests.chaos.scenes import Snapshot
 from tests.chaos.tracer import run, trace
@@ -35,7 +36,7 @@ def prepare(folder: Path) -> None:
     writer = RunWriter(folder.parent / "runs-of", RUN)
     writer.add_all([f"item {index}" for index in range(ITEMS)])
     rest = {"items": ITEMS, "batch_size": 5, "fingerprint": "f", "created": "2026-01-01T00:00:00Z"}
-    writer.publish(Manifest(RUN, "t:f", {}, NAME, **rest))
+    writer.publish(Manifest(RUN, TaskSpec("t:f"), NAME, **rest))
     (folder / "runs").symlink_to(folder.parent / "runs-of" / "runs")
     output = Output.create(folder / NAME)
     output.register_run(RUN, ITEMS, 5)

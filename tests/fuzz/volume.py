@@ -19,6 +19,7 @@ from sheaf.output.index.intent import IntentNote
 from sheaf.run import catalog as catalogs
 from sheaf.run.items import parse_batch_id
 from sheaf.run.manifest import Manifest, _parse, write_manifest
+from sheaf.run.task_spec import TaskSpec
 from tests.fuzz.target import number, split, target
 
 _NAME = "20260101-000000-abcdef"
@@ -30,7 +31,9 @@ def _folder() -> Path:
 
 
 def _manifest() -> bytes:
-    found = Manifest(_NAME, "t:f", {"pass": "text"}, "o.jsonl", 3, 2, "f", "2026-01-01T00:00:00Z", files={"t.py": "00"})
+    found = Manifest(
+        _NAME, TaskSpec("t:f", {"pass": "text"}, files={"t.py": "00"}), "o.jsonl", 3, 2, "f", "2026-01-01T00:00:00Z"
+    )
     write_manifest(_folder(), found, sync=False)
     return (_folder() / "run.json").read_bytes()
 

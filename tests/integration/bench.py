@@ -15,6 +15,7 @@ from sheaf.core.settings import Settings
 from sheaf.output.output import Output
 from sheaf.output.repair.verify import verify
 from sheaf.run.run import Manifest, Run, RunWriter, list_runs
+from sheaf.run.task_spec import TaskSpec
 from tests.console import Console, Site, wait_until
 from tests.support import RedisServer
 
@@ -70,8 +71,8 @@ class Bench:
         self.person.run("load", name, "-o", output, "--detach", *allow, *options)
         return Run.open(self.person.data, list_runs(self.person.data)[-1])
 
-    def call(self, task: str, *items: str, batch_size: int = 4, output: str = "values.jsonl", **fields: Any) -> Run:
-        """Submit a run of a function under the tasks folder, as `sheaf.run.run` writes it."""
+    def call(self, task: str, *items: str, batch_size: int = 4, output: str = "values.jsonl", **limits: Any) -> Run:
+        """Submit a run of a function under the tasks folder, as `sheaf.run.run` writes it. `limits`: as of TaskSpec."""
         name = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
         path = self.person.data / output
         Output.create(path).close()
@@ -80,7 +81,7 @@ class Bench:
             writer.add(item)
         sizes = {"items": len(items), "batch_size": batch_size}
         known = {"output": output, "fingerprint": writer.digest, "created": "2026-01-01T00:00:00Z"}
-        return writer.publish(Manifest(name, task, {}, **known, **sizes, **fields))
+        return writer.publish(Manifest(name, TaskSpec(task, **limits), **known, **sizes))
 
     def done(self, run: Run) -> int:
         output = Output(self.person.data / run.manifest.output)

@@ -11,6 +11,7 @@ from sheaf.broker.queue import BatchQueue
 from sheaf.output.output import Output
 from sheaf.run.items import Done
 from sheaf.run.run import Manifest, Run, RunWriter
+from sheaf.run.task_spec import TaskSpec
 from sheaf.scheduling.reconciler import Reconciler
 
 NAME = "20260101-000000-abcdef"
@@ -23,8 +24,7 @@ def a_run(data: Path, name: str, items: int) -> Run:
         writer.add(f"http://example.com/{number}")
     manifest = Manifest(
         run=name,
-        task="load",
-        options={},
+        spec=TaskSpec("load"),
         output="pages.txt",
         items=items,
         batch_size=2,

@@ -31,16 +31,16 @@ def faulty(bench: Bench) -> Bench:
 
 def submit(bench: Bench, task: str, *items: str) -> Run:
     """As the producer does: with what the task's decorator says."""
-    told = describe(task, bench.person.folder / "tasks")
+    spec = describe(task, bench.person.folder / "tasks").spec
     return bench.call(
         task,
         *items,
         batch_size=100,
         output=f"{task.partition(':')[2]}.jsonl",
-        item_timeout_s=told.timeout_s,
-        attempts=told.attempts,
-        memory_mb=told.memory_mb,
-        files=told.files,
+        item_timeout_s=spec.item_timeout_s,
+        attempts=spec.attempts,
+        memory_mb=spec.memory_mb,
+        files=spec.files,
     )
 
 

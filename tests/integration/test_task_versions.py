@@ -33,7 +33,7 @@ class Folder:
         (self.path / "helper_of_slow.py").write_text(f"NAME = {name!r}\n")
 
     def submit(self, *items: str, output: str) -> Run:
-        return self.bench.call("slow:f", *items, output=output, files=describe("slow:f", self.path).files)
+        return self.bench.call("slow:f", *items, output=output, files=describe("slow:f", self.path).spec.files)
 
     def values(self, run: Run) -> list[str]:
         output = Output(self.bench.person.data / run.manifest.output)
@@ -104,14 +104,14 @@ def test_a_run_goes_on_with_another_version_if_a_person_says_so(folder: Folder) 
     run = folder.submit(*map(str, range(40)), output="first.jsonl")
     stand_still(folder, run)
 
-    record_version(run, describe("slow:f", folder.path).files)
+    record_version(run, describe("slow:f", folder.path).spec.files)
     look_again(folder, run)
 
     values = folder.values(finished(run))
     assert sorted(values, key=lambda value: int(value.split()[1])) == values
     assert {value.split()[0] for value in values} == {"one", "two"}
     assert [version.name for version in versions(run)] == [
-        version_name(run.manifest.files),
-        version_name(describe("slow:f", folder.path).files),
+        version_name(run.manifest.spec.files),
+        version_name(describe("slow:f", folder.path).spec.files),
     ]
     assert status(folder, run).count("version  ") == 2

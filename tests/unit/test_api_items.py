@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import MappingProxyType
 
 import pytest
 
 from sheaf.client.session.map_stream import ItemStream
 from sheaf.client.session.stream import CallTarget
 from sheaf.core.errors import ClusterError
-from sheaf.tasks.description import TaskDescription
+from sheaf.run.task_spec import TaskSpec
 
-WORK = CallTarget("a:b", False, MappingProxyType({}), TaskDescription("a:b", "function"), 1)
+WORK = CallTarget(TaskSpec("a:b"), False, 1)
 
 
 def stream(items: Iterator[int]) -> ItemStream:

@@ -14,6 +14,7 @@ from sheaf.export import Export, export
 from sheaf.output.output import Output
 from sheaf.run.items import Done
 from sheaf.run.run import Manifest, Run, RunWriter, sync_folder
+from sheaf.run.task_spec import TaskSpec
 
 RUN = "20260101-000000-abcdef"
 ITEMS = 40
@@ -30,7 +31,7 @@ def path(tmp_path: Path) -> Path:
     for index in range(ITEMS):
         writer.add(f"item {index}")
     rest = {"items": ITEMS, "batch_size": 7, "fingerprint": "f", "created": "2026-01-01T00:00:00Z"}
-    writer.publish(Manifest(RUN, "t:f", {}, "values.jsonl", **rest))
+    writer.publish(Manifest(RUN, TaskSpec("t:f"), "values.jsonl", **rest))
     output = Output.create(tmp_path / "values.jsonl")
     output.register_run(RUN, ITEMS, 7)
     for half in (range(20), range(20, 40)):
@@ -130,7 +131,9 @@ def test_a_mark_is_durable_when_it_is_set_and_when_it_is_gone(path: Path, monkey
         act()
         assert synced == [RUN]
 
-    segment = Run(run.folder, Manifest("session-1-1", "t:f", {}, "o", 1, 1, "f", "2026"))
+    segment = Run(
+        run.folder, Manifest("session-1-1", TaskSpec("t:f"), "o", 1, 1, "f", "2026", session="session-1", durable=False)
+    )
     synced.clear()
     segment.mark_finished()
     assert synced == []
@@ -148,7 +151,7 @@ def test_new_folders_are_durable_with_what_is_in_them(tmp_path: Path, monkeypatc
     writer = RunWriter(data_dir, RUN)
     writer.add("item")
     rest = {"items": 1, "batch_size": 7, "fingerprint": "f", "created": "2026-01-01T00:00:00Z"}
-    writer.publish(Manifest(RUN, "t:f", {}, "deep/down/o.txt", **rest))
+    writer.publish(Manifest(RUN, TaskSpec("t:f"), "deep/down/o.txt", **rest))
     assert {data_dir / "runs", data_dir} <= synced
 
     synced.clear()

@@ -14,7 +14,7 @@ from sheaf_worker.pool import child_state
 from sheaf_worker.pool.child_handle import MOST_BYTES, NOWHERE, ChildHandle
 from sheaf_worker.pool.child_state import TRANSITIONS, State
 from sheaf_worker.pool.child_status import ChildStatus, choices_of
-from tests.pool_child import RUN, block, kinds, make_child, make_ready, sent
+from tests.pool_child import RUN, block, kinds, make_child, make_ready, sent, with_spec
 
 POOL = Path(sheaf_worker.pool.__path__[0])
 #: How a new child gets into each state.
@@ -213,14 +213,14 @@ def test_a_module_that_it_has_imported_rules_out_others_and_a_stateful_task_its_
     pair: tuple[ChildHandle, Any],
 ) -> None:
     child, _ = pair
-    other_module, neighbour = RUN._replace(task="others:act"), RUN._replace(task="tasks_of_mine:other")
-    built_in = RUN._replace(task="load")
+    other_module, neighbour = with_spec(RUN, task="others:act"), with_spec(RUN, task="tasks_of_mine:other")
+    built_in = with_spec(RUN, task="load")
     assert child.suits(other_module)
     child.started()
     child.serve(RUN)
     child.ready(0, 1, False, None)
     assert [child.suits(run) for run in (RUN, other_module, neighbour, built_in)] == [True, False, True, False]
-    assert not child.suits(RUN._replace(files={"tasks_of_mine.py": "another digest"}))
+    assert not child.suits(with_spec(RUN, files={"tasks_of_mine.py": "another digest"}))
 
     child.serve(RUN)
     child.ready(0, 1, True, None)
@@ -263,7 +263,7 @@ def test_what_people_are_shown(pair: tuple[ChildHandle, Any]) -> None:
     assert (status.run, status.in_hand, round(status.busy_s, 3), status.own_bytes) == ("run-1", 3, 5.0, 4096)
     assert (status.done, status.deaths) == (0, 2)
     assert choices_of(child) == [
-        ("items ahead of a process", "16", f"as the task {RUN.task} wants it"),
+        ("items ahead of a process", "16", f"as the task {RUN.spec.task} wants it"),
         ("connections", "8", "measured"),
     ]
 

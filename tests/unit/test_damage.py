@@ -23,6 +23,7 @@ from sheaf.run.items import Done
 from sheaf.run.manifest import Manifest
 from sheaf.run.run import Run, RunWriter, is_finished, list_runs, list_strangers
 from sheaf.run.sessions import create_session, list_segments, remove_session
+from sheaf.run.task_spec import TaskSpec
 from sheaf.tasks import versions
 
 NAME = "20260101-000000-abcdef"
@@ -41,14 +42,12 @@ def write_run(data_dir: Path, items: list[str], name: str = NAME, output: str = 
     return writer.publish(
         Manifest(
             run=name,
-            task="t:f",
-            options={"pass": "text"},
+            spec=TaskSpec("t:f", {"pass": "text"}, files={"t.py": "00ff"}),
             output=output,
             items=len(items),
             batch_size=BATCH,
             fingerprint=writer.digest,
             created="2026-01-01T00:00:00Z",
-            files={"t.py": "00ff"},
         )
     )
 
@@ -264,6 +263,8 @@ WRONG: dict[str, list[Any]] = {
     "rejected": [-1, "1", None],
     "duplicates": [-1, "1", None],
     "numbers": [[], [1, 2], [1, 2, 0], [1, 2, "3"], "range", 3, [0, 99, 1], [0, 100, 1.5]],
+    "session": [1, [], "session-1"],
+    "durable": [0, 1, None, "true"],
     "version": [99, "1", None, -1, []],
 }
 
@@ -280,7 +281,8 @@ def test_a_field_of_a_wrong_kind_is_named(tmp_path: Path, name: str) -> None:
             Run.open(tmp_path, NAME)
         assert_says_what_to_do(caught.value)
         assert any(word in str(caught.value) for word in (name, "another run", "newer Sheaf"))
-    assert set(WRONG) == {field.name for field in dataclasses.fields(Manifest)} - {"list_bytes", "list_sums"}
+    known = {field.name for kind in (Manifest, TaskSpec) for field in dataclasses.fields(kind)}
+    assert set(WRONG) == known - {"spec", "list_bytes", "list_sums"}
     for missing in ("run", "task", "options", "output", "items", "batch_size", "fingerprint", "created"):
         path.write_text(json.dumps({key: value for key, value in values.items() if key != missing}))
         with pytest.raises(RunDamaged, match=f"has no field '{missing}'"):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sheaf.run.items import Item
+from sheaf.run.task_spec import TaskSpec
 from sheaf_worker.pool.attempts import Bisection
 from sheaf_worker.pool.backlog import Backlog, ItemBlock
 from sheaf_worker.pool.child_state import State
@@ -14,7 +15,7 @@ from sheaf_worker.wire.channel import TaskRun
 
 
 def run_of(module: str) -> TaskRun:
-    return TaskRun(f"run-{module}", f"{module}:act", {}, "out.jsonl")
+    return TaskRun(f"run-{module}", TaskSpec(f"{module}:act"), "out.jsonl")
 
 
 @dataclass(eq=False)
@@ -39,7 +40,7 @@ class Child:
         return not self.outstanding
 
     def suits(self, program: TaskRun) -> bool:
-        return program.task == self.program.task
+        return program.spec.task == self.program.spec.task
 
     def room(self, most: int) -> int:
         return most

@@ -6,19 +6,21 @@ from pathlib import Path
 
 from sheaf.run.items import Bundle, Done
 from sheaf.run.run import Manifest, Run
+from sheaf.run.sessions import session_of
+from sheaf.run.task_spec import TaskSpec
 from sheaf_worker.claim.in_flight import InFlight, InFlightBatch
 
 
 def a_run(name: str = "run-1", items: int = 10, batch_size: int = 4) -> Run:
     manifest = Manifest(
         run=name,
-        task="load",
-        options={},
+        spec=TaskSpec("load"),
         output="pages.jsonl",
         items=items,
         batch_size=batch_size,
         fingerprint="",
         created="",
+        session=session_of(name),
     )
     return Run(Path("/nowhere"), manifest)
 

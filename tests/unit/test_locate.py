@@ -9,6 +9,7 @@ from sheaf.core.errors import OutputPathError, RunNotFound
 from sheaf.core.humanize import bytes_text, count_text, path_text, rate_text, seconds_text
 from sheaf.run.resolve import locate_output, locate_run
 from sheaf.run.run import Manifest, RunWriter
+from sheaf.run.task_spec import TaskSpec
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def make_run(data: Path, name: str, items: list[str]) -> None:
     writer = RunWriter(data, name)
     for item in items:
         writer.add(item)
-    writer.publish(Manifest(name, "load", {}, "pages.html", len(items), 10, "", "2026-01-01T00:00:00Z"))
+    writer.publish(Manifest(name, TaskSpec("load"), "pages.html", len(items), 10, "", "2026-01-01T00:00:00Z"))
 
 
 def test_a_run_is_found_by_any_telling_part_of_its_name(data: Path) -> None:

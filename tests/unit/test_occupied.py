@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -13,17 +12,19 @@ from sheaf.output.repair.verify import verify
 from sheaf.output.replace import set_aside
 from sheaf.run.items import Done, Failed
 from sheaf.run.run import Run, list_runs
+from sheaf.run.task_spec import TaskSpec
 from sheaf.submission.occupied import Onto, chosen, holding
 from sheaf.submission.submit import Outcome, RunRequest, check_unoccupied, submit
 from sheaf.tasks.versions import record_version
+from tests.requests import submitted_as, with_spec
 
-WISH = RunRequest("shop:price", {}, "prices.jsonl", "prices.csv")
+REQUEST = RunRequest(TaskSpec("shop:price"), "prices.jsonl", "prices.csv")
 ITEMS = ["1", "2", "3"]
-OTHER = dataclasses.replace(WISH, options={"columns": ["a"]})
+OTHER = with_spec(REQUEST, options={"columns": ["a"]})
 
 
-def submitted(data: Path, wish: RunRequest = WISH) -> tuple[Run, Outcome]:
-    return submit(data, wish, lambda _: [ITEMS])
+def submitted(data: Path, request: RunRequest = REQUEST) -> tuple[Run, Outcome]:
+    return submit(data, request, lambda _: [ITEMS])
 
 
 def finish(data: Path, run: Run, *, failed: bool = False) -> None:
@@ -73,13 +74,13 @@ def test_failures_alone_are_no_records(tmp_path: Path) -> None:
     assert submitted(tmp_path, OTHER)[1] is Outcome.NEW
 
 
-@pytest.mark.parametrize("wish", [dataclasses.replace(OTHER, onto=Onto.APPEND), dataclasses.replace(WISH, again=True)])
-def test_a_run_is_added_if_a_person_says_so(tmp_path: Path, wish: RunRequest) -> None:
+@pytest.mark.parametrize("wanted", [submitted_as(OTHER, onto=Onto.APPEND), submitted_as(REQUEST, again=True)])
+def test_a_run_is_added_if_a_person_says_so(tmp_path: Path, wanted: RunRequest) -> None:
     """By --append; or by --again, which asks for the same once more."""
     first, _ = submitted(tmp_path)
     finish(tmp_path, first)
 
-    assert submitted(tmp_path, wish)[1] is Outcome.NEW
+    assert submitted(tmp_path, wanted)[1] is Outcome.NEW
     assert not list(tmp_path.glob("*.replaced-*"))
 
 
@@ -88,11 +89,11 @@ def test_a_replaced_output_is_whole_in_its_folder(tmp_path: Path) -> None:
     first, _ = submitted(tmp_path)
     finish(tmp_path, first)
 
-    second, outcome = submitted(tmp_path, dataclasses.replace(OTHER, onto=Onto.REPLACE))
+    second, outcome = submitted(tmp_path, submitted_as(OTHER, onto=Onto.REPLACE))
     finish(tmp_path, second)
 
     assert outcome is Outcome.NEW
-    found = holding(tmp_path, WISH.output)
+    found = holding(tmp_path, REQUEST.output)
     assert found is not None
     assert (found.records, found.runs) == (3, (second.manifest.run,))
     moved = Run.open(tmp_path, first.manifest.run).manifest.output
@@ -100,7 +101,7 @@ def test_a_replaced_output_is_whole_in_its_folder(tmp_path: Path) -> None:
     kept = Output(tmp_path / moved)
     assert [index for index, _ in kept.records(first.manifest.run)] == [0, 1, 2]
     kept.close()
-    for path in (WISH.output, moved):
+    for path in (REQUEST.output, moved):
         report = verify(tmp_path, path)
         assert report.ok, report
 
@@ -108,22 +109,22 @@ def test_a_replaced_output_is_whole_in_its_folder(tmp_path: Path) -> None:
 def test_the_same_list_again_is_not_taken_for_done_once_its_output_was_replaced(tmp_path: Path) -> None:
     """What was put aside is not at the place that was asked for."""
     for options in ({}, {"columns": ["a"]}):
-        run, _ = submitted(tmp_path, dataclasses.replace(WISH, options=options, onto=Onto.REPLACE))
+        run, _ = submitted(tmp_path, submitted_as(with_spec(REQUEST, options=options), onto=Onto.REPLACE))
         finish(tmp_path, run)
 
-    assert submitted(tmp_path, dataclasses.replace(WISH, onto=Onto.REPLACE))[1] is Outcome.NEW
+    assert submitted(tmp_path, submitted_as(REQUEST, onto=Onto.REPLACE))[1] is Outcome.NEW
 
 
 def test_a_run_that_went_on_with_a_corrected_function_is_the_same_as_that_functions(tmp_path: Path) -> None:
     """After `sheaf retry` the run is whole by the new version: the same command again has nothing to do."""
     old, new = {"shop.py": "0" * 64}, {"shop.py": "1" * 64}
-    run, _ = submitted(tmp_path, dataclasses.replace(WISH, files=old))
+    run, _ = submitted(tmp_path, with_spec(REQUEST, files=old))
     record_version(run, new)
     finish(tmp_path, run)
 
-    assert submitted(tmp_path, dataclasses.replace(WISH, files=new))[1] is Outcome.FINISHED
+    assert submitted(tmp_path, with_spec(REQUEST, files=new))[1] is Outcome.FINISHED
     with pytest.raises(UsageError, match="already holds"):
-        submitted(tmp_path, dataclasses.replace(WISH, files={"shop.py": "2" * 64}))
+        submitted(tmp_path, with_spec(REQUEST, files={"shop.py": "2" * 64}))
 
 
 def test_an_output_is_not_replaced_under_a_run_that_writes_into_it(tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ def test_an_output_is_not_replaced_under_a_run_that_writes_into_it(tmp_path: Pat
     first, _ = submitted(tmp_path)
 
     with pytest.raises(UsageError, match=f"sheaf cancel {first.manifest.run}"):
-        submitted(tmp_path, dataclasses.replace(OTHER, onto=Onto.REPLACE))
+        submitted(tmp_path, submitted_as(OTHER, onto=Onto.REPLACE))
 
     assert (tmp_path / "prices.jsonl").exists()
 
@@ -155,13 +156,13 @@ def test_a_killed_replacement_is_ended_by_the_next_one(tmp_path: Path, step: str
         with pytest.raises(OutputMissing):
             submitted(tmp_path, OTHER)
 
-    second, _ = submitted(tmp_path, dataclasses.replace(OTHER, onto=Onto.REPLACE))
+    second, _ = submitted(tmp_path, submitted_as(OTHER, onto=Onto.REPLACE))
     finish(tmp_path, second)
 
     kept = Output(tmp_path / "prices.jsonl.replaced-1" / "prices.jsonl")
     assert [index for index, _ in kept.records(first.manifest.run)] == [0, 1, 2]
     kept.close()
-    assert not verify(tmp_path, tmp_path / WISH.output).problems
+    assert not verify(tmp_path, tmp_path / REQUEST.output).problems
 
 
 def test_a_writer_that_has_the_replaced_output_open_does_not_harm_the_new_one(tmp_path: Path) -> None:
@@ -171,7 +172,7 @@ def test_a_writer_that_has_the_replaced_output_open_does_not_harm_the_new_one(tm
     stale.progress(first.manifest.run)
     finish(tmp_path, first)
 
-    second, _ = submitted(tmp_path, dataclasses.replace(OTHER, onto=Onto.REPLACE))
+    second, _ = submitted(tmp_path, submitted_as(OTHER, onto=Onto.REPLACE))
     fresh = Output(tmp_path / "prices.jsonl")
     fresh.commit({second.manifest.run: [Done(0, b'{"index": 0}\n')]}, worker="w", token=1)
     stale.close()
@@ -184,7 +185,7 @@ def test_a_writer_that_has_the_replaced_output_open_does_not_harm_the_new_one(tm
     kept = Output(tmp_path / "prices.jsonl.replaced-1" / "prices.jsonl")
     assert [index for index, _ in kept.records(first.manifest.run)] == [0, 1, 2]
     kept.close()
-    assert not verify(tmp_path, tmp_path / WISH.output).problems
+    assert not verify(tmp_path, tmp_path / REQUEST.output).problems
 
 
 def test_what_is_certain_is_said_before_the_list_is_read(tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ def test_what_is_certain_is_said_before_the_list_is_read(tmp_path: Path) -> None
     finish(tmp_path, first)
 
     with pytest.raises(UsageError, match="already holds 3 records"):
-        check_unoccupied(tmp_path, dataclasses.replace(WISH, task="shop:other"))
+        check_unoccupied(tmp_path, with_spec(REQUEST, task="shop:other"))
     held = check_unoccupied(tmp_path, OTHER)
     assert held is not None
     assert held.records == 3

@@ -16,18 +16,20 @@ from sheaf.core.errors import IndexMissing, InputError, OutputPathError
 from sheaf.output.output import Output
 from sheaf.run.items import Done, Failed
 from sheaf.run.run import Run, list_runs
+from sheaf.run.task_spec import TaskSpec
 from sheaf.submission.draft import new_run_name
 from sheaf.submission.occupied import Onto
-from sheaf.submission.submit import Outcome, RunRequest, batch_size_for, check_output, submit
+from sheaf.submission.submit import Outcome, RunRequest, SubmitOptions, batch_size_for, check_output, submit
 from sheaf.view.monitor import RunStatus
 from sheaf_producer.progress.display import Lines, summary
+from tests.requests import submitted_as, with_spec
 
-WISH = RunRequest("load", {"connections": 4}, "pages.html", "urls.txt", batch_size=3)
+REQUEST = RunRequest(TaskSpec("load", {"connections": 4}), "pages.html", "urls.txt", SubmitOptions(batch_size=3))
 ITEMS = [f"https://example.org/{number}" for number in range(7)]
 
 
-def submitted(data: Path, wish: RunRequest = WISH, items: list[str] = ITEMS) -> tuple[Run, Outcome]:
-    return submit(data, wish, lambda _: [items])
+def submitted(data: Path, request: RunRequest = REQUEST, items: list[str] = ITEMS) -> tuple[Run, Outcome]:
+    return submit(data, request, lambda _: [items])
 
 
 def finish(data: Path, run: Run) -> None:
@@ -63,13 +65,13 @@ def test_an_unfinished_run_is_taken_up_by_the_same_submission(tmp_path: Path) ->
 
     assert (second.manifest, outcome) == (first.manifest, Outcome.RESUMED)
     assert not first.cancelled
-    for wish, items in (
-        (dataclasses.replace(WISH, options={}, onto=Onto.APPEND), ITEMS),
-        (dataclasses.replace(WISH, output="other.html"), ITEMS),
-        (dataclasses.replace(WISH, onto=Onto.APPEND), ITEMS[:-1]),
-        (dataclasses.replace(WISH, again=True), ITEMS),
+    for request, items in (
+        (submitted_as(with_spec(REQUEST, options={}), onto=Onto.APPEND), ITEMS),
+        (dataclasses.replace(REQUEST, output="other.html"), ITEMS),
+        (submitted_as(REQUEST, onto=Onto.APPEND), ITEMS[:-1]),
+        (submitted_as(REQUEST, again=True), ITEMS),
     ):
-        assert submitted(tmp_path, wish, items)[1] is Outcome.NEW
+        assert submitted(tmp_path, request, items)[1] is Outcome.NEW
     assert len(list_runs(tmp_path)) == 5
 
 
@@ -86,11 +88,11 @@ def test_names_of_runs_sort_by_age() -> None:
 
 def test_tuning_does_not_make_another_run(tmp_path: Path) -> None:
     """The same list with more connections goes on with the run that is there; its pages are not loaded twice."""
-    wish = dataclasses.replace(WISH, tuning=frozenset({"connections"}))
-    first, _ = submitted(tmp_path, wish)
+    request = submitted_as(REQUEST, tuning=frozenset({"connections"}))
+    first, _ = submitted(tmp_path, request)
 
-    second, outcome = submitted(tmp_path, dataclasses.replace(wish, options={"connections": 99}))
-    third, other = submitted(tmp_path, dataclasses.replace(wish, options={"accept": "any"}, onto=Onto.APPEND))
+    second, outcome = submitted(tmp_path, with_spec(request, options={"connections": 99}))
+    third, other = submitted(tmp_path, submitted_as(with_spec(request, options={"accept": "any"}), onto=Onto.APPEND))
 
     assert (second.manifest, outcome) == (first.manifest, Outcome.RESUMED)
     assert (third.manifest.run != first.manifest.run, other) == (True, Outcome.NEW)
@@ -136,7 +138,7 @@ def test_a_submission_that_fails_writes_nothing(tmp_path: Path) -> None:
         raise InputError("cut short")
 
     with pytest.raises(InputError):
-        submit(tmp_path, WISH, broken)
+        submit(tmp_path, REQUEST, broken)
 
     assert list_runs(tmp_path) == []
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
@@ -172,7 +174,7 @@ def test_the_batch_size_follows_the_number_of_items(items: int, pages: int, othe
 
 def test_large_items_make_small_batches(tmp_path: Path) -> None:
     """A worker reads a batch at once: it is to be megabytes, not gigabytes."""
-    large = dataclasses.replace(WISH, batch_size=None, output="large.html")
+    large = dataclasses.replace(submitted_as(REQUEST, batch_size=None), output="large.html")
 
     run, _ = submitted(tmp_path, large, ["x" * (4 << 20)] * 5)
     many, _ = submitted(

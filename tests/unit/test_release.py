@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from sheaf.run.number_range import Numbers
+from sheaf.run.task_spec import TaskSpec
 from sheaf_worker.claim.release import take_surplus
 from sheaf_worker.pool.pool import ItemBlock, Pool, TaskRun
 from tests.unit.test_in_flight import a_run, done, holding
 
-PROGRAM = TaskRun("run-1", "tasks:act", {}, "values.jsonl")
+PROGRAM = TaskRun("run-1", TaskSpec("tasks:act"), "values.jsonl")
 
 
 @pytest.fixture

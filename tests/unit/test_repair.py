@@ -17,6 +17,7 @@ from sheaf.output.repair.repair import diagnose, repair
 from sheaf.output.repair.verify import verify
 from sheaf.run.items import Done, Failed
 from sheaf.run.run import Manifest, Run, RunWriter
+from sheaf.run.task_spec import TaskSpec
 from sheaf.scheduling.reconciler import mark_finished
 from tests.unit.test_verify import change
 
@@ -29,7 +30,7 @@ def write_run(data_dir: Path, name: str, output: str, items: int = ITEMS) -> Run
     for index in range(items):
         writer.add(f"item {index}")
     manifest = {"items": items, "batch_size": 7, "fingerprint": "f", "created": "2026-01-01T00:00:00Z"}
-    run = writer.publish(Manifest(name, "load", {}, output, **manifest))
+    run = writer.publish(Manifest(name, TaskSpec("load"), output, **manifest))
     run.mark_finished()
     return run
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sheaf.core.errors import RunNotFound, UsageError
 from sheaf.run.items import Batch, Item, parse_batch_id
 from sheaf.run.run import Manifest, Run, RunWriter, list_runs
+from sheaf.run.task_spec import TaskSpec
 
 
 def write_run(data_dir: Path, items: list[str], batch_size: int = 7, name: str = "20260101-000000-abcdef") -> Run:
@@ -20,8 +21,7 @@ def write_run(data_dir: Path, items: list[str], batch_size: int = 7, name: str =
     return writer.publish(
         Manifest(
             run=name,
-            task="load",
-            options={"connections": 3},
+            spec=TaskSpec("load", {"connections": 3}),
             output="pages.warc.gz",
             items=len(items),
             batch_size=batch_size,
@@ -90,7 +90,7 @@ def test_a_range_of_numbers_takes_no_room(tmp_path: Path) -> None:
     writer = RunWriter(tmp_path, "numbers")
     writer.set_numbers(range(10, 500_000_010, 5))
     manifest = Manifest(
-        "numbers", "load", {}, "o.jsonl", writer.items, 10_000, writer.digest, "", numbers=writer.numbers
+        "numbers", TaskSpec("load"), "o.jsonl", writer.items, 10_000, writer.digest, "", numbers=writer.numbers
     )
     run = Run.open(tmp_path, writer.publish(manifest).manifest.run)
 

@@ -9,6 +9,7 @@ from sheaf.formats import Exchange, Page, format_for
 from sheaf.formats.separator import has_separator, new_separator, separator_of
 from sheaf.output.output import Output
 from sheaf.run.items import Item
+from sheaf.run.task_spec import TaskSpec
 from sheaf.submission.submit import RunRequest, submit
 
 
@@ -84,7 +85,7 @@ def test_an_output_without_has_headings_without(header: bytes) -> None:
 )
 def test_an_output_gets_its_word_with_its_first_run(tmp_path: Path, task: str, output: str, has: bool) -> None:
     """And keeps it; bare lines of values have nothing around them."""
-    wish = RunRequest(task, {}, output, "list")
+    wish = RunRequest(TaskSpec(task), output, "list")
     submit(tmp_path, wish, lambda _: [["http://a/"]])
     opened = Output(tmp_path / output)
     header = opened.header()

@@ -7,8 +7,7 @@ import os
 import threading
 from pathlib import Path
 
-from sheaf.run.run import SESSIONS
-from sheaf.run.sessions import create_session, remove_session
+from sheaf.run.sessions import SESSIONS, create_session, remove_session
 
 
 def names(data: Path) -> set[str]:

@@ -15,8 +15,9 @@ from sheaf import task
 from sheaf.core.errors import TaskChanged, TaskError
 from sheaf.core.settings import Settings
 from sheaf.run.run import Manifest, Run
+from sheaf.run.task_spec import TaskSpec
 from sheaf.tasks import module_files
-from sheaf.tasks.decorator import TaskSpec, spec_of
+from sheaf.tasks.decorator import TaskDeclaration, declaration_of
 from sheaf.tasks.description import TaskDescription, describe
 from sheaf.tasks.registry import resolve
 from sheaf.tasks.tracebacks import split
@@ -36,8 +37,8 @@ def test_a_decorated_function_stays_what_it_was() -> None:
         return item * 3
 
     assert (plain("a"), told("a")) == ("aa", "aaa")
-    assert spec_of(plain) == TaskSpec()
-    assert spec_of(told) == TaskSpec(timeout_s=3, attempts=2, memory_mb=100, output=".csv")
+    assert declaration_of(plain) == TaskDeclaration()
+    assert declaration_of(told) == TaskDeclaration(timeout_s=3, attempts=2, memory_mb=100, output=".csv")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_harmless_library_functions_are_tasks(tmp_path: Path) -> None:
     assert values(run("math:sqrt", tmp_path, ["2.25"], **{"pass": "json"})) == [1.5]
     assert values(run("builtins:pow", tmp_path, ["[[2, 3], {}]", '[[2, 5], {"mod": 7}]'], **call)) == [8, 4]
     assert values(run("builtins:len", tmp_path, ["four"])) == [4]
-    assert describe("operator:mul", None, call) == TaskDescription("operator:mul", "function")
+    assert describe("operator:mul", None, call) == TaskDescription(TaskSpec("operator:mul", call), "function")
 
 
 REFUSED = {
@@ -171,10 +172,11 @@ def test_a_description_says_what_a_manifest_needs(tasks_dir: Path) -> None:
 
     told = describe("shop.prices:parse", tasks_dir)
 
-    assert told == TaskDescription("shop.prices:parse", "async", 33.0, 5, 200, ".jsonl.gz", digests)
-    other = describe("shop.prices:parse", tasks_dir, {"timeout_s": 1, "attempts": 1, "memory_mb": 0})
-    assert (other.timeout_s, other.attempts, other.memory_mb) == (3.0, 1, 0)
-    assert describe("load", None) == TaskDescription("load", "builtin")
+    spec = TaskSpec("shop.prices:parse", {}, 33.0, 5, 200, digests)
+    assert told == TaskDescription(spec, "async", ".jsonl.gz")
+    other = describe("shop.prices:parse", tasks_dir, {"timeout_s": 1, "attempts": 1, "memory_mb": 0}).spec
+    assert (other.item_timeout_s, other.attempts, other.memory_mb) == (3.0, 1, 0)
+    assert describe("load", None) == TaskDescription(TaskSpec("load"), "builtin")
 
 
 def test_a_module_that_takes_for_ever_is_given_up(tasks_dir: Path) -> None:
@@ -198,12 +200,12 @@ def test_a_process_keeps_to_the_version_that_a_run_wants(tasks_dir: Path) -> Non
     """What it has imported is used even if the file has changed since; what it would have to import is refused."""
     path = tasks_dir / "kept.py"
     path.write_text("def f(x): return 1\n")
-    first = describe("kept:f", tasks_dir).files
+    first = describe("kept:f", tasks_dir).spec.files
     resolve("kept:f", tasks_dir, files=first)
     path.write_text("def f(x): return 2\n")
 
     resolve("kept:f", tasks_dir, files=first)
-    second = describe("kept:f", tasks_dir).files
+    second = describe("kept:f", tasks_dir).spec.files
     resolve("kept:f", tasks_dir, files=second)
     with pytest.raises(TaskChanged, match=r"kept.py has changed since the run was submitted"):
         resolve("kept:f", tasks_dir, files=first)
@@ -211,7 +213,7 @@ def test_a_process_keeps_to_the_version_that_a_run_wants(tasks_dir: Path) -> Non
 
 def manifest(run_name: str, digests: dict[str, str]) -> Manifest:
     known: dict[str, Any] = {"items": 1, "batch_size": 1, "fingerprint": "", "created": "2026-01-01T00:00:00Z"}
-    return Manifest(run_name, "kept:f", {}, "o.jsonl", files=digests, **known)
+    return Manifest(run_name, TaskSpec("kept:f", files=digests), "o.jsonl", **known)
 
 
 def test_a_run_tells_its_versions(tmp_path: Path) -> None:

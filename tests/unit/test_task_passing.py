@@ -113,7 +113,9 @@ class Service:
         monkeypatch.setattr(os, "_exit", end)
 
     def run(self, task: str, options: dict[str, Any] | None = None) -> Service:
-        source: Any = SimpleNamespace(program=("r", task, options or {}, "out.jsonl", {}, ""), closed=True)
+        source: Any = SimpleNamespace(
+            program=("r", {"task": task, "options": options or {}}, "out.jsonl", ""), closed=True
+        )
         outbox: Any = SimpleNamespace(send=lambda *message: self.told.append(message), flush=lambda: None)
         slots: Any = SimpleNamespace(clear=list)
         with contextlib.suppress(Ended):

@@ -9,6 +9,7 @@ import pytest
 from sheaf.run import unfinished
 from sheaf.run.catalog import FILE, catalog, note_move, runs_of
 from sheaf.run.run import Manifest, Run, RunWriter
+from sheaf.run.task_spec import TaskSpec
 from sheaf.run.unfinished import Unfinished
 
 
@@ -16,7 +17,7 @@ def a_run(data: Path, number: int, output: str = "a.jsonl") -> Run:
     name = f"20260101-000000-{number:08x}"
     writer = RunWriter(data, name)
     writer.add(str(number))
-    manifest = Manifest(name, "t:f", {}, output, 1, 1, f"{number:064x}", "2026-01-01T00:00:00Z")
+    manifest = Manifest(name, TaskSpec("t:f"), output, 1, 1, f"{number:064x}", "2026-01-01T00:00:00Z")
     return writer.publish(manifest)
 
 

@@ -13,6 +13,7 @@ from sheaf.output.repair.repair import diagnose
 from sheaf.output.repair.verify import verify
 from sheaf.run.items import Done, Failed
 from sheaf.run.run import Manifest, RunWriter
+from sheaf.run.task_spec import TaskSpec
 
 RUN = "20260101-000000-abcdef"
 ITEMS = 40
@@ -23,7 +24,9 @@ def write_run(data_dir: Path, name: str, output: str) -> None:
     for index in range(ITEMS):
         writer.add(f"item {index}")
     writer.publish(
-        Manifest(name, "load", {}, output, items=ITEMS, batch_size=7, fingerprint="f", created="2026-01-01T00:00:00Z")
+        Manifest(
+            name, TaskSpec("load"), output, items=ITEMS, batch_size=7, fingerprint="f", created="2026-01-01T00:00:00Z"
+        )
     )
 
 

@@ -18,6 +18,7 @@ from sheaf.output.repair.repair import diagnose, repair
 from sheaf.output.repair.verify import verify
 from sheaf.run.items import Done, Failed
 from sheaf.run.run import Manifest, Run, RunWriter
+from sheaf.run.task_spec import TaskSpec
 
 RUN = "20260101-000000-abcdef"
 ITEMS = 300
@@ -33,7 +34,7 @@ def path(tmp_path: Path) -> Path:
     writer = RunWriter(tmp_path, RUN)
     writer.add_all([f"item {index}" for index in range(ITEMS)])
     rest = {"items": ITEMS, "batch_size": 7, "fingerprint": "f", "created": "2026-01-01T00:00:00Z"}
-    writer.publish(Manifest(RUN, "t:f", {}, "values.jsonl", **rest)).mark_finished()
+    writer.publish(Manifest(RUN, TaskSpec("t:f"), "values.jsonl", **rest)).mark_finished()
     output = Output.create(tmp_path / "values.jsonl")
     output.register_run(RUN, ITEMS, 7)
     for part in range(10):

@@ -12,7 +12,7 @@ import pytest
 from sheaf_worker.pool.child_handle import ChildHandle
 from sheaf_worker.pool.child_process import ChildProcess
 from sheaf_worker.pool.watchdog import Watchdog
-from tests.pool_child import RUN, block, kinds, make_child, make_ready
+from tests.pool_child import RUN, block, kinds, make_child, make_ready, with_spec
 
 MIB = 1 << 20
 
@@ -89,7 +89,7 @@ def test_a_closed_pipe_without_an_end_of_the_process(pair: tuple[ChildHandle, An
 
 def test_an_item_that_is_out_of_time(pair: tuple[ChildHandle, Any]) -> None:
     child, process = pair
-    make_ready(child, RUN._replace(timeout_s=3))
+    make_ready(child, with_spec(RUN, item_timeout_s=3))
     child.give(block(1))
     process.writer.begin(1)
     watch(child, 2)
@@ -176,7 +176,7 @@ def test_a_large_one_is_replaced_when_idle_and_killed_beyond_twice_the_limit(
 
 def test_the_limit_of_a_task_is_met_at_once(pair: tuple[ChildHandle, Any]) -> None:
     child, process = pair
-    make_ready(child, RUN._replace(memory_mb=50))
+    make_ready(child, with_spec(RUN, memory_mb=50))
     child.give(block(1))
     process.own_bytes = 60 * MIB
     watch(child, 0)

@@ -11,6 +11,7 @@ The loop itself never talks to Redis and never writes to the disk, so neither ca
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import secrets
@@ -201,23 +202,15 @@ class Worker:
                 return
             self._moved = time.monotonic()
             manifest = held.run.manifest
-            program = TaskRun(
-                run=manifest.run,
-                task=manifest.task,
-                options=limited(
-                    manifest.task,
-                    manifest.options,
-                    self._settings.networks,
-                    self._settings.ca_bundle,
-                    self._settings.ca_folder,
-                ),
-                output=manifest.output,
-                timeout_s=manifest.item_timeout_s,
-                attempts=manifest.attempts,
-                files=held.files,
-                memory_mb=manifest.memory_mb,
-                separator=held.separator,
+            options = limited(
+                manifest.spec.task,
+                manifest.spec.options,
+                self._settings.networks,
+                self._settings.ca_bundle,
+                self._settings.ca_folder,
             )
+            spec = dataclasses.replace(manifest.spec, options=options, files=held.files)
+            program = TaskRun(manifest.run, spec, manifest.output, held.separator)
             self._pool.add(program, items)
             self._fetcher.passed_on += 1
 

@@ -16,7 +16,7 @@ from sheaf_producer.inputs.read import Sheet
 def usable_urls(sheets: Iterable[Sheet], default_scheme: str | None, draft: Draft) -> Iterator[list[str]]:
     """Yield the lines' URLs in their normal form, each once, many at once; note the other lines in the draft.
 
-    Raises InputError at the end if there was none, since an empty run is nobody's wish.
+    Raises InputError at the end if there was none, since an empty run is of no use to anybody.
     """
     some = False
     for urls in unique((_urls(sheet, default_scheme, draft) for sheet in sheets), draft):

@@ -44,7 +44,7 @@ def follow(settings: Settings, run: Run) -> None:
 
 def noun_of(run: Run) -> str:
     """What one item of the run is called."""
-    return "page" if run.manifest.task == "load" else "item"
+    return "page" if run.manifest.spec.task == "load" else "item"
 
 
 def _watch_until_finished(settings: Settings, run: Run) -> None:
@@ -126,7 +126,7 @@ def _reason(failure: Failure) -> str:
 
 def _name_of(run: Run, index: int) -> str:
     """How `sheaf get` is told of an item."""
-    if run.manifest.task != "load":
+    if run.manifest.spec.task != "load":
         return str(index)
     batch = Batch(run.manifest.run, run.manifest.batch_number(index), index, 1)
     try:

@@ -30,9 +30,11 @@ TOLD_LINES = 100_000
 T = TypeVar("T")
 
 
-def deliver(settings: Settings, wish: RunRequest, items: Callable[[Draft], Iterable[list[str]]], noun: str) -> Delivery:
+def deliver(
+    settings: Settings, request: RunRequest, items: Callable[[Draft], Iterable[list[str]]], noun: str
+) -> Delivery:
     """Submit the run, and say what became of it. Raises what submission.deliver() raises."""
-    delivery = submission.deliver(settings, wish, items)
+    delivery = submission.deliver(settings, request, items)
     _tell(settings, delivery, noun)
     if delivery.outcome is Outcome.NEW and delivery.held is not None:
         _tell_place(delivery.held, delivery.set_aside)
@@ -100,7 +102,7 @@ def _tell(settings: Settings, delivery: Delivery, noun: str) -> None:
     if outcome is Outcome.RESUMED:
         click.echo(f"Run {manifest.run} has the same {noun}s and output, and goes on.", err=True)
     if outcome is Outcome.FINISHED:
-        done = "loaded" if manifest.task == "load" else "done"
+        done = "loaded" if manifest.spec.task == "load" else "done"
         click.echo(
             f"Run {manifest.run} has {done} the same {noun}s with the same options into "
             f"{path_text(settings.data_dir / manifest.output)} already; --again has them {done} once more.",
@@ -121,7 +123,7 @@ def tell_other_options(run: Run, options: Mapping[str, Any], kept: Callable[[Map
 
     `kept` makes of the run's options an object that has their defaults, too.
     """
-    own = run.manifest.options
+    own = run.manifest.spec.options
     differing = sorted(name for name in {*own, *options} if json.dumps(own.get(name)) != json.dumps(options.get(name)))
     if differing:
         said = ", ".join(f"{name}={value_text(getattr(kept(own), name))}" for name in differing)

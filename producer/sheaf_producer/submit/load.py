@@ -14,11 +14,11 @@ from sheaf.core.errors import InputError
 from sheaf.core.settings import Settings, proxy_variables
 from sheaf.formats import check_holds
 from sheaf.run.resolve import locate_output
+from sheaf.run.task_spec import TaskSpec
 from sheaf.submission.deliver import Delivery
 from sheaf.submission.draft import Draft
-from sheaf.submission.occupied import Onto
-from sheaf.submission.submit import RunRequest
-from sheaf.tasks.load.options import TUNING, LoadOptions
+from sheaf.submission.submit import RunRequest, SubmitOptions
+from sheaf.tasks.load.options import LoadOptions
 from sheaf_producer.inputs.read import read_lists
 from sheaf_producer.inputs.stream import check_inputs
 from sheaf_producer.inputs.urls import usable_urls
@@ -36,10 +36,7 @@ class Request:
     output: str
     options: Mapping[str, Any]
     default_scheme: str | None
-    batch_size: int | None
-    again: bool
-    #: What to do with an output that holds records of other runs.
-    onto: Onto = Onto.ASK
+    how: SubmitOptions
 
 
 def read_certificates(name: str) -> str:
@@ -81,22 +78,17 @@ def submit_load(settings: Settings, request: Request) -> Delivery:
     check_inputs(request.lists)
     inside = locate_output(settings.data_dir, request.output)
     check_holds(inside, "pages")
-    wish = RunRequest(
-        task="load",
-        options=request.options,
+    wanted = RunRequest(
+        spec=TaskSpec("load", request.options, item_timeout_s=options.longest_s),
         output=inside,
         source=source_text(request.lists),
-        batch_size=request.batch_size,
-        tuning=TUNING,
-        item_timeout_s=options.longest_s,
-        again=request.again,
-        onto=request.onto,
+        how=request.how,
     )
 
     def items(draft: Draft) -> Iterator[list[str]]:
         sheets = told(read_lists(request.lists), lambda sheet: sheet.chunk.data.count(b"\n"))
         return usable_urls(sheets, request.default_scheme, draft)
 
-    delivery = deliver(settings, wish, items, "URL")
+    delivery = deliver(settings, wanted, items, "URL")
     tell_other_options(delivery.run, request.options, LoadOptions.from_mapping)
     return delivery

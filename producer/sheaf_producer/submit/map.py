@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import Any
 
 from sheaf.core.errors import InputError
 from sheaf.core.settings import Settings
 from sheaf.formats import check_holds
 from sheaf.run.resolve import locate_output
+from sheaf.run.task_spec import TaskSpec
 from sheaf.submission.deliver import Delivery
 from sheaf.submission.draft import Draft
-from sheaf.submission.occupied import Onto
-from sheaf.submission.submit import RunRequest
-from sheaf.tasks.decorator import OVERRIDES
+from sheaf.submission.submit import AS_USUAL, RunRequest, SubmitOptions
 from sheaf.tasks.description import TaskDescription, describe
 from sheaf_producer.inputs import Inputs
 from sheaf_producer.inputs.dedupe import unique
 from sheaf_producer.submit.copies import Copy, plan_copy
 from sheaf_producer.submit.flow import deliver, source_text, tell_other_options, told
-
-#: Options that do not change what a function returns. `echo` and `columns` do change the record.
-TUNING = frozenset(OVERRIDES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,37 +40,28 @@ class Choice:
 class Request:
     """What was typed."""
 
-    task: str
+    #: The task as far as it was typed; its options say how items are passed, and what takes the place of the task's own
+    #: declaration.
+    spec: TaskSpec
     inputs: Inputs
-    #: The run's options: how items are passed, and what takes the place of the task's own declaration.
-    options: Mapping[str, Any]
     #: The output's path; None: named after the function.
     output: str | None = None
     choice: Choice = Choice()
-    batch_size: int | None = None
-    again: bool = False
-    #: What to do with an output that holds records of other runs.
-    onto: Onto = Onto.ASK
-    #: Submit nothing that has not been submitted before.
-    only_known: bool = False
-    #: Take up a run of an earlier version of the task, too.
-    any_version: bool = False
+    how: SubmitOptions = AS_USUAL
     #: Make a copy in the input's order at the end.
     ordered: bool = False
-    #: Names of the options that do not change what comes out.
-    tuning: frozenset[str] = TUNING
-    #: Seconds after which a pool gives up on one item; None: as the task says.
-    item_timeout_s: float | None = None
 
 
-def described(settings: Settings, request: Request) -> tuple[TaskDescription, dict[str, Any]]:
-    """Look at task and inputs; return what the task says of itself, and the run's options.
+def described(settings: Settings, request: Request) -> TaskDescription:
+    """Look at task and inputs; return what the task says of itself, with what was typed in its place.
 
     Raises TaskError that names file and line, InputError that names the input; nothing is read or written.
     """
     request.inputs.check()
-    options = dict(request.options) if request.task == "exec" else {"pass": request.inputs.passing, **request.options}
-    return describe(request.task, settings.tasks_dir, options, modules=settings.extra_modules), options
+    typed = request.spec
+    options = typed.options if typed.task == "exec" else {"pass": request.inputs.passing, **typed.options}
+    found = describe(typed.task, settings.tasks_dir, options, modules=settings.extra_modules)
+    return replace(found, spec=replace(found.spec, item_timeout_s=typed.item_timeout_s or found.spec.item_timeout_s))
 
 
 def output_name(task: str, suffix: str = ".jsonl") -> str:
@@ -88,39 +74,30 @@ def submit_map(settings: Settings, request: Request) -> tuple[Delivery, Copy | N
 
     Raises before anything is written if something is wrong with the request, the output or the cluster.
     """
-    description, options = described(settings, request)
-    output = request.output or output_name(request.task, description.output)
-    columns = options.get("columns")
+    description = described(settings, request)
+    spec = description.spec
+    output = request.output or output_name(spec.task, description.output)
+    columns = spec.options.get("columns")
     output, copy = plan_copy(settings, output, ordered=request.ordered, columns=columns)
     if copy is not None and copy.path.endswith(".parquet"):
-        options.pop("columns", None)
+        spec = replace(spec, options={name: value for name, value in spec.options.items() if name != "columns"})
     inside = locate_output(settings.data_dir, output)
     check_holds(inside, "values")
-    wish = RunRequest(
-        task=request.task,
-        options=options,
+    wanted = RunRequest(
+        spec=spec,
         output=inside,
         source=source_text(request.inputs.names),
-        batch_size=request.batch_size,
-        tuning=request.tuning,
-        item_timeout_s=request.item_timeout_s or description.timeout_s,
-        attempts=description.attempts,
-        memory_mb=description.memory_mb,
-        files=description.files,
-        again=request.again,
-        onto=request.onto,
-        only_known=request.only_known,
-        any_version=request.any_version,
+        how=request.how,
     )
-    delivery = deliver(settings, wish, lambda draft: chosen_items(request.inputs, request.choice, draft), "item")
-    tell_other_options(delivery.run, options, lambda kept: SimpleNamespace(**dict.fromkeys(options), **kept))
+    delivery = deliver(settings, wanted, lambda draft: chosen_items(request.inputs, request.choice, draft), "item")
+    tell_other_options(delivery.run, spec.options, lambda kept: SimpleNamespace(**dict.fromkeys(spec.options), **kept))
     return delivery, copy
 
 
 def chosen_items(inputs: Inputs, choice: Choice, draft: Draft) -> Iterator[list[str]]:
     """Yield the items that are wanted, many at once; of a range of numbers none, which the draft then holds as such.
 
-    Raises InputError if there is none, since an empty run is nobody's wish.
+    Raises InputError if there is none, since an empty run is of no use to anybody.
     """
     numbers = inputs.numbers
     if numbers is not None and choice.share is None:

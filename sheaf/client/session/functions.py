@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from sheaf.client.session.stream import CallTarget
-from sheaf.tasks.description import TaskDescription, describe
+from sheaf.run.task_spec import TaskSpec
+from sheaf.tasks.description import describe
 from sheaf.tasks.function.allowlist import find_registered, is_registered
 
 #: Items that one child works on at once, of a function that says nothing else.
@@ -45,13 +45,13 @@ class Functions:
         if is_registered(task.partition(":")[0], self._modules):
             # Harmless to import, so there is no need for a process of its own.
             find_registered(task, self._modules)
-            return CallTarget(task, is_call, options, TaskDescription(task, "function"), 1), {}
+            return CallTarget(TaskSpec(task, options), is_call, 1), {}
         # The states before the answer: a file that changes meanwhile is asked for again.
         before = self._states()
         description = describe(task, self._tasks_dir, options, modules=self._modules)
-        paths = [self._tasks_dir / name for name in description.files]
+        paths = [self._tasks_dir / name for name in description.spec.files]
         files = {path: before.get(path) for path in paths}
-        return CallTarget(task, is_call, options, description, _CONCURRENCY.get(description.kind, 1)), files
+        return CallTarget(description.spec, is_call, _CONCURRENCY.get(description.kind, 1)), files
 
     def _states(self) -> Mapping[Path, _State]:
         return {path: _state(path) for path in self._tasks_dir.rglob("*.py")}
@@ -63,14 +63,3 @@ def _state(path: Path) -> _State:
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size, status.st_ino
-
-
-def manifest_fields(description: TaskDescription, known: Sequence[str]) -> dict[str, Any]:
-    """The fields of a manifest that a task's description fills."""
-    values = {
-        "item_timeout_s": description.timeout_s,
-        "attempts": description.attempts,
-        "memory_mb": description.memory_mb,
-        "files": dict(description.files),
-    }
-    return {name: value for name, value in values.items() if name in known}

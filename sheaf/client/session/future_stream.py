@@ -82,8 +82,8 @@ class FutureStream:
         if not left:
             return None
         return (
-            f"{count_text(left, 'call')} of {self.work.task} had no result yet and came to nothing, since the cluster "
-            "object was closed; ask for result() before the end of `with`"
+            f"{count_text(left, 'call')} of {self.work.spec.task} had no result yet and came to nothing, since the "
+            "cluster object was closed; ask for result() before the end of `with`"
         )
 
     def end(self, error: Exception) -> None:

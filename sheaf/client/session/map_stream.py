@@ -202,8 +202,8 @@ class ItemStream:
         if self.heeded:
             return None
         return (
-            f"the results of map({self.work.task}) were never read, and items are only worked on as results are read; "
-            "write list(cluster.map(…)), or loop over it"
+            f"the results of map({self.work.spec.task}) were never read, and items are only worked on as results are "
+            "read; write list(cluster.map(…)), or loop over it"
         )
 
 
@@ -285,7 +285,7 @@ class Results(Iterator[Any]):
 
     def __repr__(self) -> str:
         begun = "" if self._stream.heeded else ", not read yet: list() or a loop gives them"
-        return f"<results of map({self._stream.work.task}){begun}>"
+        return f"<results of map({self._stream.work.spec.task}){begun}>"
 
     def __next__(self) -> Any:
         if not self._ready:

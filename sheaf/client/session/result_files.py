@@ -7,8 +7,8 @@ from pathlib import Path
 from sheaf.client.session.results import ResultFile
 from sheaf.output.cache import open_output
 from sheaf.output.output import Output
-from sheaf.run.run import SESSIONS, Manifest
-from sheaf.run.sessions import share
+from sheaf.run.run import Manifest
+from sheaf.run.sessions import SESSIONS, share
 
 #: After so many bytes, or so many segments (the index has rows for each), the next part is begun.
 PART_BYTES, PART_SEGMENTS = 64 << 20, 2000

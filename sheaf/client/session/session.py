@@ -11,7 +11,6 @@ folder that the next session's start sweeps away.
 from __future__ import annotations
 
 import atexit
-import dataclasses
 import logging
 import os
 import secrets
@@ -21,7 +20,6 @@ import time
 from sheaf.broker.connection import connect
 from sheaf.broker.queue import BatchQueue
 from sheaf.client.session.capacity import Capacity
-from sheaf.client.session.functions import manifest_fields
 from sheaf.client.session.receiver import Receiver, withdraw
 from sheaf.client.session.result_files import ResultFiles
 from sheaf.client.session.results import Segment
@@ -30,8 +28,6 @@ from sheaf.core.errors import ClusterError, SheafError
 from sheaf.core.settings import Settings
 from sheaf.run import sessions
 from sheaf.run.run import Manifest, RunWriter
-
-_MANIFEST_FIELDS = [field.name for field in dataclasses.fields(Manifest)]
 
 logger = logging.getLogger(__name__)
 
@@ -198,21 +194,20 @@ class Session:
         self._number += 1
         name = f"{self.name}-{self._number}"
         part = self._parts.next()
-        work = stream.work
-        writer = RunWriter(self._settings.data_dir, name, durable=False)
+        writer = RunWriter(self._settings.data_dir, name)
         sessions.share_folder(writer.folder)
         writer.add_all(lines)
         manifest = Manifest(
             run=name,
-            task=work.task,
-            options=work.options,
+            spec=stream.work.spec,
             output=part.name,
             items=len(lines),
             batch_size=-(-len(lines) // self.capacity.workers),
             fingerprint="",
             created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             source=self.name,
-            **manifest_fields(work.description, _MANIFEST_FIELDS),
+            session=self.name,
+            durable=False,
         )
         self._parts.register(manifest)
         return Segment(stream, writer.publish(manifest), part, stream.sent, time.monotonic())

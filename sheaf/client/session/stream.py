@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from sheaf.client.calls import decode_item
 from sheaf.client.session.results import Chunk, Segment
@@ -12,19 +11,18 @@ from sheaf.client.session.sizing import ChunkSizer
 from sheaf.core.errors import ClusterError, TaskFailed
 from sheaf.output.read.queries import Failure
 from sheaf.run.items import Batch
+from sheaf.run.task_spec import TaskSpec
 from sheaf.tasks import tracebacks
-from sheaf.tasks.description import TaskDescription
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CallTarget:
-    """What a stream asks of the workers: goes into each segment's manifest."""
+    """What a stream asks of the workers."""
 
-    task: str
+    #: Goes into each segment's manifest.
+    spec: TaskSpec
     #: Whether a line holds `[arguments, keywords]`, and not one item.
     is_call: bool
-    options: Mapping[str, Any]
-    description: TaskDescription
     #: Items that one process of a pool works on at once.
     concurrency: int
 
@@ -76,7 +74,7 @@ def failures_of(segment: Segment, failures: list[Failure]) -> list[tuple[int, Ta
         (item,) = segment.run.items(Batch(segment.name, 0, failure.index, 1))
         fault = tracebacks.split(failure.message)
         failed = TaskFailed(
-            task=work.task,
+            task=work.spec.task,
             error=failure.error,
             message=f"{fault.summary} ({fault.place})" if fault.place else fault.summary,
             item=decode_item(item.text, is_call=work.is_call),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sheaf.formats import Format
 from sheaf.run.items import TIMEOUT, Failed, Item, Result
-from sheaf.tasks.decorator import TaskSpec
+from sheaf.tasks.decorator import TaskDeclaration
 from sheaf.tasks.function.calls import Call
 from sheaf.tasks.function.event_loop import event_loop
 from sheaf.tasks.function.plain import IDLE_S
@@ -26,11 +26,13 @@ _LOOK_S = 0.01
 
 
 class AsyncLoop:
-    def __init__(self, call: Call, folder: Path | None, spec: TaskSpec, source: Source, format: Format) -> None:
+    def __init__(
+        self, call: Call, folder: Path | None, declared: TaskDeclaration, source: Source, format: Format
+    ) -> None:
         self._call = call
         self._folder = folder
-        self._spec = spec
-        self._patience = RetryPolicy.of(spec)
+        self._declared = declared
+        self._patience = RetryPolicy.of(declared)
         self._source = source
         self._format = format
         self._loop = event_loop()
@@ -71,7 +73,7 @@ class AsyncLoop:
 
     @property
     def _room(self) -> bool:
-        return len(self._flying) - self._resting < self._spec.concurrency
+        return len(self._flying) - self._resting < self._declared.concurrency
 
     def _turn(self) -> None:
         """Let the items go on until one is done, or it is time to look for new ones.
@@ -124,7 +126,7 @@ class AsyncLoop:
             self._broken = broken
 
     async def _try(self, item: Item, attempt: int) -> Result:
-        limit = asyncio.timeout(self._spec.timeout_s)
+        limit = asyncio.timeout(self._declared.timeout_s)
         try:
             async with limit:
                 value = self._call(item.text)
@@ -133,7 +135,7 @@ class AsyncLoop:
         except TimeoutError as error:
             if not limit.expired():
                 return failed(item, error, self._folder, attempt)
-            message = f"not finished within {self._spec.timeout_s:g} s; it was cancelled"
+            message = f"not finished within {self._declared.timeout_s:g} s; it was cancelled"
             return Failed(item.index, TIMEOUT, message, attempt)
         except BaseException as error:
             # Whatever the user's code raises is this item's fault.

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from sheaf.core.errors import TaskChanged, TaskError
 from sheaf.core.files import is_dir, is_file
 from sheaf.tasks import module_files, tracebacks
-from sheaf.tasks.decorator import TaskSpec, place_of, spec_of
+from sheaf.tasks.decorator import TaskDeclaration, declaration_of, place_of
 from sheaf.tasks.function import working_dir
 from sheaf.tasks.function.allowlist import find_registered, is_registered
 from sheaf.tasks.function.importing import importing
@@ -32,7 +32,7 @@ class Found:
     name: str
     function: Callable[..., Any]
     kind: Kind
-    spec: TaskSpec
+    declared: TaskDeclaration
     #: The tasks folder it lies under; None: a library function.
     folder: Path | None
 
@@ -47,7 +47,7 @@ def find(
     """
     module_name, _, function_name = name.partition(":")
     if is_registered(module_name, modules):
-        return Found(name, find_registered(name, modules), "function", TaskSpec(), None)
+        return Found(name, find_registered(name, modules), "function", TaskDeclaration(), None)
     if tasks_dir is None:
         raise TaskError(
             f"there is no tasks folder to find {name!r} in; set SHEAF_TASKS_DIR to the folder that holds its file"
@@ -64,8 +64,8 @@ def find(
     if not callable(function):
         raise TaskError(f"{path} has no function {function_name!r}, which the task {name!r} names")
     _check_origin(name, path, function, folder)
-    spec = _spec(function)
-    return Found(name, function, _kind(name, function, spec), spec, folder)
+    declared = _declared(function)
+    return Found(name, function, _kind(name, function, declared), declared, folder)
 
 
 def check_signature(found: Found, way: str) -> None:
@@ -82,12 +82,14 @@ def check_signature(found: Found, way: str) -> None:
     except (TypeError, ValueError):
         return  # what is written in C may not tell; the first call will
     given = "a stream of items" if found.kind == "stream" else "the item"
-    arguments = [None] if found.spec.setup is None else [None, None]
+    arguments = [None] if found.declared.setup is None else [None, None]
     try:
         signature.bind(*arguments)
     except TypeError as error:
         count = (
-            f"one argument, {given}," if found.spec.setup is None else f"two arguments, {given} and what setup gave,"
+            f"one argument, {given},"
+            if found.declared.setup is None
+            else f"two arguments, {given} and what setup gave,"
         )
         raise TaskError(
             f"{place_of(found.function)}: {found.name!r} is called with {count} but it takes {signature}"
@@ -162,7 +164,7 @@ def _check_origin(name: str, path: Path, function: Callable[..., Any], folder: P
         )
 
 
-def _kind(name: str, function: Callable[..., Any], spec: TaskSpec) -> Kind:
+def _kind(name: str, function: Callable[..., Any], declared: TaskDeclaration) -> Kind:
     """Judge by what is called, never by what that may be wrapped around: a wrapper is there to be something else."""
     called = _called(function)
     if inspect.isasyncgenfunction(called):
@@ -171,18 +173,18 @@ def _kind(name: str, function: Callable[..., Any], spec: TaskSpec) -> Kind:
             "which is called once per item, or a generator function with @task(stream=True)"
         )
     if inspect.isgeneratorfunction(called):
-        if spec.stream:
+        if declared.stream:
             return "stream"
         raise TaskError(
             f"{place_of(function)}: {name!r} is a generator function, which is for a stream of items; "
             "decorate it with @task(stream=True), or return a list"
         )
     is_async = inspect.iscoroutinefunction(called)
-    if not spec.stream:
+    if not declared.stream:
         return "async" if is_async else "function"
     if not is_async and hasattr(function, "__wrapped__"):
         return "stream"  # it may well give what the generator within gives; the first call tells
-    raise TaskError(f"{place_of(function)}: {name!r} has stream={spec.stream!r}, but it is no generator function")
+    raise TaskError(f"{place_of(function)}: {name!r} has stream={declared.stream!r}, but it is no generator function")
 
 
 def _called(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -198,7 +200,7 @@ def _unbound(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def _spec(function: Callable[..., Any]) -> TaskSpec:
+def _declared(function: Callable[..., Any]) -> TaskDeclaration:
     """What was said of the function, or of what it calls."""
-    own = spec_of(function)
-    return spec_of(_called(function)) if own == TaskSpec() else own
+    own = declaration_of(function)
+    return declaration_of(_called(function)) if own == TaskDeclaration() else own

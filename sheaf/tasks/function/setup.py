@@ -34,7 +34,7 @@ def opened(found: Found) -> tuple[Any, ...]:
 
     Raises TaskError with the traceback if setup raises again and again.
     """
-    setup = found.spec.setup
+    setup = found.declared.setup
     if setup is None:
         return ()
     known = _opened.get(found.name)

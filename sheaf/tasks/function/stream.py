@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from sheaf.core.errors import GeneratorMiscounts, SheafError
 from sheaf.formats import Format
 from sheaf.run.items import Result
-from sheaf.tasks.decorator import TaskSpec, place_of
+from sheaf.tasks.decorator import TaskDeclaration, place_of
 from sheaf.tasks.function.calls import Call
 from sheaf.tasks.function.finder import Found
 from sheaf.tasks.function.retrying import encode
@@ -50,14 +50,16 @@ class Suspicion(NamedTuple):
 
 
 class StreamLoop:
-    def __init__(self, found: Found, spec: TaskSpec, extra: tuple[Any, ...], parse: Call, format: Format) -> None:
+    def __init__(
+        self, found: Found, declared: TaskDeclaration, extra: tuple[Any, ...], parse: Call, format: Format
+    ) -> None:
         self._found = found
         self._extra = extra
         self._parse = parse
-        self._pairs = spec.stream == "pairs"
+        self._pairs = declared.stream == "pairs"
         self._format = format
-        self._patience = RetryPolicy.of(spec)
-        self._held = _HELD * spec.concurrency
+        self._patience = RetryPolicy.of(declared)
+        self._held = _HELD * declared.concurrency
         #: Seconds that the generator's last end took.
         self._end_s = 0.0
         #: When the next try is due, in which order they came, the item, and which try that will be.

@@ -14,7 +14,7 @@ from typing import Any
 
 from sheaf.formats import Format
 from sheaf.run.items import Result
-from sheaf.tasks.decorator import TaskSpec
+from sheaf.tasks.decorator import TaskDeclaration
 from sheaf.tasks.function.calls import build_call, build_number_call, check_way, parser
 from sheaf.tasks.function.finder import Found, check_signature
 from sheaf.tasks.function.plain import run_plain
@@ -38,38 +38,38 @@ class FunctionTask:
         #: Items that are in progress at once.
         self.at_once = 1
         #: Whether its setup leaves something open in this process, for as long as that lives.
-        self.keeps = found.spec.setup is not None
+        self.keeps = found.declared.setup is not None
 
     def window(self, options: Mapping[str, Any]) -> int:
         check_signature(self._found, check_way(options))
-        spec = self._found.spec.with_options(options)
+        declared = self._found.declared.with_options(options)
         opened(self._found)
-        self.at_once = spec.concurrency if self._found.kind == "async" else 1
+        self.at_once = declared.concurrency if self._found.kind == "async" else 1
         if self._found.kind != "function":
-            return 2 * spec.concurrency
-        if RetryPolicy.of(spec).attempts == 1:
+            return 2 * declared.concurrency
+        if RetryPolicy.of(declared).attempts == 1:
             return 0
         return WINDOW
 
     def run(self, source: Source, options: Mapping[str, Any], format: Format) -> Iterator[Result | None]:
         found, way, extra = self._found, check_way(options), opened(self._found)
-        spec = found.spec.with_options(options)
+        declared = found.declared.with_options(options)
         home.settle()
         if found.kind == "stream":
-            return _stream(found, spec, way, extra, source, format)
+            return _stream(found, declared, way, extra, source, format)
         call = build_call(found.function, way, extra)
         if found.kind == "async":
             from sheaf.tasks.function.asynchronous import AsyncLoop
 
-            return AsyncLoop(call, found.folder, spec, source, format).run()
-        if RetryPolicy.of(spec).attempts == 1:
+            return AsyncLoop(call, found.folder, declared, source, format).run()
+        if RetryPolicy.of(declared).attempts == 1:
             return run_plain(call, build_number_call(found.function, way, extra), found.folder, source, format)
-        return PatientLoop(call, found.folder, RetryPolicy.of(spec), format).run(source)
+        return PatientLoop(call, found.folder, RetryPolicy.of(declared), format).run(source)
 
 
 def _stream(
-    found: Found, spec: TaskSpec, way: str, extra: tuple[Any, ...], source: Source, format: Format
+    found: Found, declared: TaskDeclaration, way: str, extra: tuple[Any, ...], source: Source, format: Format
 ) -> Iterator[Result | None]:
     from sheaf.tasks.function.stream import StreamLoop
 
-    return StreamLoop(found, spec, extra, parser(way), format).run(source)
+    return StreamLoop(found, declared, extra, parser(way), format).run(source)

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sheaf.run.items import Done, Failed, Item, Result, single_results
+from sheaf.run.task_spec import TaskSpec
 from sheaf_worker.pool.pool import Pool, TaskRun
 
 MakePool = Callable[..., Pool]
-ACT = TaskRun("run", "pool_tasks:act", {}, "out.jsonl")
+ACT = TaskRun("run", TaskSpec("pool_tasks:act"), "out.jsonl")
 
 
 def items(*texts: object) -> list[Item]:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from sheaf.run.items import Done, Failed, Item, Result, settled_count
+from sheaf.run.task_spec import TaskSpec
 from sheaf_worker.pool.pool import TaskRun
 from tests.integration.pool.helpers import ACT, MakePool, gather, items, turn_until, value
+from tests.pool_child import with_spec
 
 
 def test_every_item_has_one_result(make_pool: MakePool) -> None:
@@ -17,7 +19,7 @@ def test_every_item_has_one_result(make_pool: MakePool) -> None:
     pool = make_pool(2)
     given = [Item(index, str(index)) for index in range(200_000)]
     for start in range(0, len(given), 1000):
-        pool.add(TaskRun("run", "pool_tasks:echo", {}, "out.jsonl"), given[start : start + 1000])
+        pool.add(TaskRun("run", TaskSpec("pool_tasks:echo"), "out.jsonl"), given[start : start + 1000])
     results = gather(pool, len(given), within_s=60)
     assert len(results) == len(given)
     assert all(value(result) == str(index) for index, result in results.items())
@@ -83,7 +85,7 @@ def test_large_items_pass_through_the_pipe(make_pool: MakePool) -> None:
 def test_runs_take_turns(make_pool: MakePool) -> None:
     """A second run is served although the first one never runs dry, and both get all their results."""
     pool = make_pool(1)
-    other = TaskRun("other", "pool_tasks:echo", {}, "out.jsonl")
+    other = TaskRun("other", TaskSpec("pool_tasks:echo"), "out.jsonl")
     added, late, seen = 0, False, {"run": 0, "other": 0}
     deadline = time.monotonic() + 60
     while seen["other"] < 10:
@@ -103,7 +105,7 @@ def test_runs_take_turns(make_pool: MakePool) -> None:
 def test_pausing_keeps_results_with_the_children(make_pool: MakePool) -> None:
     """While the output cannot take more, nothing is read, and no item is blamed for the wait."""
     pool = make_pool(2)
-    pool.add(ACT._replace(timeout_s=1.0), items(*["big:1000000"] * 40))
+    pool.add(with_spec(ACT, item_timeout_s=1.0), items(*["big:1000000"] * 40))
     pool.paused = True
     deadline = time.monotonic() + 2.5
     while time.monotonic() < deadline:

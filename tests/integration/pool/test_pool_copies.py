@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from sheaf.run.task_spec import TaskSpec
 from sheaf_worker.pool.pool import TaskRun
 from tests.integration.pool.helpers import MakePool, alive, gather, items, turn_until, value
 
-ANSWER = TaskRun("answers", "copying_tasks:answer", {}, "r.jsonl")
-LEAVE = TaskRun("leaves", "copying_tasks:leave", {}, "r.jsonl", attempts=1)
+ANSWER = TaskRun("answers", TaskSpec("copying_tasks:answer"), "r.jsonl")
+LEAVE = TaskRun("leaves", TaskSpec("copying_tasks:leave", attempts=1), "r.jsonl")
 
 
 @pytest.fixture(autouse=True)

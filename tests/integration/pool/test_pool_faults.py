@@ -14,8 +14,20 @@ from pathlib import Path
 import pytest
 
 from sheaf.run.items import Done, Result
+from sheaf.run.task_spec import TaskSpec
 from sheaf_worker.pool.pool import TaskRun
-from tests.integration.pool.helpers import ACT, MakePool, alive, failure, gather, items, turn_until, value, wait_until
+from tests.integration.pool.helpers import (
+    ACT,
+    MakePool,
+    alive,
+    failure,
+    gather,
+    items,
+    turn_until,
+    value,
+    wait_until,
+)
+from tests.pool_child import with_spec
 
 
 @pytest.mark.parametrize(
@@ -30,7 +42,7 @@ from tests.integration.pool.helpers import ACT, MakePool, alive, failure, gather
 def test_an_item_that_kills_its_process_fails_alone(make_pool: MakePool, poison: str, words: str) -> None:
     """Poison among good items: it is tried as often as it may be, then fails with a reason; the others succeed."""
     pool = make_pool(2)
-    pool.add(ACT._replace(attempts=2), items(*range(50), poison, *range(51, 100)))
+    pool.add(with_spec(ACT, attempts=2), items(*range(50), poison, *range(51, 100)))
     results = gather(pool, 100)
     failed = failure(results.pop(50))
     assert (failed.error, failed.attempts) == ("ProcessDied", 2)
@@ -71,7 +83,7 @@ def test_a_killed_child_loses_nothing(make_pool: MakePool, tmp_path: Path) -> No
 def test_what_a_dead_child_had_finished_is_not_done_again(make_pool: MakePool, tmp_path: Path) -> None:
     """Results that lie in the pipe when their child dies are taken, not thrown away."""
     pool = make_pool(1)
-    once = ACT._replace(attempts=1)
+    once = with_spec(ACT, attempts=1)
     pool.add(once, items(*range(1000)))
     gather(pool, 1000)  # the child is known to be fast now, and is given all of the following at once
     pool.paused = True
@@ -85,7 +97,7 @@ def test_what_a_dead_child_had_finished_is_not_done_again(make_pool: MakePool, t
 def test_of_many_items_in_hand_only_the_guilty_fail(make_pool: MakePool, poison: str, error: str) -> None:
     """A task with 8 items in hand dies, or lets an exception escape: each suspect is tried alone, the guilty fail."""
     pool = make_pool(2)
-    many = TaskRun("many", "pool_tasks_many:echo", {}, "out.jsonl", attempts=2)
+    many = TaskRun("many", TaskSpec("pool_tasks_many:echo", attempts=2), "out.jsonl")
     pool.add(many, items(*range(30), poison, *range(31, 60), poison, *range(61, 90)))
     results = gather(pool, 90)
     guilty = [failure(results.pop(30)), failure(results.pop(60))]
@@ -96,7 +108,7 @@ def test_of_many_items_in_hand_only_the_guilty_fail(make_pool: MakePool, poison:
 def test_a_hang_in_native_code_is_ended(make_pool: MakePool, tmp_path: Path) -> None:
     """Code that never lets Python run again is still held to the item's time; the others get on."""
     pool = make_pool(2)
-    pool.add(ACT._replace(timeout_s=0.5), items("a", f"hang:{tmp_path}/note", *range(100)))
+    pool.add(with_spec(ACT, item_timeout_s=0.5), items("a", f"hang:{tmp_path}/note", *range(100)))
     results = gather(pool, 102)
     assert failure(results.pop(1)).error == "Timeout"
     assert all(isinstance(result, Done) for result in results.values())
@@ -157,7 +169,7 @@ def test_processes_that_may_open_nothing_fail_no_item_of_our_own_tasks(
     (tmp_path / "sitecustomize.py").write_text(LACK.format(flag=str(flag)))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), *filter(None, sys.path))))
     pool, results = make_pool(1), dict[int, Result]()
-    pool.add(TaskRun("r", "exec", {"command": ["echo", "{}"]}, "out.jsonl", attempts=1), items(*range(3)))
+    pool.add(TaskRun("r", TaskSpec("exec", {"command": ["echo", "{}"]}, attempts=1), "out.jsonl"), items(*range(3)))
 
     turn_until(pool, lambda: pool.problem is not None, results=results)
     assert "it cannot begin with 'exec': OSError: [Errno 24] Too many open files" in (pool.problem or "")
@@ -175,7 +187,7 @@ def test_processes_that_may_open_nothing_fail_no_item_of_our_own_tasks(
 def test_an_item_that_takes_too_long_fails(make_pool: MakePool) -> None:
     """Its process is killed; what waited behind it goes to others and succeeds."""
     pool = make_pool(1)
-    pool.add(ACT._replace(timeout_s=0.3), items("a", "sleep:1000", *"bcdefgh"))
+    pool.add(with_spec(ACT, item_timeout_s=0.3), items("a", "sleep:1000", *"bcdefgh"))
     results = gather(pool, 9)
     failed = failure(results.pop(1))
     assert (failed.error, failed.attempts) == ("Timeout", 1)
@@ -187,7 +199,7 @@ def test_a_stopped_child_is_killed_when_its_item_is_overdue(make_pool: MakePool,
     """SIGSTOP: a process that cannot even notice anything is still held to its item's time."""
     pool = make_pool(2)
     started = tmp_path / "started"
-    pool.add(ACT._replace(timeout_s=1.0), items(f"hold:{started}", *range(50)))
+    pool.add(with_spec(ACT, item_timeout_s=1.0), items(f"hold:{started}", *range(50)))
     results: dict[int, Result] = {}
     turn_until(pool, lambda: started.exists() and started.read_text().endswith("\n"), results=results)
     os.kill(int(started.read_text()), signal.SIGSTOP)
@@ -253,7 +265,7 @@ def test_a_task_that_cannot_be_used_fails_its_items(
     (tasks_dir / "broken.py").write_text("\n1 +\n")
     (tasks_dir / "fatal.py").write_text("import os\nos._exit(5)\n")
     pool = make_pool(2)
-    bad = TaskRun("bad", task, {}, "out.jsonl")
+    bad = TaskRun("bad", TaskSpec(task), "out.jsonl")
     pool.add(bad, items(*range(10)))
     failed = [failure(result) for result in gather(pool, 10).values()]
     assert {result.error for result in failed} == {"TaskError"}
@@ -281,7 +293,7 @@ def test_what_a_task_leaves_running_ends_with_its_process(make_pool: MakePool, t
     """A command that a task started does not outlive the task's process."""
     pool = make_pool(1)
     left = tmp_path / "left"
-    pool.add(ACT._replace(attempts=1), items(f"leave-behind:{left}"))
+    pool.add(with_spec(ACT, attempts=1), items(f"leave-behind:{left}"))
     assert failure(gather(pool, 1)[0]).error == "ProcessDied"
     wait_until(lambda: not alive(int(left.read_text())))
 
@@ -294,10 +306,11 @@ def test_no_process_outlives_a_killed_worker(tasks_dir: Path, tmp_path: Path) ->
         sys.path[:0] = {sys.path!r}
         from pathlib import Path
         from sheaf.run.items import Item
+        from sheaf.run.task_spec import TaskSpec
         from sheaf_worker.pool.pool import Pool, TaskRun
         pool = Pool(2, tasks_dir=Path({str(tasks_dir)!r}))
         pool.start()
-        program = TaskRun("run", "pool_tasks:act", {{}}, "out.jsonl")
+        program = TaskRun("run", TaskSpec("pool_tasks:act"), "out.jsonl")
         pool.add(program, [Item(0, "hold:{started}"), Item(1, "hang:{started}")])
         while True:
             pool.poll(0.1)

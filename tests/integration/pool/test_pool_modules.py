@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from sheaf.run.task_spec import TaskSpec
 from sheaf_worker.pool.pool import Pool, TaskRun
 from tests.integration.pool.helpers import ACT, MakePool, alive, gather, items, turn_until, value, wait_until
+from tests.pool_child import with_spec
 
 SPOILS = """
 import decimal, string
@@ -32,7 +34,7 @@ def without(text):
 
 def one(pool: Pool, task: str, number: int) -> object:
     """Do one item of a run of its own; return its value."""
-    pool.add(TaskRun(f"run-{number}", task, {}, "out.jsonl"), items("x"))
+    pool.add(TaskRun(f"run-{number}", TaskSpec(task), "out.jsonl"), items("x"))
     return value(gather(pool, 1)[0])
 
 
@@ -91,10 +93,10 @@ def test_another_version_of_a_module_gets_another_process(make_pool: MakePool, t
     one(pool, "pool_tasks:act", 0)
     before = pool.children[0].pid
     # The run says nothing of files here, as one of an old submission does; one that does is another version.
-    program = TaskRun("run-1", "pool_tasks:act", {}, "out.jsonl", files={})
+    program = TaskRun("run-1", TaskSpec("pool_tasks:act", files={}), "out.jsonl")
 
     assert pool._by_number[0].suits(program)
-    assert not pool._by_number[0].suits(program._replace(files={"pool_tasks.py": "other"}))
+    assert not pool._by_number[0].suits(with_spec(program, files={"pool_tasks.py": "other"}))
     assert pool.children[0].pid == before
 
 

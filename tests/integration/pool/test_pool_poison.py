@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from sheaf.run.items import Done, Result
+from sheaf.run.task_spec import TaskSpec
 from sheaf_worker.pool.pool import Pool, TaskRun
 from sheaf_worker.pool.results import HandlingFailed
 from tests.integration.pool.helpers import ACT, MakePool, failure, gather, items, turn_until, value
+from tests.pool_child import with_spec
 
 #: What a task might write that does not know what its descriptors are: text that names a length of 1.8 GB, nothing
 #: but zeros, less than a length, a frame of the right form that is no message.
@@ -27,7 +29,9 @@ def test_an_item_that_closes_its_process_files_fails_alone(make_pool: MakePool, 
     pool.add(ACT, items(*range(count)))
     gather(pool, count)  # the children know how fast such items are, and get many at once
     bad = count // 3
-    pool.add(ACT._replace(run="bad", attempts=2), items(*range(bad), "close-and-go:", *range(bad + 1, count)))
+    pool.add(
+        with_spec(ACT._replace(run="bad"), attempts=2), items(*range(bad), "close-and-go:", *range(bad + 1, count))
+    )
 
     results = gather(pool, count)
 
@@ -40,7 +44,7 @@ def test_an_item_that_closes_its_process_files_fails_alone(make_pool: MakePool, 
 def test_an_item_with_one_attempt_is_not_blamed_for_another(make_pool: MakePool) -> None:
     """Whatever is in hand when the process finds its pipe closed by an item before: only that one fails."""
     pool = make_pool(1)
-    once = ACT._replace(attempts=1)
+    once = with_spec(ACT, attempts=1)
     pool.add(once, items(*range(500)))
     gather(pool, 500)  # of such a run, all that comes is sent at once
     pool.add(once, items("close-and-go:", *["sleep:0.2"] * 3))
@@ -55,7 +59,7 @@ def test_an_item_with_one_attempt_is_not_blamed_for_another(make_pool: MakePool)
 def test_what_an_item_writes_into_the_pipe_harms_only_itself(make_pool: MakePool, text: str) -> None:
     """Neither the worker nor another item suffers, and the run ends."""
     pool = make_pool(2)
-    pool.add(ACT._replace(attempts=2), items(*range(20), f"spoil-pipe:{text}", *range(21, 40)))
+    pool.add(with_spec(ACT, attempts=2), items(*range(20), f"spoil-pipe:{text}", *range(21, 40)))
 
     results = gather(pool, 40)
 
@@ -71,7 +75,7 @@ def test_what_an_item_reads_from_the_pipe_costs_no_other_its_result(
     monkeypatch.setattr("sheaf_worker.pool.watchdog._SILENT_S", 0.5)
     monkeypatch.setattr("sheaf_worker.pool.watchdog._ANSWER_S", 1.0)
     pool = make_pool(1)
-    pool.add(ACT._replace(attempts=2), items(*range(20), "drain-pipe:", *range(21, 40)))
+    pool.add(with_spec(ACT, attempts=2), items(*range(20), "drain-pipe:", *range(21, 40)))
 
     results = gather(pool, 40)
 
@@ -101,7 +105,7 @@ def test_items_that_another_has_taken_out_of_the_pipe_are_done(
 def test_an_item_whose_thread_kills_the_process_costs_no_other_its_result(make_pool: MakePool) -> None:
     """It is done, and its process dies 50 ms later, again and again: those that suffer are tried anew, and succeed."""
     pool = make_pool(2)
-    once = ACT._replace(attempts=1)
+    once = with_spec(ACT, attempts=1)
     quick = [f"quick {number}" for number in range(300)]
     pool.add(once, items("kill-later:0.05", *quick, "kill-later:0.05", *quick))
 
@@ -141,7 +145,7 @@ def test_many_items_in_hand_and_imports_are_let_go_of_too(
     """A task with several items in hand, one whose import never ends: their processes are replaced as well."""
     (tasks_dir / "never_ends.py").write_text(text)
     pool = make_pool(1)
-    pool.add(TaskRun("run", "never_ends:echo", {}, "out.jsonl"), items(*range(30)))
+    pool.add(TaskRun("run", TaskSpec("never_ends:echo"), "out.jsonl"), items(*range(30)))
     turn_until(pool, lambda: pool.children[0].run == "run" and pool.in_hand >= begun)
 
     pool.forget("run")
@@ -168,7 +172,7 @@ def test_mapped_files_are_not_a_process_own_memory(make_pool: MakePool, tmp_path
     with (tmp_path / "big").open("wb") as file:
         file.truncate(200 << 20)
     pool = make_pool(1)
-    pool.add(ACT._replace(memory_mb=60, attempts=1), items("a", f"look-into:{tmp_path}/big", "b"))
+    pool.add(with_spec(ACT, memory_mb=60, attempts=1), items("a", f"look-into:{tmp_path}/big", "b"))
 
     assert all(isinstance(result, Done) for result in gather(pool, 3).values())
 
@@ -176,12 +180,12 @@ def test_mapped_files_are_not_a_process_own_memory(make_pool: MakePool, tmp_path
 def test_a_pool_whose_children_die_idle_blames_nobody(make_pool: MakePool) -> None:
     """kill -9 from outside of one that has been given items and has begun none: all of them are done."""
     pool: Pool = make_pool(1)
-    pool.add(ACT._replace(attempts=1), items("a"))
+    pool.add(with_spec(ACT, attempts=1), items("a"))
     gather(pool, 1)
     results: dict[int, Result] = {}
     for number in range(5):
         os.kill(pool.children[0].pid, signal.SIGSTOP)
-        pool.add(ACT._replace(run=f"run-{number}", attempts=1), items("a", "b"))
+        pool.add(with_spec(ACT._replace(run=f"run-{number}"), attempts=1), items("a", "b"))
         pool.poll(0)
         os.kill(pool.children[0].pid, signal.SIGKILL)
         results = gather(pool, 2)
@@ -202,7 +206,7 @@ def test_items_that_all_wait_for_the_cluster_fail_with_the_reason(
     )
     pool = make_pool(1)
     results: dict[int, Result] = {}
-    pool.add(TaskRun("run", "waits:act", {}, "out.jsonl", attempts=1), items("wait", "wait", "a"))
+    pool.add(TaskRun("run", TaskSpec("waits:act", attempts=1), "out.jsonl"), items("wait", "wait", "a"))
 
     turn_until(pool, lambda: pool.problem is not None, results=results)
     assert "all 1 processes of this worker run tasks that wait for the cluster" in str(pool.problem)
@@ -224,7 +228,7 @@ def test_a_place_that_was_lent_is_another_items(make_pool: MakePool, tasks_dir: 
     mark = tasks_dir / "mark"
     pool = make_pool(1)
     results: dict[int, Result] = {}
-    pool.add(TaskRun("run", "waits:act", {}, "out.jsonl"), items(mark))
+    pool.add(TaskRun("run", TaskSpec("waits:act"), "out.jsonl"), items(mark))
     # On a busy machine it might be the others' turn before it has begun.
     turn_until(pool, lambda: "run" in pool.in_progress(), results=results)
     pool.add(ACT._replace(run="other"), [item._replace(index=item.index + 1) for item in items("a", "b")])

@@ -11,14 +11,16 @@ import pytest
 
 from sheaf.run.items import Item
 from sheaf.run.number_range import Numbers
+from sheaf.run.task_spec import TaskSpec
 from sheaf_worker.pool.child_handle import ChildHandle
 from sheaf_worker.pool.child_state import State
 from sheaf_worker.pool.pool import ItemBlock, TaskRun
 from sheaf_worker.pool.prefetch import AHEAD_S
 from tests.integration.pool.helpers import ACT, MakePool, failure, gather, items, turn_until, value
+from tests.pool_child import with_spec
 
-NUMBERS = TaskRun("run", "pool_numbers:act", {"pass": "json"}, "out.jsonl")
-FLOCK = TaskRun("run", "pool_flock:rest", {"concurrency": 4}, "out.jsonl")
+NUMBERS = TaskRun("run", TaskSpec("pool_numbers:act", {"pass": "json"}), "out.jsonl")
+FLOCK = TaskRun("run", TaskSpec("pool_flock:rest", {"concurrency": 4}), "out.jsonl")
 
 
 def test_numbers_travel_as_a_range(make_pool: MakePool, tasks_dir: Path) -> None:
@@ -31,7 +33,7 @@ def test_numbers_travel_as_a_range(make_pool: MakePool, tasks_dir: Path) -> None
         "    return 1 / 0 if number == 10 + 3 * 40 else [type(number).__name__, number]\n"
     )
     pool = make_pool(2)
-    pool.add(NUMBERS._replace(attempts=1), ItemBlock(range(1000), Numbers(range(10, 3010, 3))))
+    pool.add(with_spec(NUMBERS, attempts=1), ItemBlock(range(1000), Numbers(range(10, 3010, 3))))
     results = gather(pool, 1000)
 
     assert failure(results.pop(700)).error == "ProcessDied"
@@ -65,7 +67,7 @@ def test_children_let_their_worker_go_first(make_pool: MakePool) -> None:
 def test_numbers_reach_a_function_of_text_as_text(make_pool: MakePool, tasks_dir: Path) -> None:
     (tasks_dir / "pool_numbers.py").write_text("def act(text):\n    return text + '!'\n")
     pool = make_pool(1)
-    pool.add(NUMBERS._replace(options={"pass": "text"}), ItemBlock(range(3), Numbers(range(7, 10))))
+    pool.add(with_spec(NUMBERS, options={"pass": "text"}), ItemBlock(range(3), Numbers(range(7, 10))))
 
     assert [value(result) for _, result in sorted(gather(pool, 3).items())] == ["7!", "8!", "9!"]
 
@@ -100,7 +102,7 @@ def test_portions_become_small_near_the_end(
         sent.append((len(child.outstanding), pool.waiting + pool.in_hand, len(block.indexes)))
 
     monkeypatch.setattr(ChildHandle, "give", note)
-    pool.add(TaskRun("run", "pool_naps:nap", {}, "out.jsonl"), items(*range(400)))
+    pool.add(TaskRun("run", TaskSpec("pool_naps:nap"), "out.jsonl"), items(*range(400)))
     gather(pool, 400)
 
     least = math.ceil(AHEAD_S / 0.005) // 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from sheaf.run.task_spec import TaskSpec
 from sheaf_worker.pool.pool import TaskRun
 from tests.integration.pool.helpers import MakePool, gather, items, turn_until, value
 
@@ -12,7 +13,9 @@ SOURCE = "def f(text):\n    return {answer}\n"
 
 
 def program(run: str, source: str) -> TaskRun:
-    return TaskRun(run, "versed:f", {}, "out.jsonl", files={"versed.py": hashlib.sha256(source.encode()).hexdigest()})
+    return TaskRun(
+        run, TaskSpec("versed:f", files={"versed.py": hashlib.sha256(source.encode()).hexdigest()}), "out.jsonl"
+    )
 
 
 def test_a_run_of_another_version_is_let_go_of_without_a_failure(make_pool: MakePool, tasks_dir: Path) -> None:

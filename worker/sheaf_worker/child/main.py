@@ -21,6 +21,7 @@ from typing import NamedTuple
 from sheaf.core.errors import SheafError, TaskError
 from sheaf.formats import Format, format_for
 from sheaf.run.items import Result
+from sheaf.run.task_spec import TaskSpec
 from sheaf.tasks.description import BUILT_IN
 from sheaf.tasks.function.working_dir import home
 from sheaf.tasks.protocol import Task
@@ -165,9 +166,11 @@ class _Service:
         self._choices = Choices(outbox)
 
     def run(self) -> None:
-        _, name, options, output, files, separator = self._source.program
+        _, plain, output, separator = self._source.program
+        spec = TaskSpec(**plain)
+        name, options = spec.task, spec.options
         try:
-            task, record_format = self._find(name, files, lambda: format_for(output, options, separator))
+            task, record_format = self._find(name, spec.files, lambda: format_for(output, options, separator))
             self._choices.task = task
             window = int(task.window(options))
             keeps = bool(getattr(task, "keeps", False))

@@ -210,7 +210,7 @@ class Fetcher(threading.Thread):
             if self._in_flight.has(batch.id):
                 # Queued twice, and the first is still with us: the lease that was just renewed is the same one.
                 return
-            check_allowed(run.manifest.task, self._settings.allow_exec)
+            check_allowed(run.manifest.spec.task, self._settings.allow_exec)
             versions.check(run, self._settings.tasks_dir)
             files = versions.files_in_force(run)
             separator = self._separator(run)

@@ -76,7 +76,7 @@ class Isolation:
             "workers died with a batch in hand; it is done part by part",
             extra={"action": "isolate", "batch": held.batch.id, "claims": claims},
         )
-        parts, guilty = _plan(block, note, claims, max(DEATHS, held.run.manifest.attempts))
+        parts, guilty = _plan(block, note, claims, max(DEATHS, held.run.manifest.spec.attempts))
         self._batches.append(_Batch(held, claims, deque(parts)))
         if guilty is not None:
             count = guilty.deaths + guilty.deaths_beside

@@ -14,7 +14,6 @@ from sheaf.core.errors import ClusterError, OutputError
 from sheaf.core.settings import Settings
 from sheaf.output.blocker import blocker
 from sheaf.run.run import Run
-from sheaf.run.sessions import session_of
 from sheaf.scheduling.reconciler import PROBLEM_S, Reconciler
 from sheaf.scheduling.stall import LEAD, Facts, Kind, Stall, explain_stall
 
@@ -73,7 +72,7 @@ class ProgressWatchdog:
         stall = self._explain(run, stalled_s)
         if stall.kind is not told:
             # A program's runs are many, and its own log says so.
-            quiet = session_of(name) is not None or stall.kind in (Kind.SLOW, Kind.BEHIND)
+            quiet = run.manifest.session is not None or stall.kind in (Kind.SLOW, Kind.BEHIND)
             fields = {"action": "stall", "run": name, "why": stall.text}
             logger.log(logging.INFO if quiet else logging.WARNING, "run does not move", extra=fields)
         self._queue.set_problem(name, stall.text, worker=self._label, ttl_s=PROBLEM_S)

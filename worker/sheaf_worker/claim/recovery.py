@@ -15,7 +15,6 @@ from sheaf.broker.queue import BatchQueue
 from sheaf.core.errors import ClusterError, LockError, RunDamaged
 from sheaf.core.files import exists
 from sheaf.core.settings import Settings
-from sheaf.run.sessions import session_of
 from sheaf.scheduling.reconciler import Reconciler
 from sheaf_worker.claim.in_flight import InFlight
 from sheaf_worker.claim.progress_watchdog import ProgressWatchdog
@@ -112,5 +111,5 @@ class Recovery(threading.Thread):
         for name, run in self._in_flight.runs().items():
             # The session of a program that has ended is gone as a whole.
             with contextlib.suppress(RunDamaged):  # said where it is fed
-                if run.cancelled or (session_of(name) and not exists(run.folder)):
+                if run.cancelled or (run.manifest.session is not None and not exists(run.folder)):
                     self._cancelled(name)

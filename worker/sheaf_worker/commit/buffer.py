@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 
 from sheaf.run.items import Bundle, Result, Results, record_bytes
 from sheaf.run.run import Run
-from sheaf.run.sessions import session_of
 
 #: Results by run.
 Groups = dict[str, Results]
@@ -83,7 +82,7 @@ class CommitBuffer:
             news = not self._pending
             if news:
                 self._oldest, self._patience_s = time.monotonic(), self._most_s * self._part
-            patience_s = self._patience_with(run.manifest.run)
+            patience_s = self._patience_with(run)
             if patience_s < self._patience_s:
                 news, self._patience_s = True, patience_s
             self._runs[run.manifest.run] = run
@@ -94,11 +93,11 @@ class CommitBuffer:
             if news or self._full:
                 self._changed.notify()
 
-    def _patience_with(self, run: str) -> float:
+    def _patience_with(self, run: Run) -> float:
         """Seconds that a record of the run may wait."""
-        if session_of(run):
+        if run.manifest.session is not None:
             return PROGRAM_S
-        return NEWCOMER_S if self._lately and run not in self._lately else self._most_s
+        return NEWCOMER_S if self._lately and run.manifest.run not in self._lately else self._most_s
 
     def flush(self) -> None:
         """Nothing else is in flight: what is pending is due now."""
@@ -150,7 +149,7 @@ class CommitBuffer:
     def _note_commit(self, runs: Iterable[str]) -> None:
         now = time.monotonic()
         self._lately = {run: moment for run, moment in self._lately.items() if now - moment < _LATELY_S}
-        self._lately.update((run, now) for run in runs if not session_of(run))
+        self._lately.update((run, now) for run in runs if self._runs[run].manifest.session is None)
 
     def run(self, name: str) -> Run:
         """The run of results that were added, until they are written."""

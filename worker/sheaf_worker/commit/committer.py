@@ -25,7 +25,6 @@ from sheaf.output.cache import OutputCache
 from sheaf.output.commit.plan import RunResults, prepare
 from sheaf.output.output import Output, Receipt
 from sheaf.run.items import record_bytes, settled_count
-from sheaf.run.sessions import session_of
 from sheaf.scheduling.reconciler import PROBLEM_S, mark_finished
 from sheaf_worker.claim.in_flight import InFlight
 from sheaf_worker.commit.buffer import CommitBuffer, Groups
@@ -182,9 +181,10 @@ class Committer(threading.Thread):
             self.items += settled_count(results)
             self.bytes += record_bytes(results)
         for run in receipt.finished_runs:
-            mark_finished(self._buffer.run(run), self._outputs.get(self._buffer.run(run).manifest.output))
+            manifest = self._buffer.run(run).manifest
+            mark_finished(self._buffer.run(run), self._outputs.get(manifest.output))
             # A program's runs are many and short; nobody reads of each.
-            level = logging.DEBUG if session_of(run) else logging.INFO
+            level = logging.INFO if manifest.session is None else logging.DEBUG
             logger.log(level, "run finished", extra={"action": "finish", "run": run})
         self._tell_others(groups, receipt.finished_runs)
         self._finish_jobs(finished)

@@ -127,7 +127,7 @@ class ChildHandle:
         """Whether it may serve this: nothing that another module has changed, or opened, is in its process."""
         if self.module is None:
             return True
-        return self.module == module_of(program) and self.stateful_task in (None, program.task)
+        return self.module == module_of(program) and self.stateful_task in (None, program.spec.task)
 
     # --- its state -----------------------------------------------------------------------------------------------
 
@@ -154,7 +154,7 @@ class ChildHandle:
         """Its task is imported. `window`, `item_s`: as in `Prefetch`."""
         self._enter(State.READY)
         if stateful and self.program is not None:
-            self.stateful_task = self.program.task
+            self.stateful_task = self.program.spec.task
         self.forgotten_at = None
         self.at_once = at_once
         self.prefetch = Prefetch(window, item_s)
@@ -304,5 +304,5 @@ class ChildHandle:
 
 def module_of(program: TaskRun) -> ModuleVersion | None:
     """The user's module that the task is in; None for Sheaf's own tasks and for allowlisted library functions."""
-    module, colon, _ = program.task.partition(":")
-    return (module, program.files) if colon and not is_registered(module, ()) else None
+    module, colon, _ = program.spec.task.partition(":")
+    return (module, program.spec.files) if colon and not is_registered(module, ()) else None

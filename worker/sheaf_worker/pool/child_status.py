@@ -42,4 +42,4 @@ def choices_of(child: ChildHandle) -> list[tuple[str, str, str]]:
     """How many items it is sent ahead and why, and what its task has chosen: name, value, reason."""
     if child.program is None or child.state is not State.READY:
         return []
-    return [child.prefetch.choice(child.program.task), *child.task_choices]
+    return [child.prefetch.choice(child.program.spec.task), *child.task_choices]

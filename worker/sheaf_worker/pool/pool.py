@@ -144,7 +144,9 @@ class Pool:
             program, in_hand = child.program, child.slots.in_hand()
             if program is not None and in_hand and child.forgotten_at is None:
                 index = min(in_hand, key=in_hand.__getitem__)
-                mine = AtHand(len(in_hand), index, max(0.0, now - in_hand[index]), program.timeout_s or 0.0, False)
+                mine = AtHand(
+                    len(in_hand), index, max(0.0, now - in_hand[index]), program.spec.item_timeout_s or 0.0, False
+                )
                 other = found.get(program.run, mine._replace(begun=0))
                 oldest = max(mine, other, key=lambda each: each.since_s)
                 found[program.run] = oldest._replace(begun=mine.begun + other.begun)

@@ -75,7 +75,7 @@ class Quarantine:
             UNRESPONSIVE: UNRESPONSIVE_TEXT,
             TOO_LARGE: _TOO_LARGE_TEXT,
             NESTED: _NESTED_TEXT,
-            OVER_TASK_LIMIT: f"process was killed: it took more than the {program.memory_mb} MiB of memory_mb",
+            OVER_TASK_LIMIT: f"process was killed: it took more than the {program.spec.memory_mb} MiB of memory_mb",
         }
         verdict = Verdict(DIED, known.get(child.killed or "") or explain_exit(exit_code))
         if in_hand and child.killed != BROKEN_PIPE and exit_code != PIPE_LOST:
@@ -113,13 +113,13 @@ class Quarantine:
             self._backlog.suspects.extend(Suspect(program, item) for item in items)
 
     def _charge_attempt(self, program: TaskRun, item: Item, verdict: Verdict, *, certain: bool) -> None:
-        if not certain and self.attempts.count(program.run, item.index) + 1 >= program.attempts:
+        if not certain and self.attempts.count(program.run, item.index) + 1 >= program.spec.attempts:
             self._backlog.suspects.append(Suspect(program, item, fresh=True))
             return
         count = self.attempts.charge(program.run, item.index)
-        if count < program.attempts:
+        if count < program.spec.attempts:
             # An exception is the item's own; a death may be due to what the process did before.
-            fresh = verdict.error == DIED and count + 1 >= program.attempts
+            fresh = verdict.error == DIED and count + 1 >= program.spec.attempts
             self._backlog.suspects.append(Suspect(program, item, fresh))
             return
         self.attempts.settle(program.run, item.index)
@@ -128,11 +128,11 @@ class Quarantine:
 
     def _late(self, child: ChildHandle, program: TaskRun, in_hand: dict[int, float]) -> list[int]:
         """Those that were out of time when the child was killed; it may have finished others just before."""
-        limit_s = program.timeout_s or 0.0
+        limit_s = program.spec.item_timeout_s or 0.0
         return [index for index, begun in in_hand.items() if child.killed_at - begun >= limit_s]
 
     def _time_out(self, program: TaskRun, indexes: Iterable[int]) -> None:
-        message = f"not finished within {program.timeout_s:g} s; its process was killed"
+        message = f"not finished within {program.spec.item_timeout_s:g} s; its process was killed"
         failed = []
         for index in indexes:
             failed.append(Failed(index, TIMEOUT, message, self.attempts.charge(program.run, index)))

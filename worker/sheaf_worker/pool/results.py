@@ -133,7 +133,7 @@ class Reports:
         if child.program is not None and child.done == 0 and child.forgotten_at is None:
             self._failed_imports[child.program.run] += 1
             if self._failed_imports[child.program.run] >= _FAILED_STARTS_LIMIT:
-                self.refuse(child, Verdict("TaskError", f"{child.program.task!r} cannot be imported: {cause}"))
+                self.refuse(child, Verdict("TaskError", f"{child.program.spec.task!r} cannot be imported: {cause}"))
 
     def _give_up(self, child: ChildHandle) -> None:
         """The task has changed. No item fails for that: the worker releases the run's batches."""

@@ -54,7 +54,7 @@ class Watchdog:
             self._check(child, now)
             if watch_items and child.state is State.READY and child.outstanding:
                 self._check_items(child, now)
-            own_bytes = child.program.memory_mb << 20 if child.program else 0
+            own_bytes = child.program.spec.memory_mb << 20 if child.program else 0
             if self._memory_bytes or own_bytes:
                 self._check_memory(child, own_bytes)
 
@@ -86,7 +86,7 @@ class Watchdog:
 
     def _check_items(self, child: ChildHandle, now: float) -> None:
         in_hand = child.slots.in_hand()
-        limit_s = child.program.timeout_s if child.program else None
+        limit_s = child.program.spec.item_timeout_s if child.program else None
         if limit_s is not None and any(now - max(begun, self._blind_until) >= limit_s for begun in in_hand.values()):
             child.kill(TIMED_OUT)
         elif in_hand:

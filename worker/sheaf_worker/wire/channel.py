@@ -1,6 +1,6 @@
 """What travels between a worker and a child of its pool, and the worker's end of the pipe, which never blocks.
 
-    to the child     ("program", run, task, options, output, files, separator)  what the items that follow belong to
+    to the child     ("program", run, spec, output, separator)  what the items that follow belong to
                      ("items", indexes, texts)                 sent only while the child serves their run
                      ("numbers", indexes, (start, stop, step)) the same, the items being these numbers
                      ("alone",)                                nothing comes beside what was sent last
@@ -24,6 +24,7 @@ A message is marshalled, which is twice as fast as pickle and cannot execute cod
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import marshal
 import os
@@ -32,11 +33,11 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from operator import lt
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sheaf.core.errors import TaskError
 from sheaf.core.ranges import to_ranges
+from sheaf.run.task_spec import TaskSpec
 
 Message = tuple[Any, ...]
 
@@ -56,18 +57,11 @@ class TaskRun(NamedTuple):
     """What to apply to the items of one run."""
 
     run: str
-    task: str
-    options: Mapping[str, Any]
+    #: The task with its options as they apply here, and with the version of its files that is in force: items are done
+    #: by that version or not at all.
+    spec: TaskSpec
     #: The output's file name; its suffix chooses the record format.
     output: str
-    #: Seconds that one item may take before its process is killed and the item fails; None: as long as it likes.
-    timeout_s: float | None = None
-    #: How often an item is tried whose process dies.
-    attempts: int = 3
-    #: The task's files under the tasks folder, with their digests: items are done by this version or not at all.
-    files: Mapping[str, str] = MappingProxyType({})
-    #: MiB that a child may weigh while it works on these items; 0: no limit of the task's own.
-    memory_mb: int = 0
     #: The word in the headings of the output's pages, if it has one.
     separator: str = ""
 
@@ -111,22 +105,17 @@ def unpack_indexes(packed: tuple[int, ...]) -> Sequence[int]:
 def encode_program(program: TaskRun) -> bytes:
     """Raises TaskError if the options are not plain values."""
     try:
-        return encode(
-            (
-                "program",
-                program.run,
-                program.task,
-                dict(program.options),
-                program.output,
-                dict(program.files),
-                program.separator,
-            )
-        )
+        return encode(("program", program.run, _plain(program.spec), program.output, program.separator))
     except ValueError as error:
         raise TaskError(
             f"the options of run {program.run!r} hold something that is not JSON ({error}); "
             "use text, numbers, booleans, None, and lists and dicts of these"
         ) from error
+
+
+def _plain(spec: TaskSpec) -> dict[str, Any]:
+    values = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
 
 
 class Channel:
