@@ -13,7 +13,7 @@ from sheaf.run.run import Run
 from sheaf.submission.draft import Draft
 from sheaf.submission.enqueue import check_cluster, start
 from sheaf.submission.occupied import Holding, Onto
-from sheaf.submission.submit import Outcome, RunRequest, check_output, check_unoccupied, submit
+from sheaf.submission.submit import Outcome, RunRequest, check_unoccupied, checked_output, submit
 from sheaf.submission.tally import Tally
 
 
@@ -40,8 +40,9 @@ def deliver(settings: Settings, request: RunRequest, items: Callable[[Draft], It
     """
     with connect(settings) as connection:
         check_cluster(settings, connection)
-        check_output(settings.data_dir, request.output, request.spec.options, replace=request.how.onto is Onto.REPLACE)
-        held = check_unoccupied(settings.data_dir, request)
+        replace = request.how.onto is Onto.REPLACE
+        with checked_output(settings.data_dir, request.output, request.spec.options, replace=replace) as opened:
+            held = check_unoccupied(settings.data_dir, request, opened)
         drafts: list[Draft] = []
 
         def noted(draft: Draft) -> Iterable[list[str]]:

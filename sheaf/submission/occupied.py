@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -51,16 +52,19 @@ class Holding:
         return f"{path_text(self.path)} already {held} (run {self.runs[-1]}{others})"
 
 
-def holding(data_dir: Path, output: str) -> Holding | None:
-    """What the output holds; None if there is none, or a new run would be the first in it. Raises OutputError."""
+def holding(data_dir: Path, output: str, opened: Output | None = None) -> Holding | None:
+    """What the output holds; None if there is none, or a new run would be the first in it. Raises OutputError.
+
+    `opened`: the output, if it is open already; it stays open.
+    """
     path = data_dir / output
     if not exists(path):
         return None
-    opened = Output(path)
-    try:
+    with contextlib.ExitStack() as stack:
+        if opened is None:
+            opened = Output(path)
+            stack.callback(opened.close)
         progress = opened.all_progress()
-    finally:
-        opened.close()
     runs = [run for run, found in progress.items() if found.done or not (found.finished or _is_over(data_dir, run))]
     return Holding(path, sum(found.done for found in progress.values()), tuple(runs)) if runs else None
 

@@ -9,11 +9,12 @@ by the workers' reconciler whether or not the producer still lives.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -23,8 +24,6 @@ from sheaf.core.errors import OutputError, OutputPathError, RunNotFound, UsageEr
 from sheaf.core.files import exists, is_dir
 from sheaf.formats import format_for
 from sheaf.formats.separator import has_separator, new_separator
-from sheaf.output.index.database import Index
-from sheaf.output.index.schema import read_state
 from sheaf.output.output import Output
 from sheaf.output.replace import set_aside
 from sheaf.run.catalog import catalog
@@ -98,8 +97,11 @@ class RunRequest:
     how: SubmitOptions = AS_USUAL
 
 
-def check_output(data_dir: Path, output: str, options: Mapping[str, Any], *, replace: bool = False) -> None:
-    """Raise what is wrong with the output's path, before anything is read or written.
+@contextlib.contextmanager
+def checked_output(
+    data_dir: Path, output: str, options: Mapping[str, Any], *, replace: bool = False
+) -> Iterator[Output | None]:
+    """Raise what is wrong with the output's path, before anything is read or written; give what is there, opened.
 
     OutputPathError for its folder, for its suffix, or for other columns than it has (unless a new one is to take its
     place); OutputRefused if what lies there is not an output of ours.
@@ -110,20 +112,26 @@ def check_output(data_dir: Path, output: str, options: Mapping[str, Any], *, rep
         raise OutputPathError(f"the folder {path.parent} does not exist; make it first: mkdir -p {path.parent}")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise OutputPathError(f"this user cannot write to the folder {path.parent}, where the output would be")
-    if os.path.lexists(path):
-        # Opens what is there if it is ours, refuses it otherwise, and changes nothing in either case.
-        _create_output(data_dir, output, options).close()
+    if not os.path.lexists(path):
+        yield None
+        return
+    # Opens what is there if it is ours, refuses it otherwise, and changes nothing in either case.
+    opened = _create_output(data_dir, output, options)
+    try:
         if not replace:
-            _check_header(path, format_for(output, options).header(path.name))
+            _check_header(opened, format_for(output, options).header(path.name))
+        yield opened
+    finally:
+        opened.close()
 
 
-def check_unoccupied(data_dir: Path, request: RunRequest) -> Holding | None:
+def check_unoccupied(data_dir: Path, request: RunRequest, opened: Output | None = None) -> Holding | None:
     """Return what the output holds of other runs. Raises UsageError if it is certain already that submit() will refuse.
 
-    It is not while the output holds runs of the same task: one of them may be the same submission, which is not known
-    before the list has been read.
+    That is not certain while it holds runs of the same task: one of them may be the same submission, which is not known
+    before the list has been read. `opened`: the output, if it is open already.
     """
-    held = holding(data_dir, request.output)
+    held = holding(data_dir, request.output, opened)
     if held is not None and not may_be_known(data_dir, held, request.spec.task):
         check_free(held, request.how.place)
     return held
@@ -144,7 +152,7 @@ def submit(data_dir: Path, request: RunRequest, items: Callable[[Draft], Iterabl
         with submission_lock(data_dir):
             existing = None if request.how.again else _find_existing(data_dir, request, mark, draft.tally)
             if existing is not None:
-                return _take_up(data_dir, existing)
+                return existing if existing[1] is Outcome.FINISHED else _take_up(data_dir, existing[0])
             if request.how.only_known:
                 raise UsageError(
                     f"no run has the same items, task and options and goes into {request.output}, so there is nothing "
@@ -178,7 +186,7 @@ def batch_size_for(items: int, *, slow: bool) -> int:
 
 
 def fingerprint(request: RunRequest, digest: str) -> str:
-    """Return a text that is equal for two requestes of the same task, options (but for tuning), output and items.
+    """Return a text that is equal for two requests of the same task, options (but for tuning), output and items.
 
     The same task is the same text: after a change of its files, which stand behind the dot, the same command is another
     request.
@@ -209,16 +217,16 @@ def _publish(data_dir: Path, request: RunRequest, draft: Draft, mark: str) -> Ru
 
 
 def _take_up(data_dir: Path, run: Run) -> tuple[Run, Outcome]:
-    """The same has been submitted before: let it go on, or say that it is done."""
-    if _is_done(data_dir, run):
-        return run, Outcome.FINISHED
+    """The same has been submitted before, and is not done: let it go on."""
     _register(data_dir, run.manifest)
     run.resume()
     return run, Outcome.RESUMED
 
 
-def _find_existing(data_dir: Path, request: RunRequest, mark: str, tally: Tally) -> Run | None:
-    """Return the newest run of the same submission, if its output is still at its place and knows of it."""
+def _find_existing(data_dir: Path, request: RunRequest, mark: str, tally: Tally) -> tuple[Run, Outcome] | None:
+    """Return the newest run of the same submission, if its output is still at its place and knows of it, and whether it
+    is finished or to be resumed.
+    """
     for entry in reversed(catalog(data_dir)):
         if not entry.is_like(mark):
             continue
@@ -229,8 +237,11 @@ def _find_existing(data_dir: Path, request: RunRequest, mark: str, tally: Tally)
         try:
             run = Run.open(data_dir, entry.run)
             there = run.manifest.output == request.output
-            if there and _is_same(run, request, mark) and (not run.finished or _is_done(data_dir, run)):
-                return run
+            if there and _is_same(run, request, mark):
+                if _is_done(data_dir, run):
+                    return run, Outcome.FINISHED
+                if not run.finished:
+                    return run, Outcome.RESUMED
         except RunNotFound as error:
             tally.damaged.append(str(error))
     return None
@@ -279,14 +290,9 @@ def _create_output(data_dir: Path, output: str, options: Mapping[str, Any], sepa
     return Output.create(path, header=format_for(output, options, separator).header(path.name))
 
 
-def _check_header(path: Path, wanted: bytes) -> None:
+def _check_header(opened: Output, wanted: bytes) -> None:
     """A header is written once: a table's later rows have the columns of its first ones."""
-    index = Index(path, 0.0)
-    try:
-        with index.reading() as connection:
-            header = read_state(connection).header
-    finally:
-        index.drop()
+    path, header = opened.path, opened.header()
     if path.name.lower().endswith(".csv") and header != wanted:
         raise OutputPathError(
             f"{path} has the columns {header.decode().strip()}, but now they would be {wanted.decode().strip()}; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -19,7 +20,15 @@ from sheaf.run.run import Run, list_runs
 from sheaf.run.task_spec import TaskSpec
 from sheaf.submission.draft import new_run_name
 from sheaf.submission.occupied import Onto
-from sheaf.submission.submit import Outcome, RunRequest, SubmitOptions, batch_size_for, check_output, submit
+from sheaf.submission.submit import (
+    Outcome,
+    RunRequest,
+    SubmitOptions,
+    batch_size_for,
+    check_unoccupied,
+    checked_output,
+    submit,
+)
 from sheaf.view.monitor import RunStatus
 from sheaf_producer.progress.display import Lines, summary
 from tests.requests import submitted_as, with_spec
@@ -144,13 +153,39 @@ def test_a_submission_that_fails_writes_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
 
+def test_a_submission_asks_its_output_in_few_openings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One for all checks before the list is read; then, under the lock, what is there and what becomes of it."""
+    opened: list[object] = []
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **named: opened.append(args[0]) or connect(*args, **named))
+
+    def openings(request: RunRequest) -> tuple[Outcome, int]:
+        opened.clear()
+        with checked_output(tmp_path, request.output, request.spec.options) as output:
+            check_unoccupied(tmp_path, request, output)
+        return submitted(tmp_path, request)[1], len(opened)
+
+    # It is made by a connection of its own.
+    assert openings(REQUEST) == (Outcome.NEW, 2)
+    finish(tmp_path, Run.open(tmp_path, list_runs(tmp_path)[0]))
+    assert openings(REQUEST) == (Outcome.FINISHED, 2)
+    another = submitted_as(with_spec(REQUEST, options={}), onto=Onto.APPEND)
+    assert openings(another) == (Outcome.NEW, 3)
+    assert openings(another) == (Outcome.RESUMED, 3)
+
+
+def refuse(data: Path, output: str) -> None:
+    with checked_output(data, output, {}):
+        pytest.fail("it was not refused")
+
+
 def test_an_output_that_cannot_be_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     """A missing folder; a file that is not ours, which stays as it is."""
     with pytest.raises(OutputPathError, match="mkdir -p"):
-        check_output(tmp_path, "news/pages.html", {})
+        refuse(tmp_path, "news/pages.html")
     (tmp_path / "pages.html").write_text("mine")
     with pytest.raises(IndexMissing):
-        check_output(tmp_path, "pages.html", {})
+        refuse(tmp_path, "pages.html")
     assert (tmp_path / "pages.html").read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["pages.html"]
 
