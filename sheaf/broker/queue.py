@@ -1,4 +1,4 @@
-"""Step 2 of 6: the queue in Redis. A batch is one RQ job; who works on it is told by a lease.
+"""Step 2 of 6: the queue in Redis. A batch is one RQ job; a lease says which worker has it.
 
     put (RQ) ──► queued ──claim──► leased ──finish──► gone
                    ▲                 │ ▲
@@ -31,7 +31,7 @@ from sheaf.broker.replies import json_object, number, text
 from sheaf.broker.rq_queue import import_rq_queue
 from sheaf.broker.scripts import Script
 from sheaf.broker.wakeup import Notifier
-from sheaf.broker.worker_registry import Problem, WorkerInfo, WorkerRegistry, rq_time
+from sheaf.broker.worker_registry import WorkerRegistry, rq_time
 from sheaf.broker.wrong_types import mended
 from sheaf.core.errors import ClusterError, UsageError
 from sheaf.run.items import Batch, parse_batch_id
@@ -40,9 +40,9 @@ from sheaf.run.sessions import session_of
 if TYPE_CHECKING:
     from rq.queue import EnqueueData
 
-__all__ = ["BatchQueue", "ClaimRequest", "Claims", "Problem", "Snapshot", "WorkerInfo", "run_batch"]
+__all__ = ["BatchQueue", "ClaimRequest", "Claims", "Snapshot", "run_batch"]
 
-#: Jobs that are put on the queue in one transaction.
+#: Jobs put on the queue in one transaction.
 CHUNK = 500
 #: ... but few at first: workers begin while the rest is made ready.
 FIRST_CHUNK = 16
@@ -58,7 +58,7 @@ FOREIGN = (
 
 
 def run_batch(run: str, first: int = 0, count: int = 0) -> NoReturn:
-    """Say what is wrong: Sheaf's workers never call what a job names; only a stock `rq worker` gets here."""
+    """Explain the mistake: only a stock `rq worker` calls this, as Sheaf's workers never call what a job names."""
     raise UsageError(
         f"{count} items of run {run!r}, from item {first} on, are for a worker of Sheaf, and a stock `rq worker` took "
         "them: stop it, and start `sheaf-worker` (or `sheaf up`). Nothing is lost: they are put back on the queue"
@@ -76,9 +76,9 @@ class Snapshot:
 
 
 class ClaimRequest(NamedTuple):
-    """Whose batches a worker could do with. Parties take turns: `party_of()` says whose run is whose."""
+    """Whose batches a worker wants. Parties are served round-robin; `party_of()` gives the party of a run."""
 
-    #: How many batches of each of these parties; 0: it has enough of them.
+    #: How many batches of each of these parties; 0: none now.
     named: Mapping[str, int]
     #: Of how many other parties, and how many batches of each.
     others: int
@@ -86,30 +86,32 @@ class ClaimRequest(NamedTuple):
 
     @property
     def most(self) -> int:
-        """How many batches it is at most."""
+        """The largest number of batches that it can bring."""
         return sum(self.named.values()) + self.others * self.each
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a claim brought."""
+    """The batches claimed, and what is left on the queue."""
 
-    #: (run, number, how often the batch was claimed, this time included).
+    #: (run, number, how often the batch has been claimed, this claim included).
     batches: list[tuple[str, int, int]] = field(default_factory=list)
     #: How many are left on the queue.
     left: int = 0
-    #: How many parties (runs, programs' sessions) have some there, and how many each has that something was claimed of.
+    #: How many parties (runs, programs' sessions) have batches there, and how many each claimed party has left.
     parties: int = 0
     left_of: dict[str, int] = field(default_factory=dict)
-    #: Ids of other programs' jobs that stood on our queue; they were moved to RQ's failed jobs, with the reason.
+    #: Ids of other programs' jobs that were on our queue; they were moved to RQ's failed jobs, with the reason.
     foreign: list[str] = field(default_factory=list)
 
 
-class BatchQueue(WorkerRegistry):
-    """The queue, the leases, and (from WorkerRegistry) the workers. Thread-safe, but for `wait()`: one thread."""
+class BatchQueue:
+    """The queue and the leases. Thread-safe, except that `wait()` belongs to one thread."""
 
     def __init__(self, connection: redis.Redis) -> None:
-        super().__init__(connection)
+        self._connection = connection
+        #: The workers that serve the queue, and the problems of its runs.
+        self.registry = WorkerRegistry(connection)
         self._rq = import_rq_queue()(keys.QUEUE, connection=connection, serializer="json")
         self._notifier = Notifier(connection)
         self._claim = Script(connection, "claim")
@@ -117,17 +119,17 @@ class BatchQueue(WorkerRegistry):
         self._finish = Script(connection, "finish")
         self._put_back = Script(connection, "put_back")
         self._snapshot = Script(connection, "snapshot")
-        #: The claim whose answer is still owed to us.
+        #: Identifies the next claim, so that one whose answer was lost can be repeated.
         self._request = secrets.token_hex(8)
-        #: The longest lease that was asked for, ms.
+        #: The longest lease requested so far, in ms.
         self._longest_ms = 0
-        #: Guards `_let_go`, and keeps a renewal from overlapping with letting go.
-        self._turn = threading.Lock()
-        #: Batches let go of lately -> until when (monotonic) a renewal may still name them.
-        self._let_go: dict[str, float] = {}
+        #: Guards `_released`, and keeps a renewal from overlapping with a release.
+        self._mutex = threading.Lock()
+        #: Recently released batches -> until when (monotonic) a renewal may still name them.
+        self._released: dict[str, float] = {}
 
     def put(self, batches: Iterable[Batch]) -> int:
-        """Put batches at the end of the queue, as RQ jobs, and wake whoever waits; return how many.
+        """Put batches at the end of the queue, as RQ jobs, and wake waiting workers; return how many.
 
         `batches` is read lazily. When a ClusterError is raised, some may be on the queue: look at a fresh `snapshot()`
         before putting the rest. A batch that is queued twice does no harm.
@@ -158,7 +160,7 @@ class BatchQueue(WorkerRegistry):
         )
 
     def withdraw(self, batches: Iterable[Batch]) -> None:
-        """Take batches off the queue that nobody has claimed yet. For whoever has put them there."""
+        """Take unclaimed batches off the queue. For the program that has put them there."""
         with redis_errors():
             mended(self._connection, [keys.RQ_QUEUE], functools.partial(self._withdraw, list(batches)))
 
@@ -169,19 +171,19 @@ class BatchQueue(WorkerRegistry):
                 pipe.delete(keys.RQ_JOB_PREFIX + batch.id)
             pipe.execute()
 
-    def tell_committed(self, runs: Iterable[str]) -> None:
-        """Tell the programs that wait for results of these runs that there are some; other runs are passed over."""
-        told: dict[str, list[str]] = {}
+    def publish_committed(self, runs: Iterable[str]) -> None:
+        """Notify programs that wait for results of these runs; runs of no session are skipped."""
+        sessions: dict[str, list[str]] = {}
         for run in runs:
             session = session_of(run)
             if session is not None:
-                told.setdefault(session, []).append(run)
+                sessions.setdefault(session, []).append(run)
         with redis_errors():
-            for session, names in told.items():
+            for session, names in sessions.items():
                 self._connection.publish(keys.COMMITTED_PREFIX + session, " ".join(names))
 
-    def tell_finished(self, runs: Iterable[str]) -> None:
-        """Tell whoever watches these runs that their last item is committed; nobody watches a program's."""
+    def publish_finished(self, runs: Iterable[str]) -> None:
+        """Notify those who follow these runs that the last item is committed; runs of a session are skipped."""
         with redis_errors():
             for run in runs:
                 if session_of(run) is None:
@@ -206,13 +208,13 @@ class BatchQueue(WorkerRegistry):
         )
 
     @understood()
-    def claim(self, worker: str, limit: int, lease_s: float, wish: ClaimRequest | None = None) -> Claims:
+    def claim(self, worker: str, limit: int, lease_s: float, request: ClaimRequest | None = None) -> Claims:
         """Take up to `limit` batches off the queue and lease them to `worker`, in one step. Never blocks.
 
-        Parties take turns, each one's batches come in their order; no `wish`: anybody's. A claim whose answer was lost
-        is made up for by the next one, which returns the same batches. For one worker.
+        Parties are served round-robin, the batches of each in order; without a `request`, all parties. After a claim
+        whose answer was lost, the next one returns the same batches. For one worker.
         """
-        named, others, each = wish or ClaimRequest({}, _ANY, limit)
+        named, others, each = request or ClaimRequest({}, _ANY, limit)
         answer, left, parties, left_of = self._claim(
             [
                 keys.RQ_QUEUE,
@@ -231,11 +233,11 @@ class BatchQueue(WorkerRegistry):
             ],
         )
         self._request = secrets.token_hex(8)
-        # The ids of batches are ours in form, as `claim.lua` has seen to; those of other jobs may be any bytes.
+        # `claim.lua` has checked the form of the batches' ids; those of other jobs may be any bytes.
         taken = json_object(answer)
-        with self._turn:
+        with self._mutex:
             for name, _ in taken["batches"]:
-                self._let_go.pop(name, None)
+                self._released.pop(name, None)
         batches = [(*parse_batch_id(name), number(claims, 1)) for name, claims in taken["batches"]]
         return Claims(
             batches,
@@ -247,15 +249,15 @@ class BatchQueue(WorkerRegistry):
 
     @understood()
     def renew(self, worker: str, ids: Sequence[str], lease_s: float) -> list[str]:
-        """Give leases their full length again; make those anew that Redis has forgotten.
+        """Extend leases to their full length; recreate those that Redis has forgotten.
 
-        Returns the ids that somebody else holds by now. Ids that another thread has just let go of are passed over.
+        Returns the ids that another worker holds by now. Ids that another thread has just released are skipped.
         """
         lease_ms = self._lease_ms(lease_s)
-        with self._turn:
+        with self._mutex:
             now = time.monotonic()
-            self._let_go = {name: until for name, until in self._let_go.items() if until > now}
-            held = [name for name in ids if name not in self._let_go]
+            self._released = {name: until for name, until in self._released.items() if until > now}
+            held = [name for name in ids if name not in self._released]
             if not held:
                 return []
             lost = self._renew(
@@ -265,10 +267,10 @@ class BatchQueue(WorkerRegistry):
 
     @understood()
     def finish(self, worker: str, ids: Sequence[str]) -> None:
-        """Let go of batches for good, with all that Redis knows of them; those that others hold are left alone."""
+        """Remove finished batches from Redis; those that other workers hold are left alone."""
         if ids:
-            with self._turn:
-                self._note_let_go(ids)
+            with self._mutex:
+                self._note_released(ids)
                 self._finish(
                     [keys.LEASES, keys.OWNERS, keys.CLAIMS, keys.RQ_QUEUE, keys.RQ_STARTED, keys.RQ_FAILED, keys.LINED],
                     [worker, *ids],
@@ -276,16 +278,16 @@ class BatchQueue(WorkerRegistry):
 
     @understood()
     def hand_back(self, worker: str, ids: Sequence[str], *, in_peace: bool = True) -> None:
-        """Put this worker's batches back to the front of the queue; those that are not its own are passed over.
+        """Put this worker's batches back at the front of the queue; those that are not its own are skipped.
 
-        Not `in_peace`: something broke that they may have to do with, and their claims go on being counted.
+        Not `in_peace`: something broke that they may be the cause of, so this claim goes on being counted.
         """
         if ids:
-            with self._turn:
-                self._note_let_go(ids)
+            with self._mutex:
+                self._note_released(ids)
                 put_back = self._put_back_to_front(worker, ids)
             if in_peace and put_back:
-                # A count that stays too large costs the batch some time, no more; a full Redis takes no change of it.
+                # A full Redis refuses this; a count that stays too large only costs the batch some time.
                 with (
                     contextlib.suppress(ClusterError),
                     redis_errors(),
@@ -297,11 +299,11 @@ class BatchQueue(WorkerRegistry):
 
     @understood()
     def reap(self) -> list[str]:
-        """Put every batch whose lease ran out back to the front of the queue; return their ids."""
+        """Put every batch with an expired lease back at the front of the queue; return their ids."""
         return self._put_back_to_front("", [])
 
     def wait(self, timeout_s: float) -> bool:
-        """Sleep until something may be on the queue (True), the time is over, or `interrupt()` is called (False)."""
+        """Sleep until something may be on the queue (True), or until the timeout or `interrupt()` (False)."""
         return self._notifier.wait(timeout_s)
 
     def interrupt(self) -> None:
@@ -319,9 +321,9 @@ class BatchQueue(WorkerRegistry):
         )
         return list(map(text, put_back))
 
-    def _note_let_go(self, ids: Sequence[str]) -> None:
+    def _note_released(self, ids: Sequence[str]) -> None:
         # Longer than any list of ids lives between being made and being passed to `renew()`.
-        self._let_go.update(dict.fromkeys(ids, time.monotonic() + 60))
+        self._released.update(dict.fromkeys(ids, time.monotonic() + 60))
 
     def _lease_ms(self, lease_s: float) -> int:
         lease_ms = round(lease_s * 1000)

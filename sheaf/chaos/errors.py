@@ -31,7 +31,7 @@ PLACES = (
     ("main", "sheaf_worker.worker:Worker._pass_on"),
     ("main", "sheaf_worker.worker:Worker._take_in"),
     ("main", "sheaf_worker.pool.results:Reports._take_results"),
-    ("main", "sheaf_worker.pool.child_handle:ChildHandle.learn"),
+    ("main", "sheaf_worker.pool.child_handle:ChildHandle.finished"),
     ("heartbeat", "sheaf_worker.claim.heartbeat:Heartbeat._beat"),
     ("fetcher", "sheaf_worker.claim.fetcher:Fetcher._take"),
     ("fetcher", "sheaf.run.run:Run.read"),

@@ -73,20 +73,20 @@ class Reconciler:
         if self._damaged.get(name) != why:
             self._damaged[name] = why
             logger.error("run is set aside", extra={"action": "feed", "run": name, "why": why})
-        self._queue.set_problem(name, why, worker="", ttl_s=PROBLEM_S, refused=True)
+        self._queue.registry.set_problem(name, why, worker="", ttl_s=PROBLEM_S, refused=True)
 
     def feed_run(self, run: Run) -> int:
         """Put as many of one run's missing batches on the queue as there is room for."""
         # Redis first, the index second: a batch that is committed and let go in between is then seen as done.
         snapshot = self._queue.snapshot()
         room = self._room_for(run.manifest.party, snapshot)
-        problem = self._queue.problem(run.manifest.run)
+        problem = self._queue.registry.problem(run.manifest.run)
         if room <= 0 or (problem is not None and problem.refused):
             return 0
         try:
             return self._queue.put(self._missing(run, snapshot, room))
         except OutputRefused as error:
-            self._queue.set_problem(run.manifest.run, str(error), worker="", ttl_s=PROBLEM_S, refused=True)
+            self._queue.registry.set_problem(run.manifest.run, str(error), worker="", ttl_s=PROBLEM_S, refused=True)
         except OutputError as error:
             logger.warning(
                 "index cannot be read now", extra={"action": "feed", "run": run.manifest.run, "why": str(error)}

@@ -42,9 +42,9 @@ def test_a_worker_with_a_wrong_password_says_so_and_waits(stack: Stack) -> None:
     wrong = ["-e", "SHEAF_REDIS_PASSWORD_FILE=", "-e", "SHEAF_REDIS_PASSWORD=wrong"]
     container = stack.compose("run", "-d", *wrong, "worker").stdout.strip()
     try:
-        wait_until(lambda: "waits for Redis" in log_of(container), 60, "the worker complains")
+        wait_until(lambda: "waiting for Redis" in log_of(container), 60, "the worker complains")
         (complaint,) = [
-            line for line in map(json.loads, log_of(container).splitlines()) if line["message"] == "waits for Redis"
+            line for line in map(json.loads, log_of(container).splitlines()) if line["message"] == "waiting for Redis"
         ]
         assert complaint["level"] == "warning"
         assert "Redis refused the login" in complaint["why"]

@@ -20,14 +20,14 @@ from sheaf_worker.worker import Worker
 
 #: Part -> what each of its turns calls.
 PLACES: dict[str, tuple[Any, str]] = {
-    "main": (Worker, "_turn"),
+    "main": (Worker, "_iterate"),
     "main-end": (Worker, "_end"),
     "pool": (Pool, "poll"),
     "committer": (Committer, "_by_output"),
     "commit": (Output, "commit"),
     "heartbeat": (Heartbeat, "_beat"),
-    "fetcher": (Fetcher, "_turn"),
-    "recovery": (Recovery, "_look"),
+    "fetcher": (Fetcher, "_step"),
+    "recovery": (Recovery, "_pass"),
     "renewer": (sheaf.broker.lock._Renewer, "_next"),
     "vitals": (Vitals, "_look"),
 }
@@ -65,6 +65,6 @@ if __name__ == "__main__":
     flag, part, how = sys.argv[1:]
     owner, name = PLACES[part]
     vitals.STUCK_S = 2.0
-    progress_watchdog.STALL_S = progress_watchdog.LOOK_S = 2.0
+    progress_watchdog.STALL_S = progress_watchdog.CHECK_S = 2.0
     setattr(owner, name, broken(getattr(owner, name), Path(flag), how))
     __main__.main()

@@ -49,8 +49,8 @@ def test_a_disk_that_fails_into_read_only_stops_the_run_and_loses_nothing(bench:
     subprocess.run(["mount", "-o", "remount,abort", data], check=True)
     with bench.server.client() as client:
         queue = BatchQueue(client)
-        wait_until(lambda: queue.problem(run.manifest.run) is not None, 60, "the problem is shown")
-        problem = queue.problem(run.manifest.run)
+        wait_until(lambda: queue.registry.problem(run.manifest.run) is not None, 60, "the problem is shown")
+        problem = queue.registry.problem(run.manifest.run)
     assert problem is not None
     assert "cannot be written" in problem.text
     time.sleep(3)

@@ -109,7 +109,7 @@ def test_an_output_that_was_moved_and_brought_back_goes_on_by_itself(bench: Benc
     path.rename(bench.person.folder / "elsewhere")
     with bench.server.client() as client:
         queue = BatchQueue(client)
-        wait_until(lambda: queue.problem(run.manifest.run) is not None, 60, "the problem is shown")
+        wait_until(lambda: queue.registry.problem(run.manifest.run) is not None, 60, "the problem is shown")
     size = (bench.person.folder / "elsewhere").stat().st_size
 
     assert not path.exists()

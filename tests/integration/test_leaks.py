@@ -23,7 +23,7 @@ pytestmark = pytest.mark.redis
 CALLS, SESSIONS, RUNS = 30, 6, 20
 #: What may be kept, though not for good: it is forgotten by time, and this is over sooner.
 FOR_A_WHILE = {
-    "sheaf.broker.queue.BatchQueue._let_go": "a minute",
+    "sheaf.broker.queue.BatchQueue._released": "a minute",
     "sheaf_worker.commit.buffer.CommitBuffer._lately": "five seconds",
 }
 #: Growth that is none. Objects: caches hold 64 at most, and may not be full at first. Descriptors: which outputs

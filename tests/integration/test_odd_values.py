@@ -69,16 +69,16 @@ def use_everything(queue: BatchQueue, connection: redis.Redis) -> None:
     """Each step that a worker, a producer or a view takes."""
     queue.snapshot()
     queue.length()
-    queue.workers()
-    assert all(isinstance(card.silent, bool) and card.few("cores") <= 10_000 for card in queue.workers())
-    queue.problem(RUN)
+    queue.registry.workers()
+    assert all(isinstance(card.silent, bool) and card.few("cores") <= 10_000 for card in queue.registry.workers())
+    queue.registry.problem(RUN)
     lock_status(connection, keys.output_lock("o.jsonl"))
-    queue.set_problem(RUN, "disk full", WORKER, ttl_s=30)
-    problem = queue.problem(RUN)
+    queue.registry.set_problem(RUN, "disk full", WORKER, ttl_s=30)
+    problem = queue.registry.problem(RUN)
     assert problem is not None
     assert (problem.text, 0 <= problem.since_s < 60) == ("disk full", True)
-    queue.announce(WORKER, {"label": WORKER, "pool": "2"}, ttl_s=30)
-    assert WORKER in [card.id for card in queue.workers()]
+    queue.registry.announce(WORKER, {"label": WORKER, "pool": "2"}, ttl_s=30)
+    assert WORKER in [card.id for card in queue.registry.workers()]
     lock = FairLock(connection, keys.output_lock("o.jsonl"), owner=WORKER, label=WORKER, lease_s=5)
     with lock.acquire(timeout_s=20, floor=41) as lease:
         assert lease.token > 41
@@ -113,8 +113,8 @@ def busy(queue: BatchQueue) -> BatchQueue:
     """Batches 0 and 1 are leased, 2 to 4 stand on the queue."""
     queue.put(batches(5))
     assert numbers(queue.claim(WORKER, 2, lease_s=15)) == [0, 1]
-    queue.announce(WORKER, {"label": WORKER, "pool": "2"}, ttl_s=30)
-    queue.set_problem(RUN, "disk full", WORKER, ttl_s=30)
+    queue.registry.announce(WORKER, {"label": WORKER, "pool": "2"}, ttl_s=30)
+    queue.registry.set_problem(RUN, "disk full", WORKER, ttl_s=30)
     return queue
 
 
@@ -169,12 +169,12 @@ def test_a_problem_without_a_moment_is_still_shown(queue: BatchQueue, connection
     noted: dict[str, Any] = {"problem": b"disk \xff full", "worker": "w", "since_ms": "abc"}
     connection.hset(keys.PROBLEM_PREFIX + RUN, mapping=noted)
 
-    problem = queue.problem(RUN)
+    problem = queue.registry.problem(RUN)
 
     assert problem is not None
     assert (problem.text, problem.since_s) == ("disk \\xff full", 0)
-    queue.set_problem(RUN, problem.text, "worker-2", ttl_s=30)
-    assert queue.problem(RUN) is not None
+    queue.registry.set_problem(RUN, problem.text, "worker-2", ttl_s=30)
+    assert queue.registry.problem(RUN) is not None
 
 
 def test_no_lock_is_held_by_nonsense_for_ever(queue: BatchQueue, connection: redis.Redis) -> None:

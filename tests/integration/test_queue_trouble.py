@@ -29,9 +29,9 @@ def flaky(losing_proxy: ReplyLosingProxy) -> Iterator[BatchQueue]:
         queue.hand_back("warm", ids(1000))
         queue.claim("warm", 1, lease_s=15)
         queue.finish("warm", ids(1000))
-        queue.announce("warm", {"label": "warm"}, ttl_s=30)
-        queue.set_problem("warm", "none", "warm", ttl_s=1)
-        queue.leave("warm")
+        queue.registry.announce("warm", {"label": "warm"}, ttl_s=30)
+        queue.registry.set_problem("warm", "none", "warm", ttl_s=1)
+        queue.registry.leave("warm")
         queue.snapshot()
         yield queue
 
@@ -83,7 +83,7 @@ def test_a_lost_reply_changes_nothing(
     """Each write leaves the same state whether its reply came the first time or not."""
     flaky.put(batches(3))
     flaky.claim("worker-1", 2, lease_s=0.1 if step == "reap" else 15)
-    flaky.announce("worker-1", {"label": "a"}, ttl_s=30)
+    flaky.registry.announce("worker-1", {"label": "a"}, ttl_s=30)
     time.sleep(0.15)
 
     if step == "leave":
@@ -99,20 +99,20 @@ def test_a_lost_reply_changes_nothing(
     elif step == "reap":
         flaky.reap()
     elif step == "announce":
-        flaky.announce("worker-1", {"label": "b"}, ttl_s=30)
+        flaky.registry.announce("worker-1", {"label": "b"}, ttl_s=30)
     elif step == "set_problem":
-        flaky.set_problem(RUN, "disk full", "worker-1", ttl_s=30)
+        flaky.registry.set_problem(RUN, "disk full", "worker-1", ttl_s=30)
     else:
         with pytest.raises(RedisUnavailable):
-            flaky.leave("worker-1")
-        flaky.leave("worker-1")
+            flaky.registry.leave("worker-1")
+        flaky.registry.leave("worker-1")
 
     assert losing_proxy.lost == 1
     assert queued(connection) == (ids(0, 1, 2) if step in ("hand_back", "reap") else ids(2))
     leased = set() if step in ("finish", "hand_back", "reap") else set(ids(0, 1))
     assert set(flaky.snapshot().leased) == leased
-    assert [card.label for card in flaky.workers()] == {"announce": ["b"], "leave": []}.get(step, ["a"])
-    problem = flaky.problem(RUN)
+    assert [card.label for card in flaky.registry.workers()] == {"announce": ["b"], "leave": []}.get(step, ["a"])
+    problem = flaky.registry.problem(RUN)
     assert (problem.text if problem else None) == ("disk full" if step == "set_problem" else None)
 
 
@@ -143,16 +143,16 @@ def test_a_full_redis_still_drains(queue: BatchQueue, connection: redis.Redis) -
     queue.finish("worker-1", ids(1))
     time.sleep(0.15)
     assert queue.reap() == ids(2)
-    queue.announce("worker-1", {"label": "a", "state": "blocked"}, ttl_s=30)
-    queue.set_problem(RUN, "Redis is full", "worker-1", ttl_s=30)
+    queue.registry.announce("worker-1", {"label": "a", "state": "blocked"}, ttl_s=30)
+    queue.registry.set_problem(RUN, "Redis is full", "worker-1", ttl_s=30)
 
     assert queue.snapshot().queued == set(ids(2, 0, 3))
     assert queue.length() == 3
-    assert [card.fields["state"] for card in queue.workers()] == ["blocked"]
-    assert queue.problem(RUN) is not None
-    queue.clear_problem(RUN)
-    queue.leave("worker-1")
-    assert queue.workers() == []
+    assert [card.fields["state"] for card in queue.registry.workers()] == ["blocked"]
+    assert queue.registry.problem(RUN) is not None
+    queue.registry.clear_problem(RUN)
+    queue.registry.leave("worker-1")
+    assert queue.registry.workers() == []
 
 
 def test_a_read_only_redis_is_named_as_such(queue: BatchQueue, connection: redis.Redis) -> None:

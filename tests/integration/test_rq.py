@@ -42,7 +42,7 @@ def test_rq_info_shows_our_queue_and_harms_nothing(
     """Two `rq info` at once, with RQ's clean-up: queue, started jobs and workers are shown, and all is as before."""
     queue.put(batches(5))
     queue.claim("box:1-aabb", 2, lease_s=15)
-    queue.announce("box:1-aabb", {"label": "box:1", "state": "busy", "pid": "7"}, ttl_s=30)
+    queue.registry.announce("box:1-aabb", {"label": "box:1", "state": "busy", "pid": "7"}, ttl_s=30)
     before = queue.snapshot()
 
     with ThreadPoolExecutor(2) as pool:
@@ -57,7 +57,7 @@ def test_rq_info_shows_our_queue_and_harms_nothing(
     after = queue.snapshot()
     assert (after.queued, set(after.leased)) == (before.queued, set(before.leased))
     assert queue.length() == 3
-    queue.leave("box:1-aabb")
+    queue.registry.leave("box:1-aabb")
     assert "0 workers" in rq_command(redis_server, "info").stdout
 
 

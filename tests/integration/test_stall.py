@@ -46,7 +46,7 @@ def test_items_that_are_slow_are_named_as_such_and_not_as_a_fault(bench: Bench) 
 
     says(bench, name, "its items are slow, which is no fault: item 0 has been in progress at w for")
     assert "it may take 10 min 0 s" in bench.person.run("status").stdout
-    assert re.search('"level": "info", "message": "run does not move"', log.read_text())
+    assert re.search('"level": "info", "message": "run makes no progress"', log.read_text())
 
     there.touch()
     bench.wait_until_done(run)
@@ -61,7 +61,7 @@ def test_a_commit_that_hangs_is_said(bench: Bench) -> None:
 
     says(bench, run.manifest.run, "finished items wait at w; the output's lock is held by w for")
 
-    assert re.search('"level": "warning", "message": "run does not move"', log.read_text())
+    assert re.search('"level": "warning", "message": "run makes no progress"', log.read_text())
 
 
 def test_batches_that_nobody_takes_are_said(bench: Bench) -> None:

@@ -58,7 +58,7 @@ def test_a_part_that_raises_ends_the_worker_with_its_reason(bench: Bench, part: 
     assert f"RuntimeError: broken on purpose ?[31m (in the thread {said['part']!r})" in shown
     with bench.server.client() as client:
         assert BatchQueue(client).snapshot().leased == {}, "its batches are handed back"
-        assert BatchQueue(client).workers() == []
+        assert BatchQueue(client).registry.workers() == []
     bench.worker()
     bench.wait_until_done(run)
     bench.assert_exactly_once(run)

@@ -85,12 +85,12 @@ def test_whoever_watches_a_run_is_told_of_its_end(queue: BatchQueue, connection:
     notifier = Notifier(connection, keys.FINISHED_PREFIX + "run-1")
     assert notifier.wait(5) is True, "the first time it is not known what was missed"
 
-    queue.tell_finished(["run-2", f"{SESSION_PREFIX}1-1"])
+    queue.publish_finished(["run-2", f"{SESSION_PREFIX}1-1"])
     assert notifier.wait(0.05) is False
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(notifier.wait, 60)
         started = time.monotonic()
-        queue.tell_finished(["run-3", "run-1"])
+        queue.publish_finished(["run-3", "run-1"])
         assert waiting.result() is True
     assert time.monotonic() - started < 30
     notifier.close()

@@ -32,7 +32,7 @@ def test_a_worker_told_to_stop_hands_back_what_it_has_not_begun(bench: Bench) ->
         snapshot = BatchQueue(client).snapshot()
         assert snapshot.leased == {}
         assert snapshot.queued
-        assert BatchQueue(client).workers() == []
+        assert BatchQueue(client).registry.workers() == []
     assert bench.done(run) < 80
     bench.worker()
     bench.wait_until_done(run)
@@ -55,7 +55,7 @@ def test_a_card_tells_where_the_time_of_commits_goes(bench: Bench) -> None:
 
     def card() -> dict[str, float]:
         with bench.server.client() as client:
-            (found,) = BatchQueue(client).workers()
+            (found,) = BatchQueue(client).registry.workers()
         return {name: float(found.fields[name]) for name in ("commits", "lock_s", "fence_s", "write_s", "items")}
 
     wait_until(lambda: card()["items"] == 120, 60, "the card is up to date")
@@ -129,8 +129,8 @@ def test_a_worker_with_another_volume_loses_nothing(bench: Bench, tmp_path: Path
     stranger = bench.worker(SHEAF_DATA_DIR=str(tmp_path / "other"))
     with bench.server.client() as client:
         queue = BatchQueue(client)
-        wait_until(lambda: queue.problem(run.manifest.run) is not None, 60, "the stranger says what is wrong")
-        problem = queue.problem(run.manifest.run)
+        wait_until(lambda: queue.registry.problem(run.manifest.run) is not None, 60, "the stranger says what is wrong")
+        problem = queue.registry.problem(run.manifest.run)
         assert problem is not None
         assert "share the producer's volume" in problem.text
         assert not problem.refused
@@ -159,8 +159,8 @@ def test_an_output_without_its_index_is_never_touched(bench: Bench) -> None:
     bench.worker()
     with bench.server.client() as client:
         queue = BatchQueue(client)
-        wait_until(lambda: queue.problem(run.manifest.run) is not None, 60, "the problem is shown")
-        problem = queue.problem(run.manifest.run)
+        wait_until(lambda: queue.registry.problem(run.manifest.run) is not None, 60, "the problem is shown")
+        problem = queue.registry.problem(run.manifest.run)
         assert problem is not None
         assert "index" in problem.text
         assert output.read_bytes() == content
@@ -225,8 +225,8 @@ def test_a_full_disk_pauses_the_run_until_there_is_room(bench: Bench) -> None:
         bench.worker()
         with bench.server.client() as client:
             queue = BatchQueue(client)
-            wait_until(lambda: queue.problem(run.manifest.run) is not None, 60, "the problem is shown")
-            problem = queue.problem(run.manifest.run)
+            wait_until(lambda: queue.registry.problem(run.manifest.run) is not None, 60, "the problem is shown")
+            problem = queue.registry.problem(run.manifest.run)
         assert problem is not None
         assert "No space left" in problem.text
         assert verify(data, data / run.manifest.output).torn == 0

@@ -46,8 +46,8 @@ def test_a_stopped_holder_of_the_fence_is_named_to_everybody(bench: Bench, end: 
 
     with bench.server.client() as client:
         queue = BatchQueue(client)
-        wait_until(lambda: queue.problem(run.manifest.run) is not None, 60, "the problem is shown")
-        problem = queue.problem(run.manifest.run)
+        wait_until(lambda: queue.registry.problem(run.manifest.run) is not None, 60, "the problem is shown")
+        problem = queue.registry.problem(run.manifest.run)
     assert problem is not None
     assert problem.worker == "worker-b"
     assert f"(pid {holder.pid}, host " in problem.text

@@ -99,12 +99,12 @@ def test_what_is_being_written_still_crowds() -> None:
     buffer = CommitBuffer(1000, NEVER_S, on_room=lambda: told.append("room"))
     buffer.add(a_run(), [Done(0, b"x" * 1500)])
     buffer.take()
-    assert not buffer.crowded
+    assert not buffer.over_limit
     buffer.add(a_run(), [Done(1, b"x" * 501)])
-    assert buffer.crowded
+    assert buffer.over_limit
     assert told == []
     buffer.written()
-    assert not buffer.crowded
+    assert not buffer.over_limit
     assert told == ["room"]
 
 

@@ -21,8 +21,8 @@ ASKED: dict[str, Callable[[redis.Redis], Any]] = {
     "hand back": lambda client: BatchQueue(client).hand_back("w", ["r_1"], in_peace=False),
     "reap": lambda client: BatchQueue(client).reap(),
     "snapshot": lambda client: BatchQueue(client).snapshot(),
-    "problem": lambda client: BatchQueue(client).set_problem("r", "why", "w", 1.0),
-    "announce": lambda client: BatchQueue(client).announce("w", {"label": "w"}, 1.0),
+    "problem": lambda client: BatchQueue(client).registry.set_problem("r", "why", "w", 1.0),
+    "announce": lambda client: BatchQueue(client).registry.announce("w", {"label": "w"}, 1.0),
     "lock": lambda client: FairLock(client, "x", owner="w", label="w", lease_s=1.0).acquire(0),
 }
 NONSENSE: list[Any] = [None, 7, -1, b"", b"\xff", [], [b"x"], [1, 2], [None] * 5, [[[]]] * 4, {b"a": b"b"}, True]

@@ -8,7 +8,7 @@ import pytest
 
 from sheaf.run.number_range import Numbers
 from sheaf.run.task_spec import TaskSpec
-from sheaf_worker.claim.release import take_surplus
+from sheaf_worker.claim.release import take_unstarted
 from sheaf_worker.pool.pool import ItemBlock, Pool, TaskRun
 from tests.unit.test_in_flight import a_run, done, holding
 
@@ -32,20 +32,20 @@ def test_only_whole_batches_are_given_back(pool: Pool) -> None:
     pool.add(PROGRAM, ItemBlock([9], ["109"]))
     pool.add(PROGRAM, ItemBlock([16, 19], ["116", "119"]))
 
-    assert take_surplus(pool, in_flight) == ["run-1_1", "run-1_2"]
+    assert take_unstarted(pool, in_flight) == ["run-1_1", "run-1_2"]
 
     left = pool.backlog.blocks("run-1")
     assert [item for block in left for item in block.items] == [(2, "102"), (3, "103"), (16, "116"), (19, "119")]
     assert pool.waiting == 4
     assert sorted(in_flight.ids()) == ["run-1_0", "run-1_4"]
-    assert take_surplus(pool, in_flight) == []
+    assert take_unstarted(pool, in_flight) == []
 
 
 def test_a_pool_that_has_nothing_of_a_held_batch_gives_nothing_back(pool: Pool) -> None:
     """Its results may be on their way to the output; and what waits of a run that was dropped is not touched."""
     pool.add(PROGRAM, ItemBlock([0, 1], ["0", "1"]))
 
-    assert take_surplus(pool, holding(a_run("run-2"), 0)) == []
+    assert take_unstarted(pool, holding(a_run("run-2"), 0)) == []
     assert pool.waiting == 2
 
 
@@ -54,4 +54,4 @@ def test_what_waits_twice_makes_no_batch_whole(pool: Pool) -> None:
     for indexes in ([12, 15], [12, 15], [15]):
         pool.add(PROGRAM, ItemBlock(indexes, [str(index) for index in indexes]))
 
-    assert take_surplus(pool, holding(a_run(items=20), 3)) == []
+    assert take_unstarted(pool, holding(a_run(items=20), 3)) == []

@@ -1,10 +1,10 @@
-"""Step 3 of 6: a worker takes batches from the queue, has its pool execute their items, and has the results committed.
+"""Step 3 of 6: a worker claims batches, has its pool execute their items, and has the results committed.
 
     fetcher ──batches──► this loop ──items──► pool (step 4)
                            │  ▲─────────results──┘
                            └──► committer ──► lock (step 5), output (step 6) ──► the batches' jobs finish
 
-    heartbeat: leases, card, health file        recovery: puts back what others left undone
+    heartbeat: leases, registry entry, health file        recovery: queues what others left undone
 
 The loop itself never talks to Redis and never writes to the disk, so neither can keep the pool waiting.
 """
@@ -24,20 +24,22 @@ from types import FrameType
 
 import redis
 
-from sheaf.broker.queue import BatchQueue, WorkerInfo
+from sheaf.broker.queue import BatchQueue
 from sheaf.broker.suspects import Notes
+from sheaf.broker.worker_registry import WorkerInfo
 from sheaf.core.errors import ClusterError, SettingsError
 from sheaf.core.last_words import LastWords
 from sheaf.core.settings import Settings
 from sheaf.run.items import Results, settled_count
 from sheaf.scheduling.stall import FIELD, AtHand, at_hand_text
 from sheaf.tasks.registry import limited
+from sheaf_worker.claim.context import WorkerContext
 from sheaf_worker.claim.fetcher import Fetcher
 from sheaf_worker.claim.heartbeat import Heartbeat
 from sheaf_worker.claim.in_flight import InFlight
 from sheaf_worker.claim.lookahead import Lookahead
 from sheaf_worker.claim.recovery import Recovery
-from sheaf_worker.claim.release import take_surplus
+from sheaf_worker.claim.release import take_unstarted
 from sheaf_worker.commit.buffer import CommitBuffer
 from sheaf_worker.commit.committer import Committer
 from sheaf_worker.cores import usable_cores
@@ -49,12 +51,12 @@ from sheaf_worker.vitals import Vitals, limit_end
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that one turn of the loop waits at most when nothing happens.
-TURN_S = 0.25
+#: Seconds that one iteration of the loop waits when nothing happens.
+POLL_S = 0.25
 
 
 class Worker:
-    """One process, one pool. `run()` returns when a signal asked for it and all is committed or handed back."""
+    """One process, one pool. `run()` returns after a signal, when everything is committed or handed back."""
 
     def __init__(self, settings: Settings, connection: redis.Redis) -> None:
         if not os.access(settings.data_dir, os.W_OK | os.X_OK):
@@ -66,12 +68,13 @@ class Worker:
         #: Random per boot: a worker that comes back never meets its own leftovers.
         self.id = f"{self.label}-{secrets.token_hex(4)}"
         self._settings = settings
-        self._queue = BatchQueue(connection)
         self._in_flight = InFlight()
-        self._appetite = Lookahead(settings.ahead_s)
+        self._queue = BatchQueue(connection)
+        context = WorkerContext(self.id, self.label, settings, connection, self._queue, self._in_flight)
+        self._lookahead = Lookahead(settings.ahead_s)
         self._stop_asked = False
         self._shown: tuple[bool, str | None] = (False, None)
-        self._last_turn = time.monotonic()
+        self._last_iteration = time.monotonic()
         #: When something last came into the pool or out of it.
         self._moved = time.monotonic()
         self._cancelled: SimpleQueue[str] = SimpleQueue()
@@ -89,48 +92,35 @@ class Worker:
             stdout_fd=settings.prints_fd,
         )
         self._buffer = CommitBuffer(settings.commit_mb * 2**20, settings.commit_s, self._pool.wake)
-        self._committer = Committer(
-            settings, connection, self._queue, self._in_flight, self._buffer, self.id, self.label
-        )
-        self._recovery = Recovery(
-            settings, connection, self._queue, self._in_flight, self.id, self.label, self._cancelled.put
-        )
+        self._committer = Committer(context, self._buffer)
+        self._recovery = Recovery(context, self._cancelled.put)
         self._fetcher = Fetcher(
-            settings,
-            self._queue,
-            self._in_flight,
-            self.id,
+            context,
             self._pool.wake,
             self._recovery.call,
             Notes(connection),
             lambda: self._pool.waiting == 0 and self._pool.in_hand == 0,
         )
         self._heartbeat = Heartbeat(
-            settings,
-            self._queue,
-            self._in_flight,
-            self.id,
-            self._card,
-            lambda: self._vitals.well,
-            self._look if self._cores else None,
+            context, self._describe, lambda: self._vitals.well, self._share_cores if self._cores else None
         )
         self._vitals = Vitals(
             self.id,
             LastWords(settings.data_dir, self.label),
             self._say_farewell,
-            lambda: self._last_turn,
+            lambda: self._last_iteration,
             lambda: self._heartbeat.beaten,
             settings.heartbeat_s,
         )
 
     def run(self) -> int:
-        """Work until told to stop; return 0. If any part breaks or hangs, the process ends with 1, wherever it is."""
+        """Work until asked to stop; return 0. If any part breaks or hangs, the process exits with 1."""
         try:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._on_signal)
             self._start()
             while not self._stop_asked:
-                self._turn()
+                self._iterate()
             self._end()
         except BaseException as error:  # noqa: BLE001  whatever it is: no thread may outlive this one
             self._on_thread_failure(threading.ExceptHookArgs((type(error), error, None, threading.current_thread())))
@@ -144,36 +134,36 @@ class Worker:
             "worker started", extra={"action": "start", "pool": self._pool.size, "data": str(self._settings.data_dir)}
         )
 
-    def _turn(self) -> None:
-        """One turn: results out, items in."""
-        self._last_turn = time.monotonic()
-        # Memory stays bounded: children wait while the output cannot take what they have made.
-        self._pool.paused = self._buffer.crowded
-        for run, results in self._pool.poll(TURN_S):
+    def _iterate(self) -> None:
+        """Results out, items in."""
+        self._last_iteration = time.monotonic()
+        # Memory stays bounded: children wait while the output cannot take their records.
+        self._pool.paused = self._buffer.over_limit
+        for run, results in self._pool.poll(POLL_S):
             self._pass_on(run, results)
         self._take_in()
         self._drop_runs()
         if self._share != self._pool.size:
             self._resize()
-        self._give_up_surplus()
-        self._fetcher.want(self._appetite.hunger(self._pool, stalled=time.monotonic() - self._moved >= RELEASE_S))
-        if self._fetcher.dry and self._pool.waiting == 0 and self._pool.in_hand == 0 and self._buffer.busy:
+        self._release_unstarted()
+        self._fetcher.want(self._lookahead.demand(self._pool, stalled=time.monotonic() - self._moved >= RELEASE_S))
+        if self._fetcher.drained and self._pool.waiting == 0 and self._pool.in_hand == 0 and self._buffer.busy:
             self._buffer.flush()
         self._show_changes()
 
-    def _look(self, cards: list[WorkerInfo]) -> None:
-        """Called by the heartbeat: who is there?"""
-        self._share, self._neighbours = share_among(cards, self.id, self._host, self._cores)
+    def _share_cores(self, workers: list[WorkerInfo]) -> None:
+        """Called by the heartbeat with all live workers."""
+        self._share, self._neighbours = share_among(workers, self.id, self._host, self._cores)
 
     def _resize(self) -> None:
         logger.info(
-            "pool takes its part of the host's cores",
+            "resizing the pool to this worker's share of the cores",
             extra={"action": "resize", "pool": self._share, "cores": self._cores, "workers": self._neighbours},
         )
         self._pool.resize(self._share)
 
     def _show_changes(self) -> None:
-        """Others see at once that this worker has become idle, busy or blocked."""
+        """Publish at once that this worker has become idle, busy or blocked."""
         state = (len(self._in_flight) > 0, self._problem())
         if state != self._shown:
             self._shown = state
@@ -184,11 +174,11 @@ class Worker:
         return next((part.problem for part in parts if part.problem), None)
 
     def _pass_on(self, name: str, results: Results) -> None:
-        """Commit these results, unless their run was let go of in the meantime (cancelled, refused)."""
+        """Commit these results, unless their run was dropped in the meantime (cancelled, refused)."""
         self._moved = time.monotonic()
         run = self._in_flight.run(name)
         if run is not None:
-            self._appetite.add(name, settled_count(results))
+            self._lookahead.add(name, settled_count(results))
             self._buffer.add(run, results)
 
     def _take_in(self) -> None:
@@ -214,19 +204,21 @@ class Worker:
             self._pool.add(program, items)
             self._fetcher.passed_on += 1
 
-    def _give_up_surplus(self) -> None:
-        """Slow items hold up all children: let others have the batches that wait behind them."""
+    def _release_unstarted(self) -> None:
+        """While slow items occupy all children, give the batches that wait behind them to other workers."""
         now = time.monotonic()
         if now - self._moved < RELEASE_S or not self._pool.waiting or self._pool.free_capacity or self._pool.paused:
             return
         self._moved = now
-        surplus = take_surplus(self._pool, self._in_flight)
-        if surplus:
-            logger.debug("slow items: batches are handed back", extra={"action": "lend", "batches": len(surplus)})
-            self._put_back(surplus)
+        unstarted = take_unstarted(self._pool, self._in_flight)
+        if unstarted:
+            logger.debug(
+                "handing back batches that wait behind slow items", extra={"action": "lend", "batches": len(unstarted)}
+            )
+            self._put_back(unstarted)
 
     def _drop_runs(self) -> None:
-        """Take cancelled runs, those whose output is refused, and those whose task has changed, out of the pool."""
+        """Drop runs that were cancelled, whose output was refused, or whose task has changed."""
         for source in (self._cancelled, self._committer.refused, self._pool.changed):
             while not source.empty():
                 run = source.get()
@@ -239,18 +231,21 @@ class Worker:
         try:
             self._queue.finish(self.id, batches)
         except ClusterError as error:
-            logger.warning("leases run out by themselves", extra={"action": "drop", "why": str(error)})
+            logger.warning(
+                "could not release batches in Redis; their leases will expire",
+                extra={"action": "drop", "why": str(error)},
+            )
 
     def _end(self) -> None:
-        """Drain: finish what is in hand, commit it, hand back the rest; all within the grace period."""
+        """Drain within the grace period: finish what is in hand, commit it, hand back the rest."""
         deadline = time.monotonic() + self._settings.grace_s
         self._vitals.stopping(self._settings.grace_s)
-        logger.info("worker stops", extra={"action": "stop", "in_hand": self._pool.in_hand})
+        logger.info("worker stopping", extra={"action": "stop", "in_hand": self._pool.in_hand})
         self._fetcher.stop()
         self._recovery.stop()
         self._pool.drain()
         while self._pool.in_hand and time.monotonic() < deadline:
-            for run, results in self._pool.poll(TURN_S):
+            for run, results in self._pool.poll(POLL_S):
                 self._pass_on(run, results)
         self._pool.close(grace_s=max(0.0, min(1.0, deadline - time.monotonic())))
         self._committer.close(within_s=max(1.0, deadline - time.monotonic()))
@@ -258,24 +253,27 @@ class Worker:
         self._heartbeat.stop()
         self._queue.close()
         logger.info(
-            "worker stopped", extra={"action": "stop", "items": self._committer.items, **self._committer.times.fields()}
+            "worker stopped", extra={"action": "stop", "items": self._committer.items, **self._committer.stats.fields()}
         )
         self._vitals.close()
 
     def _hand_back(self, *, in_peace: bool = True) -> None:
         rest = self._in_flight.drop_all()
         if rest:
-            logger.info("unfinished batches are handed back", extra={"action": "hand-back", "batches": len(rest)})
+            logger.info("handing back unfinished batches", extra={"action": "hand-back", "batches": len(rest)})
             self._put_back(rest, in_peace=in_peace)
 
     def _put_back(self, batches: list[str], *, in_peace: bool = True) -> None:
         try:
             self._queue.hand_back(self.id, batches, in_peace=in_peace)
         except ClusterError as error:
-            logger.warning("leases run out by themselves", extra={"action": "hand-back", "why": str(error)})
+            logger.warning(
+                "could not release batches in Redis; their leases will expire",
+                extra={"action": "hand-back", "why": str(error)},
+            )
 
-    def _card(self) -> dict[str, str]:
-        """What others see of this worker."""
+    def _describe(self) -> dict[str, str]:
+        """This worker's entry in the registry."""
         problem = self._problem()
         return {
             "label": self.label,
@@ -295,7 +293,7 @@ class Worker:
             "in_hand": str(self._pool.in_hand),
             "items": str(self._committer.items),
             "bytes": str(self._committer.bytes),
-            "rate": f"{self._appetite.rate.per_s:.1f}",
+            "rate": f"{self._lookahead.rate.per_s:.1f}",
             "problem": problem or "",
             FIELD: at_hand_text(self._at_hand()),
             "explain": explain(
@@ -303,10 +301,10 @@ class Worker:
                 self._pool,
                 self._cores,
                 self._neighbours,
-                self._appetite.rate.per_s,
-                self._committer.times,
+                self._lookahead.rate.per_s,
+                self._committer.stats,
             ),
-            **self._committer.times.fields(),
+            **self._committer.stats.fields(),
         }
 
     def _at_hand(self) -> dict[str, AtHand]:
@@ -321,25 +319,25 @@ class Worker:
         self._pool.wake()
 
     def _on_thread_failure(self, args: threading.ExceptHookArgs) -> None:
-        """A thread of ours broke: end the process. What starts it again (compose, `sheaf up`) gives it a fresh one."""
+        """A thread broke: end the process. Compose or `sheaf up` starts a new one."""
         limit_end()
         thread = args.thread.name if args.thread is not None else "?"
         error = args.exc_value if args.exc_value is not None else args.exc_type()
         fields = {"action": "fail", "part": thread}
         try:
-            # What breaks while we end already, of which it may be a consequence, is no reason of its own.
+            # What breaks while the process ends may be a consequence of that.
             if not self._vitals.ending:
-                logger.critical("a part of the worker broke; it ends", extra=fields, exc_info=error)
+                logger.critical("a part of the worker broke; exiting", extra=fields, exc_info=error)
         finally:
             self._vitals.end(thread, error)
 
     def _say_farewell(self) -> None:
-        """This process is about to end, in the midst of everything: others need not wait for the leases."""
+        """The process is about to end undrained: hand back its batches, so that others need not wait for leases."""
         self._pool.abandon()
-        # What it claimed after the hand-back, nobody would have for the length of a lease.
+        # What it claimed after the hand-back would be blocked for the length of a lease.
         self._fetcher.stop(within_s=1.0)
-        # It may be something about one of them that has ended us.
+        # One of them may be the cause.
         self._hand_back(in_peace=self._vitals.broke_apart_from_items)
-        # The card goes for good: another beat would bring it back.
+        # Stop the heartbeat first: another beat would bring the entry back.
         self._heartbeat.stop(within_s=1.0)
-        self._queue.leave(self.id)
+        self._queue.registry.leave(self.id)

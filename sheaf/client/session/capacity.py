@@ -41,7 +41,7 @@ class Capacity:
     def look(self) -> bool:
         """Count the workers; False if there are none. Raises ClusterError if Redis does not tell."""
         self._looked = time.monotonic()
-        cards = [card for card in self._queue.workers() if not card.silent]
+        cards = [card for card in self._queue.registry.workers() if not card.silent]
         if cards:
             self.workers = len(cards)
             self.processes = sum(card.few("pool", 1) for card in cards)
@@ -49,7 +49,7 @@ class Capacity:
 
     def why_nobody(self) -> str:
         """What to tell a person when there are no workers. Raises ClusterError if Redis does not tell."""
-        return absence(self._settings, self._queue, self._queue.workers()) or "they have just come"
+        return absence(self._settings, self._queue.registry, self._queue.registry.workers()) or "they have just come"
 
     @property
     def due(self) -> bool:

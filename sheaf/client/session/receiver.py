@@ -194,7 +194,7 @@ class Receiver(threading.Thread):
             self._lose(segment, error)
             self._moved = 0.0
             return
-        problem = self._queue.problem(segment.name)
+        problem = self._queue.registry.problem(segment.name)
         if problem is not None and problem.refused:
             self._lose(segment, OutputRefused(problem.text))
         elif problem is not None:

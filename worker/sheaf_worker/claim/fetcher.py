@@ -1,7 +1,7 @@
-"""Between steps 2 and 3 of 6: takes batches from the queue, a little ahead of the pool, and reads their items.
+"""Between steps 2 and 3 of 6: claims batches from the queue, a little ahead of the pool, and reads their items.
 
 Claiming is one atomic step in Redis (pop and lease), and it never blocks: a signal only sets a flag that is looked at
-between two claims, so a worker that is told to stop cannot strand a batch on its way.
+between two claims, so a worker that is asked to stop cannot strand a batch on its way.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
-from sheaf.broker.queue import BatchQueue, ClaimRequest, Claims
+from sheaf.broker.queue import ClaimRequest, Claims
 from sheaf.broker.suspects import Notes
 from sheaf.core.errors import (
     ClusterError,
@@ -22,7 +22,6 @@ from sheaf.core.errors import (
     TaskChanged,
     TaskForbidden,
 )
-from sheaf.core.settings import Settings
 from sheaf.formats.separator import has_separator, separator_of
 from sheaf.output.cache import OutputCache
 from sheaf.output.output import Output
@@ -32,153 +31,150 @@ from sheaf.run.sessions import party_of
 from sheaf.scheduling.reconciler import PROBLEM_S
 from sheaf.tasks import versions
 from sheaf.tasks.registry import check_allowed
-from sheaf_worker.claim.in_flight import InFlight, InFlightBatch
+from sheaf_worker.claim.context import WorkerContext
+from sheaf_worker.claim.in_flight import InFlightBatch
 from sheaf_worker.claim.isolation import CLAIMS, Isolation
-from sheaf_worker.claim.lookahead import NOTHING, Hunger
+from sheaf_worker.claim.lookahead import NOTHING, Demand
 from sheaf_worker.pool.backlog import ItemBlock
 
 logger = logging.getLogger(__name__)
 
-#: Batches of one party that are claimed in one step, at most.
+#: The most batches of one party that are claimed in one step.
 CLAIM_LIMIT = 4
-#: Batches held at once when the setting leaves it to us; a bound for leases to renew, not a target.
-HELD_LIMIT = 256
+#: Batches in flight unless the setting says otherwise; a bound for leases to renew, not a target.
+IN_FLIGHT_LIMIT = 256
 #: Runs that are remembered; a program's are many and short.
 KNOWN_RUNS = 64
-#: Seconds between two looks while nothing is wanted (who else is there?), while what was taken is on its way, while all
-#: is held that may be, while there is nothing of those parties that something is wanted of.
-IDLE_S, BREATH_S, HELD_S, OTHERS_S = 0.25, 0.001, 0.01, 0.05
-#: Seconds between two looks while a batch is done part by part (isolation.py).
-ALONE_LOOK_S = 0.005
-#: Seconds of waiting for the queue's wakeup before it is looked at all the same (a message may be lost).
-BELL_S = 1.0
-#: Seconds for which a worker that has never found a run on its volume takes nothing after it did not find one.
+#: Seconds between two claims while nothing is wanted (new parties may have come), while the last batches are on their
+#: way to the pool, while the limit is reached, and while the queue has nothing of the wanted parties.
+IDLE_S, PASS_ON_S, LIMIT_S, OTHERS_S = 0.25, 0.001, 0.01, 0.05
+#: Seconds between two steps while a batch is done part by part (isolation.py).
+ISOLATION_STEP_S = 0.005
+#: Seconds to wait for a wakeup before the queue is polled anyway (a message may be lost).
+WAKEUP_S = 1.0
+#: A worker that has never found a run on its volume pauses for this many seconds after it did not find one.
 STRANGER_S = 5.0
-#: Seconds to wait before Redis is asked again, doubled each time up to the limit.
+#: Seconds to wait before reconnecting to Redis, doubled each time up to the limit.
 RECONNECT_S = (0.2, 5.0)
 
 
 class Fetcher(threading.Thread):
-    """One thread. `taken` holds (held batch, its open items) for the worker to give to its pool."""
+    """One thread. `taken` has the claimed batches and their open items, for the worker to give to its pool."""
 
     def __init__(
         self,
-        settings: Settings,
-        queue: BatchQueue,
-        in_flight: InFlight,
-        worker: str,
+        context: WorkerContext,
         wake: Callable[[], None],
         refill: Callable[[], None],
         notes: Notes,
         idle: Callable[[], bool],
     ) -> None:
         super().__init__(name="fetcher")
-        self._settings = settings
-        self._queue = queue
-        self._in_flight = in_flight
-        self._worker = worker
-        #: What the pool could do with.
-        self._hunger = NOTHING
+        settings = context.settings
+        self._settings, self._queue, self._in_flight = settings, context.queue, context.in_flight
+        self._worker = context.worker_id
+        #: What the pool wants.
+        self._demand = NOTHING
         #: Items per batch, as of the last one of each party, and of all.
         self._batch_items: dict[str, int] = {}
         self._last_items = 1
-        self._hungry = threading.Event()
-        #: Tells the worker that something was taken, and whoever tops up the queue that it runs low.
+        self._wanted = threading.Event()
+        #: Called when something was claimed, and when the queue runs low.
         self._wake, self._refill = wake, refill
         self._stop_asked = threading.Event()
         self._outputs = OutputCache(settings.data_dir, settings.lock_wait_s)
         self._runs: dict[str, Run] = {}
         self._separators: dict[str, str] = {}
         self.taken: SimpleQueue[tuple[InFlightBatch, ItemBlock]] = SimpleQueue()
-        #: Runs and their items that fail without being tried once more.
+        #: Runs and their items that fail without another try.
         self.failed: SimpleQueue[tuple[str, Failed]] = SimpleQueue()
         self._given = 0
-        #: How many times the worker has passed on to its pool what was in `taken`.
+        #: How many entries of `taken` the worker has passed on to its pool.
         self.passed_on = 0
         self._isolation = Isolation(
             notes,
-            in_flight,
+            context.in_flight,
             self._give,
             lambda run, failed: self.failed.put((run, failed)),
             lambda: self._given == self.passed_on and idle(),
         )
-        #: Whether nothing more is to be had now, as far as is known.
-        self.dry = True
-        #: Why no batch can be taken now; None while all is well.
+        #: Whether, as far as is known, the queue has nothing more for this worker.
+        self.drained = True
+        #: Why no batch can be claimed now; None while all is well.
         self.problem: str | None = None
 
-    def want(self, hunger: Hunger) -> None:
-        """Called by the worker at each turn: what its pool could do with."""
-        self._hunger = hunger
-        if hunger.urgent:
-            self._hungry.set()
+    def want(self, demand: Demand) -> None:
+        """Called by the worker's loop: what its pool wants."""
+        self._demand = demand
+        if demand.urgent:
+            self._wanted.set()
         else:
-            self._hungry.clear()
+            self._wanted.clear()
 
     def stop(self, within_s: float | None = None) -> None:
-        """Take nothing more; returns when the thread has ended, or after so many seconds."""
+        """Claim nothing more; returns when the thread has ended, after `within_s` seconds at the latest."""
         self._stop_asked.set()
-        self._hungry.set()
+        self._wanted.set()
         self._queue.interrupt()
         self.join(within_s)
 
     def run(self) -> None:
-        patience = RECONNECT_S[0]
+        delay_s = RECONNECT_S[0]
         while not self._stop_asked.is_set():
             try:
-                self._turn()
+                self._step()
             except ClusterError as error:
                 if self.problem is None:
-                    logger.warning("waits for Redis", extra={"action": "claim", "why": str(error)})
+                    logger.warning("waiting for Redis", extra={"action": "claim", "why": str(error)})
                 self.problem = str(error)
-                self._set_dry()
-                self._stop_asked.wait(patience)
-                patience = min(patience * 2, RECONNECT_S[1])
+                self._set_drained()
+                self._stop_asked.wait(delay_s)
+                delay_s = min(delay_s * 2, RECONNECT_S[1])
             else:
                 if self.problem is not None:
                     logger.info("Redis is back", extra={"action": "claim"})
                 self.problem = None
-                patience = RECONNECT_S[0]
+                delay_s = RECONNECT_S[0]
         self._outputs.close()
 
-    def _turn(self) -> None:
-        if self._isolation.turn():
-            self._set_dry()
-            self._stop_asked.wait(ALONE_LOOK_S)
+    def _step(self) -> None:
+        if self._isolation.advance():
+            self._set_drained()
+            self._stop_asked.wait(ISOLATION_STEP_S)
             return
         if not self.taken.empty():
-            # What was taken last is not yet with the pool, so it is not known whether that wants still more.
-            self._stop_asked.wait(BREATH_S)
+            # The last batches are not yet in the pool, so its demand is not known.
+            self._stop_asked.wait(PASS_ON_S)
             return
-        urgent, hunger = self._hungry.wait(IDLE_S), self._hunger
-        room = (self._settings.batches_in_flight or HELD_LIMIT) - len(self._in_flight)
-        wish = self._wish(hunger)
-        limit = min(room, wish.most)
+        urgent, demand = self._wanted.wait(IDLE_S), self._demand
+        room = (self._settings.batches_in_flight or IN_FLIGHT_LIMIT) - len(self._in_flight)
+        request = self._request(demand)
+        limit = min(room, request.most)
         if limit <= 0:
             if urgent:
-                self._set_dry()
-                self._stop_asked.wait(HELD_S)
+                self._set_drained()
+                self._stop_asked.wait(LIMIT_S)
             return
-        claims = self._queue.claim(self._worker, limit, self._settings.batch_lease_s, wish)
+        claims = self._queue.claim(self._worker, limit, self._settings.batch_lease_s, request)
         if claims.foreign:
             logger.warning(
-                "jobs of another program stood on the queue", extra={"action": "claim", "jobs": claims.foreign}
+                "moved jobs of another program off the queue", extra={"action": "claim", "jobs": claims.foreign}
             )
         if claims.batches:
-            self.dry = False
+            self.drained = False
         elif urgent:
-            self._set_dry()
+            self._set_drained()
             if claims.left:
-                # Others' turn: of them there is enough here, but for a moment only.
+                # Of the other parties there is enough here, but not for long.
                 self._stop_asked.wait(OTHERS_S)
             else:
-                self._queue.wait(BELL_S)
+                self._queue.wait(WAKEUP_S)
         for run, number, count in claims.batches:
             self._take(run, number, count)
         self._refill_if_low(claims)
 
     def _refill_if_low(self, claims: Claims) -> None:
-        """Of a run that has more batches than may stand on the queue at once, more should be put there in time."""
+        """If a run has more batches than may be queued at once, have more of them queued in time."""
         share = self._settings.queue_batches // max(1, claims.parties)
         for name in {run for run, _, _ in claims.batches}:
             run = self._runs.get(name)
@@ -186,29 +182,29 @@ class Fetcher(threading.Thread):
             if run is not None and run.manifest.batches > share and left <= share // 2:
                 self._refill()
 
-    def _set_dry(self) -> None:
-        if not self.dry:
-            self.dry = True
+    def _set_drained(self) -> None:
+        if not self.drained:
+            self.drained = True
             self._wake()
 
-    def _wish(self, hunger: Hunger) -> ClaimRequest:
-        """Batches to claim at once: no more than the pool will use up soon, so that other workers get theirs."""
+    def _request(self, demand: Demand) -> ClaimRequest:
+        """Batches to claim at once: no more than the pool will soon need, so that other workers get theirs."""
         named = {
             party: min(CLAIM_LIMIT, -(-count // self._batch_items.get(party, self._last_items)))
-            for party, count in hunger.named.items()
+            for party, count in demand.named.items()
         }
-        each = min(CLAIM_LIMIT, -(-hunger.idle // self._last_items))
-        return ClaimRequest(named, hunger.others, max(1, each))
+        each = min(CLAIM_LIMIT, -(-demand.idle // self._last_items))
+        return ClaimRequest(named, demand.others, max(1, each))
 
     def _take(self, name: str, number: int, claims: int) -> None:
-        """Read a claimed batch's open items and pass them on, or let go of it if there is nothing to do."""
+        """Read a claimed batch's open items and pass them on, or finish it if there is nothing to do."""
         try:
             run = self._run(name)
             batch = run.manifest.batch(number)
             if batch.count <= 0:
                 raise RunNotFound(f"run {name!r} has no batch {number}")
             if self._in_flight.has(batch.id):
-                # Queued twice, and the first is still with us: the lease that was just renewed is the same one.
+                # Queued twice, and we have the first: it is the same lease, just renewed.
                 return
             check_allowed(run.manifest.spec.task, self._settings.allow_exec)
             versions.check(run, self._settings.tasks_dir)
@@ -216,7 +212,7 @@ class Fetcher(threading.Thread):
             separator = self._separator(run)
             block = _read(run, batch, () if run.cancelled else self._output(run).remaining(name, batch))
         except RunDamaged as error:
-            # Only this batch may be touched by it: others of the run that are queued are done, if theirs is whole.
+            # Only this batch may be affected: others of the run are done if their part of the list is intact.
             self._refuse(name, number, str(error), refused=True)
             return
         except RunNotFound as error:
@@ -224,7 +220,7 @@ class Fetcher(threading.Thread):
                 name, number, f"{error}; does this worker ({self._settings.data_dir}) share the producer's volume?"
             )
             if not self._runs:
-                # It looks as if this worker had another volume: leave the queue to those that have the right one.
+                # This worker seems to have another volume: leave the queue to those that have the right one.
                 self._stop_asked.wait(STRANGER_S)
             return
         except (TaskChanged, TaskForbidden) as error:
@@ -257,9 +253,9 @@ class Fetcher(threading.Thread):
             del self._batch_items[next(iter(self._batch_items))]
 
     def _refuse(self, run: str, number: int, why: str, *, refused: bool = False) -> None:
-        """Say why the batch cannot be worked on and let go of it; the reconciler puts it back when that is over."""
-        logger.error("batch cannot be worked on", extra={"action": "claim", "run": run, "batch": number, "why": why})
-        self._queue.set_problem(run, why, worker=self._worker, ttl_s=PROBLEM_S, refused=refused)
+        """Report why the batch cannot be worked on and release it; the reconciler queues it again later."""
+        logger.error("cannot work on a batch", extra={"action": "claim", "run": run, "batch": number, "why": why})
+        self._queue.registry.set_problem(run, why, worker=self._worker, ttl_s=PROBLEM_S, refused=refused)
         self._queue.finish(self._worker, [batch_id(run, number)])
 
     def _run(self, name: str) -> Run:
@@ -270,7 +266,7 @@ class Fetcher(threading.Thread):
         return self._runs[name]
 
     def _separator(self, run: Run) -> str:
-        """The word that the output's headings have. A run keeps its output for good."""
+        """The word in the output's headings. A run never changes its output."""
         name = run.manifest.run
         if name not in self._separators:
             combined = has_separator(run.manifest.output)

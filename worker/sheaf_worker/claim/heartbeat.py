@@ -1,6 +1,6 @@
-"""Keeps this worker's claims alive: leases, card, health file. Runs no user code and waits for nobody.
+"""Keeps this worker's claims alive: leases, registry entry, health file. Runs no user code and waits for nothing.
 
-Only while the worker is well: the claims of one whose main loop does not turn run out, and others do its batches.
+Only while the worker is healthy: if its main loop hangs, its leases expire and other workers take its batches.
 """
 
 from __future__ import annotations
@@ -11,57 +11,51 @@ import threading
 import time
 from collections.abc import Callable
 
-from sheaf.broker.queue import BatchQueue, WorkerInfo
+from sheaf.broker.worker_registry import WorkerInfo
 from sheaf.core.errors import ClusterError
-from sheaf.core.settings import Settings
-from sheaf_worker.claim.in_flight import InFlight
+from sheaf_worker.claim.context import WorkerContext
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for which a worker's card stays after its last beat (two leases, if those are longer): time enough for a
-#: person to see that it gives no sign of life any more.
-CARD_S = 120.0
-#: Seconds between two beats at least, however often the card changes.
+#: Seconds for which a worker's entry stays after its last beat (two leases, if those are longer): time enough for a
+#: person to see that it has gone silent.
+ENTRY_S = 120.0
+#: The shortest interval between two beats, in seconds, however often the entry changes.
 CALM_S = 0.5
 
 
 class Heartbeat(threading.Thread):
-    """One thread. `card` returns the fields to show; `well` whether the worker's main loop turns.
+    """One thread. `describe` returns the worker's registry entry; `well` says whether its main loop runs.
 
-    `look` is shown the cards of all workers at each beat.
+    `look` receives the entries of all workers at each beat.
     """
 
     def __init__(
         self,
-        settings: Settings,
-        queue: BatchQueue,
-        in_flight: InFlight,
-        worker: str,
-        card: Callable[[], dict[str, str]],
+        context: WorkerContext,
+        describe: Callable[[], dict[str, str]],
         well: Callable[[], bool],
         look: Callable[[list[WorkerInfo]], None] | None,
     ) -> None:
         super().__init__(name="heartbeat")
-        self._settings = settings
-        self._queue = queue
-        self._in_flight = in_flight
-        self._worker = worker
-        self._card = card
+        self._context = context
+        self._settings, self._queue = context.settings, context.queue
+        self._describe = describe
         self._well = well
-        #: When (monotonic) this thread last came round.
+        #: When (monotonic) this thread last ran.
         self.beaten = time.monotonic()
         self._look = look
         self._stop_asked = False
-        self._nudged = threading.Event()
+        self._requested = threading.Event()
 
     def beat_now(self) -> None:
-        """What the card shows has changed: show it soon, not only with the next beat."""
-        self._nudged.set()
+        """The entry has changed: publish it soon, not only with the next beat."""
+        self._requested.set()
 
     def stop(self, within_s: float | None = None) -> None:
-        """End the thread and take the worker's card away; wait for that, or for so many seconds."""
+        """End the thread and deregister the worker; wait for that, for `within_s` seconds at most."""
         self._stop_asked = True
-        self._nudged.set()
+        self._requested.set()
         self.join(within_s)
 
     def run(self) -> None:
@@ -69,33 +63,37 @@ class Heartbeat(threading.Thread):
             self.beaten = time.monotonic()
             if self._well():
                 self._beat()
-            if self._nudged.wait(self._settings.heartbeat_s) and not self._stop_asked:
+            if self._requested.wait(self._settings.heartbeat_s) and not self._stop_asked:
                 time.sleep(min(CALM_S, self._settings.heartbeat_s))
-            self._nudged.clear()
+            self._requested.clear()
         try:
-            self._queue.leave(self._worker)
+            self._queue.registry.leave(self._context.worker_id)
         except ClusterError as error:
             logger.warning(
-                "card was not taken away; it expires by itself", extra={"action": "leave", "why": str(error)}
+                "could not deregister worker; its entry will expire", extra={"action": "leave", "why": str(error)}
             )
 
     def _beat(self) -> None:
         self._touch_health_file()
         try:
-            lost = self._queue.renew(self._worker, self._in_flight.ids(), self._settings.batch_lease_s)
-            self._queue.announce(self._worker, self._card(), ttl_s=max(CARD_S, self._settings.batch_lease_s * 2))
+            lost = self._queue.renew(
+                self._context.worker_id, self._context.in_flight.ids(), self._settings.batch_lease_s
+            )
+            self._queue.registry.announce(
+                self._context.worker_id, self._describe(), ttl_s=max(ENTRY_S, self._settings.batch_lease_s * 2)
+            )
             if self._look is not None:
-                self._look(self._queue.workers())
+                self._look(self._queue.registry.workers())
         except ClusterError as error:
-            # The fetcher says so in the log; without Redis nobody else can take our batches either.
-            logger.debug("no beat without Redis", extra={"action": "beat", "why": str(error)})
+            # The fetcher logs this; without Redis no other worker can take our batches either.
+            logger.debug("no heartbeat without Redis", extra={"action": "beat", "why": str(error)})
             return
         if lost:
-            # We were silent for too long. Whoever has them now does them again; the commit drops what comes second.
-            logger.warning("batches were taken over by others", extra={"action": "renew", "batches": lost})
+            # We were silent for too long. Others do them again, and the commit drops duplicates.
+            logger.warning("other workers took over batches of this one", extra={"action": "renew", "batches": lost})
 
     def _touch_health_file(self) -> None:
         if self._settings.health_file is not None:
-            # Who looks at the file sees that it is old or gone; that is no reason to lose the leases as well.
+            # A health check sees that the file is old or missing; the leases are kept all the same.
             with contextlib.suppress(OSError):
                 self._settings.health_file.touch()

@@ -51,7 +51,7 @@ class _Batch:
 
 
 class Isolation:
-    """For the thread that takes batches. `idle` says whether the pool has nothing at all."""
+    """For the fetcher's thread. `idle` says whether the pool is empty."""
 
     def __init__(
         self,
@@ -67,33 +67,33 @@ class Isolation:
         self._batches: deque[_Batch] = deque()
 
     def note_of(self, batch: str) -> Note | None:
-        """What was in hand of it when its worker died, if that is known."""
+        """What was in hand of it when its worker died, if known."""
         return self._notes.read(batch)
 
     def add(self, held: InFlightBatch, block: ItemBlock, claims: int, note: Note | None) -> None:
-        """Take over a batch that has been claimed so often, and is held by now, with its open items."""
+        """Take over a batch that is in flight after this many claims, with its open items."""
         logger.warning(
-            "workers died with a batch in hand; it is done part by part",
+            "workers died with this batch in hand; processing it part by part",
             extra={"action": "isolate", "batch": held.batch.id, "claims": claims},
         )
-        parts, guilty = _plan(block, note, claims, max(DEATHS, held.run.manifest.spec.attempts))
+        parts, failed = _plan(block, note, claims, max(DEATHS, held.run.manifest.spec.attempts))
         self._batches.append(_Batch(held, claims, deque(parts)))
-        if guilty is not None:
-            count = guilty.deaths + guilty.deaths_beside
-            beside = "" if guilty.deaths_beside else ", with nothing else in hand"
+        if failed is not None:
+            count = failed.deaths + failed.deaths_beside
+            beside = "" if failed.deaths_beside else ", with nothing else in hand"
             message = (
                 f"the worker that did this item died with it, {count} times{beside}: "
                 "the item ends it, or memory runs out and the kernel takes the worker"
             )
-            self._fail(held.batch.run, Failed(guilty.first, DIED, message, count))
+            self._fail(held.batch.run, Failed(failed.first, DIED, message, count))
 
-    def turn(self) -> bool:
-        """Do what can be done now; return whether nothing else should be taken meanwhile."""
+    def advance(self) -> bool:
+        """Do what can be done now; return whether nothing else should be claimed meanwhile."""
         if not self._batches:
             return False
         batch = self._batches[0]
         if not self._in_flight.has(batch.held.batch.id):
-            # All of it is committed, or it was let go of.
+            # All of it is committed, or it was released.
             if not batch.held.open_items:
                 self._notes.remove(batch.held.batch.id)
             self._batches.popleft()
@@ -103,7 +103,7 @@ class Isolation:
         waited_s = time.monotonic() - batch.since
         if batch.note is not None and not self._done(batch, batch.note):
             if waited_s > ALONE_S and batch.note.alone:
-                self._give_up_solitude(batch, batch.note)
+                self._stop_isolating(batch, batch.note)
             return waited_s <= ALONE_S
         if not batch.parts:
             return False  # it only has to be committed
@@ -127,8 +127,8 @@ class Isolation:
         batch.note, batch.since = note, time.monotonic()
         self._give(batch.held, block)
 
-    def _give_up_solitude(self, batch: _Batch, note: Note) -> None:
-        """It takes long. The others have waited for it long enough."""
+    def _stop_isolating(self, batch: _Batch, note: Note) -> None:
+        """It takes long, and other batches have waited long enough."""
         batch.note = replace(note, alone=0)
         self._write(batch.held.batch.id, batch.note)
 
@@ -136,7 +136,7 @@ class Isolation:
         try:
             self._notes.write(batch, note)
         except RedisFull:
-            # It has to drain, with a note or without; an old one would lead astray.
+            # Redis has to drain, with a note or without; an old note would mislead.
             self._notes.remove(batch)
 
 

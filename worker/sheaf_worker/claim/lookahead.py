@@ -1,6 +1,6 @@
-"""How much a worker takes ahead of its pool, and of whom: half a second of work of each party, and a look at newcomers.
+"""How much a worker claims ahead of its pool: half a second of work of each party, and a look for new ones.
 
-No more, so that others get theirs: no item should wait here while another worker has nothing to do.
+No more, so that no item waits here while another worker has nothing to do.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from sheaf_worker.pool.pool import Pool
 
 #: Parties whose speed is remembered.
 _KNOWN = 64
-#: Parties that may wait here at least, and for each process: each takes its turn at them.
+#: Parties that may wait here: at least, and per process.
 _LEAST_PARTIES, _PARTIES_EACH = 4, 2
 
 
-class Hunger(NamedTuple):
-    """What a worker could do with. Parties that are not named are those of which nothing is here."""
+class Demand(NamedTuple):
+    """What a worker wants. Parties that are not named have nothing here."""
 
-    #: Items wanted of each party; 0: there is enough of it here.
+    #: Items wanted of each party; 0: there are enough here.
     named: Mapping[str, int] = {}
-    #: Of how many other parties, and items that could be begun at once if they were here.
+    #: How many other parties it could serve, and how many items it could begin at once.
     others: int = 0
     idle: int = 0
-    #: Whether it has to be seen to now; otherwise it is for a look from time to time.
+    #: Whether to claim at once; otherwise at intervals.
     urgent: bool = False
 
 
-NOTHING = Hunger()
+NOTHING = Demand()
 
 
 class Lookahead:
@@ -43,18 +43,18 @@ class Lookahead:
         self._rates: dict[str, Throughput] = {}
 
     def add(self, run: str, count: int) -> None:
-        """So many items of the run are done."""
+        """This many items of the run are done."""
         party = party_of(run)
         rate = self._rates.pop(party, None) or Throughput()
-        # The one that was asked for last stands last.
+        # The most recently used comes last.
         self._rates[party] = rate
         if len(self._rates) > _KNOWN:
             del self._rates[next(iter(self._rates))]
         rate.add(count)
         self.rate.add(count)
 
-    def hunger(self, pool: Pool, *, stalled: bool) -> Hunger:
-        """`stalled`: slow items hold up all processes, so what is taken now would wait behind them."""
+    def demand(self, pool: Pool, *, stalled: bool) -> Demand:
+        """`stalled`: slow items occupy all processes, so what is claimed now would wait behind them."""
         if pool.paused:
             return NOTHING
         waiting = pool.backlog.parties()
@@ -65,16 +65,16 @@ class Lookahead:
         }
         urgent = idle > 0 or any(named.values())
         if stalled and not idle:
-            return Hunger(named, urgent=urgent)
-        # Of a party that is served and of which nothing waits there may be something again, without our knowing.
+            return Demand(named, urgent=urgent)
+        # A party that is served and has nothing waiting here may have new batches on the queue.
         named.update({party: 1 for party, missing in named.items() if not missing and not waiting.get(party)})
         places = max(_LEAST_PARTIES, _PARTIES_EACH * pool.size) - len(waiting)
-        return Hunger(named, max(0, places), idle, urgent)
+        return Demand(named, max(0, places), idle, urgent)
 
     def _missing(self, party: str, waiting: int, idle: int, at_once: int) -> int:
         rate = self._rates.get(party)
         ahead = int(rate.now(at_once) * self._ahead_s) if rate is not None else 0
         target = max(ahead, waiting + idle)
         missing = target - waiting
-        # Not one by one: that would be a round trip for each batch.
+        # Not one by one, with a round trip for each batch.
         return missing if 2 * missing >= target else 0

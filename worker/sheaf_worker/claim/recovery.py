@@ -1,4 +1,4 @@
-"""The reconciler: any live worker, one at a time, puts back what dead workers or a forgetful Redis left undone."""
+"""Runs the reconciler: one worker at a time queues what dead workers, or a Redis that lost data, left undone."""
 
 from __future__ import annotations
 
@@ -7,74 +7,68 @@ import logging
 import threading
 from collections.abc import Callable
 
-import redis
-
 from sheaf.broker import keys
 from sheaf.broker.lock import FairLock
-from sheaf.broker.queue import BatchQueue
 from sheaf.core.errors import ClusterError, LockError, RunDamaged
 from sheaf.core.files import exists
-from sheaf.core.settings import Settings
 from sheaf.scheduling.reconciler import Reconciler
-from sheaf_worker.claim.in_flight import InFlight
+from sheaf_worker.claim.context import WorkerContext
 from sheaf_worker.claim.progress_watchdog import ProgressWatchdog
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for which one look may keep others from looking. Whoever takes longer hangs, on a disk that does not answer.
+#: Seconds for which one pass may keep other workers from theirs. If it takes longer, it hangs on a dead disk.
 MOST_S = 120.0
 
 
 class Recovery(threading.Thread):
-    """One thread. `cancelled` is told the runs that a person has stopped while this worker holds batches of theirs."""
+    """One thread. `cancelled` receives the runs that were cancelled while this worker has batches of them."""
 
     def __init__(
         self,
-        settings: Settings,
-        connection: redis.Redis,
-        queue: BatchQueue,
-        in_flight: InFlight,
-        worker: str,
-        label: str,
+        context: WorkerContext,
         cancelled: Callable[[str], None],
     ) -> None:
         super().__init__(name="recovery")
-        self._settings = settings
-        self._in_flight = in_flight
-        self._queue = queue
+        settings = context.settings
+        self._settings, self._queue, self._in_flight = settings, context.queue, context.in_flight
         self._cancelled = cancelled
-        self._feeder = Reconciler(settings.data_dir, queue, settings.queue_batches)
+        self._reconciler = Reconciler(settings.data_dir, context.queue, settings.queue_batches)
         self._lock = FairLock(
-            connection, keys.RECONCILER_LOCK, owner=worker, label=label, lease_s=settings.lock_lease_s
+            context.connection,
+            keys.RECONCILER_LOCK,
+            owner=context.worker_id,
+            label=context.label,
+            lease_s=settings.lock_lease_s,
         )
-        #: Why the volume cannot be looked at; None while it can.
+        #: Why the volume cannot be read; None while it can.
         self.problem: str | None = None
-        self._progress = ProgressWatchdog(settings, connection, queue, label)
+        self._progress = ProgressWatchdog(context)
         self._stop_asked = threading.Event()
-        self._called = threading.Event()
+        self._requested = threading.Event()
 
     def stop(self) -> None:
         self._stop_asked.set()
-        self._called.set()
+        self._requested.set()
         self.join()
 
     def call(self) -> None:
-        """The queue runs low: look at once, not only when it is time. For any thread."""
-        self._called.set()
+        """The queue runs low: reconcile at once, not only when it is time. For any thread."""
+        self._requested.set()
 
     def run(self) -> None:
         futile = False
         while True:
-            # A look that somebody called for, and that put nothing on the queue, is not repeated before it is time.
-            waiting = self._stop_asked if futile else self._called
-            called = waiting.wait(self._settings.reconcile_s)
+            # A requested pass that queued nothing is not repeated before it is time.
+            waiting = self._stop_asked if futile else self._requested
+            requested = waiting.wait(self._settings.reconcile_s)
             if self._stop_asked.is_set():
                 break
-            self._called.clear()
-            futile = self._look() == 0 and called
-        self._feeder.close()
+            self._requested.clear()
+            futile = self._pass() == 0 and requested
+        self._reconciler.close()
 
-    def _look(self) -> int:
+    def _pass(self) -> int:
         """Return how many batches were put on the queue."""
         self._drop_cancelled()
         try:
@@ -84,14 +78,14 @@ class Recovery(threading.Thread):
         except LockError:
             pass  # another worker is at it
         except ClusterError as error:
-            logger.debug("no look without Redis", extra={"action": "reconcile", "why": str(error)})
+            logger.debug("cannot reconcile without Redis", extra={"action": "reconcile", "why": str(error)})
         except OSError as error:
-            self._say(f"the runs on the volume cannot be looked at: {error}")
+            self._report(f"the runs on the volume cannot be read: {error}")
         return 0
 
-    def _say(self, problem: str) -> None:
+    def _report(self, problem: str) -> None:
         if problem != self.problem:
-            logger.error("no look at the volume", extra={"action": "reconcile", "why": problem})
+            logger.error("cannot read the volume", extra={"action": "reconcile", "why": problem})
         self.problem = problem
 
     def _reconcile(self) -> int:
@@ -99,17 +93,17 @@ class Recovery(threading.Thread):
             reaped = self._queue.reap()
             if reaped:
                 logger.warning(
-                    "leases ran out; their batches are queued again", extra={"action": "reap", "batches": reaped}
+                    "leases expired; their batches are queued again", extra={"action": "reap", "batches": reaped}
                 )
-            put = self._feeder.feed()
+            put = self._reconciler.feed()
             if put:
-                logger.info("batches were put on the queue", extra={"action": "feed", "batches": put})
-            self._progress.look(self._feeder)
+                logger.info("batches queued from the volume", extra={"action": "feed", "batches": put})
+            self._progress.check(self._reconciler)
             return put
 
     def _drop_cancelled(self) -> None:
         for name, run in self._in_flight.runs().items():
-            # The session of a program that has ended is gone as a whole.
-            with contextlib.suppress(RunDamaged):  # said where it is fed
+            # When a program ends, the whole folder of its session is removed.
+            with contextlib.suppress(RunDamaged):  # the reconciler reports it
                 if run.cancelled or (run.manifest.session is not None and not exists(run.folder)):
                     self._cancelled(name)

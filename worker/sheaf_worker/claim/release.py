@@ -1,4 +1,4 @@
-"""Whole batches that wait behind slow items are too much for this worker: others could do them meanwhile."""
+"""Releases whole batches that wait behind slow items, for other workers to do meanwhile."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sheaf_worker.pool.backlog import ItemBlock
 from sheaf_worker.pool.pool import Pool
 
 
-def take_surplus(pool: Pool, in_flight: InFlight) -> list[str]:
-    """Take out of the pool, and out of what is held, every batch of which nothing is begun; return their ids."""
-    surplus: list[str] = []
+def take_unstarted(pool: Pool, in_flight: InFlight) -> list[str]:
+    """Take every batch of which nothing has begun out of the pool and out of flight; return their ids."""
+    unstarted: list[str] = []
     for name in pool.backlog.runs():
         run = in_flight.run(name)
         if run is None:
@@ -25,8 +25,8 @@ def take_surplus(pool: Pool, in_flight: InFlight) -> list[str]:
         dropped = in_flight.drop_untouched(name, to_masks(to_ranges(indexes), size))
         if dropped:
             pool.backlog.sift(name, partial(_without, {number for number, _ in dropped}, size))
-            surplus += [batch for _, batch in dropped]
-    return surplus
+            unstarted += [batch for _, batch in dropped]
+    return unstarted
 
 
 def _without(batches: Collection[int], size: int, block: ItemBlock) -> list[ItemBlock]:

@@ -56,7 +56,7 @@ class CommitBuffer:
         self._closing = False
 
     @property
-    def crowded(self) -> bool:
+    def over_limit(self) -> bool:
         """Whether more bytes of records are pending or being written than should be here."""
         return self._gathered + self._writing > _GROUPS * self._most_bytes
 
@@ -138,8 +138,8 @@ class CommitBuffer:
     def written(self) -> None:
         """What was taken is in the output, or was given up."""
         with self._changed:
-            crowded, self._writing = self.crowded, 0
-            room = crowded and not self.crowded
+            over_limit, self._writing = self.over_limit, 0
+            room = over_limit and not self.over_limit
             taken, self._taken = self._taken, ()
             self._note_commit(taken)
         self.forget(taken)

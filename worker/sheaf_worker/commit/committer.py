@@ -1,8 +1,8 @@
-"""Between steps 4 and 5 of 6: commits finished records, group by group, under the output's lock.
+"""Between steps 4 and 5 of 6: commits finished records in groups, under the output's lock.
 
     pool ──results──► buffer.py ──group──► lock (step 5) ──► output (step 6) ──► batches finish
 
-A group that cannot be written stays here and is tried again: nothing is lost while a disk is full or a lock is held.
+A group that cannot be written is retried: nothing is lost while a disk is full or a lock is held.
 """
 
 from __future__ import annotations
@@ -14,31 +14,27 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-import redis
-
 from sheaf.broker import keys
 from sheaf.broker.lock import FairLock
-from sheaf.broker.queue import BatchQueue
 from sheaf.core.errors import ClusterError, FenceTimeout, LockError, OutputRefused, OutputUnwritable
-from sheaf.core.settings import Settings
 from sheaf.output.cache import OutputCache
 from sheaf.output.commit.plan import RunResults, prepare
 from sheaf.output.output import Output, Receipt
 from sheaf.run.items import record_bytes, settled_count
 from sheaf.scheduling.reconciler import PROBLEM_S, mark_finished
-from sheaf_worker.claim.in_flight import InFlight
+from sheaf_worker.claim.context import WorkerContext
 from sheaf_worker.commit.buffer import CommitBuffer, Groups
 from sheaf_worker.commit.stats import CommitStats
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two tries of a commit that the disk or another process prevents.
+#: Seconds before a commit that the disk or another process prevents is retried.
 RETRY_S = 2.0
-#: Seconds of waiting for the lock that are worth a line in the log.
+#: A longer wait for the lock, in seconds, is logged.
 NOTICE_S = 1.0
-#: Seconds for which a commit may keep the lock in Redis. One that takes longer hangs; if it has the fence, others wait.
+#: Seconds for which a commit may keep the lock in Redis. If it takes longer, it hangs, and only the fence protects it.
 KEPT_S = 300.0
-#: Seconds that a commit which is being written when time is up gets to come to its end.
+#: Seconds that a commit in progress gets to finish when the grace period is over.
 LATE_S = 2.0
 
 
@@ -47,46 +43,37 @@ class Committer(threading.Thread):
 
     def __init__(
         self,
-        settings: Settings,
-        connection: redis.Redis,
-        batches: BatchQueue,
-        in_flight: InFlight,
+        context: WorkerContext,
         buffer: CommitBuffer,
-        worker: str,
-        label: str,
     ) -> None:
         super().__init__(name="committer", daemon=True)
-        self._settings = settings
-        self._connection = connection
-        self._queue = batches
-        self._in_flight = in_flight
-        self._worker = worker
-        self._label = label
+        self._context = context
+        self._settings, self._queue, self._in_flight = context.settings, context.queue, context.in_flight
         self._buffer = buffer
         self._deadline: float | None = None
-        self._outputs = OutputCache(settings.data_dir, settings.lock_wait_s)
+        self._outputs = OutputCache(context.settings.data_dir, context.settings.lock_wait_s)
         self._unfinished_jobs: list[str] = []
         #: Runs whose output was refused; the worker takes them out of its pool.
         self.refused: queue.SimpleQueue[str] = queue.SimpleQueue()
         #: Why the last try did not succeed; None while all is well.
         self.problem: str | None = None
-        self.times = CommitStats()
-        #: Items settled and bytes written since the start, for the worker's card.
+        self.stats = CommitStats()
+        #: Items settled and bytes written since the start, for the worker registry.
         self.items = 0
         self.bytes = 0
 
     def close(self, within_s: float) -> None:
-        """Commit what is here, trying for at most `within_s` seconds, and end the thread.
+        """Commit what is pending, for at most `within_s` seconds, and end the thread.
 
-        A commit that still waits then (somebody else has the fence, the disk hangs) is left behind: it ends with the
-        process, as it would by a kill, and others do its items again.
+        A commit that still waits then (another process has the fence, the disk hangs) is abandoned: it ends with the
+        process, as if that were killed, and other workers do its items again.
         """
         self._deadline = time.monotonic() + within_s
         self._buffer.close()
         self.join(within_s + LATE_S)
         if self.is_alive():
             logger.warning(
-                "the last commit could not be made in time; others do its items again", extra={"action": "stop"}
+                "last commit did not finish in time; other workers will redo its items", extra={"action": "stop"}
             )
 
     def run(self) -> None:
@@ -117,30 +104,30 @@ class Committer(threading.Thread):
                 if not self._wait_to_retry(groups, error):
                     return
             else:
-                self.times.count(groups.values())
+                self.stats.count(groups.values())
                 self._settle(groups, receipt)
                 return
 
     def _commit_once(self, name: str, groups: Sequence[RunResults]) -> Receipt:
         output = self._outputs.get(name)
-        with self._turn(name, output) as token:
+        with self._locked(name, output) as token:
             began, fence_s = time.monotonic(), output.waited_s
             try:
-                receipt = output.commit(groups, worker=self._worker, token=token)
+                receipt = output.commit(groups, worker=self._context.worker_id, token=token)
             finally:
                 fence_s = output.waited_s - fence_s
-                self.times.fence_s += fence_s
-                self.times.write_s += time.monotonic() - began - fence_s
+                self.stats.fence_s += fence_s
+                self.stats.write_s += time.monotonic() - began - fence_s
         return receipt
 
     @contextmanager
-    def _turn(self, name: str, output: Output) -> Iterator[int]:
-        """Our turn at the output: the lock in Redis. Without Redis nobody orders turns; the fence still excludes."""
+    def _locked(self, name: str, output: Output) -> Iterator[int]:
+        """Hold the output's lock in Redis. Without Redis there is no order among workers; the fence still excludes."""
         lock = FairLock(
-            self._connection,
+            self._context.connection,
             keys.output_lock(name),
-            owner=self._worker,
-            label=self._label,
+            owner=self._context.worker_id,
+            label=self._context.label,
             lease_s=self._settings.lock_lease_s,
         )
         floor, asked = output.highest_token(), time.monotonic()
@@ -149,18 +136,18 @@ class Committer(threading.Thread):
             lease = lock.acquire(self._settings.lock_wait_s, floor)
         except ClusterError as error:
             logger.warning(
-                "commits without the lock in Redis; the fence alone excludes",
+                "committing without the Redis lock; relying on the index's write lock",
                 extra={"action": "commit", "why": str(error)},
             )
         finally:
             waited_s = time.monotonic() - asked
-            self.times.lock_s += waited_s
+            self.stats.lock_s += waited_s
         if lease is None:
             yield floor
             return
         if waited_s >= NOTICE_S:
             fields = {"action": "wait", "output": name, "waited_s": round(waited_s, 1)}
-            logger.info("has the output's lock after a long wait", extra=fields)
+            logger.info("acquired the output's lock after a long wait", extra=fields)
         try:
             with lease.keep(KEPT_S):
                 yield lease.token
@@ -168,12 +155,14 @@ class Committer(threading.Thread):
             try:
                 lease.release()
             except (ClusterError, LockError) as error:
-                # What was committed is committed; a lease that we cannot give back runs out by itself.
-                logger.warning("lock was not given back", extra={"action": "release", "why": str(error)})
+                # The commit stands; a lease that is not released expires.
+                logger.warning(
+                    "could not release the lock; its lease will expire", extra={"action": "release", "why": str(error)}
+                )
 
     def _settle(self, groups: Groups, receipt: Receipt) -> None:
         if self.problem is not None:
-            logger.info("commits again", extra={"action": "commit"})
+            logger.info("commits succeed again", extra={"action": "commit"})
             self._forget_problem(groups)
         finished: list[str] = []
         for run, results in groups.items():
@@ -183,35 +172,41 @@ class Committer(threading.Thread):
         for run in receipt.finished_runs:
             manifest = self._buffer.run(run).manifest
             mark_finished(self._buffer.run(run), self._outputs.get(manifest.output))
-            # A program's runs are many and short; nobody reads of each.
+            # A program's runs are many and short: not worth a line each.
             level = logging.INFO if manifest.session is None else logging.DEBUG
             logger.log(level, "run finished", extra={"action": "finish", "run": run})
-        self._tell_others(groups, receipt.finished_runs)
+        self._notify(groups, receipt.finished_runs)
         self._finish_jobs(finished)
 
-    def _tell_others(self, runs: Iterable[str], finished: Iterable[str]) -> None:
-        """Wake the programs and commands that wait for these runs; one that misses it looks by itself soon."""
+    def _notify(self, runs: Iterable[str], finished: Iterable[str]) -> None:
+        """Wake the programs and commands that wait for these runs; those that miss it poll."""
         try:
-            self._queue.tell_committed(runs)
-            self._queue.tell_finished(finished)
+            self._queue.publish_committed(runs)
+            self._queue.publish_finished(finished)
         except ClusterError as error:
-            logger.warning("others look for results by themselves", extra={"action": "tell", "why": str(error)})
+            logger.warning(
+                "could not announce new results; waiting programs will poll",
+                extra={"action": "tell", "why": str(error)},
+            )
 
     def _finish_jobs(self, batches: list[str]) -> None:
-        """The batches are durable: only now may their jobs finish. What Redis does not take now it gets next time."""
+        """The batches are durable: only now may their jobs finish. If Redis refuses, they are retried next time."""
         self._unfinished_jobs += batches
         if not self._unfinished_jobs:
             return
         try:
-            self._queue.finish(self._worker, self._unfinished_jobs)
+            self._queue.finish(self._context.worker_id, self._unfinished_jobs)
         except ClusterError as error:
-            logger.warning("finished batches wait for Redis", extra={"action": "finish", "why": str(error)})
+            logger.warning(
+                "could not remove finished batches from Redis; will retry",
+                extra={"action": "finish", "why": str(error)},
+            )
         else:
             self._unfinished_jobs = []
 
     def _give_up(self, groups: Groups, why: str) -> None:
-        """The output is not what it should be: drop these records and their runs; the reconciler tries again later."""
-        self._tell(groups, why, refused=True)
+        """The output is not as it should be: drop these records and their runs; the reconciler retries later."""
+        self._report(groups, why, refused=True)
         self.problem = None
         for run in groups:
             self.refused.put(run)
@@ -219,27 +214,29 @@ class Committer(threading.Thread):
         self._finish_jobs(dropped)
 
     def _wait_to_retry(self, groups: Groups, error: Exception) -> bool:
-        """Say why nothing goes on and wait; False if the worker must end without this group (others will redo it)."""
-        self._tell(groups, str(error))
+        """Report why commits fail, and wait; False if the worker must end without this group (others will redo it)."""
+        self._report(groups, str(error))
         if self._deadline is not None and time.monotonic() + RETRY_S > self._deadline:
             return False
         time.sleep(RETRY_S)
         return True
 
-    def _tell(self, groups: Groups, why: str, *, refused: bool = False) -> None:
+    def _report(self, groups: Groups, why: str, *, refused: bool = False) -> None:
         if why != self.problem:
-            logger.error("commit is not possible now", extra={"action": "commit", "runs": list(groups), "why": why})
+            logger.error("cannot commit; will retry", extra={"action": "commit", "runs": list(groups), "why": why})
         self.problem = why
         try:
             for run in groups:
-                self._queue.set_problem(run, why, worker=self._label, ttl_s=PROBLEM_S, refused=refused)
+                self._queue.registry.set_problem(run, why, worker=self._context.label, ttl_s=PROBLEM_S, refused=refused)
         except ClusterError as error:
-            logger.warning("the problem could not be shown in Redis", extra={"action": "problem", "why": str(error)})
+            logger.warning("could not publish the problem in Redis", extra={"action": "problem", "why": str(error)})
 
     def _forget_problem(self, groups: Groups) -> None:
         self.problem = None
         try:
             for run in groups:
-                self._queue.clear_problem(run)
+                self._queue.registry.clear_problem(run)
         except ClusterError as error:
-            logger.warning("the solved problem still stands in Redis", extra={"action": "problem", "why": str(error)})
+            logger.warning(
+                "could not clear the solved problem in Redis", extra={"action": "problem", "why": str(error)}
+            )

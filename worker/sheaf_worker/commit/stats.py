@@ -1,4 +1,4 @@
-"""Where a worker's commits spend their time: shown on its card and in its last line of log."""
+"""Where a worker's commits spend their time, for the worker registry and the last line of its log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sheaf.run.items import Results, record_bytes
 
 @dataclass(slots=True)
 class CommitStats:
-    """Where the committer's time has gone since the start, in seconds."""
+    """Since the start; times are in seconds."""
 
     commits: int = 0
     bytes: int = 0
@@ -20,10 +20,10 @@ class CommitStats:
     write_s: float = 0.0
 
     def count(self, groups: Iterable[Results]) -> None:
-        """One more commit has succeeded."""
+        """Count a successful commit."""
         self.commits += 1
         self.bytes += sum(map(record_bytes, groups))
 
     def fields(self) -> dict[str, str]:
-        """As text, for a card."""
+        """As text, for the worker registry."""
         return {name: f"{getattr(self, name):.6g}" for name in self.__slots__}
