@@ -71,7 +71,7 @@ class ListSource:
 
 
 def run(
-    name: str, tasks_dir: Path, texts: Sequence[str], source: ListSource | None = None, **options: object
+    name: str, tasks_dir: Path, texts: Sequence[str], source: ListSource | None = None, /, **options: object
 ) -> list[Result]:
     """Run a task on items; its results, in the order in which it gave them."""
     source = source or ListSource(texts)

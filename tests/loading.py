@@ -12,22 +12,9 @@ from typing import Any
 from warcio.archiveiterator import ArchiveIterator
 
 from sheaf.formats import format_for
-from sheaf.run.items import Done, Failed, Item
+from sheaf.run.items import Done, Failed
 from sheaf.tasks.registry import resolve
-
-
-class ListSource:
-    """Hands out a list of items, and is closed when it is empty."""
-
-    def __init__(self, texts: list[str]) -> None:
-        self._items = [Item(index, text) for index, text in enumerate(texts)]
-
-    def take(self, wait_s: float) -> Item | None:
-        return self._items.pop(0) if self._items else None
-
-    @property
-    def closed(self) -> bool:
-        return not self._items
+from tests.functions import ListSource
 
 
 def load(urls: list[str], output: str = "pages.jsonl", **options: Any) -> list[Done | Failed]:

@@ -15,6 +15,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+__all__ = ("KINDS", "Pack", "bare_deflate", "gzip_with_everything", "zstd", "zstd_checked")
+
 Pack = Callable[[bytes], bytes]
 
 

@@ -71,7 +71,7 @@ class Notifier:
         return False
 
     def _listen(self) -> PubSub:
-        listening: PubSub = self._connection.pubsub()  # type: ignore[no-untyped-call]
+        listening: PubSub = self._connection.pubsub()
         try:
             listening.subscribe(self._channel)
             # From the confirmation on nothing is missed; before it, something may be.

@@ -23,7 +23,10 @@ TEXT = b"<p>bomb</p>\n"
 
 
 def huge_window(body: bytes) -> bytes:
-    options = {zstd.CompressionParameter.window_log: 27, zstd.CompressionParameter.enable_long_distance_matching: 1}
+    options: dict[int, int] = {
+        zstd.CompressionParameter.window_log: 27,
+        zstd.CompressionParameter.enable_long_distance_matching: 1,
+    }
     return zstd.compress(body, options=options)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
-from sheaf_producer.inputs.stream import zstd
 from tests.console import Console, wait_until
+from tests.packing import zstd
 
 SHOP = """
 def square(number):

@@ -11,10 +11,10 @@ import pytest
 from sheaf.output.output import Output
 from sheaf.output.repair.verify import verify
 from sheaf.run.items import Done, Failed, Result
-from sheaf.run.run import Manifest, Run, RunWriter, list_runs
+from sheaf.run.run import Run, list_runs
 from sheaf.run.sessions import create_session
-from sheaf.run.task_spec import TaskSpec
 from tests.console import Console
+from tests.runs import write_run
 
 OUTPUT = "values.jsonl"
 
@@ -23,9 +23,7 @@ def a_run(data: Path, number: int, *results: Result) -> Run:
     """A run of two items, with these settled, and marked if both are."""
     name = f"20260101-000000-{number:08x}"
     output = Output.create(data / OUTPUT)
-    writer = RunWriter(data, name)
-    writer.add_all(["1", "2"])
-    run = writer.publish(Manifest(name, TaskSpec("t:f"), OUTPUT, 2, 1, f"{number:064x}", "2026-01-01T00:00:00Z"))
+    run = write_run(data, ["1", "2"], name, output=OUTPUT, batch_size=1, fingerprint=f"{number:064x}")
     output.register_run(name, 2, 1)
     if results:
         output.commit({name: list(results)}, worker="w", token=number + 1)

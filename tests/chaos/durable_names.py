@@ -16,9 +16,8 @@ from pathlib import Path
 
 from sheaf.output.output import Output
 from sheaf.run.items import Done
-from sheaf.run.run import Manifest, RunWriter
-from sheaf.run.task_spec import TaskSpec
 from tests.chaos.tracer import Call, mark, trace
+from tests.runs import write_run
 
 RUN = "20260101-000000-abcdef"
 _LIST = [f"runs/{RUN}/{name}" for name in ("run.json", "items", "items.offsets")]
@@ -38,10 +37,7 @@ PROMISED: dict[str, tuple[list[str], list[str]]] = {
 def life(folder: Path) -> None:
     """A run is submitted, its output is made in folders that a person has just made, and every mark comes and goes."""
     (folder / "deep" / "down").mkdir(parents=True)
-    writer = RunWriter(folder, RUN)
-    writer.add_all(["one", "two"])
-    rest = {"items": 2, "batch_size": 2, "fingerprint": "f", "created": "2026-01-01T00:00:00Z"}
-    run = writer.publish(Manifest(RUN, TaskSpec("t:f"), "deep/down/o.txt", **rest))
+    run = write_run(folder, ["one", "two"], RUN, output="deep/down/o.txt", batch_size=2)
     mark("published")
     output = Output.create(folder / "deep" / "down" / "o.txt")
     mark("created")

@@ -18,11 +18,10 @@ from sheaf.output.repair.rebuild import rebuild
 from sheaf.output.repair.repair import clear_end, repair
 from sheaf.output.repair.verify import verify
 from sheaf.run.items import Done
-from sheaf.run.run import Manifest, RunWriter
-from sheaf.run.task_spec import TaskSpec
 from tests.chaos.crash_points import READS
 from tests.chaos.scenes import Snapshot
 from tests.chaos.tracer import run, trace
+from tests.runs import numbered, write_run
 
 NAME, RUN, ITEMS = "o.jsonl", "20260101-000000-abcdef", 12
 
@@ -33,10 +32,7 @@ def record(index: int) -> bytes:
 
 def prepare(folder: Path) -> None:
     """A finished run in six commits of two items each."""
-    writer = RunWriter(folder.parent / "runs-of", RUN)
-    writer.add_all([f"item {index}" for index in range(ITEMS)])
-    rest = {"items": ITEMS, "batch_size": 5, "fingerprint": "f", "created": "2026-01-01T00:00:00Z"}
-    writer.publish(Manifest(RUN, TaskSpec("t:f"), NAME, **rest))
+    write_run(folder.parent / "runs-of", numbered(ITEMS), RUN, output=NAME, batch_size=5)
     (folder / "runs").symlink_to(folder.parent / "runs-of" / "runs")
     output = Output.create(folder / NAME)
     output.register_run(RUN, ITEMS, 5)

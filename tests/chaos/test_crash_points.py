@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.crash_points import SCENES
 from tests.chaos.proof import note
+from tests.chaos.scenes import SCENES
 from tests.chaos.tracer import NAMES
 
 ROOT = Path(__file__).parents[2]

@@ -14,9 +14,10 @@ from sheaf.broker import keys
 from sheaf.core.settings import Settings
 from sheaf.output.output import Output
 from sheaf.output.repair.verify import verify
-from sheaf.run.run import Manifest, Run, RunWriter, list_runs
+from sheaf.run.run import Run, list_runs
 from sheaf.run.task_spec import TaskSpec
 from tests.console import Console, Site, wait_until
+from tests.runs import write_run
 from tests.support import RedisServer
 
 #: Short leases, so that what takes 20 s in a user's cluster takes 4 s here.
@@ -55,7 +56,7 @@ class Bench:
     def serve(self, workers: int = 1, **settings: str) -> Settings:
         """Start workers, wait for them, and return the settings of a program that uses them."""
         for _ in range(workers):
-            self.worker(**settings)
+            self.worker(log=None, **settings)
         self.wait_for_workers()
         return Settings.from_env(self.person.environment | settings)
 
@@ -74,14 +75,9 @@ class Bench:
     def call(self, task: str, *items: str, batch_size: int = 4, output: str = "values.jsonl", **limits: Any) -> Run:
         """Submit a run of a function under the tasks folder, as `sheaf.run.run` writes it. `limits`: as of TaskSpec."""
         name = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
-        path = self.person.data / output
-        Output.create(path).close()
-        writer = RunWriter(self.person.data, name)
-        for item in items:
-            writer.add(item)
-        sizes = {"items": len(items), "batch_size": batch_size}
-        known = {"output": output, "fingerprint": writer.digest, "created": "2026-01-01T00:00:00Z"}
-        return writer.publish(Manifest(name, TaskSpec(task, **limits), **known, **sizes))
+        Output.create(self.person.data / output).close()
+        spec = TaskSpec(task, **limits)
+        return write_run(self.person.data, items, name, spec, output=output, batch_size=batch_size)
 
     def done(self, run: Run) -> int:
         output = Output(self.person.data / run.manifest.output)

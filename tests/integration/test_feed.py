@@ -10,31 +10,21 @@ import redis
 from sheaf.broker.queue import BatchQueue
 from sheaf.output.output import Output
 from sheaf.run.items import Done
-from sheaf.run.run import Manifest, Run, RunWriter
+from sheaf.run.run import Run
 from sheaf.run.task_spec import TaskSpec
 from sheaf.scheduling.reconciler import Reconciler
+from tests.runs import write_run
 
 NAME = "20260101-000000-abcdef"
 
 
 def a_run(data: Path, name: str, items: int) -> Run:
     """A run in batches of two, known to the output."""
-    writer = RunWriter(data, name)
-    for number in range(items):
-        writer.add(f"http://example.com/{number}")
-    manifest = Manifest(
-        run=name,
-        spec=TaskSpec("load"),
-        output="pages.txt",
-        items=items,
-        batch_size=2,
-        fingerprint=writer.digest,
-        created="2026-01-01T00:00:00Z",
-    )
     output = Output.create(data / "pages.txt")
     output.register_run(name, items, 2)
     output.close()
-    return writer.publish(manifest)
+    urls = [f"http://example.com/{number}" for number in range(items)]
+    return write_run(data, urls, name, TaskSpec("load"), output="pages.txt", batch_size=2)
 
 
 @pytest.fixture

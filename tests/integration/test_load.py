@@ -10,7 +10,8 @@ import pytest
 
 from sheaf.formats import format_for
 from sheaf.tasks.registry import resolve
-from tests.loading import ListSource, check_with_warcio, load, load_one, page, warc_records
+from tests.functions import ListSource
+from tests.loading import check_with_warcio, load, load_one, page, warc_records
 from tests.webserver import WebServer, answer, in_turn, raw, tls_context
 
 pytestmark = pytest.mark.usefixtures("short_waits")

@@ -37,7 +37,8 @@ from sheaf.tasks.load import (
     visit,
 )
 from sheaf.tasks.registry import resolve
-from tests.loading import ListSource, load, load_one, page, warc_records
+from tests.functions import ListSource
+from tests.loading import load, load_one, page, warc_records
 from tests.webserver import Answer, WebServer, answer, in_turn, raw
 
 pytestmark = pytest.mark.usefixtures("short_waits")

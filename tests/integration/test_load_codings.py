@@ -13,7 +13,8 @@ import pytest
 from sheaf.formats import format_for
 from sheaf.run.items import Done, Failed
 from sheaf.tasks.registry import resolve
-from tests.loading import ListSource, load, load_one, page, warc_records
+from tests.functions import ListSource
+from tests.loading import load, load_one, page, warc_records
 from tests.packing import KINDS, zstd
 from tests.webserver import Answer, WebServer, answer, raw
 

@@ -15,7 +15,8 @@ from sheaf.formats import format_for
 from sheaf.run.items import Done, Failed
 from sheaf.tasks.load import loader, memory
 from sheaf.tasks.registry import resolve
-from tests.loading import ListSource, check_with_warcio, load, load_one, warc_records
+from tests.functions import ListSource
+from tests.loading import check_with_warcio, load, load_one, warc_records
 from tests.webserver import Answer, WebServer, answer, raw, tls_context
 
 pytestmark = pytest.mark.usefixtures("short_waits")

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,10 @@ from sheaf.core.errors import IndexForeign, OutputDamaged, OutputShortened
 from sheaf.export import Export, export
 from sheaf.output.output import Output
 from sheaf.run.items import Done
-from sheaf.run.run import Manifest, Run, RunWriter, sync_folder
-from sheaf.run.task_spec import TaskSpec
+from sheaf.run.run import Run, sync_folder
+from tests.patches import noting
+from tests.runs import RUN, a_manifest, numbered, write_run
 
-RUN = "20260101-000000-abcdef"
 ITEMS = 40
 
 
@@ -27,11 +28,7 @@ def line(index: int) -> bytes:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Commits 1 and 2: items 0 to 19, and 20 to 39."""
-    writer = RunWriter(tmp_path, RUN)
-    for index in range(ITEMS):
-        writer.add(f"item {index}")
-    rest = {"items": ITEMS, "batch_size": 7, "fingerprint": "f", "created": "2026-01-01T00:00:00Z"}
-    writer.publish(Manifest(RUN, TaskSpec("t:f"), "values.jsonl", **rest))
+    write_run(tmp_path, numbered(ITEMS), output="values.jsonl")
     output = Output.create(tmp_path / "values.jsonl")
     output.register_run(RUN, ITEMS, 7)
     for half in (range(20), range(20, 40)):
@@ -54,7 +51,7 @@ def readers(path: Path) -> Iterator[Callable[[], object]]:
     yield lambda: [output.read(piece) for piece in output.pieces(RUN)]
     for ordered in (False, True):
         for suffix in (".jsonl", ".csv", ".txt"):
-            yield lambda name=f"copy{suffix}", ordered=ordered: export(Export(path, RUN, path.with_name(name), ordered))
+            yield partial(export, Export(path, RUN, path.with_name(f"copy{suffix}"), ordered))
     output.close()
 
 
@@ -122,18 +119,15 @@ def test_a_mark_is_durable_when_it_is_set_and_when_it_is_gone(path: Path, monkey
     """After a power cut a mark that comes back would hide reopened items, and one that is gone costs a look."""
     run = Run.open(path.parent, RUN)
     synced: list[str] = []
-    monkeypatch.setattr(
-        "sheaf.run.run.sync_folder", lambda folder: (synced.append(folder.name), sync_folder(folder))[1]
-    )
+    watched = noting(sync_folder, lambda folder: synced.append(folder.name))
+    monkeypatch.setattr("sheaf.run.run.sync_folder", watched)
 
     for act in (run.mark_finished, run.reopen, run.cancel, run.resume):
         synced.clear()
         act()
         assert synced == [RUN]
 
-    segment = Run(
-        run.folder, Manifest("session-1-1", TaskSpec("t:f"), "o", 1, 1, "f", "2026", session="session-1", durable=False)
-    )
+    segment = Run(run.folder, a_manifest("session-1-1", session="session-1", durable=False))
     synced.clear()
     segment.mark_finished()
     assert synced == []
@@ -142,16 +136,12 @@ def test_a_mark_is_durable_when_it_is_set_and_when_it_is_gone(path: Path, monkey
 def test_new_folders_are_durable_with_what_is_in_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first run makes `runs/`, a person the output's folder: an acknowledged record is lost with either."""
     synced: set[Path] = set()
-    monkeypatch.setattr(
-        "sheaf.run.run.sync_folder", lambda folder: (synced.add(folder.resolve()), sync_folder(folder))[1]
-    )
+    watched = noting(sync_folder, lambda folder: synced.add(folder.resolve()))
+    monkeypatch.setattr("sheaf.run.run.sync_folder", watched)
     data_dir = (tmp_path / "data").resolve()
     (data_dir / "deep" / "down").mkdir(parents=True)
 
-    writer = RunWriter(data_dir, RUN)
-    writer.add("item")
-    rest = {"items": 1, "batch_size": 7, "fingerprint": "f", "created": "2026-01-01T00:00:00Z"}
-    writer.publish(Manifest(RUN, TaskSpec("t:f"), "deep/down/o.txt", **rest))
+    write_run(data_dir, ["item"], output="deep/down/o.txt")
     assert {data_dir / "runs", data_dir} <= synced
 
     synced.clear()

@@ -17,11 +17,18 @@ from sheaf_worker.pool.child_status import ChildStatus, choices_of
 from tests.pool_child import RUN, block, kinds, make_child, make_ready, sent, with_spec
 
 POOL = Path(sheaf_worker.pool.__path__[0])
+
+
+def prepare(child: ChildHandle) -> None:
+    child.started()
+    child.serve(RUN)
+
+
 #: How a new child gets into each state.
 WAYS: dict[State, Callable[[ChildHandle], object]] = {
     State.STARTING: lambda child: None,
     State.IDLE: lambda child: child.started(),
-    State.PREPARING: lambda child: (child.started(), child.serve(RUN)),
+    State.PREPARING: prepare,
     State.READY: make_ready,
     State.ENDING: lambda child: child.end(),
     State.GONE: lambda child: child.bury(),
@@ -123,8 +130,7 @@ def test_while_recalled_it_is_sent_nothing_until_an_item_is_finished(pair: tuple
     assert (child.room(100), child.unstarted) == (2, 1)
 
     child.recall()
-    assert child.recalled_at is not None
-    assert child.room(100) == 0
+    assert (child.recalled_at is None, child.room(100)) == (False, 0)
     child.recall_answered([2])
     child.take([2])
     assert child.recalled_at is None
@@ -160,12 +166,11 @@ def test_of_a_forgotten_run_it_takes_nothing_more_and_is_free_when_the_rest_is_d
     child, process = pair
     make_ready(child, window=8)
     child.forget_run()
-    assert child.forgotten_at is None, "it has nothing of it"
+    assert not child.forgotten_at, "it has nothing of it"
     child.give(block(1, 2))
 
     child.forget_run()
-    assert child.forgotten_at is not None
-    assert child.room(100) == 0
+    assert (child.forgotten_at is None, child.room(100)) == (False, 0)
     assert kinds(process.theirs)[-1] == "recall", "what it has not begun need not be done"
 
     assert child.take([1, 2, 3]) == {3}

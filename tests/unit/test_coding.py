@@ -199,7 +199,7 @@ def test_a_bomb_in_a_bomb_takes_little_memory() -> None:
 
 def test_a_zstd_frame_may_not_ask_for_a_huge_window() -> None:
     """128 MiB of window would be that much memory; browsers refuse more than 8."""
-    options = {zstd.CompressionParameter.window_log: 27, zstd.CompressionParameter.content_size_flag: 0}
+    options: dict[int, int] = {zstd.CompressionParameter.window_log: 27, zstd.CompressionParameter.content_size_flag: 0}
     packer = zstd.ZstdCompressor(options=options)
     with pytest.raises(BadCoding, match="too much memory"):
         unpack(packer.compress(b"text" * 1000) + packer.flush(), ("zstd",), MIB)

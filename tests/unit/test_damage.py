@@ -21,10 +21,11 @@ from sheaf.output.output import Output
 from sheaf.output.repair.verify import verify
 from sheaf.run.items import Done
 from sheaf.run.manifest import Manifest
-from sheaf.run.run import Run, RunWriter, is_finished, list_runs, list_strangers
+from sheaf.run.run import Run, is_finished, list_runs, list_strangers
 from sheaf.run.sessions import create_session, list_segments, remove_session
 from sheaf.run.task_spec import TaskSpec
 from sheaf.tasks import versions
+from tests import runs
 
 NAME = "20260101-000000-abcdef"
 #: A list whose checksums stand in the manifest, and one that has a file of them.
@@ -37,19 +38,8 @@ FUZZ = settings(
 
 
 def write_run(data_dir: Path, items: list[str], name: str = NAME, output: str = "o.jsonl") -> Run:
-    writer = RunWriter(data_dir, name)
-    writer.add_all(items)
-    return writer.publish(
-        Manifest(
-            run=name,
-            spec=TaskSpec("t:f", {"pass": "text"}, files={"t.py": "00ff"}),
-            output=output,
-            items=len(items),
-            batch_size=BATCH,
-            fingerprint=writer.digest,
-            created="2026-01-01T00:00:00Z",
-        )
-    )
+    spec = TaskSpec("t:f", {"pass": "text"}, files={"t.py": "00ff"})
+    return runs.write_run(data_dir, items, name, spec, output=output, batch_size=BATCH)
 
 
 def make_old(run: Run) -> Run:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sheaf.formats import east_asian
 from sheaf.formats.decoders import decode, name_of
+from tests.patches import noting
 
 #: What a browser's implementation makes of all sequences, one a line (docs/decisions/0041-charsets.md says how): the
 #: 256 bytes of a single-byte encoding; the 65,536 pairs of one that has longer characters.
@@ -142,8 +143,8 @@ def test_decoding_never_fails(name: str, body: bytes) -> None:
 @pytest.mark.parametrize("name", ["big5", "euc-jp", "euc-kr", "gb18030", "shift_jis"])
 def test_a_body_that_is_no_text_costs_little(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten megabytes of faults would keep a process busy for half a minute: Python reads on after 50,000 of them."""
-    looked_at = []
-    place = east_asian._place
-    monkeypatch.setattr(east_asian, "_place", lambda error: looked_at.append(error.start) or place(error))
+    looked_at: list[int] = []
+    watched = noting(east_asian._place, lambda error: looked_at.append(error.start))
+    monkeypatch.setattr(east_asian, "_place", watched)
     assert set(decode(b"\x81 " * 200_000, name)) == {"\ufffd", " "}
     assert 10_000 < len(looked_at) < 60_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -35,7 +35,7 @@ class Hall:
     def __init__(self, size: int, prices: dict[str, float] | None = None) -> None:
         self.turns = FairShare()
         self.processes = [Process(number) for number in range(size)]
-        self.had: Counter[str] = Counter()
+        self.had: defaultdict[str, float] = defaultdict(float)
         self.now = 0.0
         self._prices = prices or {}
 
@@ -62,7 +62,7 @@ class Hall:
             process.run, process.prepares_s = party, self._prices.get(party, 0.0)
             process.went_over += 1
 
-    def since(self, before: Counter[str]) -> dict[str, float]:
+    def since(self, before: dict[str, float]) -> dict[str, float]:
         return {party: seconds - before[party] for party, seconds in self.had.items()}
 
 

@@ -5,24 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from sheaf.run.items import Bundle, Done
-from sheaf.run.run import Manifest, Run
+from sheaf.run.run import Run
 from sheaf.run.sessions import session_of
-from sheaf.run.task_spec import TaskSpec
 from sheaf_worker.claim.in_flight import InFlight, InFlightBatch
+from tests.runs import a_manifest
 
 
 def a_run(name: str = "run-1", items: int = 10, batch_size: int = 4) -> Run:
-    manifest = Manifest(
-        run=name,
-        spec=TaskSpec("load"),
-        output="pages.jsonl",
-        items=items,
-        batch_size=batch_size,
-        fingerprint="",
-        created="",
-        session=session_of(name),
-    )
-    return Run(Path("/nowhere"), manifest)
+    return Run(Path("/nowhere"), a_manifest(name, items, batch_size=batch_size, session=session_of(name)))
 
 
 def holding(run: Run, *numbers: int) -> InFlight:
@@ -61,7 +51,7 @@ def test_dropping_a_run_leaves_the_others() -> None:
     """Cancelled or refused: its batches are returned, so that their leases can be given back."""
     first, second = a_run("run-1"), a_run("run-2")
     in_flight = holding(first, 0, 1)
-    in_flight.add(InFlightBatch(second.manifest.batch(0), second, {0, 1, 2, 3}))
+    in_flight.add(InFlightBatch.of(second.manifest.batch(0), second, range(4)))
 
     assert sorted(in_flight.drop_run("run-1")) == ["run-1_0", "run-1_1"]
     assert in_flight.run("run-1") is None

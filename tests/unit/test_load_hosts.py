@@ -17,6 +17,11 @@ def visits(host: str, count: int) -> list[Visit]:
     return made
 
 
+def is_full(hosts: Hosts) -> bool:
+    """Asked by a call, since mypy takes a property to stay what an assertion has found."""
+    return hosts.full
+
+
 def test_an_overloaded_host_is_asked_half_as_much() -> None:
     """Many 503 at once count once, each further second halves again, to one at least; others are not held back."""
     hosts = Hosts(100)
@@ -76,10 +81,10 @@ def test_an_overloaded_host_does_not_fill_the_child() -> None:
     hosts.overloaded("a", 2, 0.0)
     for visit in visits("a", 10):
         assert hosts.holds_back(visit, 0.0)
-    assert hosts.full
+    assert is_full(hosts)
     assert hosts.next() is None
     hosts.holds_back(visits("b", 1)[0], 0.0)
-    assert not hosts.full
+    assert not is_full(hosts)
     late = visits("a", 1)[0]
     assert hosts.holds_back(late, 0.0)
     assert hosts.next() is not None
@@ -107,12 +112,12 @@ def test_who_has_let_some_go_has_room_for_others() -> None:
     hosts.overloaded("a", 1, 0.0)
     for visit in visits("a", 2):
         assert hosts.holds_back(visit, 0.0)
-    assert hosts.full
+    assert is_full(hosts)
     hosts.ended("a")
     assert hosts.next() is not None
-    assert not hosts.full
+    assert not is_full(hosts)
     assert hosts.holds_back(visits("a", 1)[0], 0.0)
-    assert hosts.full
+    assert is_full(hosts)
 
 
 def test_a_redirect_to_a_spared_host_takes_a_connection_of_it() -> None:

@@ -8,8 +8,8 @@ from sheaf.cli.get import find_item
 from sheaf.core.errors import OutputPathError, RunNotFound
 from sheaf.core.humanize import bytes_text, count_text, path_text, rate_text, seconds_text
 from sheaf.run.resolve import locate_output, locate_run
-from sheaf.run.run import Manifest, RunWriter
 from sheaf.run.task_spec import TaskSpec
+from tests.runs import write_run
 
 
 @pytest.fixture
@@ -68,10 +68,7 @@ def test_a_path_that_cannot_be_an_output_is_refused(data: Path, typed: str, reas
 
 
 def make_run(data: Path, name: str, items: list[str]) -> None:
-    writer = RunWriter(data, name)
-    for item in items:
-        writer.add(item)
-    writer.publish(Manifest(name, TaskSpec("load"), "pages.html", len(items), 10, "", "2026-01-01T00:00:00Z"))
+    write_run(data, items, name, TaskSpec("load"), output="pages.html", batch_size=10)
 
 
 def test_a_run_is_found_by_any_telling_part_of_its_name(data: Path) -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -101,7 +101,7 @@ def pipe(*, read: bool) -> int:
 @pytest.mark.parametrize("behind", ["a full disk", "a reader that is gone", "a reader that has stopped", "nothing"])
 def test_what_cannot_be_written_is_left_out(behind: str, tmp_path: Path, no_room: None) -> None:
     """ENOSPC and its like, EPIPE, a full pipe with a descriptor that blocks, EBADF: nothing raises, nothing hangs."""
-    descriptors = {
+    descriptors: dict[str, Callable[[], int]] = {
         "a full disk": lambda: full_file(tmp_path),
         "a reader that is gone": lambda: pipe(read=False),
         "a reader that has stopped": lambda: pipe(read=True),

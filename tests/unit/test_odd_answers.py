@@ -48,10 +48,10 @@ def test_what_redis_py_stumbles_over_is_an_answer_too() -> None:
     connection = redis.Connection()
 
     with pytest.raises(RedisUnavailable, match="makes no sense"), redis_errors():
-        connection.pack_command(object())  # type: ignore[no-untyped-call]
+        connection.pack_command(object())
 
 
 def test_an_argument_of_ours_is_no_answer() -> None:
     """A key that cannot be is the caller's to hear of."""
     with pytest.raises(KeyError), redis_errors():
-        {}["missing"]
+        dict[str, str]()["missing"]

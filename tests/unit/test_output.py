@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ RUN = "20260101-000000-abcdef"
 
 
 @pytest.fixture
-def output(tmp_path: Path):
+def output(tmp_path: Path) -> Iterator[Output]:
     output = Output.create(tmp_path / "pages.txt", header=b"HEADER\n")
     output.register_run(RUN, items=10, batch_size=4)
     yield output
@@ -205,7 +206,7 @@ def test_a_creation_that_was_cut_short_is_taken_up_again(tmp_path: Path, step: s
     output.close()
 
 
-def interrupt_at(wanted: str):
+def interrupt_at(wanted: str) -> Callable[[str], None]:
     def step(name: str) -> None:
         if name == wanted:
             raise KeyboardInterrupt

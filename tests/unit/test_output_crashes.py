@@ -8,6 +8,7 @@ import errno
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -88,9 +89,9 @@ class CommitProtocol(RuleBasedStateMachine):
                 if (run, result.index) not in self.outcomes:
                     fresh.setdefault(result.index, result)
             for index in sorted(fresh):
-                self.outcomes[run, index] = fresh[index]
-                if isinstance(fresh[index], Done):
-                    new += fresh[index].record
+                outcome = self.outcomes[run, index] = fresh[index]
+                if isinstance(outcome, Done):
+                    new += outcome.record
         if len(self.outcomes) > before:
             self.content += (b"" if self.content else HEADER) + new
             return True
@@ -182,7 +183,7 @@ class CommitProtocol(RuleBasedStateMachine):
     )
     def disk_says_no(self, items: list[tuple[str, int, str]], writer: int, call: str, code: int, after: int) -> None:
         groups = self.make_groups(items)
-        real = getattr(os, call)
+        real: Callable[..., int] = getattr(os, call)
         calls = iter(range(100))
 
         def refuse(*arguments: object) -> int:
@@ -266,7 +267,7 @@ class CommitProtocol(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             if hasattr(self, "reader"):
-                everything = {
+                everything: dict[str, list[Result]] = {
                     run: [Done(index, b"last\n") for index in range(items)] for run, (items, _) in RUNS.items()
                 }
                 receipt = self.writers[0].commit(everything, worker="last", token=0)

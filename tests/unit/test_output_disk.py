@@ -26,23 +26,16 @@ from sheaf.output.index import wal
 from sheaf.output.index.door import Presence
 from sheaf.output.index.opener import Opener
 from sheaf.output.output import Output
-from sheaf.output.repair.verify import verify
 from sheaf.run.items import Done, Failed
-
-RUN = "20260101-000000-abcdef"
+from tests.outputs import assert_sound, commit, create_output
+from tests.patches import noting, raising
+from tests.runs import RUN
 
 
 @pytest.fixture
 def output(tmp_path: Path) -> Iterator[Output]:
-    output = Output.create(tmp_path / "pages.txt", header=b"HEADER\n")
-    output.register_run(RUN, items=100, batch_size=10)
-    commit(output, 0)
-    yield output
-    output.close()
-
-
-def commit(output: Output, index: int) -> None:
-    output.commit({RUN: [Done(index, b"record %d\n" % index)]}, worker="w", token=1)
+    with closing(create_output(tmp_path)) as output:
+        yield output
 
 
 def read_only(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
@@ -52,7 +45,8 @@ def read_only(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
     def instead(address: str, **options: Any) -> sqlite3.Connection:
         nonlocal left
         left -= 1
-        return connect(address.replace("mode=rw", "mode=ro") if left >= 0 else address, **options)
+        made: sqlite3.Connection = connect(address.replace("mode=rw", "mode=ro") if left >= 0 else address, **options)
+        return made
 
     monkeypatch.setattr(sqlite3, "connect", instead)
 
@@ -102,12 +96,6 @@ def killed_after_commit(output: Output, index: int) -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
-def assert_sound(output: Output, items: int) -> None:
-    report = verify(output.path.parent, output.path)
-    assert report.problems == []
-    assert report.done == items
-
-
 def test_what_another_program_appends_is_moved_aside_and_kept(output: Output) -> None:
     """Twice: both times the bytes are kept, in order, and the output goes on without them."""
     for index, text in ((1, b"first stray\n"), (2, b"second stray\n")):
@@ -124,9 +112,8 @@ def test_a_cut_is_on_the_disk_before_anything_else_is(output: Output, monkeypatc
     with open(output.path, "ab") as stranger:
         stranger.write(b"beyond L")
     calls: list[str] = []
-    real_cut, real_sync = os.ftruncate, os.fdatasync
-    monkeypatch.setattr(os, "ftruncate", lambda *given: (calls.append("cut"), real_cut(*given))[1])
-    monkeypatch.setattr(os, "fdatasync", lambda *given: (calls.append("sync"), real_sync(*given))[1])
+    monkeypatch.setattr(os, "ftruncate", noting(os.ftruncate, lambda *_: calls.append("cut")))
+    monkeypatch.setattr(os, "fdatasync", noting(os.fdatasync, lambda *_: calls.append("sync")))
 
     output.clear_tail()
 
@@ -137,10 +124,8 @@ def test_a_cut_is_on_the_disk_before_anything_else_is(output: Output, monkeypatc
 def test_a_commit_of_failures_only_syncs_the_file_too(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be the run's last one: what it calls finished must have nothing unsynced behind it."""
     synced: list[int] = []
-    real_sync = os.fdatasync
-    monkeypatch.setattr(
-        os, "fdatasync", lambda descriptor: (synced.append(os.fstat(descriptor).st_ino), real_sync(descriptor))[1]
-    )
+    watched = noting(os.fdatasync, lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    monkeypatch.setattr(os, "fdatasync", watched)
 
     output.commit({RUN: [Failed(1, "Dns", "no such host", 1)]}, worker="w", token=1)
 
@@ -206,16 +191,14 @@ def test_who_comes_new_writes_the_whole_log_anew_before_it_is_read(
     before = log.read_bytes()
     written: list[tuple[str, int, bytes]] = []
     steps: list[str] = []
-    real_write, real_sync, real_connect = os.pwrite, os.fdatasync, sqlite3.connect
 
-    def write(descriptor: int, data: bytes, offset: int) -> int:
+    def write(descriptor: int, data: bytes, offset: int) -> None:
         written.append((Path(f"/proc/self/fd/{descriptor}").readlink().name, offset, bytes(data)))
         steps.append("write")
-        return real_write(descriptor, data, offset)
 
-    monkeypatch.setattr(os, "pwrite", write)
-    monkeypatch.setattr(os, "fdatasync", lambda descriptor: (steps.append("sync"), real_sync(descriptor))[1])
-    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: (steps.append("open"), real_connect(*a, **k))[1])
+    monkeypatch.setattr(os, "pwrite", noting(os.pwrite, write))
+    monkeypatch.setattr(os, "fdatasync", noting(os.fdatasync, lambda _: steps.append("sync")))
+    monkeypatch.setattr(sqlite3, "connect", noting(sqlite3.connect, lambda *_a, **_k: steps.append("open")))
 
     assert output.progress(RUN).done == 2
     assert steps[-2:] == ["sync", "open"]
@@ -375,7 +358,7 @@ def test_a_log_that_cannot_be_moved_fails_no_commit(output: Output, monkeypatch:
     monkeypatch.setattr(wal, "LONG", 1)
     error = sqlite3.OperationalError("disk I/O error")
     error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
-    monkeypatch.setattr(wal, "move", lambda *_: (_ for _ in ()).throw(error))
+    monkeypatch.setattr(wal, "move", raising(error))
 
     commit(output, 1)
     commit(output, 2)
@@ -427,7 +410,7 @@ def test_a_full_disk_under_the_index_commits_nothing(output: Output) -> None:
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages}")
     output.register_run("failing", items=1000, batch_size=10)
-    many = {
+    many: dict[str, list[Done | Failed]] = {
         RUN: [Done(index, b"record") for index in range(1, 100)],
         "failing": [Failed(index, "E", "m" * 500, 1) for index in range(1000)],
     }
@@ -513,14 +496,14 @@ def test_a_log_whose_sync_failed_is_written_anew_before_it_is_trusted(
     """A failed sync is not repaired by a sync that succeeds: the kernel has forgotten the pages by then."""
     killed_after_commit(output, 1)
     opened = Output(output.path)
-    real_sync, real_write = os.fdatasync, os.pwrite
-    monkeypatch.setattr(os, "fdatasync", lambda descriptor: (_ for _ in ()).throw(OSError(errno.EIO, "I/O error")))
+    real_sync = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", raising(OSError(errno.EIO, "I/O error")))
     with pytest.raises(OutputUnwritable, match="I/O error"):
         opened.highest_token()
     monkeypatch.setattr(os, "fdatasync", real_sync)
     log = output.path.with_name("pages.txt.index-wal")
     written: list[bytes] = []
-    monkeypatch.setattr(os, "pwrite", lambda *given: (written.append(given[1]), real_write(*given))[1])
+    monkeypatch.setattr(os, "pwrite", noting(os.pwrite, lambda _file, data, _at: written.append(data)))
 
     opened.highest_token()
 
@@ -533,17 +516,17 @@ def test_a_commit_whose_sync_failed_has_the_log_written_anew(output: Output, mon
     neighbour = Output(output.path)
     neighbour.progress(RUN)
     commit(output, 1)
-    real = wal.write_anew
     rewritten: list[Path] = []
-    monkeypatch.setattr(wal, "write_anew", lambda path: (rewritten.append(path), real(path))[1])
+    watched = noting(wal.write_anew, rewritten.append)
+    monkeypatch.setattr(wal, "write_anew", watched)
     failing = Output(output.path)
     failing.progress(RUN)
-    monkeypatch.setattr(failing._index, "translated", lambda: (_ for _ in ()).throw(OutputUnwritable("I/O error")))
+    monkeypatch.setattr(failing._index, "translated", raising(OutputUnwritable("I/O error")))
     with pytest.raises(OutputUnwritable), suppress(sqlite3.Error):
         failing._index.connect().execute("BEGIN IMMEDIATE")
         failing._index.commit()
     monkeypatch.undo()
-    monkeypatch.setattr(wal, "write_anew", lambda path: (rewritten.append(path), real(path))[1])
+    monkeypatch.setattr(wal, "write_anew", watched)
 
     commit(failing, 2)
 

@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,29 +17,15 @@ from sheaf.core.errors import (
 )
 from sheaf.output.index import database as index_module
 from sheaf.output.output import Output
-from sheaf.output.repair.verify import verify
 from sheaf.run.items import Done
-
-RUN = "20260101-000000-abcdef"
+from tests.outputs import assert_sound, commit, create_output
+from tests.runs import RUN
 
 
 @pytest.fixture
 def output(tmp_path: Path) -> Iterator[Output]:
-    output = Output.create(tmp_path / "pages.txt", header=b"HEADER\n")
-    output.register_run(RUN, items=100, batch_size=10)
-    commit(output, 0)
-    yield output
-    output.close()
-
-
-def commit(output: Output, index: int) -> None:
-    output.commit({RUN: [Done(index, b"record %d\n" % index)]}, worker="w", token=1)
-
-
-def assert_sound(output: Output, items: int) -> None:
-    report = verify(output.path.parent, output.path)
-    assert report.problems == []
-    assert report.done == items
+    with closing(create_output(tmp_path)) as output:
+        yield output
 
 
 def test_a_file_without_an_index_is_never_touched(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ import pytest
 from sheaf.core.errors import InputError
 from sheaf_producer.inputs import Inputs, opening
 from sheaf_producer.inputs.read import read_lists
-from sheaf_producer.inputs.stream import blocks, check_inputs, zstd
+from sheaf_producer.inputs.stream import blocks, check_inputs
+from tests.packing import zstd
 
 ITEMS = [f"item{number}end" for number in range(20_000)]
 CONTENT = "".join(f"{item}\n" for item in ITEMS).encode()

@@ -19,7 +19,8 @@ from sheaf.core.errors import InputError, UsageError
 from sheaf.submission.tally import Line
 from sheaf_producer.inputs import Inputs, lines
 from sheaf_producer.inputs.numbers import numbers_of
-from sheaf_producer.inputs.stream import BLOCK_BYTES, zstd
+from sheaf_producer.inputs.stream import BLOCK_BYTES
+from tests.packing import zstd
 
 
 def read(*names: Path | str, **options: object) -> tuple[list[str], list[Line]]:

@@ -12,7 +12,8 @@ import pytest
 from sheaf.core.errors import InputError
 from sheaf.submission.tally import Line
 from sheaf_producer.inputs.read import LINE_LIMIT_BYTES, read_lists
-from sheaf_producer.inputs.stream import check_inputs, zstd
+from sheaf_producer.inputs.stream import check_inputs
+from tests.packing import zstd
 
 
 def read(path: Path, content: bytes) -> list[Line]:

@@ -31,6 +31,7 @@ from sheaf.submission.submit import (
 )
 from sheaf.view.monitor import RunStatus
 from sheaf_producer.progress.display import Lines, summary
+from tests.patches import noting
 from tests.requests import submitted_as, with_spec
 
 REQUEST = RunRequest(TaskSpec("load", {"connections": 4}), "pages.html", "urls.txt", SubmitOptions(batch_size=3))
@@ -143,7 +144,7 @@ def test_two_producers_at_once_make_one_run(tmp_path: Path) -> None:
 def test_a_submission_that_fails_writes_nothing(tmp_path: Path) -> None:
     """A list that breaks in the middle leaves neither a run nor an output."""
 
-    def broken(_: object) -> list[str]:
+    def broken(_: object) -> list[list[str]]:
         raise InputError("cut short")
 
     with pytest.raises(InputError):
@@ -156,8 +157,8 @@ def test_a_submission_that_fails_writes_nothing(tmp_path: Path) -> None:
 def test_a_submission_asks_its_output_in_few_openings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One for all checks before the list is read; then, under the lock, what is there and what becomes of it."""
     opened: list[object] = []
-    connect = sqlite3.connect
-    monkeypatch.setattr(sqlite3, "connect", lambda *args, **named: opened.append(args[0]) or connect(*args, **named))
+    watched = noting(sqlite3.connect, lambda address, *_, **_named: opened.append(address))
+    monkeypatch.setattr(sqlite3, "connect", watched)
 
     def openings(request: RunRequest) -> tuple[Outcome, int]:
         opened.clear()

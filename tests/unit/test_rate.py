@@ -11,7 +11,7 @@ from sheaf_worker.claim import throughput as rate_module
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The moment, which a test moves on."""
     moment = [100.0]
-    monkeypatch.setattr(rate_module.time, "monotonic", lambda: moment[0])
+    monkeypatch.setattr("time.monotonic", lambda: moment[0])
     return moment
 
 

@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,10 +15,11 @@ from sheaf.output.repair import repair as repair_module
 from sheaf.output.repair.rebuild import rebuild
 from sheaf.output.repair.repair import diagnose, repair
 from sheaf.output.repair.verify import verify
-from sheaf.run.items import Done, Failed
-from sheaf.run.run import Manifest, Run, RunWriter
+from sheaf.run.items import Done, Failed, Result
+from sheaf.run.run import Run, is_finished
 from sheaf.run.task_spec import TaskSpec
 from sheaf.scheduling.reconciler import mark_finished
+from tests import runs
 from tests.unit.test_verify import change
 
 RUN, OTHER = "20260101-000000-abcdef", "20260102-000000-abcdef"
@@ -26,11 +27,7 @@ ITEMS = 40
 
 
 def write_run(data_dir: Path, name: str, output: str, items: int = ITEMS) -> Run:
-    writer = RunWriter(data_dir, name)
-    for index in range(items):
-        writer.add(f"item {index}")
-    manifest = {"items": items, "batch_size": 7, "fingerprint": "f", "created": "2026-01-01T00:00:00Z"}
-    run = writer.publish(Manifest(name, TaskSpec("load"), output, **manifest))
+    run = runs.write_run(data_dir, runs.numbered(items), name, TaskSpec("load"), output=output)
     run.mark_finished()
     return run
 
@@ -40,7 +37,7 @@ def record(index: int) -> Done:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Iterator[Path]:
+def path(tmp_path: Path) -> Path:
     """Header, then commits 2, 3, 4 with items 0 to 9, 10 to 24 and 25 to 38; 39 failed; in the last one also another
     run's two items. Finished."""
     write_run(tmp_path, RUN, "pages.txt")
@@ -51,7 +48,11 @@ def path(tmp_path: Path) -> Iterator[Path]:
     for first, end in ((0, 10), (10, 25)):
         output.commit({RUN: [record(index) for index in range(first, end)]}, worker="w", token=1)
     last = [record(index) for index in range(25, 39)]
-    groups = {RUN: [*last, Failed(39, "Timeout", "too slow", 3)], OTHER: [Done(0, b"x\n"), Done(1, b"y\n")]}
+    others = [Done(0, b"x\n"), Done(1, b"y\n")]
+    groups: dict[str, Sequence[Result]] = {
+        RUN: [*last, Failed(39, "Timeout", "too slow", 3)],
+        OTHER: others,
+    }
     output.commit(groups, worker="v", token=2)
     output.close()
     return tmp_path / "pages.txt"
@@ -127,10 +128,10 @@ def test_a_run_that_is_marked_while_it_is_repaired_is_not_forgotten(
 
     def mark_before_and_after(self: Index) -> None:
         mark_finished(run, output)
-        assert run.finished
+        assert is_finished(path.parent, RUN)
         real(self)
         mark_finished(run, output)
-        assert not run.finished
+        assert not is_finished(path.parent, RUN)
         run.mark_finished()
 
     monkeypatch.setattr(Index, "commit", mark_before_and_after)
@@ -277,7 +278,7 @@ def lose_index(path: Path) -> None:
 @pytest.fixture(params=["values.jsonl", "values.jsonl.gz"])
 def lines(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """JSON lines of two runs with equal items; of the first, items 7 and 39 are missing, of the second all but 0."""
-    path = tmp_path / request.param
+    path: Path = tmp_path / request.param
     form = format_for(path.name)
     output = Output.create(path)
     for name in (RUN, OTHER):

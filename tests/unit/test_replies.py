@@ -62,5 +62,6 @@ def test_an_object_is_made_of_json_that_quotes_anything() -> None:
         "batches": [["r_1", 1]],
         "foreign": ["\ufffd"],
     }
-    for odd in (None, [], '{"a": 1}', b"[]", b"null", b"7"):
+    others: tuple[object, ...] = (None, [], '{"a": 1}', b"[]", b"null", b"7")
+    for odd in others:
         assert replies.json_object(odd) == {}

@@ -12,23 +12,12 @@ from sheaf.core.errors import RunNotFound, UsageError
 from sheaf.run.items import Batch, Item, parse_batch_id
 from sheaf.run.run import Manifest, Run, RunWriter, list_runs
 from sheaf.run.task_spec import TaskSpec
+from tests import runs
 
 
-def write_run(data_dir: Path, items: list[str], batch_size: int = 7, name: str = "20260101-000000-abcdef") -> Run:
-    writer = RunWriter(data_dir, name)
-    for text in items:
-        writer.add(text)
-    return writer.publish(
-        Manifest(
-            run=name,
-            spec=TaskSpec("load", {"connections": 3}),
-            output="pages.warc.gz",
-            items=len(items),
-            batch_size=batch_size,
-            fingerprint=writer.digest,
-            created="2026-01-01T00:00:00Z",
-        )
-    )
+def write_run(data_dir: Path, items: list[str], batch_size: int = 7, name: str = runs.RUN) -> Run:
+    spec = TaskSpec("load", {"connections": 3})
+    return runs.write_run(data_dir, items, name, spec, output="pages.warc.gz", batch_size=batch_size)
 
 
 @settings(max_examples=40, deadline=None)

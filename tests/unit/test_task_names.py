@@ -23,6 +23,7 @@ from sheaf.tasks.registry import resolve
 from sheaf.tasks.tracebacks import split
 from sheaf.tasks.versions import check, files_in_force, record_version, versions
 from tests.functions import by_index, run, values
+from tests.runs import a_manifest
 
 
 def test_a_decorated_function_stays_what_it_was() -> None:
@@ -212,8 +213,7 @@ def test_a_process_keeps_to_the_version_that_a_run_wants(tasks_dir: Path) -> Non
 
 
 def manifest(run_name: str, digests: dict[str, str]) -> Manifest:
-    known: dict[str, Any] = {"items": 1, "batch_size": 1, "fingerprint": "", "created": "2026-01-01T00:00:00Z"}
-    return Manifest(run_name, TaskSpec("kept:f", files=digests), "o.jsonl", **known)
+    return a_manifest(run_name, 1, TaskSpec("kept:f", files=digests))
 
 
 def test_a_run_tells_its_versions(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from sheaf.chaos.plan import (
 from sheaf.chaos.report import MEANINGS, read_results, summarize, write_report
 from sheaf.chaos.sabotage import SABOTAGE
 from sheaf.chaos.tiny import TinyOutcome
-from tests.chaos.errors_bench import Case
+from tests.chaos.errors_case import Case
 
 EXPECTED = {page_url("http://127.0.0.1:1", "site", number, 0): page("site", number) for number in range(4)}
 

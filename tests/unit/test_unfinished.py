@@ -6,19 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.run import unfinished
 from sheaf.run.catalog import FILE, catalog, note_move, runs_of
-from sheaf.run.run import Manifest, Run, RunWriter
-from sheaf.run.task_spec import TaskSpec
+from sheaf.run.run import Run, is_finished
 from sheaf.run.unfinished import Unfinished
+from tests.patches import noting
+from tests.runs import write_run
 
 
 def a_run(data: Path, number: int, output: str = "a.jsonl") -> Run:
     name = f"20260101-000000-{number:08x}"
-    writer = RunWriter(data, name)
-    writer.add(str(number))
-    manifest = Manifest(name, TaskSpec("t:f"), output, 1, 1, f"{number:064x}", "2026-01-01T00:00:00Z")
-    return writer.publish(manifest)
+    return write_run(data, [str(number)], name, output=output, batch_size=1, fingerprint=f"{number:064x}")
 
 
 def name_of(run: Run) -> str:
@@ -34,8 +31,8 @@ def test_what_is_over_is_not_asked_again(tmp_path: Path, monkeypatch: pytest.Mon
     look = Unfinished(tmp_path)
     assert look.names() == [name_of(run) for run in runs[21:]]
     asked: list[str] = []
-    real = unfinished.is_finished
-    monkeypatch.setattr(unfinished, "is_finished", lambda data, name: asked.append(name) or real(data, name))
+    watched = noting(is_finished, lambda _data, name: asked.append(name))
+    monkeypatch.setattr("sheaf.run.unfinished.is_finished", watched)
 
     runs[29].mark_finished()
     new = a_run(tmp_path, 30)
@@ -75,8 +72,7 @@ def test_the_catalog_names_each_run_and_opens_it_once(tmp_path: Path, monkeypatc
     assert [entry.run for entry in catalog(tmp_path)] == [name_of(run) for run in runs]
     new = a_run(tmp_path, 6, "0.jsonl")
     opened: list[str] = []
-    real = Run.open.__func__  # type: ignore[attr-defined]
-    monkeypatch.setattr(Run, "open", classmethod(lambda cls, data, run: opened.append(run) or real(cls, data, run)))
+    monkeypatch.setattr(Run, "open", noting(Run.open, lambda _data, run: opened.append(run)))
 
     found = list(runs_of(tmp_path, tmp_path / "0.jsonl"))
 
@@ -95,8 +91,7 @@ def test_a_damaged_run_is_opened_once_and_again_when_its_file_is_another(
     manifest.write_text(whole.replace("0.jsonl", "1.jsonl"))
     first = catalog(tmp_path)
     opened: list[str] = []
-    real = Run.open.__func__  # type: ignore[attr-defined]
-    monkeypatch.setattr(Run, "open", classmethod(lambda cls, data, run: opened.append(run) or real(cls, data, run)))
+    monkeypatch.setattr(Run, "open", noting(Run.open, lambda _data, run: opened.append(run)))
 
     assert catalog(tmp_path) == first
     assert opened == []

@@ -50,7 +50,7 @@ def test_a_library_that_says_something_else_is_not_used(found_anew: None, monkey
         _ZN8simdjson13validate_utf8EPKcm = Liar()
 
     for library in (lambda _name: Library, lambda _name: object(), _not_there):
-        monkeypatch.setattr(utf8.ctypes, "PyDLL", library)
+        monkeypatch.setattr("ctypes.PyDLL", library)
         utf8.simdjson.cache_clear()
         assert utf8.simdjson() is None
         assert utf8.is_utf8("ä".encode())

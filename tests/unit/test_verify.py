@@ -2,7 +2,7 @@
 
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,28 +12,15 @@ from sheaf.output.output import Output
 from sheaf.output.repair.repair import diagnose
 from sheaf.output.repair.verify import verify
 from sheaf.run.items import Done, Failed
-from sheaf.run.run import Manifest, RunWriter
-from sheaf.run.task_spec import TaskSpec
+from tests.runs import RUN, numbered, write_run
 
-RUN = "20260101-000000-abcdef"
 ITEMS = 40
 
 
-def write_run(data_dir: Path, name: str, output: str) -> None:
-    writer = RunWriter(data_dir, name)
-    for index in range(ITEMS):
-        writer.add(f"item {index}")
-    writer.publish(
-        Manifest(
-            name, TaskSpec("load"), output, items=ITEMS, batch_size=7, fingerprint="f", created="2026-01-01T00:00:00Z"
-        )
-    )
-
-
 @pytest.fixture
-def path(tmp_path: Path) -> Iterator[Path]:
+def path(tmp_path: Path) -> Path:
     """A data folder with a finished run in two commits: items 0 to 19, then 20 to 38, 39 failed."""
-    write_run(tmp_path, RUN, "pages.txt")
+    write_run(tmp_path, numbered(ITEMS), RUN, output="pages.txt")
     output = Output.create(tmp_path / "pages.txt", header=b"HEADER\n")
     output.register_run(RUN, ITEMS, 7)
     output.commit({RUN: [Done(index, b"record %d\n" % index) for index in range(20)]}, worker="w", token=1)
@@ -64,8 +51,8 @@ def test_a_run_that_goes_on_is_sound_but_not_complete(path: Path) -> None:
     output.register_run("20260102-000000-abcdef", 3, 1)
     output.commit({"20260102-000000-abcdef": [Done(1, b"one\n")]}, worker="w", token=1)
     output.close()
-    write_run(path.parent, "20260103-000000-abcdef", "pages.txt")
-    write_run(path.parent, "20260104-000000-abcdef", "other.txt")
+    write_run(path.parent, numbered(ITEMS), "20260103-000000-abcdef", output="pages.txt")
+    write_run(path.parent, numbered(ITEMS), "20260104-000000-abcdef", output="other.txt")
 
     report = verify(path.parent, path)
 

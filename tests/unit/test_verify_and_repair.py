@@ -17,10 +17,9 @@ from sheaf.output.output import Output
 from sheaf.output.repair.repair import diagnose, repair
 from sheaf.output.repair.verify import verify
 from sheaf.run.items import Done, Failed
-from sheaf.run.run import Manifest, Run, RunWriter
-from sheaf.run.task_spec import TaskSpec
+from sheaf.run.run import Run
+from tests.runs import RUN, numbered, write_run
 
-RUN = "20260101-000000-abcdef"
 ITEMS = 300
 
 
@@ -31,10 +30,7 @@ def record(index: int) -> bytes:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """A finished run in 10 commits, with holes, and every 29th item failed."""
-    writer = RunWriter(tmp_path, RUN)
-    writer.add_all([f"item {index}" for index in range(ITEMS)])
-    rest = {"items": ITEMS, "batch_size": 7, "fingerprint": "f", "created": "2026-01-01T00:00:00Z"}
-    writer.publish(Manifest(RUN, TaskSpec("t:f"), "values.jsonl", **rest)).mark_finished()
+    write_run(tmp_path, numbered(ITEMS), output="values.jsonl").mark_finished()
     output = Output.create(tmp_path / "values.jsonl")
     output.register_run(RUN, ITEMS, 7)
     for part in range(10):

@@ -106,7 +106,7 @@ class Receiver(threading.Thread):
     # --- what is heard ---
 
     def _listen(self) -> PubSub | None:
-        listening: PubSub = self._connection.pubsub()  # type: ignore[no-untyped-call]
+        listening: PubSub = self._connection.pubsub()
         try:
             with redis_errors():
                 listening.subscribe(self._channel)
