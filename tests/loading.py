@@ -29,16 +29,19 @@ def load_one(url: str, output: str = "pages.jsonl", **options: Any) -> Done | Fa
     return load([url], output, **options)[0]
 
 
-def page(result: Done | Failed) -> Any:
+def record_of(result: Done | Failed) -> bytes:
     assert isinstance(result, Done), result
-    return json.loads(result.record)
+    return result.record
+
+
+def page(result: Done | Failed) -> Any:
+    return json.loads(record_of(result))
 
 
 def warc_records(result: Done | Failed) -> list[tuple[Any, bytes]]:
-    assert isinstance(result, Done), result
     return [
         (record, record.raw_stream.read())
-        for record in ArchiveIterator(io.BytesIO(result.record), no_record_parse=True)
+        for record in ArchiveIterator(io.BytesIO(record_of(result)), no_record_parse=True)
     ]
 
 

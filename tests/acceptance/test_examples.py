@@ -33,7 +33,7 @@ def run(example: Example, environment: dict[str, str], folder: Path, site: str =
     """Run it from an empty folder; return what it printed, and what it should have."""
     arguments, printed = example.at(site)
     program = {"python": sys.executable, "sh": "sh"}[example.program]
-    command = [program, EXAMPLES / example.script, *arguments]
+    command = [program, str(EXAMPLES / example.script), *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=90)
     assert done.returncode == 0, done.stderr
     assert example.program == "sh" or done.stderr == ""

@@ -63,7 +63,8 @@ def spoilt(cluster: Console) -> Spoilt:
     (cluster.folder / "tasks/bad.py").write_text(TASK)
     source = Path(cluster.folder / f"list-{HOSTILE}.txt")
     source.write_text(f"one{HOSTILE}\ntwo\n")
-    before, runs = set(cluster.runs()), {}
+    before = set(cluster.runs())
+    runs: dict[str, str] = {}
     for function in ("fail", "name"):
         # Every item fails: 1.
         cluster.run("map", f"bad:{function}", source.name, "-o", f"{function}.jsonl", "--attempts", "1", status=1)

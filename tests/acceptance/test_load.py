@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.console import Console, Site, interrupt, wait_until
+from tests.console import SHEAF, Console, Site, interrupt, wait_until
 from tests.webserver import WebServer, answer, tls_context
 
 #: The local site is on the loopback network, which is refused otherwise.
@@ -181,7 +181,7 @@ def test_the_producer_may_be_killed_at_any_time(cluster: Console, site: Site) ->
 
     runs = cluster.runs()
     reading = subprocess.Popen(
-        [*watching.args[:1], "load", "-", *ALLOWED], cwd=cluster.folder, env=cluster.environment, stdin=subprocess.PIPE
+        [SHEAF, "load", "-", *ALLOWED], cwd=cluster.folder, env=cluster.environment, stdin=subprocess.PIPE
     )
     wait_until(lambda: len(cluster.runs()) > len(runs), 60, "the draft is there")
     reading.kill()

@@ -128,8 +128,8 @@ class Disk:
         yield self._image(itertools.repeat(True), len(self.pending_names))
         for _ in range(count):
             likely = chance.random()
-            keep = (chance.random() < likely for _ in itertools.count())
-            yield self._image(keep, chance.randint(0, len(self.pending_names)), chance)
+            chosen = (chance.random() < likely for _ in itertools.count())
+            yield self._image(chosen, chance.randint(0, len(self.pending_names)), chance)
 
     def _image(self, keep: Iterator[bool], names: int, chance: random.Random | None = None) -> dict[str, bytes]:
         contents = {}
@@ -141,10 +141,10 @@ class Disk:
                 kept[-1] = (offset, data[: chance.randint(1, len(data))])
             contents[number] = changed(self.durable[number], kept)
         found = dict(self.durable_names)
-        for name, number in self.pending_names[:names]:
+        for name, renamed in self.pending_names[:names]:
             found.pop(name, None)
-            if number is not None:
-                found[name] = number
+            if renamed is not None:
+                found[name] = renamed
         return {name: contents[number] for name, number in found.items()}
 
 

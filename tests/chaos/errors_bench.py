@@ -112,7 +112,8 @@ class Bench:
 
     @property
     def output(self) -> Path:
-        return self.cluster.data / f"out-{self._serial}.jsonl"
+        data: Path = self.cluster.data
+        return data / f"out-{self._serial}.jsonl"
 
     def command(self) -> list[str]:
         source = ["map", "little:square", f"range({ITEMS})", "-o", self.output.name]

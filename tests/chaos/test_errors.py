@@ -38,7 +38,7 @@ def redis_server_is_there() -> None:
 def make_fail(folder: Path, means: str, *options: str) -> tuple[int, str, list[dict[str, object]]]:
     """Run the tool; return its status, what it printed, and the cases that struck."""
     results = folder / "results.jsonl"
-    command = [sys.executable, "-m", "tests.chaos.errors", means, folder / "benches", "--results", results]
+    command = [sys.executable, "-m", "tests.chaos.errors", means, str(folder / "benches"), "--results", str(results)]
     done = subprocess.run(
         [*command, "--jobs", "2", *options],
         cwd=ROOT,

@@ -125,6 +125,14 @@ def lose_each(cluster: Cluster, proxy: CountingProxy, choices: list[Callable[[st
     return lost
 
 
+def request_called(name: str) -> Callable[[str, int], bool]:
+    return lambda found, _number: found == name
+
+
+def request_at(place: int) -> Callable[[str, int], bool]:
+    return lambda _name, number: number == place
+
+
 def count(cluster: Cluster, proxy: CountingProxy, side: str) -> tuple[list[str], int]:
     """A run of which nothing is lost: its requests' names, among them those that matter most, and their number."""
     for _ in range(TRIES):
@@ -147,12 +155,12 @@ def test_any_one_reply_may_be_lost(cluster: Cluster, side: str) -> None:
     chosen = places if FULL else random.Random(SEED).sample(places, min(SAMPLE, requests))
 
     # when one reply is lost in each of many runs, then no run's result differs.
-    by_name = [lambda found, _, name=name: found == name for name in names]
-    by_place = [lambda _, number, place=place: number == place for place in chosen]
+    by_name = [request_called(name) for name in names]
+    by_place = [request_at(place) for place in chosen]
     lost = lose_each(cluster, proxy, [*by_name, *by_place])
     for name in sorted(EXPECTED[side]) * TRIES:
         if name not in lost:
-            lost += lose_each(cluster, proxy, [lambda found, _, name=name: found == name])
+            lost += lose_each(cluster, proxy, [request_called(name)])
 
     tried = {"requests of a run": requests, "runs, each with one reply lost": len(lost)}
     note(f"tests/chaos/test_lost_replies.py, {side}", tried, problems=0, began=began)

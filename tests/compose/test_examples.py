@@ -28,7 +28,7 @@ def test_an_example_prints_what_its_docstring_says(example: Example, stack: Stac
 def test_workers_in_containers_run_commands_only_if_they_are_told_to(stack: Stack) -> None:
     """The stack of these tests says so, for commands.sh. The file by itself does not."""
     bare = {name: value for name, value in os.environ.items() if not name.startswith(("SHEAF_", "COMPOSE_"))}
-    command = ["docker", "compose", "--file", ROOT / "docker-compose.yml", "config", "--format", "json"]
+    command = ["docker", "compose", "--file", str(ROOT / "docker-compose.yml"), "config", "--format", "json"]
 
     done = subprocess.run(command, env=bare, capture_output=True, text=True, check=True)
 

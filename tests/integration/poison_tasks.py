@@ -4,16 +4,18 @@ import ctypes
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 
-def act(text):
+def act(text: str) -> object:
     """`what:argument` says what to do; anything else is given back."""
     what, _, argument = text.partition(":")
-    return ACTIONS.get(what, lambda _: text)(argument)
+    action = ACTIONS.get(what)
+    return action(argument) if action else text
 
 
-def fill_memory(megabytes):
+def fill_memory(megabytes: str) -> object:
     """Allocate piece by piece, and touch it; gives up by itself before it can harm the machine."""
     held = []
     for _ in range(int(megabytes)):
@@ -22,7 +24,7 @@ def fill_memory(megabytes):
     return len(held)
 
 
-def fork(argument):
+def fork(argument: str) -> object:
     """Fork: the copy comes back from this function, too, as a task that is not careful lets it."""
     if os.fork() == 0:
         Path(argument).write_text(str(os.getpid()))
@@ -33,7 +35,7 @@ def fork(argument):
     return "original"
 
 
-def fork_and_sleep(argument):
+def fork_and_sleep(argument: str) -> object:
     """Leave three sleeping copies behind."""
     for number in range(3):
         if os.fork() == 0:
@@ -42,19 +44,19 @@ def fork_and_sleep(argument):
     return "original"
 
 
-def leave_running(argument):
+def leave_running(argument: str) -> object:
     """Leave a command running, in a session of its own, so that it is in nobody's process group."""
     Path(argument).write_text(str(subprocess.Popen(["sleep", "1000"], start_new_session=True).pid))
     return "left"
 
 
-def print_much(megabytes):
+def print_much(megabytes: str) -> object:
     for _ in range(int(megabytes)):
         os.write(1, b"x" * (1 << 20))
     return "printed"
 
 
-ACTIONS = {
+ACTIONS: dict[str, Callable[[str], object]] = {
     "segfault": lambda _: ctypes.string_at(0),
     "exit": lambda code: os._exit(int(code)),
     "hang": lambda _: ctypes.PyDLL(None).sleep(1000),

@@ -14,7 +14,7 @@ append = OutputFile.append
 
 
 def append_and_stop(
-    self: OutputFile, pieces: Sequence[bytes], step: Callable[[str], None], *, to_be_synced: bool
+    self: OutputFile, pieces: Sequence[bytes | memoryview], step: Callable[[str], None], *, to_be_synced: bool
 ) -> None:
     append(self, pieces, step, to_be_synced=to_be_synced)
     if FLAG.exists():

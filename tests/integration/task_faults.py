@@ -7,42 +7,44 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sheaf import task
 
-left_open = []
+left_open: list[int] = []
 
 
-def act(text):
+def act(text: str) -> object:
     """`what:argument` says what to do; anything else is given back."""
     what, _, argument = text.partition(":")
-    return ACTIONS.get(what, lambda _: text)(argument)
+    action = ACTIONS.get(what)
+    return action(argument) if action else text
 
 
-def leak(count):
+def leak(count: str) -> object:
     """Leave so many files open; say how many files this process may have open."""
     left_open.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(int(count)))
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-def walk(folder):
+def walk(folder: str) -> object:
     os.chdir(folder)
     return str(Path.cwd())
 
 
-def start_thread(_):
+def start_thread(_: str) -> object:
     threading.Thread(target=time.sleep, args=(1000,)).start()
     return threading.active_count() > 1
 
 
-def grow(megabytes):
-    hoard = [b"x" * (1 << 20) for _ in range(int(megabytes))]
+def grow(megabytes: int) -> object:
+    hoard = [b"x" * (1 << 20) for _ in range(megabytes)]
     time.sleep(20)
     return len(hoard)
 
 
-ACTIONS = {
+ACTIONS: dict[str, Callable[[str], object]] = {
     "leak": leak,
     "walk": walk,
     "where": lambda _: str(Path.cwd()),
@@ -60,12 +62,12 @@ ACTIONS = {
 
 
 @task(memory_mb=150, attempts=2)
-def fill(text):
+def fill(text: str) -> object:
     return grow(500) if text == "grow" else text
 
 
 @task(concurrency=20, attempts=3, backoff_s=0.05, timeout_s=1)
-async def fetch(text):
+async def fetch(text: str) -> object:
     if text == "block":
         time.sleep(1000)
     await asyncio.sleep(0.1)
@@ -79,7 +81,7 @@ class Panic(BaseException):
 
 
 @task(concurrency=5)
-async def panics(text):
+async def panics(text: str) -> object:
     await asyncio.sleep(0.01)
     if text == "panic":
         raise Panic("boom \ud800\0")
@@ -92,20 +94,20 @@ async def panics(text):
     return text
 
 
-async def exits():
+async def exits() -> None:
     sys.exit("beside")
 
 
-def open_nothing():
+def open_nothing() -> None:
     raise Panic("no model")
 
 
 @task(setup=open_nothing)
-def without_model(text, model):
+def without_model(text: str, model: object) -> object:
     return text
 
 
-def open_log():
+def open_log() -> Iterator[Path]:
     """Say in a file when this child begins and ends."""
     path = Path(os.environ["OPEN_LOG"])
     with path.open("a") as log:
@@ -116,7 +118,7 @@ def open_log():
 
 
 @task(stream=True, setup=open_log)
-def double(items, log):
+def double(items: Iterator[str], log: Path) -> Iterator[str]:
     held = []
     for item in items:
         held.append(item)
@@ -126,16 +128,16 @@ def double(items, log):
         yield answer(held.pop(0))
 
 
-def answer(item):
+def answer(item: str) -> str:
     if item == "bad":
         raise ValueError("bad")
     return item * 2
 
 
 @task(stream=True, concurrency=20)
-def forgetful(items):
+def forgetful(items: Iterator[str]) -> Iterator[str]:
     """Always some items behind, and gives nothing for every hundredth."""
-    begun = deque()
+    begun: deque[str] = deque()
     for item in items:
         if not item.endswith("55"):
             begun.append(item)
@@ -146,7 +148,7 @@ def forgetful(items):
 
 
 @task(stream=True, timeout_s=1)
-def never_back(items):
+def never_back(items: Iterator[str]) -> Iterator[str]:
     """Gives all values, and does not come back from the last one."""
     for item in items:
         yield item * 2
@@ -155,7 +157,7 @@ def never_back(items):
 
 
 @task(attempts=2, backoff_s=0.3, timeout_s=1.5)
-def patient(text):
+def patient(text: str) -> str:
     if text == "hang":
         time.sleep(1000)
     if text == "slow":

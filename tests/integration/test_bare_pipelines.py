@@ -27,7 +27,7 @@ def pages(site: Site) -> dict[str, bytes]:
 def load(pages: dict[str, bytes], folder: Path, mode: str) -> list[Path]:
     """Run the pipeline with two processes; return the files that it wrote."""
     (folder / "urls").write_text("\n".join(pages))
-    command = [sys.executable, BARE, folder / "urls", folder / "out", mode, "2"]
+    command = [sys.executable, str(BARE), str(folder / "urls"), str(folder / "out"), mode, "2"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["pages"] == PAGES
     return sorted(folder.glob("out.*"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from sheaf.formats import format_for
 from sheaf.tasks.registry import resolve
 from tests.functions import ListSource
-from tests.loading import check_with_warcio, load, load_one, page, warc_records
+from tests.loading import check_with_warcio, load, load_one, page, record_of, warc_records
 from tests.webserver import WebServer, answer, in_turn, raw, tls_context
 
 pytestmark = pytest.mark.usefixtures("short_waits")
@@ -49,7 +50,7 @@ def test_every_hop_of_a_redirect_is_recorded(server: WebServer, tmp_path: Path) 
     hops = [f"{server.url}/start", f"{server.url}/one/two", f"{server.url}/end?%FC"]
     assert targets == [(kind, hop) for hop in hops for kind in ("request", "response")]
     assert records[-1][1].endswith(b"\r\n\r\nhere")
-    check_with_warcio(result.record, tmp_path)
+    check_with_warcio(record_of(result), tmp_path)
     fields = page(load_one(f"{server.url}/start"))
     assert (fields["final_url"], [hop["status"] for hop in fields["redirects"]]) == (hops[-1], [301, 302])
 
@@ -70,7 +71,7 @@ def test_a_chunked_page_is_stored_whole_and_valid(server: WebServer, tmp_path: P
     block = warc_records(result)[1][1]
     assert b"X-Orig-Transfer-Encoding: chunked\r\n" in block
     assert block.endswith(b"Content-Length: 11\r\n\r\nhello world")
-    check_with_warcio(result.record, tmp_path)
+    check_with_warcio(record_of(result), tmp_path)
 
 
 def test_a_gzip_body_is_kept_in_an_archive_and_unpacked_elsewhere(server: WebServer, tmp_path: Path) -> None:
@@ -79,7 +80,7 @@ def test_a_gzip_body_is_kept_in_an_archive_and_unpacked_elsewhere(server: WebSer
     server.routes["/"] = answer(packed, content_encoding="gzip", content_type="text/plain")
     result = load_one(server.url, "pages.warc.gz")
     assert warc_records(result)[1][1].endswith(b"\r\n\r\n" + packed)
-    check_with_warcio(result.record, tmp_path)
+    check_with_warcio(record_of(result), tmp_path)
     assert page(load_one(server.url))["text"] == "hello " * 100
 
 
@@ -94,7 +95,7 @@ def test_interim_responses_trailers_and_folded_headers_do_not_confuse(server: We
     assert [name for name, _ in fields["headers"]] == ["X-Folded", "Transfer-Encoding"]
     assert fields["headers"][0][1].split() == ["one", "two"]
     result = load_one(server.url, "pages.warc.gz")
-    check_with_warcio(result.record, tmp_path)
+    check_with_warcio(record_of(result), tmp_path)
 
 
 def test_an_attempt_that_failed_is_made_again(server: WebServer) -> None:
@@ -146,7 +147,7 @@ def test_pages_come_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pr
     assert request[1].startswith(b"GET / HTTP/1.1\r\nHost: localhost:")
     assert response[1].startswith(b"HTTP/1.1 200 ")
     assert response[0].rec_headers.get_header("WARC-Protocol") == ("h2" if protocol == "h2" else None)
-    check_with_warcio(archived.record, tmp_path)
+    check_with_warcio(record_of(archived), tmp_path)
 
 
 def test_a_task_that_is_abandoned_closes_its_connections(server: WebServer) -> None:
@@ -159,6 +160,7 @@ def test_a_task_that_is_abandoned_closes_its_connections(server: WebServer) -> N
         format_for("pages.txt"),
     )
     assert next(result for result in results if result).index == 1
+    assert isinstance(results, Generator)
     results.close()
     own = [line.split()[2] for line in Path("/proc/net/tcp").read_text().splitlines() if line.split()[3] == "01"]
     deadline = time.monotonic() + 60

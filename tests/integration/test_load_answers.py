@@ -36,10 +36,10 @@ from sheaf.tasks.load import (
     url,
     visit,
 )
-from sheaf.tasks.registry import resolve
+from sheaf.tasks.load.task import LoadTask
 from tests.functions import ListSource
 from tests.loading import load, load_one, page, warc_records
-from tests.webserver import Answer, WebServer, answer, in_turn, raw
+from tests.webserver import Answer, Piece, WebServer, answer, in_turn, raw
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 
@@ -282,7 +282,7 @@ def test_a_location_goes_back_byte_by_byte(server: WebServer, location: bytes, a
 def test_cookies_live_as_long_as_one_items_redirects(server: WebServer) -> None:
     """A page that sets a cookie and redirects to itself is loaded; the next item does not have the cookie."""
 
-    def consent(request: bytes) -> Iterator[bytes]:
+    def consent(request: bytes) -> Iterator[Piece]:
         said = b"\r\nCookie: consent=y\xe9s\r\n" in request
         return (
             answer(b"in")
@@ -514,7 +514,7 @@ def test_an_overloaded_host_takes_no_connections_from_others(
         for number in range(20):
             busy.routes[f"/{number}"] = answer(b"", "503 Busy")
             urls.insert(21 * number, f"{busy.url}/{number}")
-        loader = resolve("load", None)
+        loader = LoadTask()
         results = loader.run(ListSource(urls), {"allow_net": ["127.0.0.0/8"]}, format_for("pages.jsonl"))
         failed = [result for result in results if isinstance(result, Failed)]
     assert len(failed) == 20

@@ -16,6 +16,7 @@ from sheaf.tasks.registry import resolve
 from tests.functions import ListSource
 from tests.loading import load, load_one, page, warc_records
 from tests.packing import KINDS, zstd
+from tests.patches import noting
 from tests.webserver import Answer, WebServer, answer, raw
 
 pytestmark = pytest.mark.usefixtures("short_waits")
@@ -238,7 +239,7 @@ def test_pages_that_unpack_to_much_are_passed_on_one_by_one(server: WebServer, o
     for number in range(40):
         name = list(KINDS.values())[number % len(KINDS)][0]
         whole = answer(bodies[number % len(KINDS)], content_type="text/html", content_encoding=name)
-        server.routes[f"/{number}"] = lambda request, whole=whole: (meet.wait(60), whole(request))[1]
+        server.routes[f"/{number}"] = noting(whole, lambda _: meet.wait(60))
     results = resolve("load", None).run(
         ListSource([f"{server.url}/{number}" for number in range(40)]),
         {"allow_net": ["127.0.0.0/8"], "connections": 40, "attempts": 1},

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sheaf.run.items import Failed
-from tests.loading import check_with_warcio, load_one, page, warc_records
+from tests.loading import check_with_warcio, load_one, page, record_of, warc_records
 from tests.webserver import Answer, Piece, WebServer, answer, in_turn, raw, tls_context
 
 pytestmark = pytest.mark.usefixtures("short_waits")
@@ -66,11 +66,11 @@ def test_with_truncate_it_is_kept_after_the_last_attempt(server: WebServer, name
     record, block = warc_records(result)[1]
     assert record.rec_headers.get_header("WARC-Truncated") == reason
     assert block.partition(b"\r\n\r\n")[2].startswith(HALF)
-    check_with_warcio(result.record, tmp_path)  # type: ignore[union-attr]
-    line = page(load_one(server.url, **options))
+    check_with_warcio(record_of(result), tmp_path)
+    line = page(load_one(server.url, "p.jsonl", **options))
     assert (line["truncated"], line["text"][: len(HALF)]) == (reason, HALF.decode())
     for output in ("p.html", "p.txt"):
-        record = load_one(server.url, output, **options).record  # type: ignore[union-attr]
+        record = record_of(load_one(server.url, output, **options))
         assert f"(cut short: {reason})".encode() in record.splitlines()[0]
 
 

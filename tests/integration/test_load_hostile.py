@@ -16,7 +16,7 @@ from sheaf.run.items import Done, Failed
 from sheaf.tasks.load import loader, memory
 from sheaf.tasks.registry import resolve
 from tests.functions import ListSource
-from tests.loading import check_with_warcio, load, load_one, warc_records
+from tests.loading import check_with_warcio, load, load_one, record_of, warc_records
 from tests.webserver import Answer, WebServer, answer, raw, tls_context
 
 pytestmark = pytest.mark.usefixtures("short_waits")
@@ -79,7 +79,7 @@ def test_a_page_that_is_too_large_is_cut_if_asked(server: WebServer, huge: Answe
     record, block = warc_records(result)[1]
     assert record.rec_headers.get_header("WARC-Truncated") == "length"
     assert len(block.partition(b"\r\n\r\n")[2]) == 200_000
-    check_with_warcio(result.record, tmp_path)
+    check_with_warcio(record_of(result), tmp_path)
 
 
 def test_a_page_that_announces_too_much_is_not_waited_for(server: WebServer) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import redis
+from redis.typing import EncodableT
 
 from sheaf.broker import keys
 from sheaf.broker.lock import FairLock, lock_status
@@ -32,7 +32,7 @@ ODD = {
     "long": b"x" * 2_000_000,
 }
 #: Every key that workers, producers and views read, and how a value is put into it.
-HASHES = {
+HASHES: dict[str, list[str | bytes]] = {
     keys.OWNERS: [f"{RUN}_0", b"\xff"],
     keys.CLAIMS: [f"{RUN}_0", f"{RUN}_2", b"\xff"],
     keys.RQ_JOB_PREFIX + f"{RUN}_0": ["status", "data"],
@@ -166,7 +166,7 @@ def test_what_is_claimed_beside_an_odd_entry_is_not_lost(queue: BatchQueue, conn
 
 def test_a_problem_without_a_moment_is_still_shown(queue: BatchQueue, connection: redis.Redis) -> None:
     """`since_ms` that is no number ended every worker, and `status` with a traceback."""
-    noted: dict[str, Any] = {"problem": b"disk \xff full", "worker": "w", "since_ms": "abc"}
+    noted: dict[EncodableT, EncodableT] = {"problem": b"disk \xff full", "worker": "w", "since_ms": "abc"}
     connection.hset(keys.PROBLEM_PREFIX + RUN, mapping=noted)
 
     problem = queue.registry.problem(RUN)
@@ -182,7 +182,7 @@ def test_no_lock_is_held_by_nonsense_for_ever(queue: BatchQueue, connection: red
     lock = FairLock(connection, keys.output_lock("o.jsonl"), owner=WORKER, label=WORKER, lease_s=5)
     beyond, most = "9999999999999999", str(2**53)
     for until, lease in (("inf", "inf"), (beyond, beyond), (most, "3600001"), ("nan", "5000"), ("abc", "")):
-        fields: dict[str, Any] = {"holder": "x:1", "label": "x", "token": "5", "since_ms": "1"}
+        fields: dict[EncodableT, EncodableT] = {"holder": "x:1", "label": "x", "token": "5", "since_ms": "1"}
         connection.hset(LOCK, mapping={**fields, "until_ms": until, "lease_ms": lease})
 
         assert lock.acquire(timeout_s=0).release()
@@ -193,7 +193,7 @@ def test_leases_of_what_is_no_batch_come_to_nothing(queue: BatchQueue, connectio
     queue.put(batches(2))
     queue.claim("worker-1", 1, lease_s=0.05)
     time.sleep(0.1)
-    connection.zadd(keys.LEASES, {"": 1, b"\xff\xfe": 2, "a:b": 3, f"{RUN}_007": 4})
+    connection.zadd(keys.LEASES, {b"": 1, b"\xff\xfe": 2, b"a:b": 3, f"{RUN}_007".encode(): 4})
 
     assert queue.reap() == ids(0)
 

@@ -21,8 +21,8 @@ from tests.integration.writers import BATCH_SIZE, ITEMS, RUN, record
 WRITERS = Path(__file__).with_name("writers.py")
 
 
-def start(*arguments: object, **options: object) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, WRITERS, *map(str, arguments)], text=True, **options)
+def start(*arguments: object, stdin: int | None = None, stdout: int | None = None) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, str(WRITERS), *map(str, arguments)], text=True, stdin=stdin, stdout=stdout)
 
 
 def create(path: Path) -> None:

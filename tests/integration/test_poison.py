@@ -89,9 +89,8 @@ def test_an_item_that_forks_harms_nobody(poisoned: Bench) -> None:
     again = poisoned.call("poison_tasks:act", *(f"later {index}" for index in range(20)), output="later.jsonl")
     assert len(finish(poisoned, again)[0]) == 20
     stop(worker)
-    for number in range(3):
-        pid = int((marks / f"asleep-{number}").read_text())
-        wait_until(lambda pid=pid: not alive(pid), 60, "no copy is left")
+    copies = [int((marks / f"asleep-{number}").read_text()) for number in range(3)]
+    wait_until(lambda: not any(map(alive, copies)), 60, "no copy is left")
 
 
 def test_forked_copies_end_with_a_killed_worker(poisoned: Bench) -> None:

@@ -13,6 +13,7 @@ from sheaf.broker.queue import BatchQueue
 from sheaf.core.errors import RedisDenied, RedisFull, RedisReadOnly, RedisUnavailable
 from sheaf.core.settings import Settings
 from tests.integration.batches import RUN, batches, ids, numbers, queued
+from tests.patches import noting
 from tests.support import RedisServer, ReplyLosingProxy
 
 pytestmark = pytest.mark.redis
@@ -58,16 +59,10 @@ def test_a_claim_that_failed_altogether_is_made_up_for_by_the_next(
         queue = BatchQueue(client)
         queue.put(batches(3))
         queue.claim("worker-1", 1, lease_s=15)
-        send = queue._claim._run
-
-        def losing_each(*arguments: object) -> object:
-            losing_proxy.lose_step()
-            return send(*arguments)  # type: ignore[arg-type]
-
-        queue._claim._run = losing_each  # type: ignore[assignment]
-        with pytest.raises(RedisUnavailable):
-            queue.claim("worker-1", 1, lease_s=15)
-        queue._claim._run = send
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(queue._claim, "_run", noting(queue._claim._run, lambda *_: losing_proxy.lose_step()))
+            with pytest.raises(RedisUnavailable):
+                queue.claim("worker-1", 1, lease_s=15)
 
         claims = queue.claim("worker-1", 1, lease_s=15)
 

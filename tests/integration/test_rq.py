@@ -97,7 +97,7 @@ def test_a_job_of_another_program_is_reported_and_not_lost(queue: BatchQueue, co
     assert failed.get_job_ids() == ["theirs"]
     theirs.refresh()
     assert theirs.get_status() == "failed"
-    assert b"belongs to Sheaf" in connection.hget(keys.RQ_JOB_PREFIX + "theirs", "exc_info")
+    assert "belongs to Sheaf" in str(connection.hget(keys.RQ_JOB_PREFIX + "theirs", "exc_info"))
 
 
 @pytest.mark.filterwarnings("default")

@@ -126,7 +126,8 @@ def test_a_queue_gives_each_value_to_one_taker_in_order(cluster: Cluster) -> Non
     assert work.empty()
     with pytest.raises(queue.Empty):
         done.get(timeout=0.05)
-    in_threads(1, lambda: [work.put_nowait(number) for number in range(5)])
+    for number in range(5):
+        work.put_nowait(number)
     with pytest.raises(queue.Full):
         work.put_nowait(5)
     with pytest.raises(queue.Full):

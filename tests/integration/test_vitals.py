@@ -31,7 +31,7 @@ def breaking(bench: Bench, part: str, how: str, **settings: str) -> tuple[subpro
 
 
 def reason(log: Path) -> dict[str, str]:
-    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    lines: list[dict[str, str]] = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
     (found,) = [line for line in lines if line.get("action") == "fail"]
     return found
 

@@ -152,8 +152,8 @@ class Protocol:
         if me.at == "fenced":
             yield from self._look(world, who, me, become, fence_given_back)
         elif me.at == "clean" and me.fails:
-            synced = world.disk_file if self.broken == "cut not synced" else world.file
-            yield "syncs the file", become(world._replace(disk_file=synced), "synced")
+            durable = world.disk_file if self.broken == "cut not synced" else world.file
+            yield "syncs the file", become(world._replace(disk_file=durable), "synced")
         elif me.at == "clean":
             half = f"{name(me.item)}1{who}"
             yield "appends half", become(written(world, seen.length, half)._replace(seal=NOBODY), "torn")

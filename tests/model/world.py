@@ -45,7 +45,7 @@ class Worker(NamedTuple):
 class World(NamedTuple):
     # --- the volume, as processes see it (page cache)
     file: tuple[str, ...]
-    index: Index
+    index: Index  # type: ignore[assignment]  # hides tuple.index(), which nobody needs here
     #: A transaction in SQLite's log that is not published, and whether it is synced.
     ghost: tuple[Index, bool] | None
     #: Whose seal holds: nobody has noted an append or committed since.

@@ -23,8 +23,8 @@ def tasks_dir(tmp_path: Path) -> Path:
 def make_pool(tasks_dir: Path) -> Iterator[MakePool]:
     pools: list[Pool] = []
 
-    def make(size: int = 2, **options: int) -> Pool:
-        pool = Pool(size, tasks_dir=tasks_dir, **options)
+    def make(size: int = 2, *, child_items: int = 0, child_memory_mb: int = 0) -> Pool:
+        pool = Pool(size, tasks_dir=tasks_dir, child_items=child_items, child_memory_mb=child_memory_mb)
         pools.append(pool)
         pool.start()
         return pool

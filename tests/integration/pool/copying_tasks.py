@@ -7,32 +7,36 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing.context import ForkProcess
 from pathlib import Path
+from typing import TypeVar
 
+T = TypeVar("T")
 fork = multiprocessing.get_context("fork")
 
 
-def in_thread(call):
+def in_thread(call: Callable[[], T]) -> T:
     """What the call gives, in a thread that ends before we go on."""
-    given = []
+    given: list[T] = []
     thread = threading.Thread(target=lambda: given.append(call()))
     thread.start()
     thread.join()
     return given[0]
 
 
-def started(target, *arguments):
+def started(target: Callable[..., object], *arguments: object) -> ForkProcess:
     process = fork.Process(target=target, args=arguments)
     process.start()
     return process
 
 
-def square(number):
+def square(number: int) -> int:
     return number * number
 
 
-def answer(text):
+def answer(text: str) -> object:
     """How a process ends that a thread has started, or what it answers."""
     if text == "process":
         process = in_thread(lambda: started(time.sleep, 0.3))
@@ -56,36 +60,37 @@ def answer(text):
     return text
 
 
-def ring():
+def ring() -> None:
     """A signal interrupts what the copy itself waits for."""
     signal.signal(signal.SIGALRM, lambda *_: os._exit(7))
     signal.setitimer(signal.ITIMER_REAL, 0.1)
     time.sleep(1000)
 
 
-def count_takers():
+def count_takers() -> None:
     """How many threads the copy has (tens), and how many of them take a signal: only ours can be woken by one."""
     blocked = [
-        int(re.search(r"^SigBlk:\s*(\w+)", path.read_text(), re.MULTILINE)[1], 16)
+        int(mask, 16)
         for path in Path("/proc/self/task").glob("*/status")
+        for mask in re.findall(r"^SigBlk:\s*(\w+)", path.read_text(), re.MULTILINE)
     ]
     os._exit(10 * len(blocked) + sum(not mask & 1 << signal.SIGALRM - 1 for mask in blocked))
 
 
-def stay(path):
+def stay(path: str) -> None:
     Path(f"{path}.{os.getpid()}").touch()
     while True:
         time.sleep(1)
 
 
-def stay_apart(path):
+def stay_apart(path: str) -> None:
     """In a session of its own, with everything closed that it may close, as a daemon does."""
     os.setsid()
     os.closerange(3, 256)
     stay(path)
 
 
-def fork_twice(path):
+def fork_twice(path: str) -> None:
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
@@ -94,7 +99,7 @@ def fork_twice(path):
     os.wait()
 
 
-def leave(text):
+def leave(text: str) -> str:
     """Leave processes behind that only the end of ours can end, and do what was said."""
     path, how = text.split(" ")
     in_thread(lambda: started(stay_apart, path))

@@ -2,21 +2,25 @@
 
 import os
 import signal
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from sheaf.run.items import Done
+from sheaf.formats import Format
+from sheaf.run.items import Done, Item, Result
 from sheaf.tasks.function.task import FunctionTask
+from sheaf.tasks.protocol import Source
 
 
-def echo(text):
+def echo(text: str) -> str:
     return text
 
 
-def _window(self, options):
+def _window(self: FunctionTask, options: Mapping[str, Any]) -> int:
     return 16
 
 
-def _run(self, source, options, format):
-    held = []
+def _run(self: FunctionTask, source: Source, options: Mapping[str, Any], format: Format) -> Iterator[Result | None]:
+    held: list[Item] = []
     while not (source.closed and not held):
         while len(held) < 8 and (item := source.take(0 if held else 0.1)) is not None:
             held.append(item)
@@ -29,5 +33,5 @@ def _run(self, source, options, format):
             yield Done(item.index, format.value(*item, item.text))
 
 
-FunctionTask.window = _window
-FunctionTask.run = _run
+FunctionTask.window = _window  # type: ignore[method-assign]  # as every function's then is
+FunctionTask.run = _run  # type: ignore[method-assign]  # the same

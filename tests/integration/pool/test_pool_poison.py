@@ -14,6 +14,7 @@ from sheaf.run.task_spec import TaskSpec
 from sheaf_worker.pool.pool import Pool, TaskRun
 from sheaf_worker.pool.results import HandlingFailed
 from tests.integration.pool.helpers import ACT, MakePool, failure, gather, items, turn_until, value
+from tests.patches import raising
 from tests.pool_child import with_spec
 
 #: What a task might write that does not know what its descriptors are: text that names a length of 1.8 GB, nothing
@@ -250,7 +251,7 @@ def test_an_error_of_ours_at_a_good_message_is_no_childs_fault(
     """What the message told of may be lost then: the worker has to end, so that others do all of it again."""
     pool = make_pool(1)
     pool.add(ACT, items(*range(20)))
-    monkeypatch.setattr("sheaf_worker.pool.outstanding.Outstanding.take", lambda *_: {}["a fault of ours"])
+    monkeypatch.setattr("sheaf_worker.pool.outstanding.Outstanding.take", raising(KeyError("a fault of ours")))
 
     with pytest.raises(HandlingFailed, match="a fault of ours"):
         gather(pool, 20)
