@@ -68,7 +68,7 @@ def load(settings: Settings, /, lists: tuple[str, ...], output: str, detach: boo
     from sheaf.submission.occupied import chosen
     from sheaf.submission.submit import SubmitOptions
     from sheaf.tasks.load.options import TUNING
-    from sheaf_producer.submit.flow import conclude
+    from sheaf_producer.submit.flow import follow_or_detach
     from sheaf_producer.submit.load import Request, read_certificates, submit_load, tell_proxies
 
     options = {name: given[name] for name in _TASK_OPTIONS if given[name] not in _UNSET}
@@ -82,4 +82,4 @@ def load(settings: Settings, /, lists: tuple[str, ...], output: str, detach: boo
         onto=chosen(append=given["append"], replace=given["replace"]),
     )
     request = Request(lists, output, options, given["default_scheme"], how)
-    conclude(settings, submit_load(settings, request), detach=detach, explain=given["explain"])
+    follow_or_detach(settings, submit_load(settings, request), detach=detach, explain=given["explain"])

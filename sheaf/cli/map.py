@@ -83,7 +83,7 @@ def map_(settings: Settings, /, task: str, inputs: tuple[str, ...], **given: Any
 def carry_out(settings: Settings, request: Request, *, detach: bool, explain: bool) -> None:
     """Submit what was typed, follow it to its end, make the copy that was asked for; or only submit it."""
     from sheaf.submission.retry import has_open_ends, retry
-    from sheaf_producer.submit.flow import conclude, tell_retry
+    from sheaf_producer.submit.flow import follow_or_detach, tell_retry
     from sheaf_producer.submit.map import submit_map
 
     delivery, copy = submit_map(settings, request)
@@ -91,7 +91,7 @@ def carry_out(settings: Settings, request: Request, *, detach: bool, explain: bo
         again = retry(settings, delivery.run)
         tell_retry(again)
         delivery = again.delivery
-    conclude(settings, delivery, detach=detach, explain=explain)
+    follow_or_detach(settings, delivery, detach=detach, explain=explain)
     if copy is not None and detach:
         click.echo(f"When it is finished: {copy.command(delivery.run)}", err=True)
     elif copy is not None:

@@ -48,7 +48,7 @@ class Cluster:
         self._settings = found if data is None else dataclasses.replace(found, data_dir=Path(data))
         self._keep = keep
         self._pid = os.getpid()
-        self._works = Functions(found.tasks_dir, found.extra_modules)
+        self._functions = Functions(found.tasks_dir, found.extra_modules)
         self._lock = threading.Lock()
         self._session: Session | None = None
         self._connection: redis.Redis | None = None
@@ -123,13 +123,13 @@ class Cluster:
         """
         call = call_of(fn, self._settings.tasks_dir)
         is_call = bool(more or call.arguments or call.keywords)
-        work = self._works.work(call.task, is_call=is_call)
+        target = self._functions.target(call.task, is_call=is_call)
         session = self._started()
         inputs = zip(items, *more, strict=False) if is_call else items
         encode = _call_encoder(call) if is_call else encode_items
         frame = sys._getframe(1)
         called_at = frame.f_code.co_filename, frame.f_lineno
-        stream = ItemStream(work, inputs, session.wake, ordered=ordered, encode=encode, called_at=called_at)
+        stream = ItemStream(target, inputs, session.wake, ordered=ordered, encode=encode, called_at=called_at)
         session.add(stream)
         return Results(stream, raising=failures == "raise", cancel=session.cancel)
 
@@ -175,15 +175,15 @@ class Cluster:
         call = call_of(fn, self._settings.tasks_dir)
         line = encode_call(call, args, kwargs)
         future: Future[Any] = CallFuture()
-        self._stream(self._works.work(call.task, is_call=True)).add(line, future, translate)
+        self._stream(self._functions.target(call.task, is_call=True)).add(line, future, translate)
         return future
 
-    def _stream(self, work: CallTarget) -> FutureStream:
+    def _stream(self, target: CallTarget) -> FutureStream:
         session = self._started()
         with self._lock:
-            stream = self._futures.get(work)
+            stream = self._futures.get(target)
             if stream is None:
-                stream = self._futures[work] = FutureStream(work, session.wake)
+                stream = self._futures[target] = FutureStream(target, session.wake)
                 session.add(stream)
         return stream
 

@@ -95,14 +95,14 @@ class Draft:
         tally = self.tally
         tally.rejected += line.lines
         if len(tally.examples) < EXAMPLES:
-            tally.told += line.lines
+            tally.shown_lines += line.lines
             tally.examples.append(f"line {line.number} of {line.source}: {line.problem}")
         entry = {"source": line.source, "line": line.number, "text": line.text[:1000], "why": line.problem}
         entry |= {"lines": line.lines} if line.lines > 1 else {}
         self._rejects.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
     def settle(self) -> None:
-        """All items are written and all rejects are told; what was noted of them is on the volume."""
+        """All items are written and what was rejected is on the volume."""
         if self._rejects is not None:
             self._rejects.close()
             self._rejects = None

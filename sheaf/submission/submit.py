@@ -148,9 +148,9 @@ def submit(data_dir: Path, request: RunRequest, items: Callable[[Draft], Iterabl
         for texts in items(draft):
             draft.writer.add_all(texts)
         draft.settle()
-        mark = fingerprint(request, draft.writer.digest)
+        fingerprint = fingerprint_of(request, draft.writer.digest)
         with submission_lock(data_dir):
-            existing = None if request.how.again else _find_existing(data_dir, request, mark, draft.tally)
+            existing = None if request.how.again else _find_existing(data_dir, request, fingerprint, draft.tally)
             if existing is not None:
                 return existing if existing[1] is Outcome.FINISHED else _take_up(data_dir, existing[0])
             if request.how.only_known:
@@ -159,7 +159,7 @@ def submit(data_dir: Path, request: RunRequest, items: Callable[[Draft], Iterabl
                     "of it that failed; submit it without --only-failed"
                 )
             draft.set_aside = _make_room(data_dir, request)
-            return _publish(data_dir, request, draft, mark), Outcome.NEW
+            return _publish(data_dir, request, draft, fingerprint), Outcome.NEW
 
 
 def _make_room(data_dir: Path, request: RunRequest) -> Path | None:
@@ -185,7 +185,7 @@ def batch_size_for(items: int, *, slow: bool) -> int:
     return max(1, min(largest, items // AIMED_BATCHES))
 
 
-def fingerprint(request: RunRequest, digest: str) -> str:
+def fingerprint_of(request: RunRequest, digest: str) -> str:
     """Return a text that is equal for two requests of the same task, options (but for tuning), output and items.
 
     The same task is the same text: after a change of its files, which stand behind the dot, the same command is another
@@ -197,14 +197,14 @@ def fingerprint(request: RunRequest, digest: str) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest() + version
 
 
-def _publish(data_dir: Path, request: RunRequest, draft: Draft, mark: str) -> Run:
+def _publish(data_dir: Path, request: RunRequest, draft: Draft, fingerprint: str) -> Run:
     manifest = Manifest(
         run=draft.run,
         spec=request.spec,
         output=request.output,
         items=draft.writer.items,
         batch_size=request.how.batch_size or _batch_size(request, draft),
-        fingerprint=mark,
+        fingerprint=fingerprint,
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         source=request.source,
         rejected=draft.tally.rejected,
@@ -223,12 +223,12 @@ def _take_up(data_dir: Path, run: Run) -> tuple[Run, Outcome]:
     return run, Outcome.RESUMED
 
 
-def _find_existing(data_dir: Path, request: RunRequest, mark: str, tally: Tally) -> tuple[Run, Outcome] | None:
+def _find_existing(data_dir: Path, request: RunRequest, fingerprint: str, tally: Tally) -> tuple[Run, Outcome] | None:
     """Return the newest run of the same submission, if its output is still at its place and knows of it, and whether it
     is finished or to be resumed.
     """
     for entry in reversed(catalog(data_dir)):
-        if not entry.is_like(mark):
+        if not entry.is_like(fingerprint):
             continue
         if entry.damage is not None:
             # It may be the same; nobody can tell.
@@ -237,7 +237,7 @@ def _find_existing(data_dir: Path, request: RunRequest, mark: str, tally: Tally)
         try:
             run = Run.open(data_dir, entry.run)
             there = run.manifest.output == request.output
-            if there and _is_same(run, request, mark):
+            if there and _is_same(run, request, fingerprint):
                 if _is_done(data_dir, run):
                     return run, Outcome.FINISHED
                 if not run.finished:
@@ -247,9 +247,9 @@ def _find_existing(data_dir: Path, request: RunRequest, mark: str, tally: Tally)
     return None
 
 
-def _is_same(run: Run, request: RunRequest, mark: str) -> bool:
+def _is_same(run: Run, request: RunRequest, fingerprint: str) -> bool:
     """Whether the run is the same submission: by now, if it was told to go on with a later version of its task."""
-    known, wanted = run.manifest.fingerprint, mark
+    known, wanted = run.manifest.fingerprint, fingerprint
     if known.partition(".")[0] != wanted.partition(".")[0]:
         return False
     return (

@@ -29,11 +29,11 @@ class Tally:
     #: The first few rejected lines, with the reason.
     examples: list[str] = field(default_factory=list)
     #: The lines that those stand for.
-    told: int = 0
+    shown_lines: int = 0
     #: Earlier runs that cannot be opened, so that it is not known whether they were the same, and why.
     damaged: list[str] = field(default_factory=list)
 
     def shown(self) -> str:
         """The examples, one below the other, and how many more there are."""
-        more = f"\n  … and {self.rejected - self.told:,} more" if self.rejected > self.told else ""
+        more = f"\n  … and {self.rejected - self.shown_lines:,} more" if self.rejected > self.shown_lines else ""
         return "".join(f"\n  {example}" for example in self.examples) + more

@@ -10,7 +10,7 @@ import pytest
 
 from sheaf.broker.worker_registry import WorkerInfo
 from sheaf.view.monitor import RunStatus
-from sheaf_producer.progress.display import screen
+from sheaf_producer.progress.display import live_display
 
 #: A title, a cleared screen, a bell, the other kind of escape, a change of direction, a forged line.
 HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b2J\u202e\nforged"
@@ -33,7 +33,7 @@ def shown(monkeypatch: pytest.MonkeyPatch, file: io.StringIO) -> str:
     monkeypatch.setattr(sys, "stderr", file)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "300")
-    with screen(f"10 items into title{HOSTILE}", "item") as drawing:
+    with live_display(f"10 items into title{HOSTILE}", "item") as drawing:
         drawing.show(VIEW)
     return file.getvalue()
 

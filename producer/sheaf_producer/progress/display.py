@@ -37,8 +37,8 @@ class Display(Protocol):
 
 
 @contextmanager
-def screen(title: str, noun: str) -> Iterator[Display]:
-    """The screen that suits standard error. What was drawn is wiped out at the end; what was printed stays."""
+def live_display(title: str, noun: str) -> Iterator[Display]:
+    """The display that suits standard error. What was drawn is wiped out at the end; what was printed stays."""
     console = Console(file=cast(IO[str], Canvas()), highlight=False)
     title = one_line(title)
     if console.is_terminal and not console.is_dumb_terminal:

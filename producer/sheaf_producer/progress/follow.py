@@ -16,7 +16,7 @@ from sheaf.run.items import Batch
 from sheaf.run.run import Run
 from sheaf.tasks.tracebacks import split
 from sheaf.view.monitor import Monitor
-from sheaf_producer.progress.display import screen
+from sheaf_producer.progress.display import live_display
 
 #: Classes of failures that the summary lists, and characters of the one reason that it shows of each.
 CLASSES = 5
@@ -53,7 +53,7 @@ def _watch_until_finished(settings: Settings, run: Run) -> None:
     title = f"{count_text(manifest.items, noun_of(run))} into {output} · run {manifest.run}"
     observer = Monitor(settings, run)
     try:
-        with screen(title, noun_of(run)) as shown:
+        with live_display(title, noun_of(run)) as shown:
             while not (view := observer.look()).finished:
                 if view.cancelled:
                     raise RunCancelled(

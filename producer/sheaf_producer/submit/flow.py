@@ -41,7 +41,7 @@ def deliver(
     return delivery
 
 
-def conclude(settings: Settings, delivery: Delivery, *, detach: bool, explain: bool = False) -> None:
+def follow_or_detach(settings: Settings, delivery: Delivery, *, detach: bool, explain: bool = False) -> None:
     """Follow the run to its end; or say its name and return, if told to detach. `explain`: say what was chosen, too."""
     run, trouble = delivery.run, delivery.trouble
     if trouble is not None:
@@ -68,7 +68,7 @@ def tell_retry(again: Retry) -> None:
     click.echo(f"Run {run}: {count_text(again.reopened, 'failed item')} to be done again{version}.", err=True)
 
 
-def told(pieces: Iterator[T], size: Callable[[T], int]) -> Iterator[T]:
+def with_progress(pieces: Iterator[T], size: Callable[[T], int]) -> Iterator[T]:
     """Pass pieces of input on; on a terminal, show how far we are, since a list may be long or a pipe slow."""
     if not sys.stderr.isatty():
         yield from pieces

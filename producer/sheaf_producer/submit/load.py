@@ -22,7 +22,7 @@ from sheaf.tasks.load.options import LoadOptions
 from sheaf_producer.inputs.read import read_lists
 from sheaf_producer.inputs.stream import check_inputs
 from sheaf_producer.inputs.urls import usable_urls
-from sheaf_producer.submit.flow import deliver, source_text, tell_other_options, told
+from sheaf_producer.submit.flow import deliver, source_text, tell_other_options, with_progress
 
 #: A certificate as text.
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----", re.ASCII)
@@ -86,7 +86,7 @@ def submit_load(settings: Settings, request: Request) -> Delivery:
     )
 
     def items(draft: Draft) -> Iterator[list[str]]:
-        sheets = told(read_lists(request.lists), lambda sheet: sheet.chunk.data.count(b"\n"))
+        sheets = with_progress(read_lists(request.lists), lambda sheet: sheet.chunk.data.count(b"\n"))
         return usable_urls(sheets, request.default_scheme, draft)
 
     delivery = deliver(settings, wanted, items, "URL")

@@ -20,7 +20,7 @@ from sheaf.tasks.description import TaskDescription, describe
 from sheaf_producer.inputs import Inputs
 from sheaf_producer.inputs.dedupe import unique
 from sheaf_producer.submit.copies import Copy, plan_copy
-from sheaf_producer.submit.flow import deliver, source_text, tell_other_options, told
+from sheaf_producer.submit.flow import deliver, source_text, tell_other_options, with_progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def chosen_items(inputs: Inputs, choice: Choice, draft: Draft) -> Iterator[list[
         return
     taken = 0
     with closing(_wanted(inputs, choice, draft)) as blocks:
-        for texts in told(blocks, len):
+        for texts in with_progress(blocks, len):
             some = texts if choice.limit is None else texts[: choice.limit - taken]
             taken += len(some)
             yield some

@@ -27,18 +27,18 @@ class Functions:
         self._lock = threading.Lock()
         self._known: dict[tuple[str, bool], tuple[CallTarget, dict[Path, _State]]] = {}
 
-    def work(self, task: str, *, is_call: bool) -> CallTarget:
+    def target(self, task: str, *, is_call: bool) -> CallTarget:
         """Return what a stream of such calls asks for; the same object until one of the task's files changes.
 
         Raises TaskError if the task cannot be found, imported or called so.
         """
         with self._lock:
-            work, files = self._known.get((task, is_call), (None, {}))
-            if work is not None and all(_state(path) == state for path, state in files.items()):
-                return work
-            work, files = self._describe(task, is_call=is_call)
-            self._known[task, is_call] = (work, files)
-            return work
+            target, files = self._known.get((task, is_call), (None, {}))
+            if target is not None and all(_state(path) == state for path, state in files.items()):
+                return target
+            target, files = self._describe(task, is_call=is_call)
+            self._known[task, is_call] = (target, files)
+            return target
 
     def _describe(self, task: str, *, is_call: bool) -> tuple[CallTarget, dict[Path, _State]]:
         options = {"pass": "call" if is_call else "json", "echo": False}

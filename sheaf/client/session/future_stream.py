@@ -33,9 +33,9 @@ class CallFuture(Future[Any]):
 class FutureStream:
     """`add` and `cancel_all` are for any thread, `take` for the one that sends, `deliver` for the one that receives."""
 
-    def __init__(self, work: CallTarget, wake: Callable[[], None]) -> None:
-        self.work = work
-        self.sizer = ChunkSizer(work.concurrency)
+    def __init__(self, target: CallTarget, wake: Callable[[], None]) -> None:
+        self.target = target
+        self.sizer = ChunkSizer(target.concurrency)
         self.sent = 0
         self.held = 0
         self._wake = wake
@@ -82,7 +82,7 @@ class FutureStream:
         if not left:
             return None
         return (
-            f"{count_text(left, 'call')} of {self.work.spec.task} had no result yet and came to nothing, since the "
+            f"{count_text(left, 'call')} of {self.target.spec.task} had no result yet and came to nothing, since the "
             "cluster object was closed; ask for result() before the end of `with`"
         )
 

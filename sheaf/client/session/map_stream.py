@@ -29,7 +29,7 @@ class ItemStream:
 
     def __init__(
         self,
-        work: CallTarget,
+        target: CallTarget,
         items: Iterable[Any],
         wake: Callable[[], None],
         *,
@@ -38,9 +38,9 @@ class ItemStream:
         called_at: tuple[str, int] = ("<unknown>", 0),
     ) -> None:
         """`called_at`: file and line of the program's call."""
-        self.work = work
+        self.target = target
         self.called_at = called_at
-        self.sizer = ChunkSizer(work.concurrency)
+        self.sizer = ChunkSizer(target.concurrency)
         self.sent = 0
         self.ordered = ordered
         self._wake = wake
@@ -202,7 +202,7 @@ class ItemStream:
         if self.heeded:
             return None
         return (
-            f"the results of map({self.work.spec.task}) were never read, and items are only worked on as results are "
+            f"the results of map({self.target.spec.task}) were never read, and items are only worked on as results are "
             "read; write list(cluster.map(…)), or loop over it"
         )
 
@@ -285,7 +285,7 @@ class Results(Iterator[Any]):
 
     def __repr__(self) -> str:
         begun = "" if self._stream.heeded else ", not read yet: list() or a loop gives them"
-        return f"<results of map({self._stream.work.spec.task}){begun}>"
+        return f"<results of map({self._stream.target.spec.task}){begun}>"
 
     def __next__(self) -> Any:
         if not self._ready:

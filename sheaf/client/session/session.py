@@ -199,7 +199,7 @@ class Session:
         writer.add_all(lines)
         manifest = Manifest(
             run=name,
-            spec=stream.work.spec,
+            spec=stream.target.spec,
             output=part.name,
             items=len(lines),
             batch_size=-(-len(lines) // self.capacity.workers),

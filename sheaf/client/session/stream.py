@@ -30,7 +30,7 @@ class CallTarget:
 class Stream(Protocol):
     """What the session's threads need of a stream."""
 
-    work: CallTarget
+    target: CallTarget
     sizer: ChunkSizer
     #: Items that were sent off so far: the place of the next segment's first item.
     sent: int
@@ -68,16 +68,16 @@ def broken_by(error: BaseException) -> ClusterError:
 
 def failures_of(segment: Segment, failures: list[Failure]) -> list[tuple[int, TaskFailed]]:
     """What takes the places of failed items. The items are read from the run again, so that none need be kept."""
-    work = segment.stream.work
+    target = segment.stream.target
     found = []
     for failure in failures:
         (item,) = segment.run.items(Batch(segment.name, 0, failure.index, 1))
         fault = tracebacks.split(failure.message)
         failed = TaskFailed(
-            task=work.spec.task,
+            task=target.spec.task,
             error=failure.error,
             message=f"{fault.summary} ({fault.place})" if fault.place else fault.summary,
-            item=decode_item(item.text, is_call=work.is_call),
+            item=decode_item(item.text, is_call=target.is_call),
             attempts=failure.attempts,
             traceback=fault.traceback,
         )

@@ -18,6 +18,7 @@ from isal import isal_zlib
 
 from sheaf.core.errors import IndexForeign
 from sheaf.core.ranges import Range, pack, place_of, to_masks, to_ranges
+from sheaf.output.index import settled as settled_column
 from sheaf.run.items import Bundle, Done, Failed, Result, Results, single_results
 
 #: Records shorter than this on average are joined before they are written: copying is cheaper than a buffer each.
@@ -272,8 +273,7 @@ def _read_batches(connection: sqlite3.Connection, run: RunRow, numbers: Iterable
         (run.id, json.dumps(list(batches))),
     )
     for number, settled, commits in rows:
-        full = (1 << run.batch_items(number)) - 1
-        batches[number] = BatchRow(full if settled is None else int.from_bytes(settled, "little"), commits)
+        batches[number] = BatchRow(settled_column.decode(settled, run.batch_items(number)), commits)
     return batches
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from itertools import groupby
 
 from sheaf.output.commit.plan import find_run
+from sheaf.output.index import settled as settled_column
 from sheaf.run.items import known_as
 
 
@@ -58,8 +59,8 @@ def _reopen_batch(connection: sqlite3.Connection, run: int, number: int, count: 
     (settled,) = connection.execute(
         "SELECT settled FROM batches WHERE run = ? AND number = ?", (run, number)
     ).fetchone()
-    bits = ((1 << count) - 1 if settled is None else int.from_bytes(settled, "little")) & ~mask
+    bits = settled_column.decode(settled, count) & ~mask
     connection.execute(
         "UPDATE batches SET left = ?, settled = ? WHERE run = ? AND number = ?",
-        (count - bits.bit_count(), bits.to_bytes((count + 7) // 8, "little"), run, number),
+        (*settled_column.encode(bits, count), run, number),
     )

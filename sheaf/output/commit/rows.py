@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from sheaf.core.ranges import pack, pack_ranges, unpack
 from sheaf.output.commit.plan import Records, RunCommit, RunRow
+from sheaf.output.index import settled as settled_column
 from sheaf.run.items import Failed
 
 #: Characters of a failure's message that are kept.
@@ -111,13 +112,11 @@ def _write_batches(connection: sqlite3.Connection, part: RunCommit, commit: int 
     for number, mask in part.masks.items():
         count = part.run.batch_items(number)
         before = part.batches[number]
-        settled = before.settled | mask
-        left = count - settled.bit_count()
+        left, settled = settled_column.encode(before.settled | mask, count)
         commits = before.commits
         if commit is not None and number in part.done_masks:
             commits = pack([*unpack(commits), commit]) if commits else alone
-        bitmap = settled.to_bytes((count + 7) // 8, "little") if left else None
-        rows.append((part.run.id, number, left, bitmap, commits))
+        rows.append((part.run.id, number, left, settled, commits))
     connection.executemany(
         "INSERT INTO batches (run, number, left, settled, commits) VALUES (?, ?, ?, ?, ?) ON CONFLICT (run, number) "
         "DO UPDATE SET left = excluded.left, settled = excluded.settled, commits = excluded.commits",

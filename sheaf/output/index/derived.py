@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from sheaf.core.bitmap import Bitmap
 from sheaf.core.ranges import Range, pack, to_masks, unpack
+from sheaf.output.index import settled as settled_column
 from sheaf.output.index.commit_row import COLUMNS, CommitRow
 
 
@@ -104,7 +105,7 @@ def differences(connection: sqlite3.Connection, key: int, derived: Derived) -> l
 def _is_noted(derived: Derived, number: int, left: int, bits: bytes | None, commits: bytes) -> bool:
     count, settled = derived.size.batch_items(number), derived.settled.get(number, 0)
     try:
-        noted = (1 << count) - 1 if bits is None else int.from_bytes(bits, "little")
+        noted = settled_column.decode(bits, count)
         return (
             noted == settled
             and left == count - settled.bit_count()
@@ -120,9 +121,7 @@ def write(connection: sqlite3.Connection, key: int, derived: Derived) -> None:
     rows = []
     for number, settled in sorted(derived.settled.items()):
         count = derived.size.batch_items(number)
-        left = count - settled.bit_count()
-        bits = settled.to_bytes((count + 7) // 8, "little") if left else None
-        rows.append((key, number, left, bits, pack(derived.commits.get(number, []))))
+        rows.append((key, number, *settled_column.encode(settled, count), pack(derived.commits.get(number, []))))
     connection.executemany("INSERT INTO batches (run, number, left, settled, commits) VALUES (?, ?, ?, ?, ?)", rows)
     connection.execute(
         "UPDATE runs SET items = ?, batch_size = ?, done = ?, failed = ?, bytes = ?, complete_below = ? WHERE id = ?",

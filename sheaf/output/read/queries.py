@@ -14,6 +14,7 @@ from sheaf.core.errors import OutputDamaged, OutputError, OutputMissing, OutputS
 from sheaf.core.ranges import place_of, set_bits, unpack
 from sheaf.output.commit.data_file import checksum_of
 from sheaf.output.commit.plan import RunRow, find_run
+from sheaf.output.index import settled as settled_column
 from sheaf.output.index.commit_row import COLUMNS, CommitRow
 from sheaf.output.index.database import Index
 from sheaf.run.items import Batch, failure_class
@@ -94,7 +95,7 @@ def remaining(index: Index, run: str, batch: Batch) -> Sequence[int]:
             (find_run(connection, run).id, batch.number),
         ).fetchone()
         left, settled = row or (batch.count, b"")
-        open_bits = 0 if left == 0 else ((1 << batch.count) - 1) & ~int.from_bytes(settled, "little")
+        open_bits = settled_column.open_items(left, settled, batch.count)
     if row is None:
         return range(batch.first, batch.end)
     return [batch.first + position for position in set_bits(open_bits)]
