@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
 import secrets
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sheaf.core.files import exists
+from sheaf.core.parent_death import signal_at_parents_death
 from sheaf.embedded.processes import ProcessId, end_marked, identify
 
 logger = logging.getLogger(__name__)
@@ -29,8 +29,6 @@ UNHEALTHY_S, START_S = 60.0, 60.0
 
 #: The variable that marks what belongs to one process that we have started.
 MARK = "SHEAF_BORN_OF"
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,4 +259,4 @@ def status_text(status: int) -> str:
 
 def _end_with_parent() -> None:
     """A supervisor that is killed takes its processes with it: SIGTERM, so that they end in order."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    signal_at_parents_death(signal.SIGTERM)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import time
@@ -14,6 +13,7 @@ from typing import Self
 
 from sheaf.broker.connection import CLUSTER_FILE
 from sheaf.core.errors import UsageError
+from sheaf.core.file_locks import lock_file
 from sheaf.core.files import is_dir
 from sheaf.core.humanize import seconds_text
 from sheaf.embedded.processes import ProcessId
@@ -64,13 +64,7 @@ class Places:
 
     def lock(self) -> int | None:
         """Take the supervisor's lock, held until the descriptor is closed or its process ends; None if it is taken."""
-        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o664)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        return descriptor
+        return lock_file(self.folder / "lock")
 
     @property
     def locked(self) -> bool:

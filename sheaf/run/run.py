@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Self
 
 from sheaf.core.errors import RunNotFound
+from sheaf.core.file_locks import held
 from sheaf.core.files import NotReadable, exists, is_dir, is_folder, is_there
 from sheaf.core.page_checksums import FileDamaged
 from sheaf.run.item_list import ItemList, ItemWriter
@@ -181,6 +182,15 @@ def run_folder(data_dir: Path, run: str) -> Path:
     if session is not None:
         return data_dir / SESSIONS / session / "runs" / run.rpartition("-")[2]
     return data_dir / "runs" / run
+
+
+@contextlib.contextmanager
+def submission_lock(data_dir: Path) -> Iterator[None]:
+    """Let one process at a time decide whether a run is already there, publish it, or remove one that is over."""
+    runs = data_dir / "runs"
+    runs.mkdir(exist_ok=True)
+    with held(os.open(runs / ".lock", os.O_RDWR | os.O_CREAT, 0o664)):
+        yield
 
 
 def list_runs(data_dir: Path) -> list[str]:

@@ -9,7 +9,6 @@ sessions/.<session>               one that is being removed
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import shutil
@@ -17,6 +16,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from sheaf.core.file_locks import held, lock_file
 from sheaf.core.files import exists, is_dir, is_file, is_folder
 from sheaf.core.permissions import is_shared
 
@@ -127,11 +127,8 @@ def _turn(data_dir: Path) -> Iterator[None]:
     with contextlib.suppress(PermissionError):
         # Whoever made it shares it, whatever his umask is; to others it is not theirs to change.
         os.fchmod(descriptor, mode)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with held(descriptor):
         yield
-    finally:
-        os.close(descriptor)
 
 
 def leftovers(data_dir: Path) -> list[Path]:
@@ -172,10 +169,4 @@ def _dead(data_dir: Path) -> Iterator[tuple[str, int]]:
 
 def _lock(path: Path) -> int | None:
     """Lock a file until the descriptor is closed or this process ends; None if somebody else has it locked."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _file_mode(path))
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+    return lock_file(path, _file_mode(path))

@@ -7,7 +7,6 @@ with its index: `get`, `export`, `verify` and `failures` go on without the folde
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import time
@@ -16,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sheaf.core.errors import OutputError, RunNotFound
+from sheaf.core.file_locks import lock_folder
 from sheaf.core.files import exists, is_dir, is_symlink
 from sheaf.output.output import Output
 from sheaf.run import catalog, sessions
-from sheaf.run.run import Run, list_runs
+from sheaf.run.run import Run, list_runs, submission_lock
 from sheaf.run.sessions import SESSIONS
 
 #: What is put aside beside an output: bytes that were not ours, and damaged outputs that were repaired.
@@ -72,7 +72,8 @@ def find_waste(data_dir: Path, wanted: Wanted) -> Iterator[Waste]:
 
 def remove(data_dir: Path, waste: Waste, wanted: Wanted) -> bool:
     """Remove it, if it still can go; False if not."""
-    with _submissions_held(data_dir):
+    # Meanwhile nobody takes up a run, or begins to write one.
+    with submission_lock(data_dir):
         if not _can_go(data_dir, waste, wanted):
             return False
         if waste.path.parent.name == SESSIONS:
@@ -92,17 +93,6 @@ def _can_go(data_dir: Path, waste: Waste, wanted: Wanted) -> bool:
     if waste.run is not None:
         return _over(data_dir, waste.run, wanted, time.time() - wanted.older_than_s) is not None
     return waste.path.parent != data_dir / "runs" or _is_nobodys(waste.path)
-
-
-@contextlib.contextmanager
-def _submissions_held(data_dir: Path) -> Iterator[None]:
-    """Nobody takes up a run, or begins to write one, meanwhile: the producers' own lock."""
-    descriptor = os.open(data_dir / "runs" / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def forget_removed(data_dir: Path) -> None:
@@ -167,18 +157,11 @@ def _folders(folder: Path) -> list[Path]:
 
 def _is_nobodys(folder: Path) -> bool:
     """Whether no producer has it locked, as it does from the first moment to the last."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
+    descriptor = lock_folder(folder)
+    if descriptor is None:
         return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    else:
-        return True
-    finally:
-        os.close(descriptor)
+    os.close(descriptor)
+    return True
 
 
 def _size(folder: Path) -> int:

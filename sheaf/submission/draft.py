@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
 from sheaf.core.errors import UsageError
+from sheaf.core.file_locks import lock_folder
 from sheaf.core.files import exists, is_dir
-from sheaf.run.run import RunWriter
+from sheaf.run.run import RunWriter, submission_lock
 from sheaf.submission.tally import EXAMPLES, Line, Tally
 
 
@@ -34,19 +32,6 @@ def check_data_dir(data_dir: Path) -> None:
             f"the data folder {data_dir.absolute()} {wrong}; is the volume mounted here? "
             "Choose another with --data or SHEAF_DATA_DIR"
         )
-
-
-@contextlib.contextmanager
-def submission_lock(data_dir: Path) -> Iterator[None]:
-    """Let one producer at a time decide whether its run is already there, and publish it."""
-    runs = data_dir / "runs"
-    runs.mkdir(exist_ok=True)
-    descriptor = os.open(runs / ".lock", os.O_RDWR | os.O_CREAT, 0o664)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 class Draft:
@@ -74,7 +59,7 @@ class Draft:
         with submission_lock(self._data_dir):
             self._sweep()
             self.writer = RunWriter(self._data_dir, self.run)
-            self._lock = _lock_folder(self.folder)
+            self._lock = lock_folder(self.folder)
         return self
 
     def __exit__(
@@ -110,22 +95,7 @@ class Draft:
     def _sweep(self) -> None:
         """Remove the drafts of producers that were killed."""
         for folder in (self._data_dir / "runs").glob(".*-*"):
-            lock = _lock_folder(folder)
+            lock = lock_folder(folder)
             if lock is not None:
                 shutil.rmtree(folder, ignore_errors=True)
                 os.close(lock)
-
-
-def _lock_folder(folder: Path) -> int | None:
-    """Lock a folder until the descriptor is closed; None if somebody else has it locked, or has just removed it."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:
-        # Gone meanwhile; or no folder, or none of ours, which is left alone.
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor

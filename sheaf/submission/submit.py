@@ -27,9 +27,9 @@ from sheaf.formats.separator import has_separator, new_separator
 from sheaf.output.output import Output
 from sheaf.output.replace import set_aside
 from sheaf.run.catalog import catalog
-from sheaf.run.run import Manifest, Run
+from sheaf.run.run import Manifest, Run, submission_lock
 from sheaf.run.task_spec import TaskSpec
-from sheaf.submission.draft import Draft, check_data_dir, submission_lock
+from sheaf.submission.draft import Draft, check_data_dir
 from sheaf.submission.occupied import Holding, Onto, check_free, holding, may_be_known
 from sheaf.submission.tally import Tally
 from sheaf.tasks.versions import files_in_force, version_name

@@ -10,7 +10,6 @@ would create it without.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import sqlite3
@@ -20,6 +19,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sheaf.core.errors import FenceTimeout, IndexMissing, OutputError
+from sheaf.core.file_locks import try_lock
 from sheaf.core.files import exists
 from sheaf.output.index import errors as disk_errors
 from sheaf.output.index import schema, siblings, wal
@@ -79,14 +79,10 @@ class Index(Opener):
         deadline = time.monotonic() + self.wait_s
         descriptor = os.open(self.note.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise FenceTimeout(self.busy_text()) from None
-                    time.sleep(0.02)
+            while not try_lock(descriptor):
+                if time.monotonic() > deadline:
+                    raise FenceTimeout(self.busy_text())
+                time.sleep(0.02)
             yield
         finally:
             os.close(descriptor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import selectors
 import signal
@@ -13,11 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from sheaf.core.parent_death import signal_at_parents_death
 from sheaf.core.settings import child_environment
 from sheaf.tasks.transient_errors import again_if_passing
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_PR_SET_PDEATHSIG = 1
 #: Seconds for which output is awaited of what a command left running behind it.
 _LINGER_S = 0.2
 #: What a command need not know of us.
@@ -73,7 +71,7 @@ def _start(command: Sequence[str], folder: Path, given: bytes | None) -> subproc
 
 
 def _end_with_parent() -> None:
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal_at_parents_death(signal.SIGKILL)
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import _thread
 import contextlib
-import ctypes
 import os
 import select
 import signal
 import threading
 
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None)
+from sheaf.core.parent_death import signal_at_parents_death
+
 # As they are before any task has come: one may patch them (gevent does).
 _start_new_thread = _thread.start_new_thread
 _poll = select.poll
@@ -23,7 +22,7 @@ _poll = select.poll
 
 def end_with_parent(parent: int) -> None:
     """Have the kernel end this process with the thread that has started it. Ends it now if `parent` is gone already."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal_at_parents_death(signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(0)
 
