@@ -80,16 +80,16 @@ def contender(cluster: Cluster, kind: str, workers: int, command: list[str], cou
 
 
 def waits(cluster: Cluster, items: int) -> dict[str, float]:
-    """What the workers' cards say of their commits, all together, once they have counted so many items."""
+    """What the workers' entries say of their commits, all together, once they have counted so many items."""
     here = dataclasses.replace(Settings(), redis_url=f"unix://{cluster.redis_socket}")
     deadline = time.monotonic() + 30
     with connect(here) as connection:
         while True:
-            cards = [card.fields for card in WorkerRegistry(connection).workers()]
+            entries = [entry.fields for entry in WorkerRegistry(connection).workers()]
             names = ("items", "lock_s", "fence_s", "write_s")
-            total = {name: sum(float(card[name]) for card in cards) for name in names}
+            total = {name: sum(float(entry[name]) for entry in entries) for name in names}
             if total["items"] >= items:
                 return total
             if time.monotonic() > deadline:
-                raise CommandFailed(f"the workers' cards show {total['items']:,.0f} of {items:,} items")
+                raise CommandFailed(f"the workers' entries show {total['items']:,.0f} of {items:,} items")
             time.sleep(0.1)

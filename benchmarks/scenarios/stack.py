@@ -25,19 +25,19 @@ COLUMNS = (
 )
 PROCESSES = 8
 WORKERS = (1, 4)
-#: Runs in a producer container: what the workers' cards and the output's index say.
+#: Runs in a producer container: what the workers' entries and the output's index say.
 LOOK = """
 import json, sqlite3
 from sheaf.broker.connection import connect
 from sheaf.broker.worker_registry import WorkerRegistry
 from sheaf.core.settings import Settings
 with connect(Settings.from_env()) as connection:
-    cards = [dict(card.fields) for card in WorkerRegistry(connection).workers()]
+    entries = [dict(entry.fields) for entry in WorkerRegistry(connection).workers()]
 found = [None, 0, 0, 0]
 if {output!r}:
     index = sqlite3.connect("file:/data/{output}.index?mode=ro", uri=True)
     found = index.execute("SELECT run, done, last_commit, (SELECT count(*) FROM commits) FROM runs").fetchone()
-print(json.dumps([cards, found]))
+print(json.dumps([entries, found]))
 """
 
 
@@ -98,11 +98,11 @@ class Shape:
         self._stack.compose("--profile", "site", "up", "-d", "--wait", "--scale", f"worker={self._workers}")
 
     def _look(self, output: str, items: float = 0) -> tuple[dict[str, float], list[Any]]:
-        """The sums of the workers' cards, once they have counted so many items; the run of the output."""
+        """The sums of the workers' entries, once they have counted so many items; the run of the output."""
         for _ in range(20):
-            cards, found = json.loads(self._stack.producer_python(LOOK.format(output=output)))
+            entries, found = json.loads(self._stack.producer_python(LOOK.format(output=output)))
             names = ("items", "lock_s", "fence_s", "write_s")
-            total = {name: sum(float(card[name]) for card in cards) for name in names}
-            if total["items"] >= items and len(cards) == self._workers:
+            total = {name: sum(float(entry[name]) for entry in entries) for name in names}
+            if total["items"] >= items and len(entries) == self._workers:
                 return total, found
-        raise CommandFailed(f"{len(cards)} cards show {total['items']:,.0f} of {items:,.0f} items")
+        raise CommandFailed(f"{len(entries)} entries show {total['items']:,.0f} of {items:,.0f} items")

@@ -17,7 +17,7 @@ RQ_STARTED = f"rq:wip:{QUEUE}"
 RQ_FAILED = f"rq:failed:{QUEUE}"
 #: hash; RQ's job, 0.6 KB (1.5 KB in a Redis of default settings), deleted when the batch is committed.
 RQ_JOB_PREFIX = "rq:job:"
-#: hash, one per live worker, and two sets of these hashes' keys: what `rq info` lists. They expire like our card.
+#: hash, one per live worker, and two sets of these hashes' keys: what `rq info` lists. They expire like our entry.
 RQ_WORKER_PREFIX = "rq:worker:"
 RQ_WORKERS = "rq:workers"
 RQ_QUEUE_WORKERS = f"rq:workers:{QUEUE}"
@@ -61,7 +61,7 @@ CLIENT_PREFIX = "sheaf:client:"
 
 #: hash, one per live worker: label, pid, pool, state, batches, items, …; expires two minutes after the last beat.
 WORKER_PREFIX = "sheaf:worker:"
-#: zset worker id -> ms at which its card expires; those whose time is over are dropped by the next beat.
+#: zset worker id -> ms at which its entry expires; those whose time is over are dropped by the next beat.
 WORKERS = "sheaf:workers"
 
 #: hash, one per run: why nothing goes on (problem, since_ms, worker, refused); expires when it is not renewed.

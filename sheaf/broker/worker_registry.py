@@ -1,4 +1,4 @@
-"""Who is there and what is wrong: the workers' cards and the runs' problems, in Redis, for people; it all expires."""
+"""Who is there and what is wrong: the workers' entries and the runs' problems, in Redis, for people; it all expires."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Problem:
 
 
 class WorkerRegistry:
-    """Cards and problems. Thread-safe. Writing goes on when Redis is full, so that people can see that it is."""
+    """Entries and problems. Thread-safe. Writing goes on when Redis is full, so that people can see that it is."""
 
     def __init__(self, connection: redis.Redis) -> None:
         self._connection = connection
@@ -77,20 +77,20 @@ class WorkerRegistry:
 
     @understood()
     def announce(self, worker: str, fields: Mapping[str, str], ttl_s: float) -> None:
-        """Show a worker's card for `ttl_s` seconds, here and in `rq info`; call it again before they are over."""
-        card = [part for pair in fields.items() for part in pair]
-        entry = [part for pair in self._rq_entry(fields).items() for part in pair]
-        self._announce(_card_keys(worker), [worker, round(ttl_s * 1000), len(card), *card, *entry])
+        """Show a worker's entry for `ttl_s` seconds, here and in `rq info`; call it again before they are over."""
+        entry = [part for pair in fields.items() for part in pair]
+        rq_entry = [part for pair in self._rq_entry(fields).items() for part in pair]
+        self._announce(_entry_keys(worker), [worker, round(ttl_s * 1000), len(entry), *entry, *rq_entry])
 
     def leave(self, worker: str) -> None:
-        """Take a worker's card away."""
-        card, cards, entry, workers, queue_workers = _card_keys(worker)
+        """Take a worker's entry away."""
+        entry, entries, rq_entry, rq_workers, rq_queue_workers = _entry_keys(worker)
         # No MULTI: Redis refuses it when it is full. Each of these bears a replay, and their order does not matter.
         with redis_errors(), self._connection.pipeline(transaction=False) as pipe:
-            pipe.delete(card, entry)
-            pipe.zrem(cards, worker)
-            pipe.srem(workers, entry)
-            pipe.srem(queue_workers, entry)
+            pipe.delete(entry, rq_entry)
+            pipe.zrem(entries, worker)
+            pipe.srem(rq_workers, rq_entry)
+            pipe.srem(rq_queue_workers, rq_entry)
             pipe.execute()
 
     @understood()
@@ -102,15 +102,15 @@ class WorkerRegistry:
             with self._connection.pipeline(transaction=False) as pipe:
                 for name in ids:
                     pipe.hgetall(keys.WORKER_PREFIX.encode() + name)
-                # One odd card hides no other.
+                # One odd entry hides no other.
                 hashes = pipe.execute(raise_on_error=False)
-        cards = []
+        entries = []
         for name, content in zip(ids, hashes, strict=True):
-            card = fields(content)
+            entry = fields(content)
             # A worker that is gone has no hash any more; the next beat of any other takes it off the list.
-            if card:
-                cards.append(WorkerInfo(text(name), card, max(0, now_ms - number(card.pop("seen_ms", 0))) / 1000))
-        return sorted(cards, key=lambda card: (card.label, card.id))
+            if entry:
+                entries.append(WorkerInfo(text(name), entry, max(0, now_ms - number(entry.pop("seen_ms", 0))) / 1000))
+        return sorted(entries, key=lambda entry: (entry.label, entry.id))
 
     @understood()
     def set_problem(self, run: str, text: str, worker: str, ttl_s: float, *, refused: bool = False) -> None:
@@ -142,9 +142,9 @@ class WorkerRegistry:
         return mended(self._connection, [key], read)
 
     def refusal(self) -> str | None:
-        """Why Redis takes no changes, if it takes none: cards and problems then run out, whoever lives.
+        """Why Redis takes no changes, if it takes none: entries and problems then run out, whoever lives.
 
-        A full disk (MISCONF), a read-only replica; not a full memory, in which cards are still shown.
+        A full disk (MISCONF), a read-only replica; not a full memory, in which entries are still shown.
         """
         try:
             with redis_errors():
@@ -180,7 +180,7 @@ def rq_time() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
 
 
-def _card_keys(worker: str) -> tuple[str, str, str, str, str]:
+def _entry_keys(worker: str) -> tuple[str, str, str, str, str]:
     return (
         keys.WORKER_PREFIX + worker,
         keys.WORKERS,

@@ -184,19 +184,19 @@ def _show_workers(settings: Settings) -> None:
     try:
         with connect(settings, timeout_s=2.0) as connection:
             registry = WorkerRegistry(connection)
-            cards = registry.workers()
-            absent = absence(settings, registry, cards)
+            entries = registry.workers()
+            absent = absence(settings, registry, entries)
     except ClusterError as error:
         living = living_workers(settings)
         click.echo(f"Workers: not known ({error})" + (f"; these live: {', '.join(living)}" if living else ""))
         return
-    silent = sum(card.silent for card in cards)
+    silent = sum(entry.silent for entry in entries)
     without = f", and {silent} without a sign of life" if silent else ""
-    if cards:
-        click.echo(count_text(len(cards) - silent, "worker") + without)
+    if entries:
+        click.echo(count_text(len(entries) - silent, "worker") + without)
     if absent is not None:
-        click.echo(f"problem  {absent}" if cards else f"{absent[0].upper()}{absent[1:]}.")
-    _table([_worker_row(card) for card in cards])
+        click.echo(f"problem  {absent}" if entries else f"{absent[0].upper()}{absent[1:]}.")
+    _table([_worker_row(entry) for entry in entries])
 
 
 def _show_troubles(settings: Settings) -> None:
@@ -208,17 +208,17 @@ def _show_troubles(settings: Settings) -> None:
         click.echo(f"cluster  {news}")
 
 
-def _worker_row(card: WorkerInfo) -> list[str]:
-    fields = card.fields
+def _worker_row(entry: WorkerInfo) -> list[str]:
+    fields = entry.fields
     return [
-        card.label,
-        f"no sign of life for {seconds_text(card.silent_s)}" if card.silent else fields.get("state", "?"),
-        count_text(card.number("pool"), "process"),
-        f"{card.number('in_hand'):,} in hand",
-        f"{count_text(card.number('items'), 'item')} done",
+        entry.label,
+        f"no sign of life for {seconds_text(entry.silent_s)}" if entry.silent else fields.get("state", "?"),
+        count_text(entry.number("pool"), "process"),
+        f"{entry.number('in_hand'):,} in hand",
+        f"{count_text(entry.number('items'), 'item')} done",
         f"pid {fields.get('pid', '?')}: stopped or dead; others take its batches"
-        if card.silent
-        else f"seen {seconds_text(card.silent_s)} ago",
+        if entry.silent
+        else f"seen {seconds_text(entry.silent_s)} ago",
         fields.get("problem", ""),
     ]
 

@@ -207,7 +207,7 @@ def _missing(settings: Settings, state: ClusterState, workers: int) -> str:
     try:
         with connect(here, timeout_s=2.0) as connection:
             registry = WorkerRegistry(connection)
-            announced = {number(card.fields.get("pid")) for card in registry.workers()}
+            announced = {number(entry.fields.get("pid")) for entry in registry.workers()}
             refusal = registry.refusal()
     except ClusterError as error:
         return f"Redis: {error}{why}"

@@ -38,7 +38,7 @@ HUNG_S, ANSWER_S = 20.0, 2.0
 #: Ends before it has answered, in a row, after which it is its file that is to blame.
 _VAIN_STARTS = 2
 #: Looks in a row at which nobody listens at its socket.
-_DEAF_LOOKS = 2
+_NOT_LISTENING_LOOKS = 2
 #: Words of Redis that say that no other file would help; it holds the programs' counters and dicts, so it is kept.
 _NOT_ITS_FILE = tuple(
     os.strerror(number)
@@ -52,7 +52,7 @@ class Answer(enum.Enum):
     WELL = "answers"
     LOADING = "loads its data"
     SILENT = "takes a question and gives no answer"
-    DEAF = "nobody listens at its socket"
+    NOT_LISTENING = "nobody listens at its socket"
     UNKNOWN = "it cannot be asked now"
 
 
@@ -73,7 +73,7 @@ class RedisKeeper:
         self._vain = 0
         #: Its file was put aside, and it has not answered since: the file was not to blame.
         self._emptied = False
-        self._deaf = 0
+        self._not_listening = 0
         #: When it last answered, or was started.
         self._heard = 0.0
 
@@ -99,7 +99,7 @@ class RedisKeeper:
         if lived:
             self._judge(self._ask())
         elif self.child.running:
-            self.answered, self._deaf, self._heard = False, 0, time.monotonic()
+            self.answered, self._not_listening, self._heard = False, 0, time.monotonic()
 
     def forgive(self) -> None:
         """The supervisor was itself held up: what it did not hear does not count."""
@@ -137,18 +137,18 @@ class RedisKeeper:
     def _judge(self, answer: Answer) -> None:
         now = time.monotonic()
         if answer in (Answer.WELL, Answer.LOADING):
-            self._heard, self._deaf = now, 0
+            self._heard, self._not_listening = now, 0
             if answer is Answer.WELL:
                 self.answered, self._vain, self._emptied = True, 0, False
                 self.child.trouble = None
             return
         if answer is Answer.UNKNOWN:
             return
-        self._deaf = self._deaf + 1 if answer is Answer.DEAF and self.answered else 0
+        self._not_listening = self._not_listening + 1 if answer is Answer.NOT_LISTENING and self.answered else 0
         silent_s = now - self._heard
         limit_s = HUNG_S if self.answered else REDIS_START_S
         self.child.trouble = f"Redis (pid {self.child.pid}) {answer.value}" if silent_s > ANSWER_S else None
-        if self._deaf >= _DEAF_LOOKS or (self._deaf and not exists(self._socket)):
+        if self._not_listening >= _NOT_LISTENING_LOOKS or (self._not_listening and not exists(self._socket)):
             self._note(f"Redis lives, but its socket {self._socket} is gone; it is started again")
             self.child.kill(PATIENCE_S)
         elif silent_s > limit_s:
@@ -164,7 +164,7 @@ class RedisKeeper:
                 # Any answer will do: that it is full, say, is a life sign as well.
                 answer = question.recv(64)
         except (FileNotFoundError, ConnectionRefusedError):
-            return Answer.DEAF
+            return Answer.NOT_LISTENING
         except (TimeoutError, BlockingIOError, BrokenPipeError, ConnectionResetError):
             return Answer.SILENT
         except OSError:

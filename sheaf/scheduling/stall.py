@@ -25,7 +25,7 @@ from sheaf.run.items import parse_batch_id
 
 #: How each sentence begins; what stands in Redis and begins like this may be replaced by a newer one.
 LEAD = "nothing was committed for "
-#: The field of a worker's card that says what it has of which run, and how many runs it tells of.
+#: The field of a worker's entry that says what it has of which run, and how many runs it tells of.
 FIELD, MOST_RUNS = "at", 50
 #: Seconds beyond its limit after which an item should have been ended.
 _LATE_S = 10.0
@@ -50,7 +50,7 @@ class Stall(NamedTuple):
 
 
 class AtHand(NamedTuple):
-    """What a worker has of one run, as its card says."""
+    """What a worker has of one run, as its entry says."""
 
     #: Items in progress; the oldest one, for how long (s), and how long it may take (s; 0: as long as it likes).
     begun: int
@@ -68,21 +68,21 @@ class Facts:
     run: str
     stalled_s: float
     snapshot: Snapshot
-    cards: Sequence[WorkerInfo]
+    entries: Sequence[WorkerInfo]
     lock: LockStatus
     #: Who keeps everybody from the output, in words; "" if nobody does.
     blocker: str
 
 
 def at_hand_text(runs: Mapping[str, AtHand]) -> str:
-    """The text for a card."""
+    """The text for an entry."""
     return json.dumps({run: list(runs[run]) for run in list(runs)[:MOST_RUNS]})
 
 
 def explain_stall(facts: Facts) -> Stall:
     """Say what is in the run's way, as far as anybody knows."""
-    live = {card.id: card for card in facts.cards if not card.silent}
-    at_hand = {card.label: found for card in live.values() if (found := _at_hand(card, facts.run)) is not None}
+    live = {entry.id: entry for entry in facts.entries if not entry.silent}
+    at_hand = {entry.label: found for entry in live.values() if (found := _at_hand(entry, facts.run)) is not None}
     for find in (_uncommitted, _in_progress):
         stall = find(facts, at_hand)
         if stall is not None:
@@ -133,13 +133,13 @@ def _not_begun(facts: Facts, live: Mapping[str, WorkerInfo]) -> Stall:
             "when the leases have run out",
         )
     queued = sum(_run_of(name) == facts.run for name in facts.snapshot.queued)
-    busy = [card.label for card in live.values() if card.fields.get("state") == "busy"]
+    busy = [entry.label for entry in live.values() if entry.fields.get("state") == "busy"]
     if queued and len(busy) == len(live):
         return _stall(
             facts, Kind.BEHIND, f"its {count_text(queued, 'batch')} wait while all workers are busy with other runs"
         )
     if queued:
-        idle = ", ".join(sorted(card.label for card in live.values() if card.label not in busy))
+        idle = ", ".join(sorted(entry.label for entry in live.values() if entry.label not in busy))
         return _stall(
             facts, Kind.QUEUED, f"its {count_text(queued, 'batch')} wait on the queue, and {idle} takes none of them"
         )
@@ -151,9 +151,9 @@ def _stall(facts: Facts, kind: Kind, why: str) -> Stall:
     return Stall(kind, f"{LEAD}{seconds_text(told_s)}: {why}")
 
 
-def _at_hand(card: WorkerInfo, run: str) -> AtHand | None:
+def _at_hand(entry: WorkerInfo, run: str) -> AtHand | None:
     try:
-        values: Any = json.loads(card.fields.get(FIELD, "{}"))[run]
+        values: Any = json.loads(entry.fields.get(FIELD, "{}"))[run]
         begun, item, since_s, limit_s, uncommitted = values
     except (ValueError, TypeError, KeyError):
         return None  # it has nothing of it, or is of another version

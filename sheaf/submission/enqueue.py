@@ -48,13 +48,13 @@ def start(settings: Settings, connection: redis.Redis, run: Run) -> int:
     owner = f"producer-{secrets.token_hex(4)}"
     lock = FairLock(connection, keys.RECONCILER_LOCK, owner=owner, label=label, lease_s=settings.lock_lease_s)
     queue = BatchQueue(connection)
-    feeder = Reconciler(settings.data_dir, queue, settings.queue_batches)
+    reconciler = Reconciler(settings.data_dir, queue, settings.queue_batches)
     try:
         try:
             with lock.acquire(PATIENCE_S) as lease, lease.keep():
-                return feeder.feed_run(run)
+                return reconciler.feed_run(run)
         except LockTimeout:
-            return feeder.feed_run(run)
+            return reconciler.feed_run(run)
     finally:
-        feeder.close()
+        reconciler.close()
         queue.close()

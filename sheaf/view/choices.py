@@ -24,19 +24,19 @@ def choices(settings: Settings, run: Run | None) -> Iterator[str]:
         )
     try:
         with connect(settings, timeout_s=2.0) as connection:
-            cards = [card for card in WorkerRegistry(connection).workers() if not card.silent]
+            entries = [entry for entry in WorkerRegistry(connection).workers() if not entry.silent]
     except ClusterError as error:
         yield f"What workers choose is not known: {error}"
         return
-    for card in cards:
-        yield f"Chosen by {card.label}:"
-        for name, value, why in _choices(card):
+    for entry in entries:
+        yield f"Chosen by {entry.label}:"
+        for name, value, why in _choices(entry):
             yield f"  {name}: {value} ({why})"
 
 
-def _choices(card: WorkerInfo) -> list[tuple[str, str, str]]:
-    """What is on a worker's card; nothing if it is of another version."""
+def _choices(entry: WorkerInfo) -> list[tuple[str, str, str]]:
+    """What is on a worker's entry; nothing if it is of another version."""
     try:
-        return [(str(name), str(value), str(why)) for name, value, why in json.loads(card.fields.get("explain", "[]"))]
+        return [(str(name), str(value), str(why)) for name, value, why in json.loads(entry.fields.get("explain", "[]"))]
     except (ValueError, TypeError):
         return []

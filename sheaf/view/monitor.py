@@ -94,7 +94,7 @@ class Monitor:
             items_per_s=items_per_s,
             bytes_per_s=bytes_per_s,
             workers=self._workers,
-            # From the volume: a worker's card in Redis is renewed every few seconds only.
+            # From the volume: a worker's entry in Redis is renewed every few seconds only.
             shares={share.worker: share.items for share in self._output.workers(self.run.manifest.run)},
             problems=[*self._problems, *self._blocked(progress)],
             cancelled=self.run.cancelled,

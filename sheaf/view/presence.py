@@ -1,7 +1,7 @@
-"""Are there workers? Asked in one place before anybody is told that there are none: a missing card proves nothing.
+"""Are there workers? Asked in one place before anybody is told that there are none: a missing entry proves nothing.
 
-Cards stand in Redis and run out there. A Redis that takes no changes (its disk is full, it is a replica) forgets living
-workers one after the other, and one that has just come back empty does not know them yet.
+Entries in Redis expire. A Redis that takes no changes (its disk is full, it is a replica) forgets living workers one
+after the other, and one that has just come back empty does not know them yet.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from sheaf.embedded.processes import is_alive
 from sheaf.embedded.state import ClusterState, Places
 
 
-def absence(settings: Settings, registry: WorkerRegistry, cards: Sequence[WorkerInfo]) -> str | None:
+def absence(settings: Settings, registry: WorkerRegistry, entries: Sequence[WorkerInfo]) -> str | None:
     """Why no worker shows a sign of life, in a sentence for people; None if one does.
 
-    `cards`: what the registry has just said. Raises ClusterError if Redis cannot be asked.
+    `entries`: what the registry has just said. Raises ClusterError if Redis cannot be asked.
     """
-    if not all(card.silent for card in cards):
+    if not all(entry.silent for entry in entries):
         return None
     living, refusal = living_workers(settings), registry.refusal()
     if refusal is not None:
@@ -35,7 +35,7 @@ def absence(settings: Settings, registry: WorkerRegistry, cards: Sequence[Worker
     state = _state(settings)
     if state is not None and state.troubles and is_alive(state.supervisor):
         return f"no worker runs now; the supervisor goes on trying: {'; '.join(state.troubles)}"
-    if cards:
+    if entries:
         return "no worker gives a sign of life: they are stopped, dead, or cut off from Redis"
     return "no workers are running; start some with `sheaf up` or `docker compose up -d`"
 

@@ -55,7 +55,7 @@ def test_what_was_chosen_can_be_asked_for(cluster: Console, site: Site) -> None:
     wait_until(
         lambda: all(part in cluster.run("status", "last", "--explain").stdout for part in parts),
         60,
-        "the workers' cards say all of it",
+        "the workers' entries say all of it",
     )
 
 

@@ -135,7 +135,7 @@ def calm(bench: Bench, tmp_path: Path) -> Iterator[Callable[[], Meter]]:
 
         def start() -> Meter:
             worker = bench.worker(log=tmp_path / "log", SHEAF_TASKS_DIR=str(tmp_path / "tasks"), **CALM)
-            wait_until(lambda: connection.zcard(keys.WORKERS), 60, "the worker shows its card")
+            wait_until(lambda: connection.zcard(keys.WORKERS), 60, "the worker shows its entry")
             return Meter(bench, worker.pid, connection)
 
         yield start

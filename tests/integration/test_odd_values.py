@@ -70,7 +70,7 @@ def use_everything(queue: BatchQueue, connection: redis.Redis) -> None:
     queue.snapshot()
     queue.length()
     queue.registry.workers()
-    assert all(isinstance(card.silent, bool) and card.few("cores") <= 10_000 for card in queue.registry.workers())
+    assert all(isinstance(entry.silent, bool) and entry.few("cores") <= 10_000 for entry in queue.registry.workers())
     queue.registry.problem(RUN)
     lock_status(connection, keys.output_lock("o.jsonl"))
     queue.registry.set_problem(RUN, "disk full", WORKER, ttl_s=30)
@@ -78,7 +78,7 @@ def use_everything(queue: BatchQueue, connection: redis.Redis) -> None:
     assert problem is not None
     assert (problem.text, 0 <= problem.since_s < 60) == ("disk full", True)
     queue.registry.announce(WORKER, {"label": WORKER, "pool": "2"}, ttl_s=30)
-    assert WORKER in [card.id for card in queue.registry.workers()]
+    assert WORKER in [entry.id for entry in queue.registry.workers()]
     lock = FairLock(connection, keys.output_lock("o.jsonl"), owner=WORKER, label=WORKER, lease_s=5)
     with lock.acquire(timeout_s=20, floor=41) as lease:
         assert lease.token > 41

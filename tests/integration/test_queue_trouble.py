@@ -106,7 +106,7 @@ def test_a_lost_reply_changes_nothing(
     assert queued(connection) == (ids(0, 1, 2) if step in ("hand_back", "reap") else ids(2))
     leased = set() if step in ("finish", "hand_back", "reap") else set(ids(0, 1))
     assert set(flaky.snapshot().leased) == leased
-    assert [card.label for card in flaky.registry.workers()] == {"announce": ["b"], "leave": []}.get(step, ["a"])
+    assert [entry.label for entry in flaky.registry.workers()] == {"announce": ["b"], "leave": []}.get(step, ["a"])
     problem = flaky.registry.problem(RUN)
     assert (problem.text if problem else None) == ("disk full" if step == "set_problem" else None)
 
@@ -143,7 +143,7 @@ def test_a_full_redis_still_drains(queue: BatchQueue, connection: redis.Redis) -
 
     assert queue.snapshot().queued == set(ids(2, 0, 3))
     assert queue.length() == 3
-    assert [card.fields["state"] for card in queue.registry.workers()] == ["blocked"]
+    assert [entry.fields["state"] for entry in queue.registry.workers()] == ["blocked"]
     assert queue.registry.problem(RUN) is not None
     queue.registry.clear_problem(RUN)
     queue.registry.leave("worker-1")

@@ -1,4 +1,4 @@
-"""The workers' cards and the runs' problems."""
+"""The workers' entries and the runs' problems."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def test_a_workers_card_is_shown_until_it_leaves(queue: BatchQueue, connection: 
     queue.registry.announce("worker-b-1", {"label": "b", "items": "2"}, ttl_s=30)
     queue.registry.announce("worker-a-1", {"label": "a", "items": "0"}, ttl_s=30)
 
-    cards = queue.registry.workers()
+    entries = queue.registry.workers()
 
-    assert [(card.label, card.fields.get("items"), card.fields.get("old")) for card in cards] == [
+    assert [(entry.label, entry.fields.get("items"), entry.fields.get("old")) for entry in entries] == [
         ("a", "0", None),
         ("b", "2", None),
     ]
-    assert all(0 <= card.silent_s < 5 for card in cards)
+    assert all(0 <= entry.silent_s < 5 for entry in entries)
     queue.registry.leave("worker-a-1")
     queue.registry.leave("worker-b-1")
     assert queue.registry.workers() == []
@@ -52,7 +52,7 @@ def test_a_card_is_whole_again_after_redis_was_emptied(queue: BatchQueue, connec
 
     queue.registry.announce("worker-1", {"label": "a"}, ttl_s=30)
 
-    assert [card.label for card in queue.registry.workers()] == ["a"]
+    assert [entry.label for entry in queue.registry.workers()] == ["a"]
     assert [worker.name for worker in rq.Worker.all(connection=connection)] == ["worker-1"]
 
 

@@ -15,7 +15,7 @@ from tests.integration.bench import Bench
 def pools(bench: Bench) -> list[int]:
     """The sizes of the live workers' pools."""
     with connect(Settings(redis_url=bench.server.url)) as connection:
-        return sorted(int(card.fields["pool"]) for card in WorkerRegistry(connection).workers() if not card.silent)
+        return sorted(int(entry.fields["pool"]) for entry in WorkerRegistry(connection).workers() if not entry.silent)
 
 
 def test_pools_take_their_part_of_the_cores(bench: Bench) -> None:

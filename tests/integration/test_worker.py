@@ -53,16 +53,16 @@ def test_a_card_tells_where_the_time_of_commits_goes(bench: Bench) -> None:
     index.close()
     bench.wait_until_done(run)
 
-    def card() -> dict[str, float]:
+    def entry() -> dict[str, float]:
         with bench.server.client() as client:
             (found,) = BatchQueue(client).registry.workers()
         return {name: float(found.fields[name]) for name in ("commits", "lock_s", "fence_s", "write_s", "items")}
 
-    wait_until(lambda: card()["items"] == 120, 60, "the card is up to date")
-    assert card()["commits"] >= 2
-    assert held / 4 < card()["fence_s"] < held + 10
-    assert card()["lock_s"] > 0
-    assert card()["write_s"] > 0
+    wait_until(lambda: entry()["items"] == 120, 60, "the entry is up to date")
+    assert entry()["commits"] >= 2
+    assert held / 4 < entry()["fence_s"] < held + 10
+    assert entry()["lock_s"] > 0
+    assert entry()["write_s"] > 0
 
 
 def test_a_killed_workers_batches_are_run_by_others(bench: Bench) -> None:

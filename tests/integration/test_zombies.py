@@ -71,7 +71,7 @@ def test_a_stopped_holder_of_the_fence_is_named_to_everybody(bench: Bench, end: 
     _, seen = watch.communicate(timeout=60)
     assert re.search(named, seen), seen
     assert watch.returncode == 0
-    # Worker-b's own card says so with its next beat.
+    # Worker-b's own entry says so with its next beat.
     wait_until(lambda: "blocked" not in bench.person.run("status").stdout, 60, "nobody is blocked any more")
 
 

@@ -46,9 +46,9 @@ def cluster(
     return Settings(data_dir=data)
 
 
-def said(settings: Settings, *cards: WorkerInfo, refusal: str | None = None) -> str | None:
+def said(settings: Settings, *entries: WorkerInfo, refusal: str | None = None) -> str | None:
     registry: Any = Asked(refusal)
-    return absence(settings, registry, cards)
+    return absence(settings, registry, entries)
 
 
 def test_who_shows_a_sign_of_life_is_not_absent(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_who_shows_a_sign_of_life_is_not_absent(tmp_path: Path) -> None:
 
 
 def test_that_there_are_none_is_said_only_when_nothing_is_known_of_any(tmp_path: Path) -> None:
-    """No card, no process, and a Redis that would show them."""
+    """No entry, no process, and a Redis that would show them."""
     for settings in (Settings(data_dir=tmp_path), cluster(tmp_path), cluster(tmp_path, worker=DEAD)):
         assert "no workers are running; start some with `sheaf up`" in str(said(settings))
 
@@ -71,20 +71,20 @@ def test_living_processes_are_named(tmp_path: Path) -> None:
     """They have just been started, or Redis has; where to look is said."""
     settings = cluster(tmp_path, worker=own())
 
-    for cards in ((), (SILENT,)):
-        text = str(said(settings, *cards))
+    for entries in ((), (SILENT,)):
+        text = str(said(settings, *entries))
         assert text.startswith(f"worker-1 (pid {os.getpid()}) live, but give no sign of life")
         assert "worker-*.log" in text
 
 
 def test_a_redis_that_takes_no_changes_is_the_reason(tmp_path: Path) -> None:
-    """Before anything is said of workers: their cards run out there, whoever lives."""
+    """Before anything is said of workers: their entries run out there, whoever lives."""
     living = cluster(tmp_path, worker=own())
     assert said(living, refusal="the disk is full") == (
         f"worker-1 (pid {os.getpid()}) live, but cannot show it: the disk is full"
     )
-    for cards in ((), (SILENT,)):
-        found = said(Settings(data_dir=tmp_path / "none"), *cards, refusal="the disk is full")
+    for entries in ((), (SILENT,)):
+        found = said(Settings(data_dir=tmp_path / "none"), *entries, refusal="the disk is full")
         assert found == "whether workers live cannot be seen: the disk is full"
 
 

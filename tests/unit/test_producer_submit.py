@@ -223,8 +223,8 @@ def test_large_items_make_small_batches(tmp_path: Path) -> None:
 
 
 def view(done: int, failed: int = 0, problems: tuple[str, ...] = (), per_s: float = 0.0) -> RunStatus:
-    card = WorkerInfo("worker-1-abc", {"label": "worker-1", "pool": "2"}, 0.1)
-    return RunStatus(2000, done, failed, per_s, per_s * 30_000, [card], {card.id: done}, problems, cancelled=False)
+    entry = WorkerInfo("worker-1-abc", {"label": "worker-1", "pool": "2"}, 0.1)
+    return RunStatus(2000, done, failed, per_s, per_s * 30_000, [entry], {entry.id: done}, problems, cancelled=False)
 
 
 def test_the_numbers_of_a_run_fit_one_line() -> None:

@@ -40,16 +40,21 @@ def test_no_host_gets_more_processes_than_cores(cores: list[int], fixed: int) ->
     assert sum(shares) == min(sum(cores), max(len(cores), host - fixed))
 
 
-def card(name: str, machine: str, cores: int, pool: int = 1, silent_s: float = 0.0) -> WorkerInfo:
+def entry(name: str, machine: str, cores: int, pool: int = 1, silent_s: float = 0.0) -> WorkerInfo:
     return WorkerInfo(name, {"machine": machine, "cores": str(cores), "pool": str(pool)}, silent_s)
 
 
 def test_only_live_workers_of_the_same_host_count() -> None:
     """A dead one's cores are free again when it has missed two beats; another host's are none of ours."""
-    cards = [card("a", "here", 8), card("dead", "here", 8, silent_s=60), card("far", "there", 8), card("me", "here", 8)]
+    entries = [
+        entry("a", "here", 8),
+        entry("dead", "here", 8, silent_s=60),
+        entry("far", "there", 8),
+        entry("me", "here", 8),
+    ]
 
-    assert share_among(cards, "me", "here", 8) == (4, 2)
-    assert share_among([*cards, card("set", "here", 0, pool=4)], "me", "here", 8) == (2, 3)
+    assert share_among(entries, "me", "here", 8) == (4, 2)
+    assert share_among([*entries, entry("set", "here", 0, pool=4)], "me", "here", 8) == (2, 3)
     assert share_among([], "me", "here", 8) == (8, 1)
 
 

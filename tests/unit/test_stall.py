@@ -14,7 +14,7 @@ from sheaf.scheduling.stall import FIELD, AtHand, Facts, Kind, at_hand_text, exp
 FREE = LockStatus("", "", 7, 0.0, 0.0, 0)
 
 
-def card(label: str, *, silent_s: float = 0.0, state: str = "busy", **runs: AtHand) -> WorkerInfo:
+def entry(label: str, *, silent_s: float = 0.0, state: str = "busy", **runs: AtHand) -> WorkerInfo:
     fields = {"label": label, "state": state, FIELD: at_hand_text(runs)}
     return WorkerInfo(f"{label}-1", fields, silent_s)
 
@@ -23,7 +23,7 @@ def at(begun: int = 0, item: int = 0, since_s: float = 0.0, limit_s: float = 0.0
     return AtHand(begun, item, since_s, limit_s, done)
 
 
-QUIET = Facts("r", 95.0, Snapshot(set(), {}), [card("a")], FREE, "")
+QUIET = Facts("r", 95.0, Snapshot(set(), {}), [entry("a")], FREE, "")
 TAKEN = Snapshot({"other_1"}, {"r_3": ("a-1", 9000)})
 
 
@@ -31,36 +31,36 @@ TAKEN = Snapshot({"other_1"}, {"r_3": ("a-1", 9000)})
     ("facts", "kind", "words"),
     [
         (
-            replace(QUIET, cards=[card("a", r=at(2, 17, 93, 3600)), card("b", r=at(1, 4, 40, 3600))]),
+            replace(QUIET, entries=[entry("a", r=at(2, 17, 93, 3600)), entry("b", r=at(1, 4, 40, 3600))]),
             Kind.SLOW,
             "item 17 has been in progress at a for 1 min 33 s; it may take 1 h 0 min. 3 items in progress",
         ),
-        (replace(QUIET, cards=[card("a", r=at(1, 0, 93))]), Kind.SLOW, "it may take as long as it likes"),
-        (replace(QUIET, cards=[card("a", r=at(1, 5, 93, 30))]), Kind.OVERDUE, "although it may take 30 s only"),
+        (replace(QUIET, entries=[entry("a", r=at(1, 0, 93))]), Kind.SLOW, "it may take as long as it likes"),
+        (replace(QUIET, entries=[entry("a", r=at(1, 5, 93, 30))]), Kind.OVERDUE, "although it may take 30 s only"),
         (
-            replace(QUIET, cards=[card("a", r=at(1, 5, 93, 30, True))], blocker="b (pid 7) has held the index"),
+            replace(QUIET, entries=[entry("a", r=at(1, 5, 93, 30, True))], blocker="b (pid 7) has held the index"),
             Kind.UNCOMMITTED,
             "finished items wait at a, for b (pid 7) has held the index",
         ),
         (
-            replace(QUIET, cards=[card("a", r=at(done=True))], lock=LockStatus("b-1", "b", 7, 42.0, 3.0, 1)),
+            replace(QUIET, entries=[entry("a", r=at(done=True))], lock=LockStatus("b-1", "b", 7, 42.0, 3.0, 1)),
             Kind.UNCOMMITTED,
             "the output's lock is held by b for 42 s",
         ),
-        (replace(QUIET, cards=[card("a", r=at(done=True))]), Kind.UNCOMMITTED, "nobody holds the output's lock"),
+        (replace(QUIET, entries=[entry("a", r=at(done=True))]), Kind.UNCOMMITTED, "nobody holds the output's lock"),
         (replace(QUIET, snapshot=TAKEN), Kind.TAKEN, "a took batches of it, but no item is in progress there"),
         (
-            replace(QUIET, snapshot=TAKEN, cards=[card("a", silent_s=50), card("b")]),
+            replace(QUIET, snapshot=TAKEN, entries=[entry("a", silent_s=50), entry("b")]),
             Kind.TAKEN,
             "were taken by a-1, which gives no sign of life",
         ),
         (
-            replace(QUIET, snapshot=Snapshot({"r_1", "r_2"}, {}), cards=[card("a", s=at(1))]),
+            replace(QUIET, snapshot=Snapshot({"r_1", "r_2"}, {}), entries=[entry("a", s=at(1))]),
             Kind.BEHIND,
             "its 2 batches wait while all workers are busy with other runs",
         ),
         (
-            replace(QUIET, snapshot=Snapshot({"r_1", "odd"}, {}), cards=[card("a"), card("b", state="idle")]),
+            replace(QUIET, snapshot=Snapshot({"r_1", "odd"}, {}), entries=[entry("a"), entry("b", state="idle")]),
             Kind.QUEUED,
             "its 1 batch wait on the queue, and b takes none of them",
         ),
@@ -82,7 +82,7 @@ def test_what_stands_in_a_runs_way_is_named(facts: Facts, kind: Kind, words: str
 
 def test_slow_items_are_no_fault() -> None:
     """Whatever else waits: what is in progress within its time is named as such, and never as what is wrong."""
-    slow = replace(QUIET, cards=[card("a", r=at(1, 3, 500, 3600))], snapshot=TAKEN, blocker="somebody")
+    slow = replace(QUIET, entries=[entry("a", r=at(1, 3, 500, 3600))], snapshot=TAKEN, blocker="somebody")
 
     assert explain_stall(slow).kind is Kind.SLOW
     assert "which is no fault" in explain_stall(slow).text
@@ -92,4 +92,4 @@ def test_slow_items_are_no_fault() -> None:
     "odd", ["", "[]", "{", '{"r": 3}', '{"r": [1, 2]}', '{"r": [null, "x", {}, [], 1]}', '{"r": [2, "x", {}, [], 0]}']
 )
 def test_a_card_of_another_version_or_of_nonsense_is_passed_over(odd: str) -> None:
-    explain_stall(replace(QUIET, cards=[WorkerInfo("a-1", {"label": "a", FIELD: odd}, 0.0)]))
+    explain_stall(replace(QUIET, entries=[WorkerInfo("a-1", {"label": "a", FIELD: odd}, 0.0)]))

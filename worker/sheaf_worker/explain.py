@@ -1,4 +1,4 @@
-"""What a worker has chosen by itself, and why: on its card, for `sheaf status --explain`."""
+"""What a worker has chosen by itself, and why: on its entry, for `sheaf status --explain`."""
 
 from __future__ import annotations
 

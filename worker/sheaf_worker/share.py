@@ -30,18 +30,20 @@ def fair_share(cores: Mapping[str, int], worker: str, fixed: int = 0) -> int:
     shares = dict.fromkeys(sorted(cores), 1)
     spare = max(cores.values()) - fixed - len(shares)
     while spare > 0:
-        hungry = [name for name, share in shares.items() if share < cores[name]]
-        if not hungry:
+        short = [name for name, share in shares.items() if share < cores[name]]
+        if not short:
             break
-        for name in hungry[:spare]:
+        for name in short[:spare]:
             shares[name] += 1
-        spare -= len(hungry[:spare])
+        spare -= len(short[:spare])
     return shares[worker]
 
 
-def share_among(cards: Collection[WorkerInfo], worker: str, host: str, own_cores: int) -> tuple[int, int]:
+def share_among(entries: Collection[WorkerInfo], worker: str, host: str, own_cores: int) -> tuple[int, int]:
     """Return this worker's part of the host's cores, and how many live workers of the host there are."""
-    here = [card for card in cards if card.fields.get("machine") == host and not card.silent and card.id != worker]
-    cores = {card.id: card.few("cores") for card in here if card.few("cores")}
-    fixed = sum(card.few("pool") for card in here if not card.few("cores"))
+    here = [
+        entry for entry in entries if entry.fields.get("machine") == host and not entry.silent and entry.id != worker
+    ]
+    cores = {entry.id: entry.few("cores") for entry in here if entry.few("cores")}
+    fixed = sum(entry.few("pool") for entry in here if not entry.few("cores"))
     return fair_share(cores | {worker: own_cores}, worker, fixed), len(here) + 1

@@ -130,26 +130,26 @@ def _workers(view: RunStatus, noun: str) -> Table:
     table = Table.grid(padding=(0, 2))
     for column in range(4):
         table.add_column(justify="right" if column else "left", no_wrap=True)
-    for card in view.workers[:LISTED_WORKERS]:
-        table.add_row(*_worker(card, view.shares.get(card.id, 0), noun))
+    for entry in view.workers[:LISTED_WORKERS]:
+        table.add_row(*_worker(entry, view.shares.get(entry.id, 0), noun))
     hidden = view.workers[LISTED_WORKERS:]
     if hidden:
-        settled = sum(view.shares.get(card.id, 0) for card in hidden)
+        settled = sum(view.shares.get(entry.id, 0) for entry in hidden)
         table.add_row(f"  {count_text(len(hidden), 'more worker')}", "", count_text(settled, noun))
-    ended = view.shares.keys() - {card.id for card in view.workers}
+    ended = view.shares.keys() - {entry.id for entry in view.workers}
     if ended:
         settled = sum(view.shares[worker] for worker in ended)
         table.add_row(f"  {count_text(len(ended), 'ended worker')}", "", count_text(settled, noun))
     return table
 
 
-def _worker(card: WorkerInfo, settled: int, noun: str) -> list[Text]:
-    state = card.fields.get("state", "?")
-    if card.silent:
-        state = f"no sign of life for {card.silent_s:.0f} s"
+def _worker(entry: WorkerInfo, settled: int, noun: str) -> list[Text]:
+    state = entry.fields.get("state", "?")
+    if entry.silent:
+        state = f"no sign of life for {entry.silent_s:.0f} s"
     return [
-        Text(f"  {one_line(card.label)}", style="cyan"),
-        Text(count_text(card.number("pool"), "process")),
+        Text(f"  {one_line(entry.label)}", style="cyan"),
+        Text(count_text(entry.number("pool"), "process")),
         Text(count_text(settled, noun)),
         Text("" if state in _WELL else one_line(state), style="yellow"),
     ]

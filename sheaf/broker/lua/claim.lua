@@ -192,12 +192,12 @@ local function wishes()
     named[ARGV[position]] = tonumber(ARGV[position + 1])
   end
   for _, party in ipairs(redis.call('ZRANGE', KEYS[8], 0, -1)) do
-    local wish = named[party]
-    if not wish and new > 0 then
-      wish, new = tonumber(ARGV[8]), new - 1
+    local wanted = named[party]
+    if not wanted and new > 0 then
+      wanted, new = tonumber(ARGV[8]), new - 1
     end
-    if wish and wish > 0 then
-      order[#order + 1] = {party, wish}
+    if wanted and wanted > 0 then
+      order[#order + 1] = {party, wanted}
     end
   end
   return order
@@ -209,15 +209,15 @@ local turn = tonumber(redis.call('ZRANGE', KEYS[8], -1, -1, 'WITHSCORES')[2] or 
 local taken, went_on = {}, true
 while went_on and #batches < most do
   went_on = false
-  for _, wish in ipairs(order) do
-    local party = wish[1]
-    if wish[2] > 0 and #batches < most then
+  for _, wanted in ipairs(order) do
+    local party = wanted[1]
+    if wanted[2] > 0 and #batches < most then
       if take(party) then
-        wish[2] = wish[2] - 1
+        wanted[2] = wanted[2] - 1
         turn = turn + 1
         taken[party], went_on = turn, true
       else
-        wish[2] = 0
+        wanted[2] = 0
       end
     end
   end

@@ -10,7 +10,7 @@
 -- ARGV 1  worker whose batches these are; '' for every batch whose lease ran out
 --      2  no lease is longer than so many ms; 0: not known
 --      3  the moment, as RQ writes it (shown to people only)
---      4  channel of the bell
+--      4  channel of the wakeups
 --      5… batch ids; none when ARGV 1 is ''
 -- Returns the ids that were put back. A replay finds them put back already and returns none.
 

@@ -41,11 +41,11 @@ class Capacity:
     def look(self) -> bool:
         """Count the workers; False if there are none. Raises ClusterError if Redis does not tell."""
         self._looked = time.monotonic()
-        cards = [card for card in self._queue.registry.workers() if not card.silent]
-        if cards:
-            self.workers = len(cards)
-            self.processes = sum(card.few("pool", 1) for card in cards)
-        return bool(cards)
+        entries = [entry for entry in self._queue.registry.workers() if not entry.silent]
+        if entries:
+            self.workers = len(entries)
+            self.processes = sum(entry.few("pool", 1) for entry in entries)
+        return bool(entries)
 
     def why_nobody(self) -> str:
         """What to tell a person when there are no workers. Raises ClusterError if Redis does not tell."""

@@ -32,7 +32,7 @@ class AsyncLoop:
         self._call = call
         self._folder = folder
         self._declared = declared
-        self._patience = RetryPolicy.of(declared)
+        self._policy = RetryPolicy.of(declared)
         self._source = source
         self._format = format
         self._loop = event_loop()
@@ -103,7 +103,7 @@ class AsyncLoop:
         home.stand_apart()
         attempt = 1
         while isinstance(result := await self._try(item, attempt), Failed):
-            pause_s = self._patience.pause_s(attempt)
+            pause_s = self._policy.pause_s(attempt)
             if pause_s is None:
                 break
             attempt += 1

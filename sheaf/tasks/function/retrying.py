@@ -23,10 +23,10 @@ WINDOW = 256
 
 
 class PatientLoop:
-    def __init__(self, call: Call, folder: Path | None, patience: RetryPolicy, format: Format) -> None:
+    def __init__(self, call: Call, folder: Path | None, policy: RetryPolicy, format: Format) -> None:
         self._call = call
         self._folder = folder
-        self._patience = patience
+        self._policy = policy
         self._format = format
         #: When the next try is due, in which order they came, the item, and which try that will be.
         self._resting: list[tuple[float, int, Item, int]] = []
@@ -61,7 +61,7 @@ class PatientLoop:
             value = settled(self._call(item.text))
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is this item's fault
             failure = failed(item, error, self._folder, attempt)
-            pause_s = self._patience.pause_s(attempt)
+            pause_s = self._policy.pause_s(attempt)
             if pause_s is None:
                 return failure
             source.postpone(item.index, pause_s)

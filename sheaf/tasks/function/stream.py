@@ -58,7 +58,7 @@ class StreamLoop:
         self._parse = parse
         self._pairs = declared.stream == "pairs"
         self._format = format
-        self._patience = RetryPolicy.of(declared)
+        self._policy = RetryPolicy.of(declared)
         self._held = _HELD * declared.concurrency
         #: Seconds that the generator's last end took.
         self._end_s = 0.0
@@ -201,7 +201,7 @@ class StreamLoop:
     def _give_up(self, source: Source, taking: Taking, error: BaseException, attempt: int) -> None:
         """Have the item fail, unless it is to be tried again later."""
         failure = failed(taking.item, error, self._found.folder, attempt)
-        pause_s = self._patience.pause_s(attempt)
+        pause_s = self._policy.pause_s(attempt)
         if pause_s is None:
             source.settle([failure])
             return

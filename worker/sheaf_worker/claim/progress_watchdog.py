@@ -80,7 +80,7 @@ class ProgressWatchdog:
                 run=run.manifest.run,
                 stalled_s=stalled_s,
                 snapshot=self._queue.snapshot(),
-                cards=self._queue.registry.workers(),
+                entries=self._queue.registry.workers(),
                 lock=lock_status(self._context.connection, keys.output_lock(output)),
                 blocker=self._blocker(output),
             )

@@ -49,7 +49,7 @@ def weight(texts: Sequence[str]) -> int:
 
 
 class Suspect(NamedTuple):
-    """An item that was in hand when a child died: it is tried alone, so that only the guilty one is blamed."""
+    """An item that was in hand when a child died: it is tried alone, so that only the cause is charged."""
 
     program: TaskRun
     item: Item
