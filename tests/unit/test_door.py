@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from sheaf.output.index import opener as opener_module
 from sheaf.output.index.database import Index
 from sheaf.output.index.door import Presence, nobody_else
 from sheaf.output.index.opener import Opener
+from tests.console import wait_until
 
 INODE = 4711
 
@@ -179,3 +181,31 @@ def test_a_door_that_stays_occupied_opens_for_nobody(tmp_path: Path, monkeypatch
     inside.leave()
     index.connect()
     index.drop()
+
+
+def test_who_waits_at_the_door_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A process that was stopped while it opened the index holds all others up: with or without a commit of its own."""
+    monkeypatch.setattr(opener_module, "NOTICE_S", 0.0)
+    index = Index(tmp_path / "pages.txt", 60.0)
+    index.create(b"")
+    index.drop()
+    inside = Presence(index.note.path, index.path.stat().st_ino)
+    assert inside.enter(time.monotonic())
+
+    def leave_once_it_is_said() -> None:
+        wait_until(lambda: caplog.records, 60, "it says that it waits")
+        inside.leave()
+
+    leaving = threading.Thread(target=leave_once_it_is_said)
+    with caplog.at_level(logging.WARNING):
+        leaving.start()
+        index.connect()
+    leaving.join()
+    index.drop()
+
+    first, *_, last = caplog.records
+    assert first.getMessage() == "waits for the output's fence"
+    assert "opens the index" in vars(first)["blocked_by"]
+    assert last.getMessage() == "has the output's fence after a long wait"

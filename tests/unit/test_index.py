@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from sheaf.core.errors import FenceTimeout, IndexForeign, IndexMissing, OutputUnwritable
-from sheaf.output.index import database, schema
+from sheaf.output.index import opener, schema
 from sheaf.output.index.database import Index
 from tests.console import wait_until
 
@@ -96,7 +96,7 @@ def test_whoever_waits_for_the_fence_says_for_whom(
     index: Index, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """While it waits, and when it is over; a fence that is free is nothing to talk about."""
-    monkeypatch.setattr(database, "_NOTICE_S", 0.0)
+    monkeypatch.setattr(opener, "NOTICE_S", 0.0)
     waiting = Index(index.output, wait_s=60.0)
 
     def end_once_it_is_said() -> None:

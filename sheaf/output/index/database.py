@@ -30,8 +30,6 @@ logger = logging.getLogger(__name__)
 
 #: Connections in a row that could only read although they may write, until it is the process that cannot.
 _SPOILT = 3
-#: Whoever has waited so long for the fence says in the log who has it, and says it again after as long.
-_NOTICE_S = 5.0
 
 
 class Index(Opener):
@@ -143,24 +141,12 @@ class Index(Opener):
         return self.connect()
 
     def _begin(self, connection: sqlite3.Connection) -> sqlite3.Connection:
-        started = noticed = time.monotonic()
-
-        def notice() -> None:
-            nonlocal noticed
-            holder, now = self.note.holder(), time.monotonic()
-            if holder is not None and now - noticed >= _NOTICE_S:
-                noticed = now
-                fields = {"action": "wait", "output": str(self.output), "waited_s": round(now - started)}
-                logger.warning("waits for the output's fence", extra={**fields, "blocked_by": holder.describe()})
-
+        started = time.monotonic()
         try:
-            with self.translated():
+            with self.translated(), self.noticed() as notice:
                 self.patiently(connection, "BEGIN IMMEDIATE", notice)
         finally:
             self.waited_s += time.monotonic() - started
-        if noticed > started:
-            fields = {"action": "wait", "output": str(self.output), "waited_s": round(time.monotonic() - started, 1)}
-            logger.warning("has the output's fence after a long wait", extra=fields)
         return connection
 
     def translate(self, error: sqlite3.Error) -> OutputError:

@@ -14,7 +14,7 @@ import os
 import struct
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -37,11 +37,12 @@ class Presence:
         self._at = 2 * (inode & _INODE_MASK)
         _all.add(self)
 
-    def enter(self, deadline: float) -> bool:
-        """Wait until nobody else is in the door; return whether that was in time."""
+    def enter(self, deadline: float, waits: Callable[[], None] = lambda: None) -> bool:
+        """Wait until nobody else is in the door, calling `waits` again and again; return whether that was in time."""
         while not _lock(self._descriptor, fcntl.F_WRLCK, self._at + 1):
             if time.monotonic() >= deadline:
                 return False
+            waits()
             time.sleep(_POLL_S)
         return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
@@ -17,6 +18,10 @@ from sheaf.output.index import schema, wal
 from sheaf.output.index.door import Presence, nobody_else
 from sheaf.output.index.intent import IntentNote
 
+logger = logging.getLogger(__name__)
+
+#: Seconds after which a wait for another process is said, and said again.
+NOTICE_S = 5.0
 #: Seconds for which SQLite waits by itself, before we look whether our own time is over.
 _BUSY_S = 0.25
 #: Seconds to wait for whoever opens the same index, whatever the time that we may wait for the fence.
@@ -70,8 +75,9 @@ class Opener:
             raise disk_errors.unwritable(self.path, error) from error
 
     def _open_inside(self, presence: Presence, *, suspect: bool) -> sqlite3.Connection:
-        if not presence.enter(time.monotonic() + max(self.wait_s, _DOOR_S)):
-            raise FenceTimeout(self.busy_text())
+        with self.noticed("another process, which opens the index and may have been stopped over it") as notice:
+            if not presence.enter(time.monotonic() + max(self.wait_s, _DOOR_S), notice):
+                raise FenceTimeout(self.busy_text())
         alone = presence.alone()
         if alone:
             with nobody_else(self.path) as alone:
@@ -99,8 +105,8 @@ class Opener:
         return connection
 
     def _write_log_anew(self, connection: sqlite3.Connection) -> None:
-        with self.translated():
-            self.patiently(connection, "BEGIN IMMEDIATE")
+        with self.translated(), self.noticed() as notice:
+            self.patiently(connection, "BEGIN IMMEDIATE", notice)
             try:
                 wal.write_anew(self.path)
             finally:
@@ -121,6 +127,31 @@ class Opener:
                 f"{self.path} was written by a newer Sheaf (index version {version}, ours is {schema.SCHEMA_VERSION}); "
                 "update this one"
             )
+
+    @contextmanager
+    def noticed(self, otherwise: str = "") -> Iterator[Callable[[], None]]:
+        """Yield what is to be called again and again while this process waits for another one: every few seconds it
+        logs who is in the way, as the note says, or else `otherwise`. The end of such a wait is logged, too.
+        """
+        started = said = time.monotonic()
+        fields = {"action": "wait", "output": str(self.output)}
+
+        def notice() -> None:
+            nonlocal said
+            now = time.monotonic()
+            if now - said < NOTICE_S:
+                return
+            holder = self.note.holder()
+            blocked_by = holder.describe() if holder is not None else otherwise
+            if blocked_by:
+                said = now
+                more = {"waited_s": round(now - started), "blocked_by": blocked_by}
+                logger.warning("waits for the output's fence", extra={**fields, **more})
+
+        yield notice
+        if said > started:
+            waited_s = round(time.monotonic() - started, 1)
+            logger.warning("has the output's fence after a long wait", extra={**fields, "waited_s": waited_s})
 
     def patiently(
         self, connection: sqlite3.Connection, statement: str, waits: Callable[[], None] = lambda: None
