@@ -51,6 +51,16 @@ def _unmount(at: Path) -> None:
     _do("umount", at)
 
 
+def _mount(loop: str, at: Path) -> None:
+    """The kernel may still be busy with the same file system's end: what it says is asked again, and then shown."""
+    for _ in range(300):
+        done = subprocess.run(["mount", loop, str(at)], capture_output=True, text=True)
+        if done.returncode == 0:
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"mount {loop}: {done.stderr}")
+
+
 @contextmanager
 def _mounted(make: list[str], image: Path, megabytes: int, at: Path) -> Iterator[str]:
     with open(image, "wb") as file:
@@ -59,7 +69,7 @@ def _mounted(make: list[str], image: Path, megabytes: int, at: Path) -> Iterator
     at.mkdir()
     loop = _do("losetup", "-f", "--show", image)
     try:
-        _do("mount", loop, at)
+        _mount(loop, at)
         try:
             yield loop
         finally:
@@ -87,13 +97,13 @@ def run_dry(file_system: str, folder: Path, mutation: str) -> dict[str, Any]:
                 _say(people[1])
                 seen["writer"] = _hear(people[1])
         seen["later"] = _ask("later", path, mutation)
-        _do("umount", at)
-        _do("mount", loop, at)
+        _unmount(at)
+        _mount(loop, at)
         if not seen["later"]["acknowledged"]:
             # The file system itself has stopped after the error; now it goes on.
             seen["later"] = _ask("later", path, mutation)
-            _do("umount", at)
-            _do("mount", loop, at)
+            _unmount(at)
+            _mount(loop, at)
         seen["after"] = _ask("look", path, mutation)
     return seen
 
