@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import importlib.util
 import os
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from sheaf.core.errors import TaskError
+from sheaf.core.files import exists
 
 _PASSING = frozenset(
     (errno.EIO, errno.EAGAIN, errno.EINTR, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ESTALE)
@@ -57,11 +61,23 @@ def _is_refused(error: ImportError) -> bool:
 
 
 def _is_there(error: ImportError) -> bool:
-    """Whether a module that Python did not find is found now: what could not be looked at is taken for missing."""
+    """Whether a module that Python did not find is there: what cannot be looked at is taken for missing."""
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         return False
     importlib.invalidate_caches()
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        if importlib.util.find_spec(error.name) is not None:
+            return True
+    # It may be that it cannot be looked at even now.
+    return any(_may_hold(Path(folder), error.name) for folder in sys.path)
+
+
+def _may_hold(folder: Path, module: str) -> bool:
+    """Whether a folder has the module's file, or cannot say so at the moment."""
+    stem = folder.joinpath(*module.split("."))
     try:
-        return importlib.util.find_spec(error.name) is not None
-    except (ImportError, ValueError, OSError):
-        return False
+        return exists(stem.with_name(f"{stem.name}.py")) or exists(stem / "__init__.py")
+    except OSError as error:
+        return error.errno in _PASSING
+    except ValueError:
+        return False  # a name that no file can have

@@ -222,3 +222,36 @@ def test_a_command_that_could_not_be_started_for_a_moment_is_started_again(
     monkeypatch.setattr(subprocess.Popen, "__init__", start)
 
     assert run_command(["echo", "done"], tmp_path, None, None, 100).stdout == b"done\n"
+
+
+def not_found(name: str) -> ModuleNotFoundError:
+    return ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def test_a_module_that_cannot_be_looked_at_even_now_is_not_taken_for_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk still fails when Python has said that there is no such module: neither does it find it, nor do we."""
+    (tmp_path / "passing_task_i.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+
+    assert passes(not_found("passing_task_i")), "its file is there"
+    assert not passes(not_found("passing_task_j")), "nothing is there"
+
+    (tmp_path / "passing_task_j").mkdir()
+    (tmp_path / "passing_task_j/__init__.py").touch()
+    assert passes(not_found("passing_task_j")), "a package"
+
+    stat = os.stat
+    refused = [errno.EIO, errno.EACCES]
+
+    def refuse(path: Any, *arguments: Any, **keywords: Any) -> os.stat_result:
+        if "passing_task_k" in str(path):
+            raise OSError(refused[0], os.strerror(refused[0]))
+        return stat(path, *arguments, **keywords)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    assert passes(not_found("passing_task_k")), "the disk does not say"
+    del refused[0]
+    assert not passes(not_found("passing_task_k")), "it is closed to us, and will be"
