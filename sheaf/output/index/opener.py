@@ -134,7 +134,7 @@ class Opener:
         logs who is in the way, as the note says, or else `otherwise`. The end of such a wait is logged, too.
         """
         started = said = time.monotonic()
-        fields = {"action": "wait", "output": str(self.output)}
+        output = str(self.output)
 
         def notice() -> None:
             nonlocal said
@@ -145,13 +145,13 @@ class Opener:
             blocked_by = holder.describe() if holder is not None else otherwise
             if blocked_by:
                 said = now
-                more = {"waited_s": round(now - started), "blocked_by": blocked_by}
-                logger.warning("waits for the output's fence", extra={**fields, **more})
+                fields = {"action": "wait", "output": output, "waited_s": round(now - started)}
+                logger.warning("waits for the output's fence", extra={**fields, "blocked_by": blocked_by})
 
         yield notice
         if said > started:
-            waited_s = round(time.monotonic() - started, 1)
-            logger.warning("has the output's fence after a long wait", extra={**fields, "waited_s": waited_s})
+            fields = {"action": "wait", "output": output, "waited_s": round(time.monotonic() - started, 1)}
+            logger.warning("has the output's fence after a long wait", extra=fields)
 
     def patiently(
         self, connection: sqlite3.Connection, statement: str, waits: Callable[[], None] = lambda: None
