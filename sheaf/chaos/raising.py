@@ -10,6 +10,7 @@ import atexit
 import builtins
 import contextlib
 import gc
+import importlib.util
 import inspect
 import json
 import os
@@ -23,7 +24,7 @@ from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 from typing import Any
 
-PACKAGES = ("/sheaf/", "/sheaf_worker/", "/sheaf_producer/")
+PACKAGES = ("sheaf", "sheaf_worker", "sheaf_producer")
 #: Module that is run -> the one that imports all that it uses.
 STARTS = {
     **dict.fromkeys(("sheaf_worker", "sheaf.chaos.sabotaged_worker"), "sheaf_worker.worker"),
@@ -49,14 +50,30 @@ ERRORS: dict[str, Callable[[], BaseException]] = {
 }
 
 
+def _roots() -> dict[str, str]:
+    """Package -> its folder. Where that lies, and what the folders around it are called, is up to the user."""
+    specs = {package: importlib.util.find_spec(package) for package in PACKAGES}
+    return {
+        package: f"{place}/"
+        for package, spec in specs.items()
+        if spec is not None
+        for place in spec.submodule_search_locations or ()
+    }
+
+
+_ROOTS = _roots()
+
+
 def _name(code: CodeType) -> str:
+    """`module:function` of a function of ours; empty for all others, and for those of the proof kit."""
     path = code.co_filename.removesuffix(".py")
-    package = next((sign for sign in PACKAGES if sign in path), None)
+    package = next((package for package, root in _ROOTS.items() if path.startswith(root)), None)
     # A class's body is code, too, and runs once; only functions have this flag.
     is_function = code.co_flags & inspect.CO_OPTIMIZED and "<" not in code.co_qualname.replace("<locals>", "")
-    if package is None or "/chaos/" in path or not is_function:
+    if package is None or not is_function:
         return ""
-    return f"{path[path.rindex(package) + 1 :].replace('/', '.')}:{code.co_qualname}"
+    module = f"{package}.{path.removeprefix(_ROOTS[package]).replace('/', '.')}"
+    return "" if module.startswith("sheaf.chaos.") else f"{module}:{code.co_qualname}"
 
 
 def _thread() -> str:
