@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds for which one pass may keep other workers from theirs. If it takes longer, it hangs on a dead disk.
 MOST_S = 120.0
+#: Seconds until the next pass after a requested one that queued nothing.
+FUTILE_S = 1.0
 
 
 class Recovery(threading.Thread):
@@ -57,15 +59,14 @@ class Recovery(threading.Thread):
         self._requested.set()
 
     def run(self) -> None:
-        futile = False
         while True:
-            # A requested pass that queued nothing is not repeated before it is time.
-            waiting = self._stop_asked if futile else self._requested
-            requested = waiting.wait(self._settings.reconcile_s)
+            requested = self._requested.wait(self._settings.reconcile_s)
             if self._stop_asked.is_set():
                 break
             self._requested.clear()
-            futile = self._pass() == 0 and requested
+            if self._pass() == 0 and requested:
+                # Nothing to queue yet, or another worker is at it; a request that comes meanwhile is served then.
+                self._stop_asked.wait(min(FUTILE_S, self._settings.reconcile_s))
         self._reconciler.close()
 
     def _pass(self) -> int:
