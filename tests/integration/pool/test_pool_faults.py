@@ -232,7 +232,7 @@ def test_items_that_never_reached_their_child_are_done_by_another(
     pool = make_pool(1)
     pool.add(ACT, items("a"))
     gather(pool, 1)
-    (child,) = pool._by_number.values()
+    (child,) = pool._places.children
     monkeypatch.setattr(child.channel, "send", lambda frame: None)
     pool.add(ACT, items(*range(10)))
     pool.poll(0)

@@ -95,8 +95,8 @@ def test_another_version_of_a_module_gets_another_process(make_pool: MakePool, t
     # The run says nothing of files here, as one of an old submission does; one that does is another version.
     program = TaskRun("run-1", TaskSpec("pool_tasks:act", files={}), "out.jsonl")
 
-    assert pool._by_number[0].suits(program)
-    assert not pool._by_number[0].suits(with_spec(program, files={"pool_tasks.py": "other"}))
+    assert next(iter(pool._places.children)).suits(program)
+    assert not next(iter(pool._places.children)).suits(with_spec(program, files={"pool_tasks.py": "other"}))
     assert pool.children[0].pid == before
 
 
@@ -105,13 +105,13 @@ def test_fresh_processes_stand_ready_and_end_with_the_pool(make_pool: MakePool, 
     (tasks_dir / "first.py").write_text(PID)
     pool = make_pool(1)
     one(pool, "pool_tasks:act", 0)
-    turn_until(pool, lambda: [child.state.value for child in pool._others] == ["idle"])
-    ready = pool._others[0].pid
+    turn_until(pool, lambda: [child.state.value for child in pool._places.without] == ["idle"])
+    ready = pool._places.without[0].pid
 
     assert one(pool, "first:act", 1) == ready
 
-    turn_until(pool, lambda: len(pool._others) == 2)
-    pids = [child.pid for child in (*pool._by_number.values(), *pool._others)]
+    turn_until(pool, lambda: len(pool._places.without) == 2)
+    pids = [child.pid for child in (*pool._places.children, *pool._places.without)]
     pool.close(grace_s=1)
     wait_until(lambda: not any(alive(pid) for pid in pids))
 

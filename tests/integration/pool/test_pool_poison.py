@@ -122,7 +122,7 @@ def test_a_child_that_hangs_on_a_forgotten_run_is_replaced(make_pool: MakePool, 
     """Its run is cancelled: within two seconds the process is another run's, and nothing is in hand meanwhile."""
     pool = make_pool(1)
     pool.add(ACT, items(what.format(tmp_path / "note"), "behind it"))
-    turn_until(pool, lambda: bool(pool._by_number[0].slots.in_hand()))
+    turn_until(pool, lambda: bool(next(iter(pool._places.children)).slots.in_hand()))
 
     pool.forget("run")
     forgotten = time.monotonic()
@@ -241,7 +241,7 @@ def test_a_place_that_was_lent_is_another_items(make_pool: MakePool, tasks_dir: 
 
     turn_until(pool, lambda: len(results) == 3, results=results)
     assert [value(results[index]) for index in range(3)] == ["waited", "a", "b"]
-    turn_until(pool, lambda: not pool._lending.lent, results=results)
+    turn_until(pool, lambda: not pool._places.lent, results=results)
     assert len(pool.children) == 1
 
 

@@ -117,7 +117,7 @@ def test_what_waits_behind_items_in_flight_goes_to_a_child_with_room(make_pool: 
         "import asyncio\nasync def rest(text):\n    await asyncio.sleep(float(text))\n"
     )
     pool = make_pool(2)
-    children, numbers = pool._by_number.values(), itertools.count(100)
+    children, numbers = pool._places.children, itertools.count(100)
 
     def both_have_begun() -> bool:
         """Whichever is ready first may take all that there is: there is more until the other has had some, too."""

@@ -14,7 +14,6 @@ import contextlib
 import logging
 import selectors
 import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,15 +22,13 @@ from sheaf.run.items import Item, Results
 from sheaf.run.sessions import party_of
 from sheaf.scheduling.stall import AtHand
 from sheaf_worker.pool.backlog import Backlog, ItemBlock
-from sheaf_worker.pool.child_handle import NOWHERE, ChildHandle
+from sheaf_worker.pool.child_handle import ChildHandle
 from sheaf_worker.pool.child_process import ChildProcess
 from sheaf_worker.pool.child_state import State
 from sheaf_worker.pool.child_status import ChildStatus, choices_of
 from sheaf_worker.pool.dispatcher import Dispatcher
 from sheaf_worker.pool.event_loop import EventLoop
-from sheaf_worker.pool.lending import Lending
-from sheaf_worker.pool.quarantine import NESTED
-from sheaf_worker.pool.reserve import Reserve
+from sheaf_worker.pool.places import Places
 from sheaf_worker.pool.results import Reports
 from sheaf_worker.pool.watchdog import WATCH_S, Watchdog
 from sheaf_worker.wire.channel import TaskRun, encode_program
@@ -44,8 +41,6 @@ logger = logging.getLogger(__name__)
 
 #: Reads per child and poll, of a quarter of a MiB each at most.
 _READS = 4
-#: Seconds before a child that cannot start is started again: at first, and at most.
-_BACK_OFF_S = (0.1, 5.0)
 
 
 class Pool:
@@ -61,29 +56,18 @@ class Pool:
         child_memory_mb: int = 0,
         stdout_fd: int = STDERR,
     ) -> None:
-        self._size = size
         # Absolute, as a child may have another working directory.
         self._tasks_dir = tasks_dir and tasks_dir.absolute()
         self._task_modules = task_modules
         self._stdout = Sink(stdout_fd)
         self._event_loop = EventLoop()
-        self._by_number: dict[int, ChildHandle] = {}
-        #: Children without a place: in reserve, or about to end.
-        self._others: list[ChildHandle] = []
-        self._reserve = Reserve()
-        self._lending = Lending()
-        #: Places without a child, and when to start one.
-        self._vacant: dict[int, float] = {}
-        self._failed_starts = 0
-        #: Why a process could not be started the last time.
-        self._start_error = ""
-        self._deaths: Counter[int] = Counter()
+        self._places = Places(size, self._spawn)
         self._backlog = Backlog()
         self._reports = Reports(self._backlog)
         #: Runs whose task has changed since they were submitted: dropped here, for the worker to release.
         self.changed = self._reports.changed
         self._dispatcher = Dispatcher(
-            self._backlog, size, child_items, self._reports.quarantine.bisection, self._assign
+            self._backlog, size, child_items, self._reports.quarantine.bisection, self._places.assign
         )
         self._watchdog = Watchdog(child_memory_mb)
         self._paused = False
@@ -103,44 +87,41 @@ class Pool:
     @property
     def parties(self) -> set[str]:
         """The parties (runs, programs' sessions) that children serve."""
-        return {party_of(child.run) for child in list(self._by_number.values()) if child.run is not None}
+        return {party_of(child.run) for child in list(self._places.children) if child.run is not None}
 
     @property
     def in_hand(self) -> int:
         """Items sent to a child and not finished, of runs that are not forgotten."""
-        return sum(len(child.outstanding) for child in self._everyone if child.forgotten_at is None)
-
-    @property
-    def _everyone(self) -> list[ChildHandle]:
-        return [*self._by_number.values(), *self._others]
+        return sum(len(child.outstanding) for child in self._places.everyone if child.forgotten_at is None)
 
     @property
     def at_once(self) -> int:
         """Items that can be in progress at once; one for a child with nothing to do, whatever it may be given next."""
-        children = [child for child in list(self._by_number.values()) if child.outstanding]
-        return self._size - len(children) + sum(child.at_once for child in children)
+        children = [child for child in list(self._places.children) if child.outstanding]
+        return self.size - len(children) + sum(child.at_once for child in children)
 
     @property
     def free_capacity(self) -> int:
         """Items that could be begun at once if they were here."""
-        busy = sum(min(child.at_once, len(child.outstanding)) for child in list(self._by_number.values()))
+        busy = sum(min(child.at_once, len(child.outstanding)) for child in list(self._places.children))
         return self.at_once - busy
 
     @property
     def choices(self) -> list[tuple[str, str, str]]:
         """What was chosen for each child, and by the task in it: name, value, reason."""
-        return [choice for child in list(self._by_number.values()) for choice in choices_of(child)]
+        return [choice for child in list(self._places.children) for choice in choices_of(child)]
 
     @property
     def children(self) -> list[ChildStatus]:
         now = time.monotonic()
-        return [ChildStatus.of(child, now, self._deaths[number]) for number, child in sorted(self._by_number.items())]
+        children = sorted(list(self._places.children), key=lambda child: child.number)
+        return [ChildStatus.of(child, now, self._places.deaths(child.number)) for child in children]
 
     def in_progress(self) -> dict[str, AtHand]:
         """What is in progress of each run, on a lent place too, the oldest item by name. For any thread."""
         now = time.monotonic()
         found: dict[str, AtHand] = {}
-        for child in self._everyone:
+        for child in self._places.everyone:
             program, in_hand = child.program, child.slots.in_hand()
             if program is not None and in_hand and child.forgotten_at is None:
                 index = min(in_hand, key=in_hand.__getitem__)
@@ -166,28 +147,17 @@ class Pool:
     @property
     def size(self) -> int:
         """How many children there should be."""
-        return self._size
+        return self._places.size
 
     def resize(self, size: int) -> None:
         """Change the number of children. Surplus ones finish what they have in hand, and end."""
-        before, self._size = self._size, size
         self._dispatcher.size = size
-        for number in range(before, size):
-            if number not in self._by_number:
-                self._vacant.setdefault(number, 0.0)
-        for number in [number for number in self._vacant if number >= size]:
-            del self._vacant[number]
-        for number, child in self._by_number.items():
-            if number >= size:
-                child.retire()
-                if len(child.outstanding) > 1:
-                    child.recall()
+        self._places.resize(size)
 
     def start(self) -> None:
         """Start the children. They end with the calling thread, however that ends."""
         atexit.register(self._kill_all)
-        for number in range(self._size):
-            self._start_child(number)
+        self._places.start()
 
     def add(self, program: TaskRun, items: ItemBlock | Sequence[Item]) -> None:
         """Take over items. Raises TaskError if the run's options are not plain values."""
@@ -205,15 +175,15 @@ class Pool:
         """
         self._reports.quarantine.forget(run)
         self._reports.drop(run)
-        for child in self._everyone:
+        for child in self._places.everyone:
             if child.run == run:
                 child.forget_run()
         return [item.index for item in self._backlog.drop(run)]
 
     def drain(self) -> dict[str, list[int]]:
         """Send nothing more; return the backlog. Children return what they have not begun, which has no result."""
-        self._stopped = True
-        for child in self._everyone:
+        self._stop()
+        for child in self._places.everyone:
             if child.outstanding:
                 child.recall()
         return {run: [item.index for item in self._backlog.drop(run)] for run in self._backlog.runs()}
@@ -224,39 +194,33 @@ class Pool:
 
     @property
     def problem(self) -> str | None:
-        """Why nothing can be worked on: no process starts, not even at the second try; or all of them wait."""
-        beginning = (State.STARTING, State.PREPARING)
-        working = any(child.state not in beginning for child in list(self._by_number.values()))
-        if working or self._failed_starts < 2 or not self._start_error:
-            return self._lending.problem
-        return (
-            f"no process of the pool can be started ({self._start_error}); it is tried again and again. If the limits "
-            "of this machine or container are reached (processes, open files, memory), raise them"
-        )
+        """Why nothing can be worked on; None while something can."""
+        return self._places.problem
 
     def poll(self, timeout_s: float) -> list[tuple[str, Results]]:
         """Run the event loop once, waiting up to `timeout_s` for something to happen; return what is finished."""
         self._dispatch()
-        for child in self._everyone:
+        for child in self._places.everyone:
             self._listen(child)
         for child, descriptor, events in self._event_loop.wait(0 if self._reports else min(timeout_s, WATCH_S)):
             self._handle_event(child, descriptor, events)
         self._supervise()
         self._dispatch()
         if self._reports:
-            self._lending.moved()
+            self._places.moved()
         return self._reports.collect()
 
     def close(self, grace_s: float) -> None:
         """Ask the children to end, then kill them; when this returns, none is left. May be called twice."""
         if self._closed:
             return
-        self._closed = self._stopped = True
-        for child in self._everyone:
+        self._closed = True
+        self._stop()
+        for child in self._places.everyone:
             child.end()
         deadline = time.monotonic() + grace_s
         self.paused = False
-        while self._everyone and (left_s := deadline - time.monotonic()) > 0:
+        while self._places.everyone and (left_s := deadline - time.monotonic()) > 0:
             self.poll(left_s)
         self._kill_all()
         atexit.unregister(self._kill_all)
@@ -264,110 +228,41 @@ class Pool:
 
     def abandon(self) -> None:
         """Kill the children and what they have started. For any thread, when this process is about to end."""
-        for child in self._everyone:
+        for child in self._places.everyone:
             child.kill("abandoned")
 
     def _kill_all(self) -> None:
-        for child in self._everyone:
+        for child in self._places.everyone:
             child.kill("closed")
-        for child in self._everyone:
+        for child in self._places.everyone:
             child.bury()
-        self._by_number.clear()
-        self._others.clear()
+        self._places.clear()
 
     # --- children ------------------------------------------------------------------------------------------------
 
-    def _start_child(self, number: int) -> None:
-        self._vacant.pop(number, None)
-        child = self._spawn(number)
-        if child is None:
-            self._vacate(number, failed=True)
-        else:
-            self._by_number[number] = child
+    def _stop(self) -> None:
+        self._stopped = True
+        self._places.stop()
 
-    def _spawn(self, number: int) -> ChildHandle | None:
-        try:
-            process = ChildProcess(
-                f"sheaf-child-{number}", self._tasks_dir, ring_bytes(self._size), self._task_modules, self._stdout
-            )
-        except OSError as error:
-            logger.error("a pool process cannot be started", extra={"action": "spawn", "why": str(error)})
-            self._start_error = str(error)
-            return None
+    def _spawn(self, number: int) -> ChildHandle:
+        """Start a process; raises OSError if the system refuses one."""
+        process = ChildProcess(
+            f"sheaf-child-{number}", self._tasks_dir, ring_bytes(self.size), self._task_modules, self._stdout
+        )
         child = ChildHandle(number, process)
-        self._event_loop.add(child)
-        self._listen(child)
+        try:
+            self._event_loop.add(child)
+            self._listen(child)
+        except OSError:
+            # The kernel has no room for another descriptor to watch: the child's end would go unnoticed.
+            self._unwatch(child)
+            child.kill("cannot be watched")
+            child.bury()
+            raise
         return child
 
-    def _assign(self, child: ChildHandle, program: TaskRun) -> None:
-        """Have the child serve this run, or replace it by one that has imported the run's module, or none."""
-        if child.suits(program) and (child.module is not None or not self._reserve.has_module_of(program)):
-            child.serve(program)
-            return
-        number = child.number
-        other = self._reserve.take(program)
-        if other is None:
-            other = self._spawn(number)
-            if other is None:
-                return
-        else:
-            self._others.remove(other)
-            if other.free:
-                other.serve(program)
-        other.take_place(number, for_suspects=child.for_suspects)
-        child.leave_place()
-        self._by_number[number] = other
-        self._others.append(child)
-        if not self._reserve.keep(child):
-            child.end()
-
-    def _lend_places(self) -> None:
-        """Children that wait for the cluster make room for what they wait for."""
-        places = self._by_number.values()
-        for child in self._lending.to_lend(places, self._size):
-            number = child.number
-            child.leave_place()
-            if child.unstarted > 0:
-                child.recall()
-            del self._by_number[number]
-            self._others.append(child)
-            self._lending.lent.append(child)
-            other = self._reserve.take_fresh()
-            if other is not None:
-                self._others.remove(other)
-                other.take_place(number)
-                self._by_number[number] = other
-            else:
-                self._vacate(number, failed=False)
-        for child in self._lending.returned():
-            if not self._reserve.keep(child):
-                child.end()
-        hopeless = self._lending.hopeless(places)
-        if hopeless is not None:
-            hopeless.kill(NESTED)
-
-    def _keep_reserve(self, now: float) -> None:
-        for child in self._reserve.evict(now):
-            child.end()
-        idle = not len(self._backlog)
-        if not self._stopped and self._reserve.wants(self._by_number.values(), now, idle=idle):
-            fresh = self._spawn(NOWHERE)
-            if fresh is not None:
-                self._others.append(fresh)
-                self._reserve.add_fresh(fresh)
-
-    def _vacate(self, number: int, *, failed: bool) -> None:
-        self._failed_starts = self._failed_starts + 1 if failed else 0
-        if not 0 <= number < self._size:
-            return  # it had no place, or the pool has become smaller
-        first, most = _BACK_OFF_S
-        delay_s = min(most, first * 2.0 ** min(self._failed_starts, 10)) if failed else 0.0
-        self._vacant[number] = time.monotonic() + delay_s
-
-    def _fill_vacancies(self, now: float) -> None:
-        if not self._stopped:
-            for number in [number for number, due in self._vacant.items() if due <= now]:
-                self._start_child(number)
+    def _unwatch(self, child: ChildHandle) -> None:
+        self._event_loop.forget(child.sentinel, child.stdout.descriptor, child.channel.descriptor)
 
     def _listen(self, child: ChildHandle) -> None:
         self._event_loop.listen(child, read=not self._paused and child.pipe_closed_at is None)
@@ -401,7 +296,7 @@ class Pool:
 
     def _bury(self, child: ChildHandle) -> None:
         """A child has ended: take what it has finished, decide about the rest, and make room for another."""
-        self._event_loop.forget(child.sentinel, child.stdout.descriptor, child.channel.descriptor)
+        self._unwatch(child)
         if child.pipe_closed_at is None:
             with contextlib.suppress(Exception):  # a task may have written anything into the pipe
                 for message in child.channel.drain():
@@ -409,42 +304,23 @@ class Pool:
         in_hand = {index: begun for index, begun in child.slots.in_hand().items() if index in child.outstanding}
         state = child.state
         exit_code = child.bury()
-        if child in self._others:
-            self._others.remove(child)
-            self._reserve.drop(child)
-        else:
-            del self._by_number[child.number]
+        why = child.killed or explain_exit(exit_code)
         if state is not State.ENDING:
-            self._deaths[child.number] += 1
             fields = {"action": "bury", "pid": child.pid, "run": child.run, "in_hand": sorted(in_hand)[:20]}
-            logger.warning("a pool process died", extra={**fields, "why": child.killed or explain_exit(exit_code)})
+            logger.warning("a pool process died", extra={**fields, "why": why})
         if state is State.PREPARING and not child.missing:
             self._reports.died_preparing(child, explain_exit(exit_code))
         self._reports.quarantine.after_death(child, exit_code, in_hand)
-        self._vacate(child.number, failed=state in (State.STARTING, State.PREPARING))
-        if child.missing:
-            self._start_error = child.missing
-        elif state is State.STARTING:
-            self._start_error = f"it ended before it could work: {child.killed or explain_exit(exit_code)}"
-        self._fill_vacancies(time.monotonic())
-        successor = self._by_number.get(child.number)
-        if successor is not None:
-            # Suspects go on being done there, so that no other items wait behind them.
-            successor.take_place(child.number, for_suspects=child.for_suspects)
+        self._places.remove(child, before=state, why=why)
 
     def _supervise(self) -> None:
         now = time.monotonic()
         if self._watchdog.due(now):
-            if self._start_error and any(child.state is State.READY for child in self._by_number.values()):
-                self._start_error = ""
-            self._watchdog.check(self._everyone, now, watch_items=not self._paused)
+            self._watchdog.check(self._places.everyone, now, watch_items=not self._paused)
+            self._places.tend(now, idle=not len(self._backlog))
             if not self._stopped:
-                self._lend_places()
-            self._keep_reserve(now)
-            if not self._stopped:
-                self._dispatcher.recall_idle_items(self._by_number.values(), now)
-            self._fill_vacancies(now)
+                self._dispatcher.recall_idle_items(self._places.children, now)
 
     def _dispatch(self) -> None:
         if not self._stopped:
-            self._dispatcher.dispatch(self._by_number.values())
+            self._dispatcher.dispatch(self._places.children)
