@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 #: A piece of an answer: bytes to send, seconds to wait, or None to close the connection.
-Piece = bytes | float | None
-Answer = Callable[[bytes], Iterator[Piece]]
+AnswerPart = bytes | float | None
+Answer = Callable[[bytes], Iterator[AnswerPart]]
 
 
 def answer(body: bytes = b"", status: str = "200 OK", **headers: str) -> Answer:
@@ -23,8 +23,8 @@ def answer(body: bytes = b"", status: str = "200 OK", **headers: str) -> Answer:
     return raw(head + body)
 
 
-def raw(*pieces: Piece) -> Answer:
-    def reply(request: bytes) -> Iterator[Piece]:
+def raw(*pieces: AnswerPart) -> Answer:
+    def reply(request: bytes) -> Iterator[AnswerPart]:
         yield from pieces
 
     return reply
@@ -34,7 +34,7 @@ def in_turn(*answers: Answer) -> Answer:
     """The first answer to the first request, and so on; the last one for all that follow."""
     remaining = list(answers)
 
-    def reply(request: bytes) -> Iterator[Piece]:
+    def reply(request: bytes) -> Iterator[AnswerPart]:
         return (remaining.pop(0) if len(remaining) > 1 else remaining[0])(request)
 
     return reply

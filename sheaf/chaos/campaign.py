@@ -24,7 +24,7 @@ from sheaf.core.errors import SheafError
 
 _WORKER = ("sheaf_worker",)
 #: How often the deadline must have passed until a run counts as stalled for good: a busy machine is no fault.
-_PATIENCE = 3
+_DEADLINE_FACTOR = 3
 _SABOTAGED_WORKER = "sheaf.chaos.sabotaged_worker"
 
 
@@ -50,7 +50,7 @@ def run_seed(order: Order, seed: int) -> Outcome:
     plan = make_plan(seed, LEASES[order.leases], order.only, short=order.short)
     worker = (_SABOTAGED_WORKER, order.sabotage) if order.sabotage else _WORKER
     # What a sabotage stalls is to be found soon.
-    deadline_s = plan.leases.deadline_s * (1 if order.sabotage else _PATIENCE)
+    deadline_s = plan.leases.deadline_s * (1 if order.sabotage else _DEADLINE_FACTOR)
     outcome = Trial(plan, folder, order.site_url, worker).run(deadline_s)
     outcome.short = order.short
     outcome.sabotage, outcome.campaign, outcome.code, outcome.at = order.sabotage, order.campaign, code, _now()

@@ -115,7 +115,7 @@ def redis_odd_value(stage: ErrorStage, _length_s: float) -> bool:
         lambda: client.hset(keys.OWNERS, mapping={b"\xff\xfe": "nobody", f"{run}:77777": b"\xff"}),
         lambda: client.zadd(keys.LEASES, {b"\xff\xfe": 1, f"{run}:88888": -5, "": 7}),
         lambda: client.hset(keys.CLAIMS, mapping={f"{run}:0": "many", b"\xff": "1"}),
-        lambda: _odd_card(client),
+        lambda: _odd_entry(client),
     )
     stage.draw.choice(odd)()
     return True
@@ -208,7 +208,7 @@ def _run_of(stage: ErrorStage) -> str:
     return next((path.name for path in (stage.cluster.data / "runs").glob("[!.]*")), "nobody's-run")
 
 
-def _odd_card(client: Any) -> object:
+def _odd_entry(client: Any) -> object:
     name = f"odd-{secrets.token_hex(4)}"
     client.zadd(keys.WORKERS, {name: 10**15})
     return client.hset(keys.WORKER_PREFIX + name, mapping={"label": b"\xff", "pool": "many", "seen_ms": "now"})

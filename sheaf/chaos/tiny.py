@@ -31,7 +31,7 @@ def square(text):
     return int(text) ** 2
 '''
 #: Seconds between two looks at everything.
-TURN_S = 0.01
+POLL_S = 0.01
 #: Seconds that the whole run gets, besides one for every so many items.
 LONGEST_S, ITEMS_PER_S = 600.0, 500
 
@@ -124,7 +124,7 @@ class TinyRun:
             if next_kill is not None and now >= next_kill and self._all_are_there():
                 next_kill = now + self.plan.kill_every_s
                 self._kill_one(now - began, tell)
-            time.sleep(TURN_S)
+            time.sleep(POLL_S)
         return True
 
     def _all_are_there(self) -> bool:

@@ -27,7 +27,7 @@ from sheaf.chaos.replies import ReplyProxy
 from sheaf.chaos.work import SecondWork, work_of
 
 #: Seconds between two looks at everything.
-TURN_S = 0.005
+POLL_S = 0.005
 #: Seconds for which a worker that slept through the end of the run may do its worst.
 ZOMBIE_S = 0.3
 #: Seconds that workers get to end; their own grace period is 5 (`cluster.py`), the rest is for a busy machine.
@@ -159,7 +159,7 @@ class Trial:
                 # Its producer was killed, or found no Redis, or it was stopped: a person would try again.
                 next_submission = now + SUBMIT_AGAIN_S
                 self._submit_again()
-            time.sleep(TURN_S)
+            time.sleep(POLL_S)
         return True
 
     def _submit_again(self) -> None:

@@ -69,12 +69,12 @@ def load(settings: Settings, /, lists: tuple[str, ...], output: str, detach: boo
     from sheaf.submission.submit import SubmitOptions
     from sheaf.tasks.load.options import TUNING
     from sheaf_producer.submit.flow import follow_or_detach
-    from sheaf_producer.submit.load import Request, read_certificates, submit_load, tell_proxies
+    from sheaf_producer.submit.load import Request, read_certificates, submit_load, warn_of_proxies
 
     options = {name: given[name] for name in _TASK_OPTIONS if given[name] not in _UNSET}
     if given["ca_bundle"] is not None:
         options["ca_certificates"] = read_certificates(given["ca_bundle"])
-    tell_proxies()
+    warn_of_proxies()
     how = SubmitOptions(
         batch_size=given["batch_size"],
         tuning=TUNING,

@@ -83,19 +83,19 @@ def map_(settings: Settings, /, task: str, inputs: tuple[str, ...], **given: Any
 def carry_out(settings: Settings, request: Request, *, detach: bool, explain: bool) -> None:
     """Submit what was typed, follow it to its end, make the copy that was asked for; or only submit it."""
     from sheaf.submission.retry import has_open_ends, retry
-    from sheaf_producer.submit.flow import follow_or_detach, tell_retry
+    from sheaf_producer.submit.flow import follow_or_detach, report_retry
     from sheaf_producer.submit.map import submit_map
 
-    delivery, copy = submit_map(settings, request)
-    if request.how.any_version and has_open_ends(settings, delivery):
-        again = retry(settings, delivery.run)
-        tell_retry(again)
-        delivery = again.delivery
-    follow_or_detach(settings, delivery, detach=detach, explain=explain)
+    submission, copy = submit_map(settings, request)
+    if request.how.any_version and has_open_ends(settings, submission):
+        again = retry(settings, submission.run)
+        report_retry(again)
+        submission = again.submission
+    follow_or_detach(settings, submission, detach=detach, explain=explain)
     if copy is not None and detach:
-        click.echo(f"When it is finished: {copy.command(delivery.run)}", err=True)
+        click.echo(f"When it is finished: {copy.command(submission.run)}", err=True)
     elif copy is not None:
-        copy.make(settings, delivery.run)
+        copy.make(settings, submission.run)
 
 
 def _dry_run(settings: Settings, request: Request) -> None:

@@ -26,9 +26,9 @@ def retry(settings: Settings, run: str, errors: tuple[str, ...], items: tuple[in
     sheaf retry 3f9a02 --item 17
     """
     from sheaf.submission.retry import retry as retry_run
-    from sheaf_producer.submit.flow import follow_or_detach, tell_retry
+    from sheaf_producer.submit.flow import follow_or_detach, report_retry
 
     found = locate_run(settings.data_dir, run)
     again = retry_run(settings, found, errors, items)
-    tell_retry(again)
-    follow_or_detach(settings, again.delivery, detach=detach)
+    report_retry(again)
+    follow_or_detach(settings, again.submission, detach=detach)

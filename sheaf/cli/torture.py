@@ -130,7 +130,7 @@ def _run(folder: Path, seeds: Iterator[int], results: Path | None, given: dict[s
             if found:
                 outcomes.close()
                 break
-    _conclude(counts, wrong, time.monotonic() - began)
+    _print_verdict(counts, wrong, time.monotonic() - began)
     if sabotage:
         click.echo(f"The sabotage was {'found' if found else 'NOT found: the kit is blind to it'}.")
     return int(not found if sabotage else bool(wrong))
@@ -177,7 +177,7 @@ def _show(outcome: Outcome) -> None:
         )
 
 
-def _conclude(counts: Counter[str], wrong: list[int], seconds: float) -> None:
+def _print_verdict(counts: Counter[str], wrong: list[int], seconds: float) -> None:
     click.echo(
         f"{count_text(counts['runs'], 'run')}, {count_text(counts['pages'], 'page')}, "
         f"{count_text(counts['faults'], 'fault')} in {seconds_text(seconds)}: "

@@ -63,11 +63,11 @@ def _own_name(function: Callable[..., Any], module: str, name: str) -> str:
 
     Raises TaskError if it has none: workers would call the other one.
     """
-    home = sys.modules.get(module)
-    found = getattr(home, name, function)
+    imported = sys.modules.get(module)
+    found = getattr(imported, name, function)
     if found is function:
         return name
-    for other, value in vars(home).items():
+    for other, value in vars(imported).items():
         if value is function and other.isidentifier():
             return other
     if _code(found) == _code(function) is not None:

@@ -19,7 +19,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 STDERR = 2
 #: Seconds that a line waits for a pipe that is full.
-PATIENCE_S = 1.0
+WRITE_WAIT_S = 1.0
 #: A pipe that is said to have room has it for this much.
 _ATOMIC_BYTES = select.PIPE_BUF
 
@@ -29,7 +29,7 @@ class Sink:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._patience_s = PATIENCE_S
+        self._write_wait_s = WRITE_WAIT_S
 
     def put(self, text: bytes) -> int:
         """Write as much as there is room for; return how many bytes that were."""
@@ -37,14 +37,14 @@ class Sink:
         with contextlib.suppress(OSError):
             while written < len(text) and self._has_room():
                 written += os.write(self._descriptor, text[written : written + _ATOMIC_BYTES])
-        self._patience_s = PATIENCE_S if written == len(text) else 0.0
+        self._write_wait_s = WRITE_WAIT_S if written == len(text) else 0.0
         return written
 
     def _has_room(self) -> bool:
         poll = select.poll()
         poll.register(self._descriptor, select.POLLOUT)
         # A reader that has gone counts as room, too: the write says what is wrong.
-        return bool(poll.poll(self._patience_s * 1000))
+        return bool(poll.poll(self._write_wait_s * 1000))
 
 
 def keep_standard_descriptors() -> None:

@@ -21,9 +21,9 @@ from sheaf.core.errors import ClusterError, UsageError
 from sheaf.core.last_words import last_words
 from sheaf.core.settings import Settings, child_environment
 from sheaf.embedded.processes import ProcessId, is_alive, send_signal, stop, wait_gone
-from sheaf.embedded.redis_keeper import PATIENCE_S, REDIS_START_S
 from sheaf.embedded.redis_server import find_redis_server
 from sheaf.embedded.state import ClusterState, Places, tail
+from sheaf.embedded.supervised_redis import REDIS_START_S, STOP_S
 from sheaf.embedded.supervisor import Supervisor
 
 #: Seconds from the start of a worker to its first sign of life, on a slow and busy machine.
@@ -68,7 +68,7 @@ def up(
     except KeyboardInterrupt:
         say("interrupted: what was started is stopped again")
         supervisor.terminate()
-        supervisor.wait(settings.grace_s + 3 * PATIENCE_S)
+        supervisor.wait(settings.grace_s + 3 * STOP_S)
         raise
 
 
@@ -106,15 +106,15 @@ def down(settings: Settings) -> bool:
     state = ClusterState.read(places)
     if state is None:
         return False
-    patience_s = settings.grace_s + 2 * PATIENCE_S
+    limit_s = settings.grace_s + 2 * STOP_S
     found = [process for process in (state.supervisor, *state.processes.values()) if is_alive(process)]
     if not found and places.locked:
         raise UsageError(f"the cluster of {places.data_dir} was started elsewhere (in a container, say); stop it there")
-    if send_signal(state.supervisor, signal.SIGTERM) and wait_gone([state.supervisor], patience_s):
+    if send_signal(state.supervisor, signal.SIGTERM) and wait_gone([state.supervisor], limit_s):
         send_signal(state.supervisor, signal.SIGKILL)
     # A supervisor that was killed can end nothing: do it for it. Redis goes last, so that workers can hand back.
-    stop(state.workers().values(), settings.grace_s + PATIENCE_S)
-    stop(state.processes.values(), PATIENCE_S)
+    stop(state.workers().values(), settings.grace_s + STOP_S)
+    stop(state.processes.values(), STOP_S)
     places.cluster.unlink(missing_ok=True)
     state.remove_socket()
     return bool(found)

@@ -22,8 +22,8 @@ from sheaf.core.files import exists
 from sheaf.core.settings import Settings, child_environment
 from sheaf.embedded.process import Child, Command, status_text, stop_children
 from sheaf.embedded.processes import identify, stop
-from sheaf.embedded.redis_keeper import PATIENCE_S, RedisKeeper
 from sheaf.embedded.state import NEWS, ClusterState, Places
+from sheaf.embedded.supervised_redis import STOP_S, SupervisedRedis
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Supervisor:
         #: What was done lately, and what is said in cluster.json now.
         self._events: deque[tuple[float, str]] = deque(maxlen=NEWS)
         self._written: ClusterState | None = None
-        self._redis = RedisKeeper(places, self._note)
+        self._redis = SupervisedRedis(places, self._note)
         self._workers: dict[str, Child] = {}
         self._count = 0
         self._gone_since: float | None = None
@@ -77,7 +77,7 @@ class Supervisor:
     def _end(self) -> None:
         """End the workers, which commit or hand back what they have, then Redis."""
         logger.info("cluster stops", extra={"action": "stop"})
-        stop_children(list(self._workers.values()), self._settings.grace_s + PATIENCE_S)
+        stop_children(list(self._workers.values()), self._settings.grace_s + STOP_S)
         self._redis.end()
         with contextlib.suppress(OSError):
             self._places.cluster.unlink(missing_ok=True)
@@ -87,7 +87,7 @@ class Supervisor:
         """A killed supervisor's processes may still be ending, and two Redises must not share a folder."""
         left = ClusterState.read(self._places)
         if left is not None:
-            stop(left.processes.values(), self._settings.grace_s + PATIENCE_S)
+            stop(left.processes.values(), self._settings.grace_s + STOP_S)
             left.remove_socket()
 
     def _look_safely(self) -> float:

@@ -69,7 +69,7 @@ def create_session(data_dir: Path, name: str) -> tuple[Path, int]:
     Returns the folder, and the descriptor that keeps it from being swept: close it when the session ends.
     """
     folder = data_dir / SESSIONS / name
-    with _turn(data_dir):
+    with _sessions_locked(data_dir):
         _sweep(data_dir)
         for path in (folder, folder / "runs"):
             path.mkdir()
@@ -115,7 +115,7 @@ def _file_mode(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def _turn(data_dir: Path) -> Iterator[None]:
+def _sessions_locked(data_dir: Path) -> Iterator[None]:
     """One program at a time makes sessions and sweeps."""
     folder = data_dir / SESSIONS
     if not exists(folder):
@@ -140,7 +140,7 @@ def leftovers(data_dir: Path) -> list[Path]:
 def sweep(data_dir: Path) -> None:
     """Remove what leftovers() names."""
     if is_dir(data_dir / SESSIONS):
-        with _turn(data_dir):
+        with _sessions_locked(data_dir):
             _sweep(data_dir)
 
 

@@ -147,8 +147,8 @@ def _not_begun(facts: Facts, live: Mapping[str, WorkerInfo]) -> Stall:
 
 
 def _stall(facts: Facts, kind: Kind, why: str) -> Stall:
-    told_s = facts.stalled_s // _STEP_S * _STEP_S
-    return Stall(kind, f"{LEAD}{seconds_text(told_s)}: {why}")
+    shown_s = facts.stalled_s // _STEP_S * _STEP_S
+    return Stall(kind, f"{LEAD}{seconds_text(shown_s)}: {why}")
 
 
 def _at_hand(entry: WorkerInfo, run: str) -> AtHand | None:

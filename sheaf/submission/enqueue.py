@@ -19,7 +19,7 @@ from sheaf.scheduling.reconciler import Reconciler
 
 #: Seconds to wait for somebody else who is feeding the queue. After that both do: a batch may then be queued twice,
 #: which does no harm, and is better than a run that does not begin.
-PATIENCE_S = 0.3
+LOCK_WAIT_S = 0.3
 
 
 def check_cluster(settings: Settings, connection: redis.Redis) -> None:
@@ -51,7 +51,7 @@ def start(settings: Settings, connection: redis.Redis, run: Run) -> int:
     reconciler = Reconciler(settings.data_dir, queue, settings.queue_batches)
     try:
         try:
-            with lock.acquire(PATIENCE_S) as lease, lease.keep():
+            with lock.acquire(LOCK_WAIT_S) as lease, lease.keep():
                 return reconciler.feed_run(run)
         except LockTimeout:
             return reconciler.feed_run(run)

@@ -19,8 +19,8 @@ from sheaf.core.settings import Settings
 from sheaf.output.output import Output
 from sheaf.run.items import failure_class
 from sheaf.run.run import Run
-from sheaf.submission.deliver import Delivery
 from sheaf.submission.enqueue import check_cluster, start
+from sheaf.submission.submission import Submission
 from sheaf.submission.submit import Outcome
 from sheaf.tasks.description import describe
 from sheaf.tasks.versions import files_in_force, record_version
@@ -30,7 +30,7 @@ from sheaf.tasks.versions import files_in_force, record_version
 class Retry:
     """What became of a request to do failed items again."""
 
-    delivery: Delivery
+    submission: Submission
     #: How many items were reopened.
     reopened: int
     #: Whether the task has changed since the run was submitted, or told to go on with another version.
@@ -66,13 +66,13 @@ def retry(settings: Settings, run: Run, errors: Collection[str] = (), items: Col
                 trouble = error
     finally:
         output.close()
-    return Retry(Delivery(run, Outcome.RESUMED, trouble), reopened, changed)
+    return Retry(Submission(run, Outcome.RESUMED, trouble), reopened, changed)
 
 
-def has_open_ends(settings: Settings, delivery: Delivery) -> bool:
+def has_open_ends(settings: Settings, submission: Submission) -> bool:
     """Whether the run was there before and has failed items, or stands still as its task has changed since."""
-    run = delivery.run
-    if delivery.outcome is Outcome.NEW:
+    run = submission.run
+    if submission.outcome is Outcome.NEW:
         return False
     output = Output(settings.data_dir / run.manifest.output)
     try:

@@ -14,7 +14,7 @@ import pytest
 from tests.acceptance.test_memory import MIB, tree_bytes
 from tests.console import Console
 from tests.packing import KINDS, zstd
-from tests.webserver import Answer, Piece, WebServer, answer
+from tests.webserver import Answer, AnswerPart, WebServer, answer
 
 AT_ONCE = 256
 #: What each of them unpacks to; every so many one is just within what a page may have, and becomes one.
@@ -48,7 +48,7 @@ def all_together(body: bytes, coding: str, meet: threading.Barrier) -> Answer:
     """Answers only when everybody has asked."""
     whole = answer(body, content_type="text/html", content_encoding=coding)
 
-    def reply(request: bytes) -> Iterator[Piece]:
+    def reply(request: bytes) -> Iterator[AnswerPart]:
         meet.wait(120)
         yield from whole(request)
 

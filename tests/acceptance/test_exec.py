@@ -48,10 +48,10 @@ def test_a_cluster_that_may_not_run_commands_says_so(tmp_path: Path, redis_progr
     person = Console(tmp_path, SHEAF_ALLOW_EXEC="0")
     person.run("up", "--workers", "1")
     try:
-        told = person.run("exec", "-", "--", "touch", "{}.made", given="x\n", status=1)
+        said = person.run("exec", "-", "--", "touch", "{}.made", given="x\n", status=1)
     finally:
         person.run("down")
 
-    assert "SHEAF_ALLOW_EXEC=1" in told.stderr
+    assert "SHEAF_ALLOW_EXEC=1" in said.stderr
     assert not (tmp_path / "x.made").exists()
     assert "needs a command" in person.refused("exec", "-", given="x\n")

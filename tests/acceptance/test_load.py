@@ -94,9 +94,9 @@ def test_failures_are_told_and_can_be_loaded_again(cluster: Console, site: Site)
     shown = cluster.run("failures", run[-6:]).stdout
     assert "404" in shown
     assert given[10] in shown
-    told = [json.loads(line) for line in cluster.run("failures", "--json").stdout.splitlines()]
-    assert sorted(entry["item"] for entry in told) == sorted(given[10:])
-    assert {entry["error"] for entry in told} == {"HttpStatus"}
+    said = [json.loads(line) for line in cluster.run("failures", "--json").stdout.splitlines()]
+    assert sorted(entry["item"] for entry in said) == sorted(given[10:])
+    assert {entry["error"] for entry in said} == {"HttpStatus"}
     assert sorted(cluster.run("failures", "--items").stdout.split()) == sorted(given[10:])
     assert "HttpStatus: 404 Not Found" in cluster.refused("get", "some.jsonl", given[10])
     assert json.loads(cluster.run("get", "some.jsonl", "3").stdout)["url"] == given[3]

@@ -116,9 +116,9 @@ def test_a_finished_output_is_put_in_order_and_into_other_formats(cluster: Conso
     """At the end of a map, or later by `sheaf export`; a Parquet output is worked on as JSON lines."""
     cluster.run("map", "shop:square", "range(3000)", "-o", "many.jsonl", "--batch-size", "7", "--ordered")
     cluster.run("map", "shop:square", "range(3000)", "-o", "table.parquet", "--ordered")
-    told = cluster.run("map", "shop:square", "range(10)", "-o", "later.parquet", "--ordered", "--detach").stderr
+    said = cluster.run("map", "shop:square", "range(10)", "-o", "later.parquet", "--ordered", "--detach").stderr
     cluster.run("watch", "last")
-    cluster.run(*told.rpartition("When it is finished: sheaf ")[2].split())
+    cluster.run(*said.rpartition("When it is finished: sheaf ")[2].split())
     cluster.run("export", "many.jsonl", "many.csv", "--ordered")
     cluster.run("export", "many.jsonl", "./here.txt")
 

@@ -75,9 +75,9 @@ def test_the_output_is_as_good_as_before(person: Console) -> None:
 
 def test_nothing_goes_without_a_yes(person: Console) -> None:
     """A dry run only says what would go; where nobody can be asked, --yes has to be typed."""
-    dry = person.run("prune", "--older-than", "0s", "--dry-run").stdout
-    assert "would go" in dry
-    assert "runs/20260101-000000-00000000" in dry
+    drained = person.run("prune", "--older-than", "0s", "--dry-run").stdout
+    assert "would go" in drained
+    assert "runs/20260101-000000-00000000" in drained
 
     refused = person.run("prune", "--older-than", "0s", status=2)
 

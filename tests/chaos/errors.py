@@ -48,10 +48,10 @@ class Job:
     maker: Any = None
 
     @classmethod
-    def begin(cls, means: str, folder: Path, recorded: dict[str, Any], patience_s: float) -> None:
+    def begin(cls, means: str, folder: Path, recorded: dict[str, Any], hung_s: float) -> None:
         """`recorded`: what a maker has found out about the sites."""
         end_with_parent()
-        errors_bench.HUNG_S = patience_s
+        errors_bench.HUNG_S = hung_s
         own = folder / f"job-{os.getpid()}"
         own.mkdir()
         cls.maker = MEANS[means](own)
@@ -107,8 +107,8 @@ def main() -> int:
 
 def _tried(asked: argparse.Namespace, recorded: dict[str, Any], cases: list[Case]) -> Iterator[Case]:
     """Yield the cases as they end."""
-    patience_s = errors_bench.HUNG_S if asked.patience is None else asked.patience
-    known = (asked.means, asked.folder.resolve(), recorded, patience_s)
+    hung_s = errors_bench.HUNG_S if asked.patience is None else asked.patience
+    known = (asked.means, asked.folder.resolve(), recorded, hung_s)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(asked.jobs, mp_context=spawn, initializer=Job.begin, initargs=known) as pool:
         for tried in as_completed([pool.submit(Job.run, case) for case in cases]):

@@ -153,13 +153,13 @@ def bystander(folder: Path) -> Iterator[Callable[[], int]]:
 
     ended: list[int] = []
 
-    def let_go() -> int:
+    def release() -> int:
         os.write(go[1], b".")
         ended.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
         return ended[0]
 
     try:
-        yield let_go
+        yield release
     finally:
         if not ended:
             os.kill(child, signal.SIGKILL)

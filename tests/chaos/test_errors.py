@@ -56,14 +56,14 @@ def test_whatever_fails_the_run_comes_to_its_end_or_somebody_says_why(tmp_path: 
         pytest.skip(why)
 
     options = ["--full"] if FULL else ["--sample", str(SAMPLES[means]), "--seed", str(SEED)]
-    status, told, struck = make_fail(tmp_path, means, *options)
+    status, said, struck = make_fail(tmp_path, means, *options)
 
-    assert status == 0, told
+    assert status == 0, said
     assert len(struck) >= SAMPLES[means] // 3
     wrong = Counter[str]()
     for case in struck:
         wrong.update({name: int(str(case[name])) for name in ("lost", "doubled", "torn", "hung", "silent")})
-    assert not any(wrong.values()), told
+    assert not any(wrong.values()), said
 
 
 def test_a_thread_that_raises_ends_its_worker_which_says_why(tmp_path: Path) -> None:
@@ -75,18 +75,18 @@ def test_a_thread_that_raises_ends_its_worker_which_says_why(tmp_path: Path) -> 
         "fetcher:Fetcher._take",
     )
 
-    status, told, struck = make_fail(
+    status, said, struck = make_fail(
         tmp_path, "threads", "--where", f"({'|'.join(functions)})$", "--lasting", "once", "--first-call"
     )
 
-    assert status == 0, told
-    assert len(struck) == len(functions), told
+    assert status == 0, said
+    assert len(struck) == len(functions), said
 
 
 def test_a_worker_that_only_seems_to_live_is_noticed(tmp_path: Path) -> None:
     """The judge can say no: of workers whose broken threads end nothing, one renews its leases and does no more."""
     place = ("--who", "main", "--where", "Worker._pass_on", "--lasting", "once", "--first-call")
-    status, told, struck = make_fail(tmp_path, "threads", *place, "--sabotage", "zombie", "--patience", "8")
+    status, said, struck = make_fail(tmp_path, "threads", *place, "--sabotage", "zombie", "--patience", "8")
 
-    assert status == 1, told
-    assert [case["hung"] for case in struck] == [1], told
+    assert status == 1, said
+    assert [case["hung"] for case in struck] == [1], said

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.apart import run_apart
+from tests.chaos.own_process import run_in_own_process
 from tests.chaos.tracer import NAMES
 
 pytestmark = [
@@ -14,7 +14,7 @@ pytestmark = [
 
 
 def kill_everywhere(scene: str, mutation: str = "") -> dict[str, Any]:
-    return run_apart("killed_repairs", scene, mutation)
+    return run_in_own_process("killed_repairs", scene, mutation)
 
 
 @pytest.mark.parametrize(("scene", "kills"), [("middle", 50), ("end", 50), ("index", 100)])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.apart import run_apart
+from tests.chaos.own_process import run_in_own_process
 from tests.chaos.proof import note
 from tests.chaos.tracer import NAMES
 
@@ -16,7 +16,7 @@ pytestmark = [
 
 
 def cut_everywhere(scene: str, dropped: str = "") -> dict[str, Any]:
-    return run_apart("power_cuts", scene, dropped)
+    return run_in_own_process("power_cuts", scene, dropped)
 
 
 @pytest.mark.parametrize(("scene", "images"), [("life", 500), ("take-over", 500)])

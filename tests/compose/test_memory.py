@@ -11,7 +11,7 @@ from tests.compose.stack import Stack
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
 #: Fills memory beyond the container's 1 GiB; gives up at 2, before it can harm a machine whose limits do not hold.
-HUNGRY = """
+GREEDY = """
 def eat(text):
     held = []
     while text == "poison" and len(held) < 512:
@@ -27,7 +27,7 @@ def lives(stack: Stack) -> dict[str, Any]:
 
 def test_an_item_that_fills_the_containers_memory_fails_alone(stack: Stack) -> None:
     """Without any setting: it is tried alone and fails with a reason; all others succeed, and no worker ends."""
-    (stack.lists / "tasks/hungry.py").write_text(HUNGRY)
+    (stack.lists / "tasks/hungry.py").write_text(GREEDY)
     items = "".join("poison\n" if number == 30 else f"item {number}\n" for number in range(60))
     before = lives(stack)
 

@@ -20,7 +20,7 @@ from sheaf.tasks.load.failure import check_accepted, curl_failure, retry_after_s
 from sheaf.tasks.load.head import final_head, status_of, values_of
 from sheaf.tasks.load.memory import MemoryLimit
 from sheaf.tasks.load.options import LoadOptions
-from sheaf.tasks.load.transfer import Transfer, _Loan
+from sheaf.tasks.load.transfer import Transfer, _BorrowedSocket
 from sheaf.tasks.load.trust import Trust
 from sheaf.tasks.load.url import check_url, join_url, split_url
 from sheaf.tasks.load.visit import Visit, target_of
@@ -191,7 +191,7 @@ class _Local(Transfer):
             theirs.shutdown(socket.SHUT_WR)
             # What is asked is left unread; without this end libcurl could not even send it.
             self.theirs = theirs.dup()
-        return _Loan(ours)
+        return _BorrowedSocket(ours)
 
 
 @cache

@@ -148,9 +148,9 @@ def test_a_tiny_function_costs_no_more_than_was_allowed(bench: Bench, calm: Call
     def start(items: int, batch_size: int, output: str) -> Run:
         run = bench.call("costs:double", *map(str, range(items)), batch_size=batch_size, output=output)
         queue = BatchQueue(meter.connection)
-        feeder = Reconciler(bench.person.data, queue, room=2000)
-        assert feeder.feed() == run.manifest.batches
-        feeder.close()
+        reconciler = Reconciler(bench.person.data, queue, room=2000)
+        assert reconciler.feed() == run.manifest.batches
+        reconciler.close()
         queue.close()
         return run
 

@@ -128,8 +128,8 @@ def test_damaged_runs_are_set_aside_and_all_others_go_on(
 
     assert_done(bench, healthy, "healthy")
     lines = bench.person.list_file("more.txt", *items_of("more"))
-    told = bench.person.run("map", "t:f", lines, "-o", "more.jsonl")
-    assert f"Done: {ITEMS} items" in told.stdout
+    said = bench.person.run("map", "t:f", lines, "-o", "more.jsonl")
+    assert f"Done: {ITEMS} items" in said.stdout
 
     with redis.Redis.from_url(bench.server.url) as client:
         told_problems = {name: keys.PROBLEM_PREFIX + run.manifest.run for name, run in runs.items()}

@@ -41,11 +41,11 @@ def commit(data: Path, *indexes: int) -> None:
 
 def fed(data: Path, connection: redis.Redis, room: int = 100) -> int:
     queue = BatchQueue(connection)
-    feeder = Reconciler(data, queue, room)
+    reconciler = Reconciler(data, queue, room)
     try:
-        return feeder.feed()
+        return reconciler.feed()
     finally:
-        feeder.close()
+        reconciler.close()
         queue.close()
 
 

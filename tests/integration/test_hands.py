@@ -41,7 +41,7 @@ def remove_the_index(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hurt", "said"),
+    ("hurt", "reason"),
     [
         (shorten, "bytes are gone"),
         (Path.unlink, "is gone, but its index says"),
@@ -51,7 +51,7 @@ def remove_the_index(path: Path) -> None:
     ],
 )
 def test_a_hurt_output_is_refused_and_repaired_while_workers_run(
-    bench: Bench, hurt: Callable[[Path], None], said: str
+    bench: Bench, hurt: Callable[[Path], None], reason: str
 ) -> None:
     """Workers write nothing more and `sheaf watch` says why; `sheaf repair` tells, then does; the run completes."""
     run = bench.submit(100)
@@ -61,9 +61,9 @@ def test_a_hurt_output_is_refused_and_repaired_while_workers_run(
 
     hurt(path)
 
-    told = bench.person.run("watch", run.manifest.run, status=1)
-    assert said in told.stderr
-    assert "sheaf repair" in told.stderr
+    said = bench.person.run("watch", run.manifest.run, status=1)
+    assert reason in said.stderr
+    assert "sheaf repair" in said.stderr
     content = path.read_bytes() if path.exists() else None
     plan = bench.person.run("repair", path.name, status=1).stdout
     assert "Nothing was changed. Do it: sheaf repair pages.jsonl --apply" in plan
@@ -88,9 +88,9 @@ def test_a_finished_warc_with_a_damaged_middle_is_made_whole(bench: Bench) -> No
     path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
     assert "sheaf repair data/pages.warc.gz" in bench.person.run("verify", path.name, status=1).stdout
 
-    told = bench.person.run("repair", path.name, "--apply").stdout
+    said = bench.person.run("repair", path.name, "--apply").stdout
 
-    assert "the file is written anew without them; the old one is kept in data/pages.warc.gz.damaged-1" in told
+    assert "the file is written anew without them; the old one is kept in data/pages.warc.gz.damaged-1" in said
     bench.wait_until_done(run)
     bench.assert_exactly_once(run)
     with open(path, "rb") as stream:

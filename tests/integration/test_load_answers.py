@@ -39,7 +39,7 @@ from sheaf.tasks.load import (
 from sheaf.tasks.load.task import LoadTask
 from tests.functions import ListSource
 from tests.loading import load, load_one, page, warc_records
-from tests.webserver import Answer, Piece, WebServer, answer, in_turn, raw
+from tests.webserver import Answer, AnswerPart, WebServer, answer, in_turn, raw
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 
@@ -282,7 +282,7 @@ def test_a_location_goes_back_byte_by_byte(server: WebServer, location: bytes, a
 def test_cookies_live_as_long_as_one_items_redirects(server: WebServer) -> None:
     """A page that sets a cookie and redirects to itself is loaded; the next item does not have the cookie."""
 
-    def consent(request: bytes) -> Iterator[Piece]:
+    def consent(request: bytes) -> Iterator[AnswerPart]:
         said = b"\r\nCookie: consent=y\xe9s\r\n" in request
         return (
             answer(b"in")

@@ -11,7 +11,7 @@ import pytest
 
 from sheaf.run.items import Failed
 from tests.loading import check_with_warcio, load_one, page, record_of, warc_records
-from tests.webserver import Answer, Piece, WebServer, answer, in_turn, raw, tls_context
+from tests.webserver import Answer, AnswerPart, WebServer, answer, in_turn, raw, tls_context
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 
@@ -21,7 +21,7 @@ PACKED = gzip.compress(b"".join(b"line %d\n" % number for number in range(999)))
 FORMATS = ("p.jsonl", "p.html", "p.txt", "p.warc.gz")
 
 
-def dripping(request: bytes) -> Iterator[Piece]:
+def dripping(request: bytes) -> Iterator[AnswerPart]:
     yield HEAD + b"Content-Length: 1000\r\n\r\n" + HALF
     while True:
         yield 0.05

@@ -13,7 +13,7 @@ from sheaf.core.settings import Settings, proxy_variables
 from sheaf.run.items import Done, Failed
 from sheaf.tasks.load.options import LoadOptions
 from sheaf.tasks.registry import limited
-from sheaf_producer.submit.load import read_certificates, tell_proxies
+from sheaf_producer.submit.load import read_certificates, warn_of_proxies
 from tests.loading import load_one, page
 from tests.webserver import WebServer, answer, tls_context
 
@@ -97,7 +97,7 @@ def test_certificates_are_looked_at_before_anything_is_submitted(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("variables", "told"),
+    ("variables", "named"),
     [
         ({}, []),
         ({"HTTPS_PROXY": "http://proxy:3128"}, ["HTTPS_PROXY"]),
@@ -107,12 +107,12 @@ def test_certificates_are_looked_at_before_anything_is_submitted(tmp_path: Path)
     ],
 )
 def test_a_proxy_is_not_passed_over_in_silence(
-    variables: dict[str, str], told: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    variables: dict[str, str], named: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whoever submits is told, once, that the variables are not obeyed, and why; nobody else is."""
-    assert proxy_variables(variables) == told
-    monkeypatch.setattr("sheaf_producer.submit.load.proxy_variables", lambda: told)
-    tell_proxies()
+    assert proxy_variables(variables) == named
+    monkeypatch.setattr("sheaf_producer.submit.load.proxy_variables", lambda: named)
+    warn_of_proxies()
     said = capsys.readouterr().err
-    assert all(name in said for name in told)
-    assert ("past its check of addresses" in said) == bool(told)
+    assert all(name in said for name in named)
+    assert ("past its check of addresses" in said) == bool(named)

@@ -313,14 +313,14 @@ def test_leases_that_nobody_renews_any_more_are_lost(connection: redis.Redis, mo
     def broken(_lease: object) -> None:
         raise RuntimeError("broken on purpose")
 
-    told: list[object] = []
-    monkeypatch.setattr(threading, "excepthook", told.append)
+    said: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", said.append)
     monkeypatch.setattr("sheaf.broker.lock.Lease.renew", broken)
     first = make_lock(connection, lease_s=0.3).acquire(1)
     with first.keep():
         wait_until(lambda: first.lost, 30, "it is told")
     monkeypatch.setattr("sheaf.broker.lock.Lease.renew", lambda lease: None)
-    wait_until(lambda: bool(told), 30, "the thread's end is noticed")
+    wait_until(lambda: bool(said), 30, "the thread's end is noticed")
     second = make_lock(connection, lease_s=30).acquire(5)
     with second.keep():
         assert not second.lost

@@ -82,8 +82,8 @@ def test_bad_items_answer_for_themselves_alone(faulty: Bench) -> None:
     shown = faulty.person.run("failures", run.manifest.run).stdout
     assert f"       2  ValueError at {fault.place}\n          item 6: raise:x\n          Traceback" in shown
     assert "       1  SystemExit at " in shown
-    told = faulty.person.run("failures", run.manifest.run, "--json", "--error", "ValueError").stdout.splitlines()
-    assert [json.loads(line)["place"] for line in told] == [fault.place] * 2
+    said = faulty.person.run("failures", run.manifest.run, "--json", "--error", "ValueError").stdout.splitlines()
+    assert [json.loads(line)["place"] for line in said] == [fault.place] * 2
     assert faulty.person.run("failures", run.manifest.run, "--items").stdout.splitlines() == bad
 
     worker = faulty.workers[0]

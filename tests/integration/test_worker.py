@@ -184,10 +184,10 @@ def test_watching_ends_when_a_person_has_to_look_at_the_output(bench: Bench) -> 
     os.truncate(output, len(content) - 10)
 
     bench.worker()
-    told = bench.person.run("watch", run.manifest.run, status=1)
+    said = bench.person.run("watch", run.manifest.run, status=1)
 
-    assert "stands still" in told.stderr
-    assert "10 bytes are gone" in told.stderr
+    assert "stands still" in said.stderr
+    assert "10 bytes are gone" in said.stderr
     assert output.read_bytes() == content[:-10]
     output.write_bytes(content)
     with bench.server.client() as client:

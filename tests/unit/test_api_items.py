@@ -64,6 +64,6 @@ def test_what_fails_beside_the_items_is_not_taken_for_theirs(raised: type[BaseEx
 
     with pytest.raises(
         ClusterError, match=f"a part of this session broke .{raised.__name__}: not of the items"
-    ) as told:
+    ) as said:
         made.results()
-    assert isinstance(told.value.__cause__, raised)
+    assert isinstance(said.value.__cause__, raised)

@@ -82,5 +82,5 @@ def test_what_is_put_aside_is_out_of_hand(ends: Ends) -> None:
 
     ends.source.resume(5)
     assert sorted(ends.slots.in_hand()) == [5, 99]
-    told = [ends.worker.recv_bytes() for _ in range(3)]
-    assert told == [encode(("holding", count)) for count in (32, 64, 96)]
+    said = [ends.worker.recv_bytes() for _ in range(3)]
+    assert said == [encode(("holding", count)) for count in (32, 64, 96)]

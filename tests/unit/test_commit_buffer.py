@@ -13,21 +13,21 @@ from tests.unit.test_in_flight import a_run, done
 NEVER_S = 1000.0
 
 
-def gathering_of(most_bytes: int = 1000, most_s: float = NEVER_S) -> CommitBuffer:
+def buffer_of(most_bytes: int = 1000, most_s: float = NEVER_S) -> CommitBuffer:
     return CommitBuffer(most_bytes, most_s, on_room=lambda: None)
 
 
 def test_a_group_is_due_when_it_is_large_old_or_all_there_is() -> None:
     run = a_run()
-    large = gathering_of()
+    large = buffer_of()
     large.add(run, [Done(0, b"x" * 400)])
     large.add(run, [Done(1, b"x" * 600)])
-    old = gathering_of(most_s=0.01)
+    old = buffer_of(most_s=0.01)
     old.add(run, done(0))
-    idle = gathering_of()
+    idle = buffer_of()
     idle.add(run, done(0))
     idle.flush()
-    closing = gathering_of()
+    closing = buffer_of()
     closing.add(run, done(0))
     closing.close()
 
@@ -41,7 +41,7 @@ def test_a_group_is_due_when_it_is_large_old_or_all_there_is() -> None:
 @pytest.mark.parametrize("late", ["add", "flush", "close"])
 def test_whoever_waits_is_woken(late: str) -> None:
     """The thread sleeps while nothing is due."""
-    buffer = gathering_of()
+    buffer = buffer_of()
     if late != "add":
         buffer.add(a_run(), done(0))
     answers: list[bool] = []
@@ -59,7 +59,7 @@ def test_whoever_waits_is_woken(late: str) -> None:
 
 def test_what_a_program_waits_for_is_due_soon() -> None:
     """Also if other things lie there that may wait for long."""
-    buffer = gathering_of()
+    buffer = buffer_of()
     buffer.add(a_run(), done(0))
     buffer.add(a_run("session-2026-1"), done(0))
 
@@ -69,7 +69,7 @@ def test_what_a_program_waits_for_is_due_soon() -> None:
 
 def test_a_short_run_does_not_wait_for_a_long_one() -> None:
     """Its first records are due soon, since others are at work; the long one's next ones have time."""
-    buffer = gathering_of()
+    buffer = buffer_of()
     buffer.add(a_run("long"), done(0))
     buffer.take()
     buffer.written()
@@ -81,7 +81,7 @@ def test_a_short_run_does_not_wait_for_a_long_one() -> None:
 
 
 def test_a_worker_is_not_idle_before_all_is_written() -> None:
-    buffer = gathering_of()
+    buffer = buffer_of()
     buffer.add(a_run(), done(0))
     buffer.take()
     buffer.add(a_run("run-2"), done(0))
@@ -95,15 +95,15 @@ def test_a_worker_is_not_idle_before_all_is_written() -> None:
 
 def test_what_is_being_written_still_crowds() -> None:
     """Whoever paused is told of room: it would wait for its next turn, and the disk for it."""
-    told: list[str] = []
-    buffer = CommitBuffer(1000, NEVER_S, on_room=lambda: told.append("room"))
+    said: list[str] = []
+    buffer = CommitBuffer(1000, NEVER_S, on_room=lambda: said.append("room"))
     buffer.add(a_run(), [Done(0, b"x" * 1500)])
     buffer.take()
-    assert (buffer.over_limit, told) == (False, [])
+    assert (buffer.over_limit, said) == (False, [])
     buffer.add(a_run(), [Done(1, b"x" * 501)])
-    assert (buffer.over_limit, told) == (True, [])
+    assert (buffer.over_limit, said) == (True, [])
     buffer.written()
-    assert (buffer.over_limit, told) == (False, ["room"])
+    assert (buffer.over_limit, said) == (False, ["room"])
 
 
 @pytest.mark.parametrize(("being_written", "pending"), [(400, 50), (400, 2001)])
@@ -117,7 +117,7 @@ def test_nobody_is_told_of_room_that_was_there_or_is_not(being_written: int, pen
 
 def test_what_comes_while_its_run_is_written_keeps_the_run() -> None:
     """What came a second time is committed, too, which finds that it is there already."""
-    buffer = gathering_of()
+    buffer = buffer_of()
     for name in ("run-1", "run-2"):
         buffer.add(a_run(name), done(0))
     buffer.take()
@@ -131,7 +131,7 @@ def test_what_comes_while_its_run_is_written_keeps_the_run() -> None:
 
 def test_no_run_is_kept_that_another_worker_finishes() -> None:
     """Nobody tells a worker that a run is finished whose last commit is another's: it keeps none of its own accord."""
-    buffer = gathering_of()
+    buffer = buffer_of()
     for number in range(300):
         buffer.add(a_run(f"run-{number}"), done(0))
         buffer.take()

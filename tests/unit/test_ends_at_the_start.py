@@ -48,7 +48,7 @@ def raising(error: BaseException) -> Callable[..., NoReturn]:
     return instead
 
 
-def told(data: Path, log: str) -> tuple[str, dict[str, str]]:
+def said(data: Path, log: str) -> tuple[str, dict[str, str]]:
     """The last words, and the line of the log."""
     (death,) = last_words(data)
     line: dict[str, str] = json.loads(log.splitlines()[-1])
@@ -69,7 +69,7 @@ def test_a_worker_that_cannot_begin(
         module.main()
 
     assert ended.value.code == 1
-    words, line = told(data, capfd.readouterr().err)
+    words, line = said(data, capfd.readouterr().err)
     assert words.startswith(f"worker-7: {type(error).__name__}")
     assert words.endswith("(at its start)")
     assert type(error).__name__ in line["traceback"]
@@ -86,7 +86,7 @@ def test_a_supervisor_that_breaks(
 
     assert module.main() == 1
 
-    words, line = told(data, capfd.readouterr().err)
+    words, line = said(data, capfd.readouterr().err)
     assert words.startswith(f"supervisor: {type(error).__name__}")
     assert type(error).__name__ in line["traceback"]
 

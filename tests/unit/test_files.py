@@ -57,11 +57,11 @@ def test_each_kind_is_told_from_the_others(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "file")
     os.mkfifo(tmp_path / "fifo")
-    told = {
+    said = {
         name: [ask(tmp_path / name) for ask in (files.exists, files.is_file, files.is_dir, files.is_symlink)]
         for name in ("file", "folder", "link", "fifo")
     }
-    assert told == {
+    assert said == {
         "file": [True, True, False, False],
         "folder": [True, False, True, False],
         "link": [True, True, False, True],

@@ -86,15 +86,15 @@ def test_connections_that_could_not_be_opened_are_not_tried_again() -> None:
 def test_a_round_that_was_short_of_items_says_nothing() -> None:
     """Connections that find no item are no reason for more of them."""
     connections = Connections(0, 0.0)
-    connections.ran_dry(0.0)
+    connections.mark_drained(0.0)
     for step in range(1, 40):
         connections.supplied(step * TICK_S - 0.05)
         for _ in range(FIRST):
             connections.ended(1)
         connections.waited(TICK_S)
         connections.look(step * TICK_S)
-        connections.ran_dry(step * TICK_S)
-        assert connections.dry
+        connections.mark_drained(step * TICK_S)
+        assert connections.drained
     assert connections.limit == FIRST
 
 
@@ -144,7 +144,7 @@ def test_a_trial_that_did_not_pay_is_made_again_later_and_later() -> None:
 def test_a_round_that_ends_short_of_items_says_nothing() -> None:
     """Its end counts, too: nobody has brought the next item yet."""
     connections = Connections(0, 0.0)
-    connections.ran_dry(0.5)
+    connections.mark_drained(0.5)
     assert round_of(connections, 1.0, FIRST, 1.0) == FIRST
     assert round_of(connections, 2.0, FIRST, 1.0) > FIRST
 
@@ -158,13 +158,13 @@ def test_there_are_never_more_than_allowed_nor_none(
 ) -> None:
     """Whatever happens in whatever order."""
     connections, now = Connections(asked, 0.0), 0.0
-    for passed, ended, waited, dry, lacking in rounds:
+    for passed, ended, waited, drained, lacking in rounds:
         now += passed
         for _ in range(ended):
             connections.ended(1)
         connections.waited(waited)
-        if dry:
-            connections.ran_dry(now)
+        if drained:
+            connections.mark_drained(now)
         if lacking:
             connections.lacks_files(connections.limit - 1, now)
         connections.look(now)

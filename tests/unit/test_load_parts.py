@@ -231,8 +231,8 @@ def test_the_head_is_the_final_response_s_and_whole(lines: list[bytes], expected
 
 def test_freed_memory_is_kept_where_the_c_library_can(monkeypatch: pytest.MonkeyPatch) -> None:
     """glibc is told three sizes; another library has no such call, and nothing happens."""
-    told: dict[int, int] = {}
-    for library in (SimpleNamespace(mallopt=told.__setitem__), SimpleNamespace()):
+    said: dict[int, int] = {}
+    for library in (SimpleNamespace(mallopt=said.__setitem__), SimpleNamespace()):
         monkeypatch.setattr("sheaf.tasks.load.allocator.ctypes.CDLL", lambda _name, library=library: library)
         keep_freed_memory.__wrapped__()
-    assert told == {-1: 16 * MIB, -2: MIB, -3: MIB}
+    assert said == {-1: 16 * MIB, -2: MIB, -3: MIB}

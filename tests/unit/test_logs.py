@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from sheaf.core import logs
-from sheaf.core.logs import PATIENCE_S, JsonLines, Sink
+from sheaf.core.logs import WRITE_WAIT_S, JsonLines, Sink
 
 ROOT = Path(__file__).parents[2]
 #: What `logging` keeps for itself: a record that is given one of them raises KeyError instead of being logged.
@@ -113,7 +113,7 @@ def test_what_cannot_be_written_is_left_out(behind: str, tmp_path: Path, no_room
 
     written = [sink.put(b"x" * 200_000) for _ in range(50)]
 
-    assert time.monotonic() - began < 25 * PATIENCE_S, "who has stopped reading is waited for once, not each time"
+    assert time.monotonic() - began < 25 * WRITE_WAIT_S, "who has stopped reading is waited for once, not each time"
     assert written[1:] == [0] * 49
     assert written[0] < 200_000
 

@@ -11,12 +11,12 @@ from sheaf_worker.pool.outstanding import Outstanding
 from sheaf_worker.wire.channel import pack_indexes, unpack_indexes, unpack_stretches
 
 
-def numbers_lot(first: int, count: int) -> ItemBlock:
+def block_of_numbers(first: int, count: int) -> ItemBlock:
     """Items from `first` on, which are every third number from 10 times that on."""
     return ItemBlock(range(first, first + count), Numbers(range(10 * first, 10 * first + 3 * count, 3)))
 
 
-def lines_lot(first: int, count: int) -> ItemBlock:
+def block_of_lines(first: int, count: int) -> ItemBlock:
     return ItemBlock(range(first, first + count), [f"line {index}" for index in range(first, first + count)])
 
 
@@ -26,7 +26,7 @@ def test_it_is_a_dict_that_takes_numbers_without_spelling_them_out(data: st.Data
     outstanding, expected, next_index = Outstanding(), dict[int, str](), 0
     for _ in range(data.draw(st.integers(1, 12))):
         if data.draw(st.booleans()):
-            make = data.draw(st.sampled_from([numbers_lot, lines_lot]))
+            make = data.draw(st.sampled_from([block_of_numbers, block_of_lines]))
             block = make(next_index, data.draw(st.integers(1, 9)))
             outstanding.add(block)
             expected.update(zip(block.indexes, block.texts, strict=True))
@@ -52,8 +52,8 @@ def test_it_is_a_dict_that_takes_numbers_without_spelling_them_out(data: st.Data
 def test_numbers_that_come_back_in_order_stay_a_range() -> None:
     """A million of them cost as much as ten, and weigh nothing until somebody asks for their texts."""
     outstanding = Outstanding()
-    outstanding.add(numbers_lot(0, 1_000_000))
-    outstanding.add(numbers_lot(1_000_000, 1_000_000))
+    outstanding.add(block_of_numbers(0, 1_000_000))
+    outstanding.add(block_of_numbers(1_000_000, 1_000_000))
 
     assert outstanding.take(range(1_500_000)) == set()
 

@@ -244,5 +244,5 @@ def test_without_a_terminal_a_problem_is_told_when_it_comes_and_when_it_goes() -
     for problems in ((), (full,), (full,), (full, silent), ()):
         lines.show(view(10, problems=problems))
 
-    told = [line[10:] for line in written.getvalue().splitlines()]
-    assert told == ["10 of 2,000 pages · 1 worker", f"problem: {full}", f"problem: {silent}", "the problem is over"]
+    said = [line[10:] for line in written.getvalue().splitlines()]
+    assert said == ["10 of 2,000 pages · 1 worker", f"problem: {full}", f"problem: {silent}", "the problem is over"]

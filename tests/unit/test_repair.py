@@ -194,20 +194,20 @@ def test_another_file_in_the_outputs_place_is_moved_aside(path: Path) -> None:
 def test_a_repair_waits_for_no_commit_and_is_refused_during_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a writer has the fence, nothing is changed, and it is said who has it."""
     monkeypatch.setattr(repair_module, "_FENCE_WAIT_S", 0.2)
-    told: list[str] = []
+    said: list[str] = []
 
     def meanwhile(step: str) -> None:
         if step == "note":
             with pytest.raises(FenceTimeout) as caught:
                 repair(path.parent, "pages.txt")
-            told.append(str(caught.value))
+            said.append(str(caught.value))
 
     output = Output(path, steps=meanwhile)
     output.register_run("third", 1, 1)
     output.commit({"third": [Done(0, b"third\n")]}, worker="worker-at-work", token=3)
     output.close()
 
-    assert "worker-at-work" in told[0]
+    assert "worker-at-work" in said[0]
     assert verify(path.parent, path, RUN).ok
 
 
@@ -299,11 +299,11 @@ def test_the_index_of_json_lines_is_made_anew(lines: Path) -> None:
         stranger.write((gzip.compress(foreign) if lines.suffix == ".gz" else foreign) + b"torn")
     content = lines.read_bytes()
 
-    told = rebuild(lines.parent, lines.name, apply=False)
+    said = rebuild(lines.parent, lines.name, apply=False)
     assert not lines.with_name(f"{lines.name}.index").exists()
     done = rebuild(lines.parent, lines.name, apply=True)
 
-    for each in (told, done):
+    for each in (said, done):
         assert (dict(each.found), each.unknown) == ({RUN: 38, OTHER: 1}, 1)
     assert done.aside is not None
     assert done.aside.read_bytes() == content

@@ -85,8 +85,8 @@ def test_an_output_without_has_headings_without(header: bytes) -> None:
 )
 def test_an_output_gets_its_word_with_its_first_run(tmp_path: Path, task: str, output: str, has: bool) -> None:
     """And keeps it; bare lines of values have nothing around them."""
-    wish = RunRequest(TaskSpec(task), output, "list")
-    submit(tmp_path, wish, lambda _: [["http://a/"]])
+    request = RunRequest(TaskSpec(task), output, "list")
+    submit(tmp_path, request, lambda _: [["http://a/"]])
     opened = Output(tmp_path / output)
     header = opened.header()
     assert (separator_of(header) != "") is has

@@ -34,12 +34,12 @@ def test_a_decorated_function_stays_what_it_was() -> None:
         return item * 2
 
     @task(timeout_s=3, attempts=2, memory_mb=100, output=".csv")
-    def told(item: str) -> str:
+    def said(item: str) -> str:
         return item * 3
 
-    assert (plain("a"), told("a")) == ("aa", "aaa")
+    assert (plain("a"), said("a")) == ("aa", "aaa")
     assert declaration_of(plain) == TaskDeclaration()
-    assert declaration_of(told) == TaskDeclaration(timeout_s=3, attempts=2, memory_mb=100, output=".csv")
+    assert declaration_of(said) == TaskDeclaration(timeout_s=3, attempts=2, memory_mb=100, output=".csv")
 
 
 @pytest.mark.parametrize(
@@ -171,10 +171,10 @@ def test_a_description_says_what_a_manifest_needs(tasks_dir: Path) -> None:
         for name in ("shop/prices.py", "shop/rates.py")
     }
 
-    told = describe("shop.prices:parse", tasks_dir)
+    said = describe("shop.prices:parse", tasks_dir)
 
     spec = TaskSpec("shop.prices:parse", {}, 33.0, 5, 200, digests)
-    assert told == TaskDescription(spec, "async", ".jsonl.gz")
+    assert said == TaskDescription(spec, "async", ".jsonl.gz")
     other = describe("shop.prices:parse", tasks_dir, {"timeout_s": 1, "attempts": 1, "memory_mb": 0}).spec
     assert (other.item_timeout_s, other.attempts, other.memory_mb) == (3.0, 1, 0)
     assert describe("load", None) == TaskDescription(TaskSpec("load"), "builtin")

@@ -102,7 +102,7 @@ class Service:
     """A program's time in a child, without the child: what it told its worker, and how it ended."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, tasks_dir: Path) -> None:
-        self.told: list[tuple[Any, ...]] = []
+        self.said: list[tuple[Any, ...]] = []
         self.status: int | None = None
         self._tasks_dir = tasks_dir
 
@@ -116,7 +116,7 @@ class Service:
         source: Any = SimpleNamespace(
             program=("r", {"task": task, "options": options or {}}, "out.jsonl", ""), closed=True
         )
-        outbox: Any = SimpleNamespace(send=lambda *message: self.told.append(message), flush=lambda: None)
+        outbox: Any = SimpleNamespace(send=lambda *message: self.said.append(message), flush=lambda: None)
         slots: Any = SimpleNamespace(clear=list)
         with contextlib.suppress(Ended):
             child._Service(source, outbox, slots, self._tasks_dir, ()).run()
@@ -152,7 +152,7 @@ def test_our_own_code_that_cannot_be_read_for_a_moment_fails_no_item(
 
     service.run(*(("exec", {"command": ["true"]}) if task == "exec" else (f"passing_task_{code}:f", {})))
 
-    assert [message[0] for message in service.told] == ["ready"]
+    assert [message[0] for message in service.said] == ["ready"]
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENOMEM])
@@ -165,7 +165,7 @@ def test_a_lack_that_stays_fails_no_item_of_our_own_tasks(
 
     service.run("exec", {"command": ["true"]})
 
-    ((kind, why),) = service.told
+    ((kind, why),) = service.said
     assert kind == "lacks"
     assert os.strerror(code) in why
     assert service.status == LACKING
@@ -185,7 +185,7 @@ def test_a_users_module_for_which_files_are_used_up_gets_a_fresh_process(
 
     service.run("passing_task_e:f")
 
-    assert service.told == []
+    assert service.said == []
     assert service.status == FILES_USED_UP
 
 

@@ -1,4 +1,4 @@
-"""What every submitting command does once it knows what is wanted: check, write the run, start it, tell, follow."""
+"""What every submitting command does with its request: check, write the run, start it, report, follow."""
 
 from __future__ import annotations
 
@@ -14,38 +14,37 @@ from sheaf.core.humanize import count_text, path_text, value_text
 from sheaf.core.settings import Settings
 from sheaf.core.terminal import control
 from sheaf.run.run import Run
-from sheaf.submission import deliver as submission
-from sheaf.submission.deliver import Delivery
 from sheaf.submission.draft import Draft
 from sheaf.submission.occupied import Holding
 from sheaf.submission.retry import Retry
+from sheaf.submission.submission import Submission, submit_and_start
 from sheaf.submission.submit import Outcome, RunRequest
 from sheaf.submission.tally import EXAMPLES
 from sheaf.view.choices import choices
 from sheaf_producer.inputs.stream import shown_name
 
-#: Lines between two signs of life while a long list is read on a terminal.
-TOLD_LINES = 100_000
+#: Lines between two updates of the counter while a long list is read on a terminal.
+PROGRESS_LINES = 100_000
 
 T = TypeVar("T")
 
 
-def deliver(
+def submit_and_report(
     settings: Settings, request: RunRequest, items: Callable[[Draft], Iterable[list[str]]], noun: str
-) -> Delivery:
-    """Submit the run, and say what became of it. Raises what submission.deliver() raises."""
-    delivery = submission.deliver(settings, request, items)
-    _tell(settings, delivery, noun)
-    if delivery.outcome is Outcome.NEW and delivery.held is not None:
-        _tell_place(delivery.held, delivery.set_aside)
-    return delivery
+) -> Submission:
+    """Submit the run and report what happened. Raises what submit_and_start() raises."""
+    submission = submit_and_start(settings, request, items)
+    _report(settings, submission, noun)
+    if submission.outcome is Outcome.NEW and submission.held is not None:
+        _report_place(submission.held, submission.set_aside)
+    return submission
 
 
-def follow_or_detach(settings: Settings, delivery: Delivery, *, detach: bool, explain: bool = False) -> None:
-    """Follow the run to its end; or say its name and return, if told to detach. `explain`: say what was chosen, too."""
-    run, trouble = delivery.run, delivery.trouble
+def follow_or_detach(settings: Settings, submission: Submission, *, detach: bool, explain: bool = False) -> None:
+    """Follow the run to its end, or print its name and return (`detach`). `explain`: also print what was chosen."""
+    run, trouble = submission.run, submission.trouble
     if trouble is not None:
-        note = f"{trouble}. The run {run.manifest.run} is safe on the volume, and begins as soon as Redis takes it"
+        note = f"{trouble}. Run {run.manifest.run} is safe on the volume and will start as soon as Redis accepts it"
         if detach:
             raise type(trouble)(note)
         click.echo(f"sheaf: {note}", err=True)
@@ -55,38 +54,38 @@ def follow_or_detach(settings: Settings, delivery: Delivery, *, detach: bool, ex
         return
     from sheaf_producer.progress.follow import follow, summarize
 
-    (summarize if delivery.outcome is Outcome.FINISHED else follow)(settings, run)
+    (summarize if submission.outcome is Outcome.FINISHED else follow)(settings, run)
     if explain:
         for line in choices(settings, run):
             click.echo(line)
 
 
-def tell_retry(again: Retry) -> None:
+def report_retry(again: Retry) -> None:
     """Say how many failed items are to be done again."""
     version = ", with the task as it is now" if again.changed else ""
-    run = again.delivery.run.manifest.run
+    run = again.submission.run.manifest.run
     click.echo(f"Run {run}: {count_text(again.reopened, 'failed item')} to be done again{version}.", err=True)
 
 
 def with_progress(pieces: Iterator[T], size: Callable[[T], int]) -> Iterator[T]:
-    """Pass pieces of input on; on a terminal, show how far we are, since a list may be long or a pipe slow."""
+    """Pass on pieces of input; on a terminal, show how many lines were read, as lists may be long and pipes slow."""
     if not sys.stderr.isatty():
         yield from pieces
         return
-    number, due = 0, TOLD_LINES
+    number, due = 0, PROGRESS_LINES
     for piece in pieces:
         number += size(piece)
         if number >= due:
-            due += TOLD_LINES
+            due += PROGRESS_LINES
             control(f"\rReading: {number:,} lines")
         yield piece
-    if number >= TOLD_LINES:
+    if number >= PROGRESS_LINES:
         control("\r\x1b[K")
 
 
-def _tell(settings: Settings, delivery: Delivery, noun: str) -> None:
+def _report(settings: Settings, submission: Submission, noun: str) -> None:
     """Say what became of the input."""
-    run, outcome, tally = delivery.run, delivery.outcome, delivery.tally
+    run, outcome, tally = submission.run, submission.outcome, submission.tally
     manifest = run.manifest
     left_out = [f"{count_text(tally.duplicates, 'duplicate')} left out"] if tally.duplicates else []
     if tally.rejected:
@@ -110,18 +109,18 @@ def _tell(settings: Settings, delivery: Delivery, noun: str) -> None:
         )
 
 
-def _tell_place(held: Holding, set_aside: Path | None) -> None:
-    """Say where the run's records stand, or what has become of what was there."""
+def _report_place(held: Holding, set_aside: Path | None) -> None:
+    """Say where the run's records go, or where the replaced output is now."""
     if set_aside is not None:
         click.echo(f"What {path_text(held.path)} held is in {path_text(set_aside)}/ now.", err=True)
     else:
         click.echo(f"{held.describe()}; these records come after them.", err=True)
 
 
-def tell_other_options(run: Run, options: Mapping[str, Any], kept: Callable[[Mapping[str, Any]], Any]) -> None:
-    """A run that goes on keeps the options it was submitted with; say so if others were typed now.
+def report_other_options(run: Run, options: Mapping[str, Any], kept: Callable[[Mapping[str, Any]], Any]) -> None:
+    """A resumed run keeps the options it was submitted with; say so if other options were given now.
 
-    `kept` makes of the run's options an object that has their defaults, too.
+    `kept` turns the run's options into an object with all defaults filled in.
     """
     own = run.manifest.spec.options
     differing = sorted(name for name in {*own, *options} if json.dumps(own.get(name)) != json.dumps(options.get(name)))

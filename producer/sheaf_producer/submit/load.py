@@ -15,14 +15,14 @@ from sheaf.core.settings import Settings, proxy_variables
 from sheaf.formats import check_holds
 from sheaf.run.resolve import locate_output
 from sheaf.run.task_spec import TaskSpec
-from sheaf.submission.deliver import Delivery
 from sheaf.submission.draft import Draft
+from sheaf.submission.submission import Submission
 from sheaf.submission.submit import RunRequest, SubmitOptions
 from sheaf.tasks.load.options import LoadOptions
 from sheaf_producer.inputs.read import read_lists
 from sheaf_producer.inputs.stream import check_inputs
 from sheaf_producer.inputs.urls import usable_urls
-from sheaf_producer.submit.flow import deliver, source_text, tell_other_options, with_progress
+from sheaf_producer.submit.flow import report_other_options, source_text, submit_and_report, with_progress
 
 #: A certificate as text.
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----", re.ASCII)
@@ -58,7 +58,7 @@ def read_certificates(name: str) -> str:
     return text
 
 
-def tell_proxies() -> None:
+def warn_of_proxies() -> None:
     """Say that variables which other programs obey are not obeyed here."""
     variables = proxy_variables()
     if variables:
@@ -69,7 +69,7 @@ def tell_proxies() -> None:
         )
 
 
-def submit_load(settings: Settings, request: Request) -> Delivery:
+def submit_load(settings: Settings, request: Request) -> Submission:
     """Check everything, write the run, put its first batches on the queue.
 
     Raises before anything is written if something is wrong with the request, the output or the cluster.
@@ -89,6 +89,6 @@ def submit_load(settings: Settings, request: Request) -> Delivery:
         sheets = with_progress(read_lists(request.lists), lambda sheet: sheet.chunk.data.count(b"\n"))
         return usable_urls(sheets, request.default_scheme, draft)
 
-    delivery = deliver(settings, wanted, items, "URL")
-    tell_other_options(delivery.run, request.options, LoadOptions.from_mapping)
-    return delivery
+    submission = submit_and_report(settings, wanted, items, "URL")
+    report_other_options(submission.run, request.options, LoadOptions.from_mapping)
+    return submission

@@ -13,14 +13,14 @@ from sheaf.core.settings import Settings
 from sheaf.formats import check_holds
 from sheaf.run.resolve import locate_output
 from sheaf.run.task_spec import TaskSpec
-from sheaf.submission.deliver import Delivery
 from sheaf.submission.draft import Draft
+from sheaf.submission.submission import Submission
 from sheaf.submission.submit import AS_USUAL, RunRequest, SubmitOptions
 from sheaf.tasks.description import TaskDescription, describe
 from sheaf_producer.inputs import Inputs
 from sheaf_producer.inputs.dedupe import unique
 from sheaf_producer.submit.copies import Copy, plan_copy
-from sheaf_producer.submit.flow import deliver, source_text, tell_other_options, with_progress
+from sheaf_producer.submit.flow import report_other_options, source_text, submit_and_report, with_progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def output_name(task: str, suffix: str = ".jsonl") -> str:
     return f"{task.rpartition(':')[2]}{suffix}"
 
 
-def submit_map(settings: Settings, request: Request) -> tuple[Delivery, Copy | None]:
+def submit_map(settings: Settings, request: Request) -> tuple[Submission, Copy | None]:
     """Check everything, write the run, put its first batches on the queue; return also what to make of it at the end.
 
     Raises before anything is written if something is wrong with the request, the output or the cluster.
@@ -89,9 +89,13 @@ def submit_map(settings: Settings, request: Request) -> tuple[Delivery, Copy | N
         source=source_text(request.inputs.names),
         how=request.how,
     )
-    delivery = deliver(settings, wanted, lambda draft: chosen_items(request.inputs, request.choice, draft), "item")
-    tell_other_options(delivery.run, spec.options, lambda kept: SimpleNamespace(**dict.fromkeys(spec.options), **kept))
-    return delivery, copy
+    submission = submit_and_report(
+        settings, wanted, lambda draft: chosen_items(request.inputs, request.choice, draft), "item"
+    )
+    report_other_options(
+        submission.run, spec.options, lambda kept: SimpleNamespace(**dict.fromkeys(spec.options), **kept)
+    )
+    return submission, copy
 
 
 def chosen_items(inputs: Inputs, choice: Choice, draft: Draft) -> Iterator[list[str]]:

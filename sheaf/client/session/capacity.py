@@ -12,7 +12,7 @@ from sheaf.view.presence import absence
 #: Segments of one stream that are out at least, however few processes there are.
 LEAST_AHEAD = 8
 #: Seconds to wait for the first worker of a cluster that has just been started.
-PATIENCE_S = 5.0
+FIRST_WORKER_S = 5.0
 #: Seconds between two looks.
 LOOK_S = 5.0
 
@@ -32,7 +32,7 @@ class Capacity:
 
     def check(self) -> None:
         """Raise ClusterError if there is nobody to do anything."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + FIRST_WORKER_S
         while not self.look():
             if time.monotonic() > deadline:
                 raise ClusterError(f"nothing would be done now: {self.why_nobody()}; or use Cluster.local()")

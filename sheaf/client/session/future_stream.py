@@ -31,7 +31,7 @@ class CallFuture(Future[Any]):
 
 
 class FutureStream:
-    """`add` and `cancel_all` are for any thread, `take` for the one that sends, `deliver` for the one that receives."""
+    """`add` and `cancel_all` are for any thread, `take` for the one that sends, `receive` for the one that receives."""
 
     def __init__(self, target: CallTarget, wake: Callable[[], None]) -> None:
         self.target = target
@@ -65,7 +65,7 @@ class FutureStream:
                 size += len(line)
         return lines
 
-    def deliver(self, segment: Segment, chunks: list[Chunk]) -> None:
+    def receive(self, segment: Segment, chunks: list[Chunk]) -> None:
         for chunk in chunks:
             for index, failed in failures_of(segment, chunk.failures):
                 future, translate = self._futures.pop(segment.first + index)

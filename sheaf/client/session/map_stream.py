@@ -131,7 +131,7 @@ class ItemStream:
             self._buffer.clear()
             self._changed.notify_all()
 
-    def deliver(self, segment: Segment, chunks: list[Chunk]) -> None:
+    def receive(self, segment: Segment, chunks: list[Chunk]) -> None:
         failures = [failed for chunk in chunks for failed in failures_of(segment, chunk.failures)]
         with self._changed:
             arrived = self._segments.get(segment.first)

@@ -63,7 +63,7 @@ class Receiver(threading.Thread):
         self._cancelled: deque[Stream] = deque()
         self._closed = False
         self._moved = time.monotonic()
-        self._told: str | None = None
+        self._reported: str | None = None
         self._listening: PubSub | None = self._listen()
 
     def cancel(self, stream: Stream) -> None:
@@ -142,14 +142,14 @@ class Receiver(threading.Thread):
 
     def _receive(self, segment: Segment) -> None:
         try:
-            chunks = segment.part.fresh(segment)
+            chunks = segment.result_file.fresh(segment)
         except OutputError as error:
             if not self._closed:
                 self._lose(segment, error)
             return
         if chunks:
             self._moved = time.monotonic()
-            segment.stream.deliver(segment, chunks)
+            segment.stream.receive(segment, chunks)
         if segment.complete:
             segment.stream.sizer.learn(segment.count, time.monotonic() - segment.sent, segment.result_bytes)
             self._let_go(segment)
@@ -160,7 +160,7 @@ class Receiver(threading.Thread):
 
     def _let_go(self, segment: Segment, *, unfinished: bool = False) -> None:
         del self.out[segment.name]
-        segment.part.open.discard(segment.name)
+        segment.result_file.open.discard(segment.name)
         self.cleanup.add(segment, unfinished=unfinished)
         self._room()
 
@@ -203,8 +203,8 @@ class Receiver(threading.Thread):
             self._say(f"no results come: {self._capacity.why_nobody()}")
 
     def _say(self, text: str) -> None:
-        if text != self._told:
-            self._told = text
+        if text != self._reported:
+            self._reported = text
             logger.warning("%s", text, extra={"action": "stall"})
 
 

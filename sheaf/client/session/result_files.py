@@ -1,4 +1,4 @@
-"""A session's outputs, one after another: each is removed when it has become large and all of it was read."""
+"""A session's outputs, one after another: a large one is removed once all of it was read."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from sheaf.output.output import Output
 from sheaf.run.run import Manifest
 from sheaf.run.sessions import SESSIONS, share
 
-#: After so many bytes, or so many segments (the index has rows for each), the next part is begun.
-PART_BYTES, PART_SEGMENTS = 64 << 20, 2000
+#: The next file is begun after this many bytes or segments (each segment has rows in the index).
+FILE_BYTES, FILE_SEGMENTS = 64 << 20, 2000
 
 
 class ResultFiles:
@@ -33,15 +33,15 @@ class ResultFiles:
         self.current = ResultFile(name, open_output(self._data_dir, name))
 
     def next(self) -> ResultFile:
-        """The part that the next segment goes to."""
-        if self.current.bytes > PART_BYTES or self.current.sent >= PART_SEGMENTS:
+        """The file that the next segment's results go to."""
+        if self.current.bytes > FILE_BYTES or self.current.sent >= FILE_SEGMENTS:
             self._output.close()
             self.current.last = True
             self._begin()
         return self.current
 
     def register(self, manifest: Manifest) -> None:
-        """Make a segment known to the part that it goes to."""
+        """Make a segment known to its file."""
         self._output.register_run(manifest.run, manifest.items, manifest.batch_size)
         self.current.sent += 1
         self.current.open.add(manifest.run)

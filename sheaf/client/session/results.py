@@ -42,7 +42,7 @@ class Segment:
 
     stream: Stream
     run: Run
-    part: ResultFile
+    result_file: ResultFile
     #: The place of its first item in the stream.
     first: int
     #: When it was sent off (monotonic).
@@ -77,7 +77,7 @@ class ResultFile:
         self.sent = self.bytes = 0
         #: Names of the segments that are out.
         self.open: set[str] = set()
-        #: Another part has taken its place: no more segments are sent to it.
+        #: Another file has taken its place: no more segments go to it.
         self.last = False
 
     def fresh(self, segment: Segment) -> list[Chunk]:

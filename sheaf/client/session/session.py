@@ -52,7 +52,7 @@ class Session:
         self.capacity = Capacity(settings, self._queue)
         self.capacity.check()
         self._folder, self._owner = sessions.create_session(settings.data_dir, self.name)
-        self._parts = ResultFiles(settings.data_dir, self._folder)
+        self._result_files = ResultFiles(settings.data_dir, self._folder)
         self._streams: list[Stream] = []
         #: What went wrong for good; None while all is well.
         self.broken: ClusterError | None = None
@@ -107,7 +107,7 @@ class Session:
         if out:
             withdraw(self._queue, out)
         self._end_streams(ClusterError("the cluster object was closed before this was done; close it later"))
-        self._parts.close()
+        self._result_files.close()
         self._queue.close()
         self._connection.close()
         if self._keep:
@@ -193,14 +193,14 @@ class Session:
         """Write the segment's run and make it known to its output."""
         self._number += 1
         name = f"{self.name}-{self._number}"
-        part = self._parts.next()
+        file = self._result_files.next()
         writer = RunWriter(self._settings.data_dir, name)
         sessions.share_folder(writer.folder)
         writer.add_all(lines)
         manifest = Manifest(
             run=name,
             spec=stream.target.spec,
-            output=part.name,
+            output=file.name,
             items=len(lines),
             batch_size=-(-len(lines) // self.capacity.workers),
             fingerprint="",
@@ -209,5 +209,5 @@ class Session:
             session=self.name,
             durable=False,
         )
-        self._parts.register(manifest)
-        return Segment(stream, writer.publish(manifest), part, stream.sent, time.monotonic())
+        self._result_files.register(manifest)
+        return Segment(stream, writer.publish(manifest), file, stream.sent, time.monotonic())

@@ -46,7 +46,7 @@ class Stream(Protocol):
     def take(self) -> list[str]:
         """Take the lines of the next segment; none if there is nothing to send."""
 
-    def deliver(self, segment: Segment, chunks: list[Chunk]) -> None:
+    def receive(self, segment: Segment, chunks: list[Chunk]) -> None:
         """Take over results."""
 
     def fail(self, error: Exception, first: int) -> None:

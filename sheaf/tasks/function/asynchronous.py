@@ -15,8 +15,8 @@ from sheaf.tasks.decorator import TaskDeclaration
 from sheaf.tasks.function.calls import Call
 from sheaf.tasks.function.event_loop import event_loop
 from sheaf.tasks.function.plain import IDLE_S
+from sheaf.tasks.function.process_state import process_state
 from sheaf.tasks.function.retrying import encode
-from sheaf.tasks.function.working_dir import home
 from sheaf.tasks.protocol import Source
 from sheaf.tasks.retry_policy import RetryPolicy
 from sheaf.tasks.tracebacks import FilesUsedUp, failed
@@ -49,7 +49,7 @@ class AsyncLoop:
             while True:
                 self._take_in()
                 if self._flying or self._landed:
-                    self._turn()
+                    self._run_loop_once()
                     if self._broken is not None:
                         raise self._broken
                     landed, self._landed = self._landed, []
@@ -75,18 +75,18 @@ class AsyncLoop:
     def _room(self) -> bool:
         return len(self._flying) - self._resting < self._declared.concurrency
 
-    def _turn(self) -> None:
+    def _run_loop_once(self) -> None:
         """Let the items go on until one is done, or it is time to look for new ones.
 
         Raises what a task that the user's code has started beside them raises to end the loop (SystemExit).
         """
-        turn = self._loop.create_task(self._something_happens())
+        waiting = self._loop.create_task(self._something_happens())
         try:
-            self._loop.run_until_complete(turn)
+            self._loop.run_until_complete(waiting)
         except asyncio.CancelledError:
             pass  # the user's code has cancelled all there is; those of its items are settled as any other's
         finally:
-            turn.cancel()
+            waiting.cancel()
 
     async def _something_happens(self) -> None:
         if self._landed:
@@ -100,7 +100,7 @@ class AsyncLoop:
 
     async def _attend(self, item: Item) -> Result:
         """See one item through all its attempts."""
-        home.stand_apart()
+        process_state.separate()
         attempt = 1
         while isinstance(result := await self._try(item, attempt), Failed):
             pause_s = self._policy.pause_s(attempt)

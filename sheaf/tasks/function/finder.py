@@ -18,9 +18,9 @@ from sheaf.core.errors import TaskChanged, TaskError
 from sheaf.core.files import is_dir, is_file
 from sheaf.tasks import module_files, tracebacks
 from sheaf.tasks.decorator import TaskDeclaration, declaration_of, place_of
-from sheaf.tasks.function import working_dir
 from sheaf.tasks.function.allowlist import find_registered, is_registered
 from sheaf.tasks.function.importing import importing
+from sheaf.tasks.function.process_state import process_state
 
 Kind = Literal["function", "async", "stream"]
 
@@ -58,7 +58,7 @@ def find(
     except OSError as error:
         raise TaskError(f"the file of the task {name!r} cannot be looked for: {error}") from error
     # Before any of the user's code runs: a module may keep `os.chdir` under a name of its own.
-    working_dir.watch()
+    process_state.watch()
     module = _import(name, module_name, path, folder, wanted)
     function = getattr(module, function_name, None)
     if not callable(function):
@@ -155,8 +155,8 @@ def _check_origin(name: str, path: Path, function: Callable[..., Any], folder: P
     """A name that the user's module has merely imported (`from os import system`) is not the user's function."""
     function = _unbound(function)
     # Of a wrapper the first is what it claims, the second is where it was written: either may be the user's.
-    homes = (getattr(function, "__module__", None), getattr(function, "__globals__", {}).get("__name__"))
-    origins = [getattr(sys.modules.get(str(home)), "__file__", None) for home in homes]
+    modules = (getattr(function, "__module__", None), getattr(function, "__globals__", {}).get("__name__"))
+    origins = [getattr(sys.modules.get(str(home)), "__file__", None) for home in modules]
     if not any(origin is not None and Path(origin).is_relative_to(folder) for origin in origins):
         raise TaskError(
             f"{name!r} is not defined in {path}, which only took it from elsewhere; "

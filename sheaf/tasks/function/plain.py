@@ -9,7 +9,7 @@ from sheaf.formats import Format
 from sheaf.run.items import Failed, Item, Result
 from sheaf.tasks.function.awaitables import is_awaitable, settled
 from sheaf.tasks.function.calls import Call, NumberCall
-from sheaf.tasks.function.working_dir import home
+from sheaf.tasks.function.process_state import process_state
 from sheaf.tasks.protocol import Pair, Source, Step
 from sheaf.tasks.tracebacks import failed
 
@@ -51,7 +51,7 @@ def _step(call: Call, number_call: NumberCall, folder: Path | None, format: Form
                 return awaited(pair, value)
             return failed(Item(index, str(text)), error, folder)
         finally:
-            if home.left:
-                home.go_back()
+            if process_state.left:
+                process_state.go_back()
 
     return step

@@ -13,7 +13,7 @@ from sheaf.run.items import Done, Failed, Item, Result
 from sheaf.tasks.function.awaitables import settled
 from sheaf.tasks.function.calls import Call
 from sheaf.tasks.function.plain import IDLE_S
-from sheaf.tasks.function.working_dir import home
+from sheaf.tasks.function.process_state import process_state
 from sheaf.tasks.protocol import Source
 from sheaf.tasks.retry_policy import RetryPolicy
 from sheaf.tasks.tracebacks import failed
@@ -37,8 +37,8 @@ class PatientLoop:
             item, attempt = self._next(source)
             if item is not None:
                 result = self._try(item, attempt, source)
-                if home.left:
-                    home.go_back()
+                if process_state.left:
+                    process_state.go_back()
                 if result is not None:
                     yield result
                 continue

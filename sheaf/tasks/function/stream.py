@@ -34,7 +34,7 @@ from sheaf.tasks.tracebacks import FilesUsedUp, failed, refuse_used_up
 #: Of a generator that is always behind, so many results times its `concurrency` are held until it is to end.
 _HELD = 4
 #: ... and they are held for so many times as long as its end takes, so that ends cost little; within these bounds.
-_PATIENCE, _LEAST_S, _MOST_S = 20, 1.0, 30.0
+_AGE_FACTOR, _LEAST_S, _MOST_S = 20, 1.0, 30.0
 #: Items that are done again in one call, at most.
 _MOST_AGAIN = 500
 
@@ -77,7 +77,7 @@ class StreamLoop:
                 yield from self._again(source, Suspicion([taking], None), attempt)
             if source.closed:
                 continue
-            age_s = min(_MOST_S, max(_LEAST_S, _PATIENCE * self._end_s))
+            age_s = min(_MOST_S, max(_LEAST_S, _AGE_FACTOR * self._end_s))
             limits = Limits(self._held, age_s)
             call = LiveCall(source, self._parse, pairs=self._pairs, limits=limits, due=self._due)
             error = self._carry_out(call)

@@ -18,9 +18,9 @@ from sheaf.tasks.decorator import TaskDeclaration
 from sheaf.tasks.function.calls import build_call, build_number_call, check_way, parser
 from sheaf.tasks.function.finder import Found, check_signature
 from sheaf.tasks.function.plain import run_plain
+from sheaf.tasks.function.process_state import process_state
 from sheaf.tasks.function.retrying import WINDOW, PatientLoop
 from sheaf.tasks.function.setup import opened
-from sheaf.tasks.function.working_dir import home
 from sheaf.tasks.protocol import Source
 from sheaf.tasks.retry_policy import RetryPolicy
 
@@ -54,7 +54,7 @@ class FunctionTask:
     def run(self, source: Source, options: Mapping[str, Any], format: Format) -> Iterator[Result | None]:
         found, way, extra = self._found, check_way(options), opened(self._found)
         declared = found.declared.with_options(options)
-        home.settle()
+        process_state.settle()
         if found.kind == "stream":
             return _stream(found, declared, way, extra, source, format)
         call = build_call(found.function, way, extra)

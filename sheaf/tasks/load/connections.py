@@ -23,7 +23,7 @@ _WIDE_OPEN, _STRIDE = 0.8, 4
 #: A child that waits more than this share of its time gives a trial a second round: the first may have been bad luck.
 _IDLE, _CHANCES = 0.3, 2
 #: A round that was short of items for more than this share of its time says nothing.
-_DRY = 0.2
+_DRAINED = 0.2
 #: Seconds until a trial that did not pay is made again; doubled each time.
 _HOLD_S, _LONGEST_HOLD_S = 3.0, 60.0
 
@@ -51,7 +51,7 @@ class Connections:
         self._hold_s = _HOLD_S
         self._held_until = 0.0
         #: Whether a connection is free for want of an item, and since when.
-        self.dry, self._dry_since = False, now
+        self.drained, self._drained_since = False, now
         self._begin_round(now)
 
     @property
@@ -66,16 +66,16 @@ class Connections:
         """The child had nothing to do but to wait for the network."""
         self._waited_s += seconds
 
-    def ran_dry(self, now: float) -> None:
+    def mark_drained(self, now: float) -> None:
         """A connection is free and there is no item for it."""
-        if not self.dry:
-            self.dry, self._dry_since = True, now
+        if not self.drained:
+            self.drained, self._drained_since = True, now
 
     def supplied(self, now: float) -> None:
         """There are items again."""
-        if self.dry:
-            self._dry_s += now - self._dry_since
-            self.dry = False
+        if self.drained:
+            self._drained_s += now - self._drained_since
+            self.drained = False
 
     def lacks_files(self, busy: int, now: float) -> None:
         """A connection could not be opened beside `busy` others, since there was no descriptor for it."""
@@ -92,7 +92,7 @@ class Connections:
         if not self._adapts or self._ended < self.limit or lasted_s < _ROUND_S:
             return
         self.supplied(now)
-        if self._dry_s < _DRY * lasted_s:
+        if self._drained_s < _DRAINED * lasted_s:
             self._quarantine(self._ended / lasted_s, self._waited_s / lasted_s, now)
         self._begin_round(now)
 
@@ -121,5 +121,5 @@ class Connections:
     def _begin_round(self, now: float) -> None:
         self._begun = now
         self._ended = 0
-        self._waited_s = self._dry_s = 0.0
-        self.dry = False
+        self._waited_s = self._drained_s = 0.0
+        self.drained = False

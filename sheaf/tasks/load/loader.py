@@ -35,7 +35,7 @@ _TICK_S = 0.1
 #: libcurl may ask to be called at once although it has nothing to wait on.
 _BREATH_S = 0.001
 #: Seconds, and bytes of records, after which pages that have ended wait until others were seen to.
-_TURN_S, _MOST_KEPT_BYTES = 0.05, 1 << 20
+_SLICE_S, _MOST_KEPT_BYTES = 0.05, 1 << 20
 #: How many overloaded hosts are told of, and how.
 _SHOWN_HOSTS, _SPARED = 3, "it said that it is overloaded"
 
@@ -124,9 +124,9 @@ class Loader:
                 return
             item = source.take(0)
             if item is None:
-                connections.ran_dry(time.monotonic())
+                connections.mark_drained(time.monotonic())
                 return
-            if connections.dry:
+            if connections.drained:
                 connections.supplied(time.monotonic())
             self._begin(Visit(item))
 
@@ -186,7 +186,7 @@ class Loader:
 
     def _settle_ended(self) -> None:
         """See to what has ended, until that has taken so long, or become so much, that it is the others' turn."""
-        ended, until, count = self._ended, time.monotonic() + _TURN_S, 0
+        ended, until, count = self._ended, time.monotonic() + _SLICE_S, 0
         while ended and self._kept_bytes < _MOST_KEPT_BYTES:
             transfer, visit, ending = ended.popleft()
             count += 1
@@ -251,7 +251,7 @@ class Loader:
         return None
 
     def _wait_for_network(self, source: Supply) -> None:
-        limit_s = _LOOK_S if self.connections.dry and not source.closed else _TICK_S
+        limit_s = _LOOK_S if self.connections.drained and not source.closed else _TICK_S
         wanted_ms = self._multi.timeout()
         if wanted_ms == 0:
             return

@@ -245,7 +245,7 @@ class Transfer:
             self.refused.append(host)
             return pycurl.SOCKET_BAD
         try:
-            borrow = _Loan(socket.socket(family, kind, protocol))
+            borrow = _BorrowedSocket(socket.socket(family, kind, protocol))
             # pycurl is about to take a copy, and would call a failure to do so a server's.
             os.close(os.dup(borrow.fileno()))
         except OSError as error:
@@ -279,7 +279,7 @@ class Transfer:
         return None
 
 
-class _Loan:
+class _BorrowedSocket:
     """A socket for pycurl, which duplicates its descriptor and then lets go of the object; ours is closed with it."""
 
     def __init__(self, opened: socket.socket) -> None:

@@ -83,7 +83,7 @@ def stay(path: str) -> None:
         time.sleep(1)
 
 
-def stay_apart(path: str) -> None:
+def detach_and_stay(path: str) -> None:
     """In a session of its own, with everything closed that it may close, as a daemon does."""
     os.setsid()
     os.closerange(3, 256)
@@ -102,10 +102,10 @@ def fork_twice(path: str) -> None:
 def leave(text: str) -> str:
     """Leave processes behind that only the end of ours can end, and do what was said."""
     path, how = text.split(" ")
-    in_thread(lambda: started(stay_apart, path))
+    in_thread(lambda: started(detach_and_stay, path))
     in_thread(lambda: fork_twice(path))
     fork_twice(path)
-    started(stay_apart, path)
+    started(detach_and_stay, path)
     while len(list(Path(path).parent.glob(f"{Path(path).name}.*"))) < 4:
         time.sleep(0.01)
     if how == "die":

@@ -100,8 +100,8 @@ def test_of_many_items_in_hand_only_the_guilty_fail(make_pool: MakePool, poison:
     many = TaskRun("many", TaskSpec("pool_tasks_many:echo", attempts=2), "out.jsonl")
     pool.add(many, items(*range(30), poison, *range(31, 60), poison, *range(61, 90)))
     results = gather(pool, 90)
-    guilty = [failure(results.pop(30)), failure(results.pop(60))]
-    assert [(result.error, result.attempts) for result in guilty] == [(error, 2)] * 2
+    failed = [failure(results.pop(30)), failure(results.pop(60))]
+    assert [(result.error, result.attempts) for result in failed] == [(error, 2)] * 2
     assert all(isinstance(result, Done) for result in results.values())
 
 

@@ -23,7 +23,7 @@ from sheaf.formats import Format, format_for
 from sheaf.run.items import Result
 from sheaf.run.task_spec import TaskSpec
 from sheaf.tasks.description import BUILT_IN
-from sheaf.tasks.function.working_dir import home
+from sheaf.tasks.function.process_state import process_state
 from sheaf.tasks.protocol import Task
 from sheaf.tasks.registry import resolve
 from sheaf.tasks.tracebacks import FilesUsedUp, class_name, describe, explain, refuse_used_up
@@ -188,7 +188,7 @@ class _Service:
             self._refuse(TaskError.__name__, f"{name!r} cannot be made ready: {explain(error, self._tasks_dir)}")
         finally:
             # Of async items and streams, which share one process and moment, too.
-            home.go_back()
+            process_state.go_back()
 
     def _find(self, name: str, files: Mapping[str, str], make_format: Callable[[], Format]) -> tuple[Task, Format]:
         try:

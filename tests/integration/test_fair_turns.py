@@ -36,8 +36,8 @@ def of(run: str, count: int, start: int = 0) -> Iterator[Batch]:
     return (Batch(run, number, number * 10, 10) for number in range(start, start + count))
 
 
-def claimed(queue: BatchQueue, limit: int, wish: ClaimRequest | None = None) -> list[tuple[str, int]]:
-    return [(run, number) for run, number, _ in queue.claim("worker-1", limit, 15, wish).batches]
+def claimed(queue: BatchQueue, limit: int, request: ClaimRequest | None = None) -> list[tuple[str, int]]:
+    return [(run, number) for run, number, _ in queue.claim("worker-1", limit, 15, request).batches]
 
 
 def test_runs_are_claimed_in_turns(queue: BatchQueue) -> None:

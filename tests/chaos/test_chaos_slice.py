@@ -44,10 +44,10 @@ def test_a_dozen_seeds_lose_double_and_tear_nothing(tmp_path: Path) -> None:
     """Kills, stops, errors, damage and poison: each page is there once and whole, and the page about it says so."""
     results, page = tmp_path / "results.jsonl", tmp_path / "proof.md"
 
-    told = torture(tmp_path, "--seeds", str(SEEDS), "--short", "--results", str(results), "--report", str(page))
+    said = torture(tmp_path, "--seeds", str(SEEDS), "--short", "--results", str(results), "--report", str(page))
 
-    assert f"{SEEDS} runs" in told
-    assert "0 lost, 0 doubled, 0 torn" in told
+    assert f"{SEEDS} runs" in said
+    assert "0 lost, 0 doubled, 0 torn" in said
     noted = outcomes(results)
     assert sorted(int(str(outcome["seed"])) for outcome in noted) == list(range(1, SEEDS + 1))
     assert all(outcome["ok"] for outcome in noted)
@@ -59,11 +59,11 @@ def test_a_dozen_seeds_lose_double_and_tear_nothing(tmp_path: Path) -> None:
 
 def test_a_sabotaged_protocol_is_caught(tmp_path: Path) -> None:
     """The check can fail: without the cut of torn appends the same kit finds something wrong, and keeps it."""
-    told = torture(tmp_path, "--sabotage", "truncate", "--only", "kill-fence-holder")
+    said = torture(tmp_path, "--sabotage", "truncate", "--only", "kill-fence-holder")
 
-    assert "WRONG" in told
-    assert "The sabotage was found" in told
-    (kept,) = [path for path in (tmp_path / "runs").glob("seed-*") if f"kept: {path}" in told]
+    assert "WRONG" in said
+    assert "The sabotage was found" in said
+    (kept,) = [path for path in (tmp_path / "runs").glob("seed-*") if f"kept: {path}" in said]
     assert (kept / "outcome.json").exists()
     assert list((kept / "data").glob("pages.*"))
 
@@ -72,10 +72,10 @@ def test_tiny_items_are_there_once_though_a_worker_is_killed_every_second(tmp_pa
     """50,000 items of a function, a kill -9 every second: each index once, with its value; no line torn."""
     results = tmp_path / "results.jsonl"
 
-    told = torture(tmp_path, "--tiny", "50000", "--kill-every", "1", "--results", str(results))
+    said = torture(tmp_path, "--tiny", "50000", "--kill-every", "1", "--results", str(results))
 
-    assert "50,000 items" in told
-    assert "0 lost, 0 doubled, 0 torn" in told
+    assert "50,000 items" in said
+    assert "0 lost, 0 doubled, 0 torn" in said
     (noted,) = outcomes(results)
     assert (noted["finished"], noted["failed"], noted["unexpected_exits"]) == (True, 0, [])
     assert int(str(noted["kills"])) >= 1

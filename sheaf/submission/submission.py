@@ -18,25 +18,27 @@ from sheaf.submission.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """A run that lies on the volume, and what became of its submission."""
+class Submission:
+    """A run on the volume, and how its submission went."""
 
     run: Run
     outcome: Outcome
-    #: Why it could not be put on the queue; the workers find it on the volume when that is over.
+    #: Why its batches could not be queued yet; workers will find the run on the volume.
     trouble: ClusterError | None = None
     tally: Tally = field(default_factory=Tally)
-    #: What the output held of other runs before.
+    #: What the output already held of other runs.
     held: Holding | None = None
-    #: The folder that holds it now, if the run took its place.
+    #: Where the replaced output is kept, if the run replaced one.
     set_aside: Path | None = None
 
 
-def deliver(settings: Settings, request: RunRequest, items: Callable[[Draft], Iterable[list[str]]]) -> Delivery:
+def submit_and_start(
+    settings: Settings, request: RunRequest, items: Callable[[Draft], Iterable[list[str]]]
+) -> Submission:
     """Submit a run; `items` as in submit().
 
-    Raises before anything is written if something is wrong with the output or the cluster. A ClusterError that comes
-    after that is in the Delivery.
+    Raises before anything is written if something is wrong with the output or the cluster. A ClusterError
+    after that is the submission's `trouble`.
     """
     with connect(settings) as connection:
         check_cluster(settings, connection)
@@ -56,4 +58,4 @@ def deliver(settings: Settings, request: RunRequest, items: Callable[[Draft], It
                 start(settings, connection, run)
             except ClusterError as error:
                 trouble = error
-    return Delivery(run, outcome, trouble, drafts[0].tally, held, drafts[0].set_aside)
+    return Submission(run, outcome, trouble, drafts[0].tally, held, drafts[0].set_aside)

@@ -25,7 +25,7 @@ _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 Undo = Callable[[], object]
 
 
-class _WorkingDir:
+class ProcessState:
     def __init__(self) -> None:
         #: Whether something may have been changed since we were last there.
         self.left = False
@@ -60,9 +60,9 @@ class _WorkingDir:
                 undo()
         self._undo.clear()
         self.left = False
-        self.stand_apart()
+        self.separate()
 
-    def stand_apart(self) -> None:
+    def separate(self) -> None:
         """Give an item a decimal context of its own, if there are any."""
         if self._watching and (decimal := sys.modules.get("decimal")) is not None:
             if self._context is None:
@@ -94,7 +94,7 @@ class _WorkingDir:
 class _ImportsOfDecimal(MetaPathFinder):
     def find_spec(self, name: str, _path: object, _target: object = None) -> None:
         if name == "decimal":
-            home.left = True
+            process_state.left = True
 
 
 def _importing() -> bool:
@@ -167,5 +167,4 @@ _KEPT: tuple[tuple[ModuleType, str, Callable[..., tuple[object, Undo]]], ...] = 
     (socket, "setdefaulttimeout", _timeout),
 )
 
-home = _WorkingDir()
-watch = home.watch
+process_state = ProcessState()

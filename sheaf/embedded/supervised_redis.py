@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 #: Seconds that Redis may take to load what it kept.
 REDIS_START_S = 60.0
 #: Seconds that it gets to end in order.
-PATIENCE_S = 10.0
+STOP_S = 10.0
 #: Seconds for which it may leave everybody without an answer; and for one question.
 HUNG_S, ANSWER_S = 20.0, 2.0
 #: Ends before it has answered, in a row, after which it is its file that is to blame.
@@ -56,7 +56,7 @@ class Answer(enum.Enum):
     UNKNOWN = "it cannot be asked now"
 
 
-class RedisKeeper:
+class SupervisedRedis:
     """`note` is told what was done about it, for people."""
 
     def __init__(self, places: Places, note: Callable[[str], None]) -> None:
@@ -106,7 +106,7 @@ class RedisKeeper:
         self._heard = time.monotonic()
 
     def end(self) -> None:
-        stop_children([self.child], PATIENCE_S)
+        stop_children([self.child], STOP_S)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _after_end(self) -> None:
@@ -150,7 +150,7 @@ class RedisKeeper:
         self.child.trouble = f"Redis (pid {self.child.pid}) {answer.value}" if silent_s > ANSWER_S else None
         if self._not_listening >= _NOT_LISTENING_LOOKS or (self._not_listening and not exists(self._socket)):
             self._note(f"Redis lives, but its socket {self._socket} is gone; it is started again")
-            self.child.kill(PATIENCE_S)
+            self.child.kill(STOP_S)
         elif silent_s > limit_s:
             self._note(f"Redis lives, but {answer.value} for {silent_s:.0f} s; it is killed and started again")
             self.child.kill()

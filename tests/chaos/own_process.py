@@ -13,7 +13,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 
 
-def run_apart(module: str, scene: str, variant: str = "") -> dict[str, Any]:
+def run_in_own_process(module: str, scene: str, variant: str = "") -> dict[str, Any]:
     """Return what `python -m tests.chaos.MODULE SCENE FOLDER VARIANT` prints, as JSON."""
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
         done = subprocess.run(
