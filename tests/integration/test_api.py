@@ -219,7 +219,7 @@ def test_a_long_session_goes_on_in_another_output(
     bench: Bench, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that neither the file nor its index grows for ever; what was read is removed."""
-    monkeypatch.setattr("sheaf.client.session.result_files.PART_SEGMENTS", 3)
+    monkeypatch.setattr("sheaf.client.session.result_files.FILE_SEGMENTS", 3)
 
     results = [cluster.submit("api_tasks:square", number).result(60) for number in range(12)]
 
