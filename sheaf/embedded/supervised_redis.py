@@ -149,10 +149,10 @@ class SupervisedRedis:
         limit_s = HUNG_S if self.answered else REDIS_START_S
         self.child.trouble = f"Redis (pid {self.child.pid}) {answer.value}" if silent_s > ANSWER_S else None
         if self._not_listening >= _NOT_LISTENING_LOOKS or (self._not_listening and not exists(self._socket)):
-            self._note(f"Redis lives, but its socket {self._socket} is gone; it is started again")
+            self._note(f"Redis is alive, but its socket {self._socket} is gone; restarting it")
             self.child.kill(STOP_S)
         elif silent_s > limit_s:
-            self._note(f"Redis lives, but {answer.value} for {silent_s:.0f} s; it is killed and started again")
+            self._note(f"Redis is alive, but {answer.value} for {silent_s:.0f} s; killing and restarting it")
             self.child.kill()
 
     def _ask(self) -> Answer:

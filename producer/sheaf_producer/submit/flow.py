@@ -97,7 +97,7 @@ def _report(settings: Settings, submission: Submission, noun: str) -> None:
     if tally.rejected and outcome is Outcome.NEW:
         click.echo(f"  all of them: {path_text(run.folder / 'rejected.jsonl')}", err=True)
     for why in tally.damaged[:EXAMPLES]:
-        click.echo(f"  passed over: {why}", err=True)
+        click.echo(f"  skipped: {why}", err=True)
     if outcome is Outcome.RESUMED:
         click.echo(f"Run {manifest.run} has the same {noun}s and output, and goes on.", err=True)
     if outcome is Outcome.FINISHED:
