@@ -16,7 +16,7 @@ TIMES = 20
 
 
 def increment(cluster: Cluster) -> None:
-    """Read, and a moment later write: between the two, somebody else may do the same."""
+    """Read, and a moment later write: between the two, another process may do the same."""
     count = cluster.counter("count")
     value = count.get()
     time.sleep(0.1)

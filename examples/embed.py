@@ -27,7 +27,7 @@ TEXTS = [
 def load_model() -> Any:
     import wordllama  # here, so that only what embeds carries it
 
-    # Its tokenizer lies in the package too, where only a cache folder is looked into.
+    # Its tokenizer is in the package too, but is searched for in a cache folder only.
     return wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
 
 

@@ -1,4 +1,4 @@
-"""The local test site's pages: the same bytes for the same number and seed, whoever asks. Standard library only."""
+"""The local test site's pages: the same bytes for the same number and seed. Standard library only."""
 
 from __future__ import annotations
 

@@ -10,10 +10,10 @@
     /health             "ok"
 
 A page's behaviour is chosen in its address; options may be combined:
-    ?latency=250        wait so many milliseconds before the answer
-    ?slow=20000         send so many bytes a second
+    ?latency=250        wait this many milliseconds before the answer
+    ?slow=20000         send this many bytes a second
     ?status=503         answer with this status; `&times=2`: only the first two times, then the page
-    ?redirect=3         redirect so many times to itself before the page comes
+    ?redirect=3         redirect to itself this many times before the page comes
     ?gzip=1  ?chunked=1 the body's encodings
 
 Keep-alive, pipelining and HEAD are served. Answers carry no date, so that they are the same each time.
@@ -158,7 +158,7 @@ async def serve(site: Site, listener: socket.socket, leash: int | None = None) -
 def serve_in_processes(site: Site, sockets: list[socket.socket], announce: Callable[[], None]) -> None:
     """Serve each socket in a process of its own; all of them end with this one, however it ends.
 
-    `announce` is called once all of them exist, so whoever hears of the site finds it whole.
+    `announce` is called once all of them exist, so the site is complete when announced.
     """
     leash, hand = os.pipe()
     children: list[int] = []
@@ -215,7 +215,7 @@ def main() -> None:
 
 
 def announce(arguments: argparse.Namespace, port: int) -> None:
-    """Say where the site is: it listens already, so whoever connects from now on is answered."""
+    """Say where the site is: it listens already, so connections from now on are answered."""
     if arguments.port_file:
         partial = arguments.port_file.with_name(arguments.port_file.name + ".partial")
         partial.write_text(f"{port}\n")

@@ -37,7 +37,7 @@ def redis_url(settings: Settings) -> str:
 def connect(settings: Settings, *, timeout_s: float = 5.0) -> redis.Redis:
     """Return a client that never repeats a command by itself.
 
-    redis-py's default is ten silent retries: a lost reply then makes one RPUSH two entries. Whoever may repeat a
+    redis-py's default is ten silent retries: a lost reply then makes one RPUSH two entries. A caller that may repeat a
     command knows that it bears repeating, and does so in the open.
     """
     url = redis_url(settings)
@@ -99,7 +99,7 @@ def redis_errors() -> Iterator[None]:
 def understood() -> Iterator[None]:
     """For what takes an answer of Redis apart: one that is nothing of the kind is as good as none. Also a decorator.
 
-    Raises RedisUnavailable then, so that nobody who asks ends by it: they wait, and say so.
+    Raises RedisUnavailable then, so that callers wait and report it instead of ending.
     """
     try:
         yield
@@ -107,7 +107,7 @@ def understood() -> Iterator[None]:
         raise _nonsense(error) from error
 
 
-#: What is raised by whoever takes something apart that is built in another way.
+#: What parsing a reply of an unexpected shape raises.
 _NONSENSE = (AttributeError, TypeError, ValueError, LookupError, ArithmeticError)
 
 

@@ -71,7 +71,7 @@ PROBLEM_PREFIX = "sheaf:problem:"
 LOCK_PREFIX = "sheaf:lock:"
 #: string; the counter behind a lock's tokens. Lives for ever (a flushed one is lifted by the index's highest token).
 LOCK_TOKEN_SUFFIX = ":token"  # noqa: S105  not a password
-#: list of waiters' ids in order of arrival. Lives while somebody waits, and at most a minute longer.
+#: list of waiters' ids in order of arrival. Lives while there are waiters, and at most a minute longer.
 LOCK_WAITERS_SUFFIX = ":waiters"
 #: hash waiter id -> ms of its last sign of life; a waiter silent for too long is skipped. Lives as long as the list.
 LOCK_SEEN_SUFFIX = ":seen"

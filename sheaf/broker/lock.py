@@ -31,12 +31,12 @@ from sheaf.core.errors import ClusterError, LockLost, LockTimeout, RedisUnavaila
 
 #: Seconds that a waiter sleeps at most before it shows a sign of life.
 BEAT_S = 0.4
-#: A waiter that was silent for so long when its turn comes is taken for dead and skipped.
+#: A waiter that has been silent for this long when its turn comes counts as dead and is skipped.
 SILENCE_MS = 1000
 
 
 class FairLock:
-    """A lock by name, for one owner. Thread-safe: each `acquire()` stands in line for itself.
+    """A lock by name, for one owner. Thread-safe: each `acquire()` queues on its own.
 
     `owner` is the worker's id, `label` the name that others are shown.
     """
@@ -58,7 +58,7 @@ class FairLock:
         self._renew = Script(connection, "lock_renew")
 
     def acquire(self, timeout_s: float, floor: int = 0) -> Lease:
-        """Wait for the lock; with `timeout_s` 0, take it only if it is free and nobody waits.
+        """Wait for the lock; with `timeout_s` 0, take it only if it is free and there are no waiters.
 
         The token exceeds `floor`, so that it grows even when Redis has forgotten the last one.
         Raises LockTimeout, which names the holder, or a ClusterError. In both cases the place in line is given up.
@@ -91,7 +91,7 @@ class FairLock:
         return _Answer(int(token), int(left_ms) / 1000, text(holder), text(label), int(held_ms) / 1000)
 
     def _sleep(self, waiter: str, at_most_s: float) -> None:
-        """Sleep until somebody wakes us. A broken connection only ends the sleep: asking again shows what is wrong."""
+        """Sleep until woken. A broken connection only ends the sleep: the next request shows what is wrong."""
         broken = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
         key, wait_s = self._wake_prefix + waiter, max(at_most_s, 0.01)
         with redis_errors(), contextlib.suppress(*broken):
@@ -123,7 +123,7 @@ def _owner(waiter: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What `lock_acquire.lua` returns. `token` is 0 while somebody else has the lock; then the rest says who."""
+    """What `lock_acquire.lua` returns. `token` is 0 while another owner has the lock; the rest says who."""
 
     token: int
     left_s: float
@@ -215,7 +215,7 @@ class _Renewer:
             while True:
                 self._renew(self._next())
         except BaseException:
-            # A thread that breaks renews nothing more: whoever relies on it is told.
+            # A thread that breaks no longer renews; the lease's holder has to know.
             with self._changed:
                 for lease in self._due:
                     lease.lost = True
@@ -233,7 +233,7 @@ class _Renewer:
             # Redis may be back before the lease runs out; if not, the next try finds that it is lost.
             return
         except Exception:
-            # Given back meanwhile, by somebody who has closed the connection, say: nobody minds.
+            # Given back meanwhile, for example by an owner that closed the connection: harmless.
             if lease in self._due:
                 raise
             return
@@ -266,7 +266,7 @@ class LockStatus:
     token: int
     held_s: float
     left_s: float
-    #: How many stand in line; those that died there count until it is their turn.
+    #: How many are queued; dead waiters count until it is their turn.
     waiting: int
 
 
@@ -280,7 +280,7 @@ def lock_status(connection: redis.Redis, name: str) -> LockStatus:
         pipe.get(key + keys.LOCK_TOKEN_SUFFIX)
         pipe.llen(key + keys.LOCK_WAITERS_SUFFIX)
         pipe.time()
-        # What is not of its type is shown as not there; whoever next asks for the lock removes it.
+        # A key of another type counts as absent; the next request for the lock removes it.
         held, last, waiting, now = pipe.execute(raise_on_error=False)
     if isinstance(now, Exception):
         raise ClusterError(f"Redis does not tell the time: {now}")

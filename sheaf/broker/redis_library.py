@@ -1,6 +1,6 @@
 """The atomic steps in Redis, made of the files in `lua/`: each as a script, all of them as a library of functions.
 
-`python -m sheaf.broker.redis_library` prints the library. The stack's Redis loads it when it starts, and nobody else
+`python -m sheaf.broker.redis_library` prints the library. The stack's Redis loads it when it starts, and no other user
 may load anything (docs/decisions/0029-functions-instead-of-scripts.md). Imports nothing: that image's build has no
 packages.
 """

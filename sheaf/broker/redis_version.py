@@ -1,7 +1,7 @@
-"""Whether a Redis has the flaw of its Lua that lets whoever may load scripts run code of their own (CVE-2025-49844).
+"""Whether a Redis has the Lua flaw that lets a user who may load scripts run code in the server (CVE-2025-49844).
 
-It matters where somebody else than the server's owner may load scripts. In the stack nobody may; the embedded Redis
-belongs to the user who started it. So it is a worker on a Redis of somebody's own that says so.
+It matters where users other than the server's owner may load scripts. In the stack none may; the embedded Redis
+belongs to the user who started it. So only a worker on another Redis reports it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def scripting_flaw(connection: redis.Redis) -> str | None:
         if wanted is None:
             return None
         if _has_our_functions(connection):
-            return None  # who has set it up so gives nobody scripts; asking would stand in its log as a refused try
+            return None  # set up like this it allows no scripts; asking would appear in its log as a refused attempt
         # A harmless one, to see whether one may.
         connection.eval("return 1", 0)
     except (redis.exceptions.RedisError, AttributeError, KeyError, TypeError, ValueError):

@@ -2,7 +2,7 @@
 
 Producers may write to the queue, to locks and to problems, and a person to everything. So nothing that is read is taken
 for what it should be: what is not text is shown with its odd bytes escaped, what is no number counts as the default,
-and no value ends whoever has read it.
+and no value ends the process that has read it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 #: No number that means anything here is larger; larger ones would break sums, and Lua's numbers.
 _LARGEST = 2**53
-#: Characters of a text that somebody else has put there that are shown.
+#: Characters shown of a foreign text.
 _SHOWN_CHARS = 20_000
 
 
@@ -30,7 +30,7 @@ def number(value: object, default: int = 0) -> int:
 
 
 def amount(value: object, default: float = 0.0) -> float:
-    """The same with what stands behind the point."""
+    """The same with decimals."""
     try:
         found = float(value)  # type: ignore[arg-type]  # whatever is no number is the default
     except (TypeError, ValueError, OverflowError):

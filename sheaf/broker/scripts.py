@@ -13,7 +13,7 @@ from sheaf.broker.redis_library import STEPS, function_name, library_name
 from sheaf.broker.wrong_types import mended
 from sheaf.core.errors import RedisDenied
 
-#: Where functions were asked for in vain: a Redis before 7, or one that nobody has given ours.
+#: Connections without our functions: a Redis before 7, or one on which they were not loaded.
 _without_functions: weakref.WeakSet[redis.ConnectionPool] = weakref.WeakSet()
 
 

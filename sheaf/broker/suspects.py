@@ -42,7 +42,7 @@ class Notes:
         self._connection = connection
 
     def read(self, batch: str) -> Note | None:
-        """What was in hand of the batch when somebody last noted it; None too for what is no note."""
+        """What was in hand of the batch when last noted; None also for an invalid note."""
         key = keys.IN_HAND_PREFIX + batch
         with redis_errors():
             value = mended(self._connection, [key], lambda: self._connection.get(key))

@@ -49,7 +49,7 @@ class WorkerInfo:
         return max(0, number(self.fields.get(name), default))
 
     def few(self, name: str, default: int = 0) -> int:
-        """The same, where more than a host can have would make whoever believes it work without end."""
+        """The same for counts, where an absurdly large one would make the reader work without end."""
         return min(self.number(name, default), MOST_PROCESSES)
 
 
@@ -142,7 +142,7 @@ class WorkerRegistry:
         return mended(self._connection, [key], read)
 
     def refusal(self) -> str | None:
-        """Why Redis takes no changes, if it takes none: entries and problems then run out, whoever lives.
+        """Why Redis takes no changes, if it takes none: entries and problems then expire even of live workers.
 
         A full disk (MISCONF), a read-only replica; not a full memory, in which entries are still shown.
         """

@@ -46,7 +46,7 @@ def _remove_odd(connection: redis.Redis, names: Iterable[object]) -> bool:
                 connection.delete(name)
                 removed.append(f"{name} (a {found}, not a {wanted})")
         except redis.exceptions.NoPermissionError:
-            # Whoever only looks on changes nothing; the worker that uses the key does.
+            # Read-only callers change nothing; the worker that uses the key does.
             continue
     if removed:
         logger.warning("keys of another type were removed from Redis", extra={"action": "mend", "keys": removed})

@@ -83,7 +83,7 @@ def _now() -> str:
 def run_seeds(order: Order, seeds: Iterable[int], jobs: int, until: float) -> Generator[Outcome, None, None]:
     """Yield outcomes as they come, and begin no trial after `until` (monotonic). Close it to end early."""
     stream = iter(seeds)
-    # Processes, not threads: a trial lies in wait for moments of a millisecond. Spawned, so that they have one thread.
+    # Processes, not threads: a trial waits for moments of a millisecond. Spawned, so that they have one thread.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent) as pool:
         running: set[Future[Outcome]] = set()

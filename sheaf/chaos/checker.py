@@ -20,7 +20,7 @@ from pathlib import Path
 
 
 class TornError(Exception):
-    """What stands at this place of the file is not a whole record."""
+    """At this position of the file there is no whole record."""
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class Verdict:
     pages: int = 0
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
-    #: Records that are not whole, pages with other bytes than were served, and pages that nobody asked for.
+    #: Records that are not whole, pages with other bytes than were served, and pages that were not asked for.
     torn: list[str] = field(default_factory=list)
 
     @property

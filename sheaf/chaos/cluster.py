@@ -106,7 +106,7 @@ class RedisServer:
             self._process.send_signal(number)
 
     def lose_end(self, size_bytes: int) -> bool:
-        """Cut so many bytes off the end of the dead server's log of commands; False if there is none."""
+        """Cut this many bytes off the end of the dead server's log of commands; False if there is none."""
         # One file up to Redis 6; later a folder with a base, a manifest, and the logs, of which the last one grows.
         logs = sorted(self._folder.rglob("*.aof"), key=lambda path: path.stat().st_mtime_ns)
         if not logs:
@@ -189,7 +189,7 @@ class Cluster:
         self.environment["SHEAF_REDIS_URL"] = self.redis.url
         self.slots: list[Slot] = []
         self.producers: list[subprocess.Popen[bytes]] = []
-        #: Exit statuses of workers whose end nobody asked for.
+        #: Exit statuses of workers that were not asked to end.
         self.unexpected_exits: list[str] = []
 
     def start(self) -> None:
@@ -197,7 +197,7 @@ class Cluster:
         self.start_workers()
 
     def point_workers_at(self, url: str) -> None:
-        """Let the workers, and nobody else, find Redis there."""
+        """Let only the workers find Redis there."""
         self._worker_environment["SHEAF_REDIS_URL"] = url
 
     def start_workers(self) -> None:
@@ -271,7 +271,7 @@ class Cluster:
 
 
 def what_it_does(pid: int) -> str:
-    """Say, for whoever has to find out why a process does not end, what each of its threads waits for."""
+    """Say what each thread of a process waits for, to find out why it does not end."""
     threads = []
     for thread in sorted(Path(f"/proc/{pid}/task").glob("*")):
         try:

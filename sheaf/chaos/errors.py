@@ -70,9 +70,9 @@ def disk_error(stage: ErrorStage, length_s: float) -> bool:
 
 
 def disk_full(stage: ErrorStage, length_s: float) -> bool:
-    """Nobody can write anything, logs included, until there is room again."""
+    """Nothing can be written, logs included, until there is room again."""
     grows = (*WRITES, "fallocate", "ftruncate")
-    # All that lies in the trial's folder; what goes through pipes and sockets goes on.
+    # Everything in the trial's folder; what goes through pipes and sockets goes on.
     return _refuse(stage, Rule(errno.ENOSPC, grows, "^(data|worker|runs)", times=None), length_s)
 
 
@@ -93,7 +93,7 @@ def no_processes(stage: ErrorStage, length_s: float) -> bool:
 
 
 def thread_raises(stage: ErrorStage, _length_s: float) -> bool:
-    """A thread of a worker raises what nobody expects of that function."""
+    """A thread of a worker raises what is not expected of that function."""
     thread, function = stage.draw.choice(PLACES)
     order = {"id": secrets.token_hex(4), "thread": thread, "function": function, "after": stage.draw.randint(0, 3)}
     order |= {"error": stage.draw.choice(RAISED), "lasting": False}
@@ -104,15 +104,15 @@ def thread_raises(stage: ErrorStage, _length_s: float) -> bool:
 
 
 def redis_odd_value(stage: ErrorStage, _length_s: float) -> bool:
-    """Somebody writes into Redis what no worker would."""
+    """Values that no worker writes appear in Redis."""
     client, run = cast(Any, stage.cluster.redis.client), _run_of(stage)
     odd: tuple[Callable[[], object], ...] = (
         lambda: client.rpush(keys.RQ_QUEUE, b"\xff\xfe\x00"),
         lambda: client.lpush(keys.RQ_QUEUE, "", "a:b:c", f"{run}:999999", f"{run}:-1", f"{run}:x", "x" * 5000),
         lambda: client.hset(keys.PROBLEM_PREFIX + run, mapping={"problem": b"\xff", "since_ms": "soon", "worker": ""}),
         lambda: client.set(keys.PROBLEM_PREFIX + run, "not a hash"),
-        lambda: client.sadd(keys.RQ_WORKERS, b"\xff", "rq:worker:nobody"),
-        lambda: client.hset(keys.OWNERS, mapping={b"\xff\xfe": "nobody", f"{run}:77777": b"\xff"}),
+        lambda: client.sadd(keys.RQ_WORKERS, b"\xff", "rq:worker:unknown"),
+        lambda: client.hset(keys.OWNERS, mapping={b"\xff\xfe": "unknown", f"{run}:77777": b"\xff"}),
         lambda: client.zadd(keys.LEASES, {b"\xff\xfe": 1, f"{run}:88888": -5, "": 7}),
         lambda: client.hset(keys.CLAIMS, mapping={f"{run}:0": "many", b"\xff": "1"}),
         lambda: _odd_entry(client),
@@ -205,7 +205,7 @@ def _refuse(stage: ErrorStage, rule: Rule, length_s: float | None) -> bool:
 
 
 def _run_of(stage: ErrorStage) -> str:
-    return next((path.name for path in (stage.cluster.data / "runs").glob("[!.]*")), "nobody's-run")
+    return next((path.name for path in (stage.cluster.data / "runs").glob("[!.]*")), "no-run")
 
 
 def _odd_entry(client: Any) -> object:

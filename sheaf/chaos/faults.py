@@ -16,7 +16,7 @@ from sheaf.broker import keys
 from sheaf.chaos.cluster import Cluster, Slot
 from sheaf.chaos.fence import fence_holder
 
-#: Seconds for which a fault lies in wait for its moment.
+#: Seconds for which a fault waits for its moment.
 HUNT_S = 1.0
 #: The largest piece that is cut off Redis's log of commands: about what comes in a second.
 LOST_BYTES = 20_000
@@ -135,7 +135,7 @@ def redis_stop(stage: Stage, length_s: float) -> bool:
 
 
 def queue_doubled(stage: Stage, _length_s: float) -> bool:
-    """Every batch that is queued or leased stands on the queue once more."""
+    """Every batch that is queued or leased is queued once more."""
     client = _client(stage)
     ids = [*client.lrange(keys.RQ_QUEUE, 0, -1), *client.hkeys(keys.OWNERS)]
     return bool(ids) and client.rpush(keys.RQ_QUEUE, *ids) > 0
@@ -217,7 +217,7 @@ def _stop(stage: Stage, slot: Slot, length_s: float, *, family: bool) -> bool:
 
     def go_on() -> None:
         for pid in pids:
-            # Nobody else reaps our worker, so its pid is its own; its children's are, while it stands still.
+            # Only we reap our worker, so its pid is its own; its children's are, while it is stopped.
             if process.poll() is None:
                 _signal(pid, signal.SIGCONT)
         if slot.process is process:
@@ -228,7 +228,7 @@ def _stop(stage: Stage, slot: Slot, length_s: float, *, family: bool) -> bool:
 
 
 def _stop_while(stage: Stage, find: Callable[[Stage], Slot | None], length_s: float) -> bool:
-    """Stop a worker while it holds something: only if it still does once it stands still."""
+    """Stop a worker while it holds something: only if it still does once it is stopped."""
     deadline = time.monotonic() + HUNT_S
     while time.monotonic() < deadline and not stage.released():
         slot = find(stage)

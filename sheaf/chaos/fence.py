@@ -17,7 +17,7 @@ def fence_holder(output: Path, pids: Collection[int]) -> int | None:
         return None
     for line in Path("/proc/locks").read_text(encoding="utf-8").splitlines():
         fields = line.split()
-        # 1: POSIX  ADVISORY  WRITE 4711 08:01:123456 120 120      (a waiter's line has `->` behind the number)
+        # 1: POSIX  ADVISORY  WRITE 4711 08:01:123456 120 120      (a waiter's line has `->` after the number)
         is_write_lock = len(fields) == 8 and fields[3] == "WRITE" and fields[6] == _WRITE_LOCK
         if is_write_lock and fields[5].rpartition(":")[2] == inode and int(fields[4]) in pids:
             return int(fields[4])

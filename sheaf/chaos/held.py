@@ -36,7 +36,7 @@ def _numbers(table: str) -> dict[str, int]:
     return {name: int(number) for name, number in zip(words[::2], words[1::2], strict=True)}
 
 
-#: Name -> number, on this machine; a machine that is not in here can hold nobody.
+#: Name -> number, on this machine; on a machine that is not in here nothing can be held.
 NUMBERS = {"x86_64": _numbers(_X86_64), "aarch64": _numbers(_AARCH64)}.get(platform.machine(), {})
 _ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}.get(platform.machine(), 0)
 _SECCOMP = {"x86_64": 317, "aarch64": 277}.get(platform.machine(), -1)

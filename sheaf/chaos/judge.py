@@ -80,7 +80,7 @@ class Judgement:
 
     def _says_why(self, label: str) -> bool:
         text = self._cluster.log_of(label).read_text(errors="replace")
-        # Where the log itself could not be written, nothing can stand in it.
+        # Where the log itself could not be written, nothing can be in it.
         return any(words in text for words in _WORDS) or self._plan.has("disk-full", "disk-error")
 
 

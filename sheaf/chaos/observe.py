@@ -62,7 +62,7 @@ class Problems:
             return
 
     def shown(self) -> bool:
-        """Whether anybody says that something is wrong; True without Redis, where nobody can."""
+        """Whether a problem is shown; True without Redis, where none can be."""
         try:
             return next(iter(self._client.scan_iter(keys.PROBLEM_PREFIX + "*")), None) is not None
         except redis.exceptions.RedisError:

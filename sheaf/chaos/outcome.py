@@ -31,7 +31,7 @@ class Outcome:
     poisoned: int = 0
     #: Workers that did not end when they were asked to: they only seemed to live.
     hung: int = 0
-    #: Workers that ended without a word, runs that stood still without one, damage that `verify` did not find.
+    #: Workers that ended without a word, runs that stalled without one, damage that `verify` did not find.
     silent: int = 0
     #: Whether the run was not finished when the time was over.
     stalled: bool = False

@@ -67,7 +67,7 @@ VALUE_SUFFIXES = (".jsonl", ".jsonl.gz")
 SUFFIXES = (".jsonl", ".jsonl.gz", ".warc.gz", ".warc", ".html", ".txt")
 #: How many of the trials run a function; the others load pages.
 MAP_SHARE = 0.3
-#: A short run is so many times shorter, and has so many kills at most.
+#: A short run is this many times shorter, and has at most this many kills.
 SHORTER, MOST_KILLS = 3, 2
 #: Seconds that the undisturbed run takes, about: long enough to be disturbed.
 IDEAL_S = 2.0

@@ -51,7 +51,7 @@ ERRORS: dict[str, Callable[[], BaseException]] = {
 
 
 def _roots() -> dict[str, str]:
-    """Package -> its folder. Where that lies, and what the folders around it are called, is up to the user."""
+    """Package -> its folder. Where that is, and what the folders around it are called, is up to the user."""
     specs = {package: importlib.util.find_spec(package) for package in PACKAGES}
     return {
         package: f"{place}/"
@@ -65,7 +65,7 @@ _ROOTS = _roots()
 
 
 def _name(code: CodeType) -> str:
-    """`module:function` of a function of ours; empty for all others, and for those of the proof kit."""
+    """`module:function` of a function of ours; empty for all others, and for those of the chaos kit."""
     path = code.co_filename.removesuffix(".py")
     package = next((package for package, root in _ROOTS.items() if path.startswith(root)), None)
     # A class's body is code, too, and runs once; only functions have this flag.
@@ -181,7 +181,7 @@ class Raiser:
 
 
 def _stand_in(free: int) -> CodeType:
-    """Code that asks the raiser, with as many free variables as what it stands in for."""
+    """Code that asks the raiser, with as many free variables as what it replaces."""
     names = [f"free_{number}" for number in range(free)]
     source = "def outer():\n" + "".join(f"    {name} = None\n" for name in names)
     source += "    def stand_in(*arguments, **named):\n" + "".join(f"        {name}\n" for name in names)

@@ -1,7 +1,7 @@
 """Refuses system calls of processes that run under `held.py`: which of them fail, and how, is said by rules.
 
-A call is told by its name, by who makes it (the label its process was started with, and what the process is), and by
-its place: the file, with numbers and random names taken out, or what else it is about.
+A call is identified by its name, by its process (the label it was started with, and what it is), and by its place:
+the file, with numbers and random names taken out, or what else it is about.
 """
 
 from __future__ import annotations
@@ -78,9 +78,9 @@ class Rule:
     #: A pattern that is searched in the place.
     place: str = ""
     who: str = ""
-    #: Let so many pass first.
+    #: Let this many pass first.
     after: int = 0
-    #: Refuse so many; None: all, for good.
+    #: Refuse this many; None: all, for good.
     times: int | None = 1
     refused: int = 0
     _passed: int = field(default=0, repr=False)
@@ -99,7 +99,7 @@ class Refusals:
     """Decides over the calls of all processes that were started by `command()`; one thread."""
 
     def __init__(self, folder: Path, calls: Sequence[str]) -> None:
-        """`folder`: files elsewhere are nobody's business here, and all calls about them are made."""
+        """`folder`: files elsewhere do not matter here, and all calls on them are made."""
         self._folder = str(folder)
         self._calls = ",".join(calls)
         # The path of a unix socket must be shorter than 108 bytes.
@@ -184,7 +184,7 @@ class Refusals:
             os.close(listener)
 
     def _receive(self, connection: socket.socket) -> int | None:
-        """Return the descriptor that a new process sends, at which its calls are told; None if it was killed before."""
+        """Return the descriptor on which a new process's calls are reported; None if it was killed before."""
         with connection:
             try:
                 label, descriptors, _, _ = socket.recv_fds(connection, 200, 1)
@@ -290,4 +290,8 @@ def available() -> str:
             os._exit(1)
         os._exit(0)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return "" if status == 0 else "the kernel lets nobody be asked about system calls (seccomp's user notification)"
+    return (
+        ""
+        if status == 0
+        else "the kernel does not support seccomp's user notification, so system calls cannot be intercepted"
+    )

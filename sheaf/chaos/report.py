@@ -38,22 +38,22 @@ MEANINGS = {
     "submit-twice": "the same run is submitted again in mid-run",
     "disk-error-once": "a write, sync, cut, lock, rename or opening of a file fails once in a worker",
     "disk-error": "all writes and syncs of the output, its index or everything fail for a while (EIO, ENOSPC, EROFS)",
-    "disk-full": "nobody can write anything for a while, logs included",
+    "disk-full": "nothing can be written for a while, logs included",
     "read-error": "files of the data and tasks folders cannot be read, looked at or mapped, once or for a while",
     "few-files": "no descriptors are left, once or for a while",
     "no-processes": "a process of a pool is killed, and none can be started for a while",
-    "thread-raises": "a thread of a worker raises what nobody expects there: also MemoryError, OSError, SystemExit",
+    "thread-raises": "a thread of a worker raises what is not expected there: also MemoryError, OSError, SystemExit",
     "redis-odd-value": "values and entries in Redis that no worker would write: not UTF-8, not numbers, of other types",
     "redis-odd-reply": "Redis answers with an error, another kind of value, nonsense or half a reply (1 to 20 times)",
     "redis-damaged": "kill -9 of Redis, and a bit of its log of commands is another one",
     "lease-clock": "all leases end a minute or an hour sooner or later, as when a clock jumps",
-    "list-damaged": "a bit or the end of a run's manifest, list or offsets is changed, until somebody says so",
+    "list-damaged": "a bit or the end of a run's manifest, list or offsets is changed, until it is reported",
     "cancel": "the run is cancelled in mid-run, and the same submitted again",
     "two-runs": "another run, of a function, comes into an output of its own",
     "output-damaged": "in the end a bit of the output is changed: `sheaf verify` has to notice",
     "poison": "one or two items kill or end their process or worker, close its files, hang, or raise",
 }
-#: What stands in a table of which nothing was measured.
+#: What a table shows where nothing was measured.
 _EMPTY = "| none was run |"
 
 

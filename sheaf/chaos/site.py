@@ -1,6 +1,6 @@
 """The test site: `python -m sheaf.chaos.site PORT_FILE`. Serves computed pages, and counts who was asked for.
 
-/<site>/<n>?ms=50     page n, after so many milliseconds
+/<site>/<n>?ms=50     page n, after this many milliseconds
 /counts/<site>        how often each page of that site was served, as JSON; forgets them
 """
 

@@ -1,7 +1,7 @@
 """A long run of tiny items while a worker is killed every few seconds: `sheaf torture --tiny 1000000`.
 
 Here it is the protocol that works, not the items: nearly all the time goes into claiming, passing on and committing.
-The run is submitted as a person would (`sheaf map`), its function lies in a tasks folder, and the output is read by the
+The run is submitted as a person would (`sheaf map`), its function is in a tasks folder, and the output is read by the
 same checker as everything else.
 """
 
@@ -23,7 +23,7 @@ from sheaf.chaos.outcome import failures_of, was_finished
 from sheaf.chaos.plan import Leases
 from sheaf.chaos.trial import END_S
 
-#: What each item's function is: as little as it can do and still be told apart from its neighbours'.
+#: What each item's function is: as little as possible, yet distinct from its neighbours'.
 TASK = '''"""What `sheaf torture --tiny` runs."""
 
 
@@ -32,7 +32,7 @@ def square(text):
 '''
 #: Seconds between two looks at everything.
 POLL_S = 0.01
-#: Seconds that the whole run gets, besides one for every so many items.
+#: Seconds that the whole run gets, besides one for each of this many items.
 LONGEST_S, ITEMS_PER_S = 600.0, 500
 
 
@@ -48,7 +48,7 @@ class TinyPlan:
 
     @property
     def batch_size(self) -> int:
-        """So many that there is always one to be killed in."""
+        """Enough that there is always one to be killed in."""
         return max(20, self.items // 500)
 
 
@@ -96,7 +96,7 @@ class TinyRun:
         self._kills = 0
 
     def run(self, tell: Callable[[str], None] = lambda _: None) -> TinyOutcome:
-        """Returns when all is over and every process has ended; `tell` is told each kill."""
+        """Returns when all is over and every process has ended; `tell` is called at each kill."""
         began = time.monotonic()
         try:
             self.cluster.start()
@@ -110,7 +110,7 @@ class TinyRun:
             self.cluster.close()
 
     def _drive(self, began: float, tell: Callable[[str], None]) -> bool:
-        """Kill a worker with the first record, and again every so many seconds, until the run is finished (True)."""
+        """Kill a worker with the first record, and again at each interval, until the run is finished (True)."""
         next_kill = None
         while not was_finished(self.cluster.data):
             now = time.monotonic()

@@ -34,7 +34,7 @@ ZOMBIE_S = 0.3
 END_S = 30.0
 #: Seconds between two submissions of what is not there yet, or was stopped.
 SUBMIT_AGAIN_S = 5.0
-#: Seconds for which damage may stand without a word while nothing goes on.
+#: Seconds for which damage may go unreported while nothing progresses.
 SILENT_S = 15.0
 
 
@@ -45,7 +45,7 @@ class Trial:
         self.plan = plan
         self.draw = random.Random(f"trial {plan.seed}")  # noqa: S311  not for secrets
         shutil.rmtree(folder, ignore_errors=True)
-        #: Who refuses the workers' system calls, and who stands between them and Redis, in those trials that need it.
+        #: Who refuses the workers' system calls, and what sits between them and Redis, in those trials that need it.
         self.refusals = Refusals(folder, CALLS) if plan.has(*HELD) else None
         self.proxy: ReplyProxy | None = None
         if plan.has(*RAISING):
@@ -113,18 +113,18 @@ class Trial:
         return True
 
     def watch_damage(self, restore: Callable[[], None], length_s: float) -> None:
-        """Something of a run is damaged: bring it back when somebody has said so, or work goes on, or ends, anyway."""
+        """Something of a run is damaged: restore it once it is reported, or work goes on, or ends, anyway."""
         began = time.monotonic()
         self._problems.forget()
 
         def look() -> None:
             now = time.monotonic()
-            stands = not (self._over or self.released() or self._stalls.grew_since(now - 2 * length_s))
-            if stands and not self._problems.shown() and now - began < SILENT_S:
+            blocks = not (self._over or self.released() or self._stalls.grew_since(now - 2 * length_s))
+            if blocks and not self._problems.shown() and now - began < SILENT_S:
                 self.later(0.1, look)
                 return
-            if stands and not self._problems.shown():
-                self._silent.append("damage stood in a run's way, and nobody said so")
+            if blocks and not self._problems.shown():
+                self._silent.append("damage blocked a run and was not reported")
             restore()
 
         self.later(length_s, look)

@@ -21,7 +21,7 @@ _COMMAND = "sheaf.exec.command"
 
 
 class _BehindDashes(click.Command):
-    """Keeps what stands behind `--` apart: it is the command, whatever it looks like."""
+    """Keeps what follows `--` separate: it is the command, whatever it looks like."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         place = args.index("--") if "--" in args else len(args)
@@ -61,10 +61,10 @@ def exec_(context: click.Context, /, inputs: tuple[str, ...], **given: Any) -> N
     """Run a command for every item of the inputs; what each prints, and its exit status, go into one file.
 
     The command runs as it is typed, without a shell. An exit status other than 0 makes its item a failure. Workers run
-    commands only if they are told to: those of `sheaf up` are, those in containers need SHEAF_ALLOW_EXEC=1.
+    commands only if allowed: those of `sheaf up` do, those in containers need SHEAF_ALLOW_EXEC=1.
 
     \b
-    In the command stands        for the item photos/a.jpg
+    In the command               for the item photos/a.jpg
       {}                         photos/a.jpg    (added at the end if nothing of this list is in the command)
       {.}                        photos/a
       {/}                        a.jpg

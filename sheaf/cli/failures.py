@@ -28,7 +28,7 @@ _ITEM_CHARS = 200
 
 @dataclass(slots=True)
 class _Group:
-    """Failures of one class, raised at one place; one of them stands for all."""
+    """Failures of one class, raised at one place; one of them is shown for all."""
 
     count: int
     first: Failure
@@ -82,7 +82,7 @@ def failures(
 
 
 class _Items:
-    """The failed items' texts. Where the list is damaged a note stands in their place."""
+    """The failed items' texts. Where the list is damaged, a note takes their place."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -133,7 +133,7 @@ def _show_groups(items: _Items, chosen: Iterator[Failure]) -> int:
 
 
 def _reason(failure: Failure, fault: Fault) -> str:
-    """The message without the error's class, which stands before it already."""
+    """The message without the error's class, which is printed before it."""
     tries = f" (tried {failure.attempts} times)" if failure.attempts > 1 else ""
     return fault.summary.removeprefix(f"{failure.error}: ") + tries
 

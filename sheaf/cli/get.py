@@ -65,7 +65,7 @@ def _find(settings: Settings, output: str, names: list[str], item: str, run_name
             damage = error
             continue  # another run may have it
         except RunNotFound:
-            continue  # its folder was removed; the records are still in the file, but nobody knows which is which
+            continue  # its folder was removed; the records are still in the file, but it is not known which is which
         if index is not None:
             return run, index
     if damage is not None:

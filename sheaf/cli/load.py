@@ -21,7 +21,7 @@ _TASK_OPTIONS = (
     "user_agent",
     "max_redirects",
 )
-#: What stands for "not given".
+#: Means "not given".
 _UNSET = (None, ())
 
 
@@ -31,7 +31,11 @@ _UNSET = (None, ())
     "--output", "-o", default="pages.warc.gz", show_default=True, help="The file; its suffix chooses the format."
 )
 @click.option("--detach", "-d", is_flag=True, help="Return at once; print the run's name.")
-@click.option("--again", is_flag=True, help="Load even what was loaded before; behind it, or with --replace anew.")
+@click.option(
+    "--again",
+    is_flag=True,
+    help="Load what was loaded before once more: added to the output or, with --replace, into a new one.",
+)
 @click.option("--append", is_flag=True, help="Into an output that holds other runs: add to it.")
 @click.option("--replace", is_flag=True, help="Into an output that holds other runs: begin it anew; they are kept.")
 @click.option("--default-scheme", type=click.Choice(["https", "http"]), help="Put before lines that have no scheme.")

@@ -42,7 +42,7 @@ class Delimiter(click.ParamType):  # type: ignore[type-arg]  # generic in newer 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         delimiter = "\t" if value in _TAB else str(value)
         if len(delimiter) != 1 or delimiter in '"\r\n\0 ':
-            self.fail(f"{value!r} cannot stand between fields; give one character, as ';', or tab", param, ctx)
+            self.fail(f"{value!r} cannot be a delimiter; give one character, such as ';', or tab", param, ctx)
         return delimiter
 
 
@@ -56,9 +56,15 @@ _OPTIONS = (
     click.option("--seed", type=int, default=0, metavar="N", help="Another sample [0]."),
     click.option("--unique", is_flag=True, help="Each text once."),
     click.option("--detach", "-d", is_flag=True, help="Return at once; print the run's name."),
-    click.option("--again", is_flag=True, help="Do even what was done before; behind it, or with --replace anew."),
-    click.option("--append", is_flag=True, help="Into an output that holds other runs: add to it."),
-    click.option("--replace", is_flag=True, help="Into an output that holds other runs: begin it anew; they are kept."),
+    click.option(
+        "--again",
+        is_flag=True,
+        help="Do what was done before once more: added to the output or, with --replace, into a new one.",
+    ),
+    click.option("--append", is_flag=True, help="If the output holds other runs: add to it."),
+    click.option(
+        "--replace", is_flag=True, help="If the output holds other runs: start a new one, and keep the old one."
+    ),
     click.option(
         "--retry", is_flag=True, help="If this was done before, do what failed once more, into the same file."
     ),

@@ -1,4 +1,4 @@
-"""`sheaf prune`: remove what a data folder holds that nobody needs any more."""
+"""`sheaf prune`: remove what is no longer needed in a data folder."""
 
 from __future__ import annotations
 
@@ -34,17 +34,19 @@ class Age(click.ParamType[float]):
 
 
 @click.command(short_help="Remove finished runs' lists and leftovers.")
-@click.option("--older-than", type=Age(), default="30d", show_default=True, help="Only what has been over for so long.")
+@click.option(
+    "--older-than", type=Age(), default="30d", show_default=True, help="Only what ended at least this long ago."
+)
 @click.option("--failed", is_flag=True, help="Also runs with failed items; they cannot be retried then.")
 @click.option("--cancelled", is_flag=True, help="Also cancelled runs; they cannot be taken up again then.")
 @click.option("--aside", is_flag=True, help="Also what was put aside beside outputs: .stray-1, .damaged-1, …")
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def prune(
     settings: Settings, older_than: float, failed: bool, cancelled: bool, aside: bool, dry_run: bool, yes: bool
 ) -> None:
-    """Remove the lists of finished runs, and what killed programs have left behind.
+    """Remove the lists of finished runs, and what killed programs have left.
 
     Outputs stay, with their indexes: `get`, `export`, `verify` and `failures` work as before. What goes with a run's
     list: it cannot be retried, and the same submission is not known again. Unfinished runs are never touched.
@@ -87,5 +89,5 @@ def _show(found: list[Waste]) -> None:
 
 def _agreed(total: str) -> bool:
     if not sys.stdin.isatty():
-        raise click.UsageError("nobody is here to be asked: give --yes to remove them, or --dry-run to only look")
+        raise click.UsageError("there is no terminal to ask on: give --yes to remove them, or --dry-run to only look")
     return click.confirm(f"Remove {total}?")

@@ -16,13 +16,13 @@ from sheaf.output.repair.repair import repair as apply_repair
 from sheaf.output.repair.verify import verify
 from sheaf.run.resolve import locate_existing_output
 
-#: Damaged commits that are listed; of more, their number is told.
+#: Damaged commits that are listed; of further ones, only the number.
 LISTED = 20
 
 
 @click.command(short_help="Repair an output that was damaged, shortened, removed, or lost its index.")
 @click.argument("output")
-@click.option("--apply", is_flag=True, help="Do it. Without this, only what would be done is told.")
+@click.option("--apply", is_flag=True, help="Do it. Without this, only show what would be done.")
 @click.pass_obj
 def repair(settings: Settings, output: str, apply: bool) -> None:
     """Keep every commit of OUTPUT that is whole, and have the items of the others done again.
@@ -73,7 +73,7 @@ def _have_workers_look_again(settings: Settings, inside: str) -> None:
             for run in runs_into(settings.data_dir, inside):
                 registry.clear_problem(run.manifest.run)
     except ClusterError as error:
-        click.echo(f"Workers were not told ({error})")
+        click.echo(f"Workers could not be notified ({error})")
 
 
 def _show(found: Diagnosis, applied: bool) -> None:
@@ -90,8 +90,8 @@ def _show(found: Diagnosis, applied: bool) -> None:
         click.echo(f"  … and {len(found.lost) - LISTED:,} more")
     if found.size is not None and found.size > found.length:
         click.echo(
-            f"  {bytes_text(found.size - found.length)} lie beyond the last commit: they are cut, or moved aside if "
-            "they are not ours; if a writer is at work, they are its own"
+            f"  {bytes_text(found.size - found.length)} come after the last commit: they are cut off, or moved aside "
+            "if they are not Sheaf's; a writer that is at work now may have written them"
         )
     for stray in list_strays(found.output):
         click.echo(f"  kept aside: {path_text(stray)} ({bytes_text(stray.stat().st_size)})")

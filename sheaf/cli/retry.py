@@ -18,7 +18,7 @@ def retry(settings: Settings, run: str, errors: tuple[str, ...], items: tuple[in
     """Do the failed items of a run again, into the same output, and follow the run to its end.
 
     RUN is a run's name, the beginning or end of it, or `last`. The task is taken as it is now: correct it first. An
-    unfinished run that stands still because its task was changed goes on, with the task as it is now.
+    unfinished run that is paused because its task was changed goes on, with the task as it is now.
 
     \b
     sheaf retry last

@@ -76,7 +76,7 @@ def _show_runs(settings: Settings, names: list[str]) -> None:
     unfinished = [run for run in opened.values() if isinstance(run, Run) and not run.finished]
     for line in problems(settings, unfinished):
         click.echo(line)
-    # An older one that is finished stands in nobody's way.
+    # An older one that is finished blocks nothing.
     older = {name: _open_unfinished(settings, name) for name in names[:-LISTED_RUNS]}
     for name, found in (opened | older).items():
         if isinstance(found, RunNotFound):
@@ -202,7 +202,7 @@ def _show_workers(settings: Settings) -> None:
 def _show_troubles(settings: Settings) -> None:
     """Workers that broke, and what the supervisor has seen and done."""
     for death in last_words(settings.data_dir)[:LISTED_DEATHS]:
-        times = f", {death.times} times in a row" if death.times > 1 else ""
+        times = f", {death.times} consecutive times" if death.times > 1 else ""
         click.echo(f"broke    {death.label} (pid {death.pid}), {seconds_text(death.ago_s)} ago{times}: {death.cause}")
     for news in cluster_news(settings):
         click.echo(f"cluster  {news}")
@@ -224,7 +224,7 @@ def _worker_row(entry: WorkerInfo) -> list[str]:
 
 
 def _show_redis(settings: Settings, run: Run) -> None:
-    """What stands in the run's way, and whose turn at its output it is."""
+    """What keeps the run from progressing, and which worker is next at its output."""
     try:
         with connect(settings, timeout_s=2.0) as connection:
             problem = WorkerRegistry(connection).problem(run.manifest.run)
@@ -256,7 +256,7 @@ def _show_blocker(settings: Settings, output: str) -> None:
 
 
 def _table(rows: list[list[str]]) -> None:
-    """Print rows in columns; numbers are not told apart, since each column reads as words."""
+    """Print rows in columns; numbers are not treated differently, since each column reads as words."""
     rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in itertools.zip_longest(*rows, fillvalue="")]
     for row in rows:

@@ -29,7 +29,7 @@ SABOTAGE_MINUTES = 5.0
     "--seeds", type=click.IntRange(0), default=10, show_default=True, metavar="N", help="How many; 0: only --report."
 )
 @click.option("--first", type=int, metavar="N", help="The first seed [1, or the one after the last in --results].")
-@click.option("--minutes", type=float, metavar="M", help="Begin no run after so many minutes.")
+@click.option("--minutes", type=float, metavar="M", help="Start no run after this many minutes.")
 @click.option("--jobs", "-j", type=click.IntRange(1, 64), default=1, show_default=True, help="Runs at once.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where the runs' folders are made [a temporary one].")
 @click.option(

@@ -14,7 +14,7 @@ from sheaf.output.repair.verify import verify as check
 from sheaf.run.resolve import locate_existing_output, locate_run
 from sheaf.run.run import Run
 
-#: Problems that are listed; of more, their number is told.
+#: Problems that are listed; of further ones, only the number.
 LISTED_PROBLEMS = 20
 
 
@@ -26,7 +26,7 @@ def verify(settings: Settings, output: str, run_name: str | None) -> None:
     """Check OUTPUT against its index and its runs: every byte, every item.
 
     Exit status 0 if each item is in it once and whole, or among the failures; 1 if one is missing or twice, a record
-    is torn, or there are bytes that nobody committed. OUTPUT may be written to meanwhile.
+    is torn, or there are bytes that were never committed. OUTPUT may be in use meanwhile.
 
     \b
     sheaf verify pages.warc.gz

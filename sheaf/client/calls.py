@@ -95,7 +95,7 @@ def _main_module(name: str, tasks_dir: Path) -> str:
     path = Path(file).resolve()
     if not path.is_relative_to(tasks_dir.resolve()):
         raise TaskError(
-            f"{name!r} is in the script {path}, which does not lie under the tasks folder ({tasks_dir}), "
+            f"{name!r} is in the script {path}, which is not under the tasks folder ({tasks_dir}), "
             "so the workers cannot import it; move the script or the function there, or choose the folder with "
             "SHEAF_TASKS_DIR or Cluster.local(tasks=...)"
         )

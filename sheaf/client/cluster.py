@@ -118,7 +118,7 @@ class Cluster:
 
         The items are read as they are needed, and never held in memory together: the input may be without end. Several
         inputs are read in step, as the builtin `map` does. `ordered` False: results come as they are finished. An item
-        that failed raises TaskFailed where its result would be (the iterator goes on behind it); with
+        that failed raises TaskFailed where its result would be (the iterator continues after it); with
         `failures="return"` it is given there instead.
         """
         call = call_of(fn, self._settings.tasks_dir)

@@ -55,7 +55,7 @@ class ClusterExecutor(Executor):
             for future in pending:
                 future.cancel()
         if wait:
-            # One that was cancelled is nobody's work any more, though not every waiter may have been told yet.
+            # A cancelled future counts as done, even if not every waiter was notified yet.
             futures.wait([future for future in pending if not future.cancelled()])
 
     def _forget(self, future: Future[Any]) -> None:

@@ -1,1 +1,1 @@
-"""What everything else stands on: errors, settings, logs, files, and a few small structures."""
+"""What everything else is built on: errors, settings, logs, files, and a few small structures."""

@@ -17,12 +17,12 @@ SheafError
 │   ├── RedisFull           `maxmemory` is reached
 │   └── RedisReadOnly       a replica, or a Redis that cannot write to its disk
 ├── TaskFailed              an item that a program has sent off failed for good; has its error, message and item
-├── RunCancelled            somebody stopped the run; what is done stays, and submitting the same again goes on
+├── RunCancelled            the run was cancelled; what is done stays, and submitting the same again resumes it
 ├── LockError
-│   ├── LockTimeout         somebody else kept the lock longer than we were ready to wait
-│   └── LockLost            the lease ran out before we were done
+│   ├── LockTimeout         another holder kept the lock longer than we were willing to wait
+│   └── LockLost            the lease expired before we were done
 └── OutputError
-    ├── OutputRefused       the output is not what its index says: a person has to look; nothing was written
+    ├── OutputRefused       the output is not what its index says: a person has to decide; nothing was written
     │   ├── IndexMissing    the output exists, its index does not
     │   ├── OutputMissing   the index exists, the output does not
     │   ├── OutputShortened the output is shorter than what was committed
@@ -84,7 +84,7 @@ class TaskChanged(TaskError):
 
 
 class GeneratorMiscounts(TaskError):
-    """Have the generator yield one value for each item that it takes: no value can be told from its neighbour's."""
+    """Have the generator yield one value for each item that it takes: otherwise values cannot be matched to items."""
 
 
 class ClusterError(SheafError):
@@ -144,11 +144,11 @@ class LockError(SheafError):
 
 
 class LockTimeout(LockError):
-    """Somebody else holds the lock; the message names who. Safe to retry."""
+    """Another process holds the lock; the message names it. Safe to retry."""
 
 
 class LockLost(LockError):
-    """The lease ran out, or Redis forgot it; whoever needs the lock asks again."""
+    """The lease expired, or Redis forgot it; acquire the lock again."""
 
 
 class OutputError(SheafError):
@@ -180,7 +180,7 @@ class OutputDamaged(OutputRefused):
 
 
 class IndexForeign(OutputRefused):
-    """What lies at the index's path is not this output's index."""
+    """The file at the index's path is not this output's index."""
 
 
 class OutputUnwritable(OutputError):

@@ -1,4 +1,4 @@
-"""Files on the volume, opened without trust: whatever lies in their place, whoever reads neither hangs nor breaks."""
+"""Files on the volume, opened without trust: whatever is in their place, the reader neither hangs nor breaks."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _LARGEST_BYTES = 64 << 20
 
 
 class NotReadable(Exception):
-    """What lies there cannot be read as a file. Says why, in words that follow the file's name."""
+    """It cannot be read as a file. Says why, in words that follow the file's name."""
 
 
 class NotThere(NotReadable):
-    """Nothing lies there."""
+    """There is no such file."""
 
 
 def open_file(path: Path) -> int:
@@ -49,7 +49,7 @@ def read_file(path: Path) -> bytes:
 
 
 def is_there(path: Path) -> bool:
-    """Whether anything lies there, of whatever kind. Raises NotReadable if that cannot be told."""
+    """Whether anything is there, of whatever kind. Raises NotReadable if that cannot be determined."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):

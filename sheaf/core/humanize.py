@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-#: How much of a value stands in a sentence.
+#: How much of a value a sentence shows.
 _SHOWN_CHARS = 80
 _SIZES = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 

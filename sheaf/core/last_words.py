@@ -26,7 +26,7 @@ NEWS_S, KEPT_S = 3600.0, 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """A worker that ended by itself although nobody had asked it to."""
+    """A worker that ended without having been asked to."""
 
     label: str
     worker: str
@@ -40,7 +40,7 @@ class Death:
 
 
 class LastWords:
-    """The writer's side. Nothing here raises: whoever calls it has something worse to tell."""
+    """The writer's side. Nothing here raises: its callers have something worse to report."""
 
     def __init__(self, data_dir: Path, label: str) -> None:
         self._path = data_dir / FOLDER / f"{re.sub('[^A-Za-z0-9._-]', '_', label)[:100]}.json"

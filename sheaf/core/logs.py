@@ -1,7 +1,7 @@
 """Logs: one JSON line per event on stderr: a fixed sentence, an `action`, ids as fields. Set up in `__main__` only.
 
 Nothing is worth ending a thread for here: what cannot be written (a full disk, a reader that has gone) is left out, and
-a reader that has stopped reading holds nobody up.
+a reader that has stopped reading blocks nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ATOMIC_BYTES = select.PIPE_BUF
 
 
 class Sink:
-    """A descriptor that text goes to, whatever is behind it. Raises nothing, and waits once for who does not read."""
+    """A descriptor that text is written to. Raises nothing, and waits only once for a reader that has stopped."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -78,7 +78,7 @@ class JsonLines(logging.Formatter):
 
 
 class _Stderr(logging.Handler):
-    """Writes whole lines, as long as somebody takes them."""
+    """Writes whole lines, as long as they are read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class _Stderr(logging.Handler):
 
 
 def configure(level: str, **fixed: Any) -> None:
-    """Send everything from `level` up to stderr; `fixed` fields (the worker's id, say) stand in every line."""
+    """Send everything from `level` up to stderr; `fixed` fields (the worker's id, say) are in every line."""
     handler = _Stderr()
     handler.setFormatter(JsonLines(fixed))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -1,4 +1,4 @@
-"""Checksums over a file's pages: any part of it is read with the pages it lies in, and they are what was written."""
+"""Checksums over a file's pages: any part of it is read with the pages around it, and they are checked."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class PagedFile:
 
 
 class _Stream(io.RawIOBase):
-    """A part of a paged file, for whoever reads lines."""
+    """A part of a paged file, as a stream for reading lines."""
 
     def __init__(self, source: PagedFile, start: int, end: int, page: int) -> None:
         self._source, self._at, self._end, self._page = source, start, end, page

@@ -1,7 +1,7 @@
 """For whom the files are that Sheaf makes: for their owner, or for the group as well. The data folder's mode says it.
 
 A folder that its group may write to (the stack's, where producer and workers are two users of one group; `sheaf up
---share-group`) holds files that the group may write to. What lies in any other is its owner's alone.
+--share-group`) holds files that the group may write to. What is in any other belongs to its owner alone.
 """
 
 from __future__ import annotations

@@ -49,22 +49,22 @@ class Settings:
     reconcile_s: float = 3.0
     #: Batches that are on the queue at most: Redis stays small, whatever the run's length. The reconciler tops it up.
     queue_batches: int = 2000
-    #: Seconds a worker takes at most to finish what it has in hand when it is told to stop; the rest is handed back.
+    #: Seconds a worker takes at most to finish what it has in hand when asked to stop; the rest is handed back.
     grace_s: float = 20.0
     #: Seconds of work that a worker takes ahead of its pool; more evens out hiccups, less leaves more to other workers.
     ahead_s: float = 0.5
-    #: Restart a pool's child after so many items; 0: never.
+    #: Restart a pool's child after this many items; 0: never.
     child_items: int = 0
-    #: Restart a pool's child that has grown beyond so many MiB when it is next idle, kill it at twice that; 0: never.
+    #: Restart a pool's child that exceeds this many MiB when it is next idle, kill it at twice that; 0: never.
     child_memory_mb: int = 0
     #: The folder with the users' own task modules.
     tasks_dir: Path = Path("tasks")
-    #: Modules, parted by commas, whose public functions are tasks although they do not lie in that folder.
+    #: Comma-separated modules outside the tasks folder whose public functions may also run as tasks.
     task_modules: str = ""
     #: Whether workers run the task `exec`, that is, any command; unset: only those that `sheaf up` starts.
     allow_exec: bool | None = None
 
-    #: Networks, parted by commas, that a run's --allow-net can open at most; `none`: no private address, whatever a run
+    #: Comma-separated networks that a run's --allow-net may open at most; `none`: no private address, whatever a run
     #: says. A cloud's service of metadata is opened only by its own address (169.254.169.254), here and in the run.
     allow_net_most: str = "0.0.0.0/0,::/0"
 
@@ -74,9 +74,9 @@ class Settings:
     #: A folder of such certificates, as OpenSSL wants it, beside that. Unset: what SSL_CERT_DIR names.
     ca_folder: Path | None = None
 
-    #: A commit is written when so many MiB are gathered ...
+    #: A commit is written when this many MiB have accumulated ...
     commit_mb: float = 16.0
-    #: ... or the oldest record has waited so many seconds, or nothing else is in flight.
+    #: ... or the oldest record has waited this many seconds, or nothing else is in flight.
     commit_s: float = 1.0
     #: Seconds a worker may hold the output's lock without renewing it.
     lock_lease_s: float = 10.0

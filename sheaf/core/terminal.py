@@ -2,7 +2,7 @@
 
 A terminal obeys what it is shown: an escape sequence in an exception's text can clear the screen or hide lines, and a
 character that turns the direction of writing can make one name look like another. So the command line's standard
-streams show such characters instead of passing them on, whoever prints. Data stays exact: `data()`, and all that is
+streams show such characters instead of passing them on, whatever prints. Data stays exact: `data()`, and all that is
 binary.
 """
 
@@ -49,7 +49,7 @@ def _escape(found: re.Match[str]) -> str:
 
 
 class _Shown(io.TextIOWrapper):
-    """A standard stream on which nothing is obeyed, and each command stands as it is typed here."""
+    """A standard stream on which no escape is obeyed, and commands are shown as they are typed here."""
 
     #: `ascii`, if that is all that can be read of it. It does not say so: click takes a stream of that encoding for a
     #: mistake, and writes to what is below it.

@@ -1,7 +1,7 @@
 """Which threads of this process wait for the cluster: for results of calls, for a shared queue or lock.
 
 A task that does so keeps a process of a pool from doing what it waits for. The process tells its worker, which lends
-the place to another (`worker/sheaf_worker/pool/lending.py`). Nothing is told in a program that is no task.
+the place to another (`worker/sheaf_worker/pool/lending.py`). In a program that is not a task, nothing is reported.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ waiting = Waiting()
 
 
 def lasting(for_s: float) -> int:
-    """How many threads have waited for so many seconds."""
+    """How many threads have waited for at least this many seconds."""
     if not _waiting:
         return 0
     before = time.monotonic() - for_s

@@ -48,7 +48,7 @@ def up(
     """Start the cluster, or give the running one another number of workers; return when all of them serve.
 
     `ends_with_us`: it ends when this process does, however that ends; `temporary`: its data folder goes with it then.
-    `prints_fd`: a descriptor of ours for what tasks print. `say` is told what is waited for, if that takes its time.
+    `prints_fd`: a descriptor of ours for what tasks print. `say` is called with what is waited for, if that takes long.
     Raises ClusterError with the reason if they do not come. Interrupted, it stops what it has started.
     """
     places = prepare(settings, workers)
@@ -73,7 +73,7 @@ def up(
 
 
 def prepare(settings: Settings, workers: int) -> Places:
-    """Make the data folder ready for a cluster of so many workers."""
+    """Prepare the data folder for a cluster of this many workers."""
     if settings.redis_url:
         raise UsageError(
             f"SHEAF_REDIS_URL is set ({shown_address(settings.redis_url)}), so `sheaf load` would use that Redis and "
@@ -87,7 +87,7 @@ def prepare(settings: Settings, workers: int) -> Places:
 
 
 def supervise(settings: Settings, ends_with: int | None = None, prints_fd: int | None = None) -> int:
-    """Be the supervisor until told to stop, or until the process `ends_with` is gone."""
+    """Be the supervisor until asked to stop, or until the process `ends_with` is gone."""
     places = Places(settings.data_dir.resolve())
     lock = places.lock()
     if lock is None:

@@ -19,7 +19,7 @@ from sheaf.embedded.processes import ProcessId, end_marked, identify
 
 logger = logging.getLogger(__name__)
 
-#: A process that lived for so many seconds is started again at once; one that dies sooner waits longer each time.
+#: A process that lived this many seconds is restarted at once; one that dies sooner waits longer each time.
 SETTLED_S = 10.0
 LONGEST_PAUSE_S = 10.0
 #: A log that has grown beyond this is set aside when its process is next started.
@@ -62,7 +62,7 @@ class Child:
         self.status = 0
         #: It was killed by us, and why was said.
         self.killed = False
-        #: Stands in the environment of the process, and of everything that it starts.
+        #: In the environment of the process and of everything that it starts.
         self._mark = ""
         self._began = 0.0
         self._failures = 0

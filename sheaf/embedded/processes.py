@@ -1,4 +1,4 @@
-"""Processes that we started, told apart from strangers that were given the same pid later."""
+"""Processes that we started, distinguished from later ones with the same pid."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ProcessId(NamedTuple):
 
 
 def identify(pid: int) -> ProcessId | None:
-    """Return who has that pid now; None if nobody has it, or only a corpse."""
+    """Return the process that has that pid now; None if there is none, or only a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -90,7 +90,7 @@ def _marked(mark: str) -> list[int]:
             try:
                 environment = (entry / "environ").read_bytes()
             except OSError:
-                continue  # it has just ended, or belongs to somebody else
+                continue  # it has just ended, or belongs to another user
             if wanted in environment:
                 pids.append(int(entry.name))
     return pids

@@ -22,7 +22,7 @@ from sheaf.embedded.processes import ProcessId
 SOCKET_FOLDER_PREFIX = "sheaf-"
 #: Workers of one embedded cluster at most.
 MOST_WORKERS = 256
-#: Seconds for which it is told what the supervisor has done, and how many such things.
+#: Seconds for which the supervisor's actions are shown, and how many of them.
 NEWS_S, NEWS = 3600.0, 5
 
 
@@ -139,7 +139,7 @@ class ClusterState:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a file so that nobody ever reads half of it."""
+    """Write a file so that half of it is never read."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     draft.write_text(text, encoding="utf-8")
     draft.replace(path)

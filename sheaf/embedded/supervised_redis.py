@@ -35,9 +35,9 @@ REDIS_START_S = 60.0
 STOP_S = 10.0
 #: Seconds for which it may leave everybody without an answer; and for one question.
 HUNG_S, ANSWER_S = 20.0, 2.0
-#: Ends before it has answered, in a row, after which it is its file that is to blame.
+#: Consecutive ends before an answer after which its file is the suspected cause.
 _VAIN_STARTS = 2
-#: Looks in a row at which nobody listens at its socket.
+#: Consecutive checks at which nothing listens at its socket.
 _NOT_LISTENING_LOOKS = 2
 #: Words of Redis that say that no other file would help; it holds the programs' counters and dicts, so it is kept.
 _NOT_ITS_FILE = tuple(
@@ -52,26 +52,26 @@ class Answer(enum.Enum):
     WELL = "answers"
     LOADING = "loads its data"
     SILENT = "takes a question and gives no answer"
-    NOT_LISTENING = "nobody listens at its socket"
+    NOT_LISTENING = "nothing listens at its socket"
     UNKNOWN = "it cannot be asked now"
 
 
 class SupervisedRedis:
-    """`note` is told what was done about it, for people."""
+    """`note` is called with what was done about it, for people."""
 
     def __init__(self, places: Places, note: Callable[[str], None]) -> None:
         self._places = places
         self._note = note
-        #: The private folder of its socket, and of whatever else must not lie on the data's disk.
+        #: The private folder of its socket, and of whatever else must not be on the data's disk.
         self.folder = _private_folder()
         self._socket = self.folder / "redis.sock"
         self.url = f"unix://{self._socket}"
         command = redis_command(find_redis_server(), self._socket, places.redis)
         self.child = Child("redis", Command(command, child_environment({}), places.log("redis"), places.redis))
-        #: Whether it has answered since it was last started, and how often in a row it has ended without.
+        #: Whether it has answered since its last start, and its consecutive ends without an answer.
         self.answered = False
         self._vain = 0
-        #: Its file was put aside, and it has not answered since: the file was not to blame.
+        #: Its file was put aside, and it has not answered since: the file was not the cause.
         self._emptied = False
         self._not_listening = 0
         #: When it last answered, or was started.
@@ -184,7 +184,7 @@ class SupervisedRedis:
                 self.folder.mkdir(mode=0o700)
         found = self.folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-            raise PermissionError(f"{self.folder}, the folder of Redis's socket, has become somebody else's")
+            raise PermissionError(f"{self.folder}, the folder of Redis's socket, now belongs to another user")
 
 
 def _private_folder() -> Path:

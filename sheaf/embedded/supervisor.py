@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two looks when no signal comes; while Redis does not answer yet; after something could not be done.
 LOOK_S, START_LOOK_S, RETRY_S = 5.0, 0.1, 1.0
-#: A look that comes so many seconds late means that the supervisor was held up itself.
+#: A check that comes this many seconds late means that the supervisor itself was held up.
 BLIND_S = 15.0
 #: Seconds for which the data folder must have been gone until nothing is left to serve.
 GONE_S = 10.0
@@ -58,7 +58,7 @@ class Supervisor:
         self._myself = identify(os.getpid())
 
     def run(self) -> None:
-        """Start everything, keep it alive, end it when told to. The caller holds the supervisor's lock."""
+        """Start everything, keep it alive, end it when asked to. The caller holds the supervisor's lock."""
         wake = _wake_on_signals(self._on_signal)
         watched = [] if self._ends_with is None else [self._ends_with]
         try:
@@ -69,7 +69,7 @@ class Supervisor:
                 awake = select.select([wake, *watched], [], [], nap_s)[0]
                 if wake in awake:
                     os.read(wake, 4096)
-                # Whoever has started us is gone.
+                # The process that started us is gone.
                 self._stop_asked |= self._ends_with in awake
         finally:
             self._end()
@@ -164,7 +164,7 @@ class Supervisor:
             "SHEAF_HEALTH_FILE": str(health_file),
             "SHEAF_PRINTS_FD": None if self._prints is None else str(self._prints),
             "SHEAF_LABEL": name,
-            # Whoever may start this cluster may run commands here anyhow.
+            # A user who may start this cluster may run commands here anyway.
             "SHEAF_ALLOW_EXEC": "0" if self._settings.allow_exec is False else "1",
         }
         command = Command(

@@ -1,6 +1,6 @@
-"""Write a run's records into a file of another format or in the items' order: a copy, which nobody goes on with.
+"""Write a run's records into a file of another format or in the items' order: a copy that is never appended to.
 
-    index: where each record lies ─► stretches of the output ─► the same bytes, or rows ─► temporary file ─► its place
+    index: where each record is ─► stretches of the output ─► the same bytes, or rows ─► temporary file ─► its place
 
 The file is there whole or not at all. Memory does not grow with the run.
 """

@@ -85,14 +85,14 @@ def _free(key: str, record: Row, value: Row) -> str:
 
 
 class Columns:
-    """The names of all columns in the order in which they come, and what stands in each."""
+    """The names of all columns in the order in which they come, and what is in each."""
 
     def __init__(self, chosen: Sequence[str] | None) -> None:
         self._chosen = chosen
         self._kinds: dict[str, set[str]] = {name: set() for name in chosen or ()}
 
     def look(self, found: Iterable[Row]) -> None:
-        """Take note of these rows. Raises UsageError for so many keys that they cannot be columns."""
+        """Take note of these rows. Raises UsageError for too many keys to be columns."""
         kinds, chosen = self._kinds, self._chosen
         for row in found:
             for name, value in row.items():
@@ -111,7 +111,7 @@ class Columns:
         return list(self._kinds)
 
     def kind(self, name: str) -> str:
-        """What holds everything that stands in the column, unchanged: bool, int, float or text."""
+        """The type that holds everything in the column unchanged: bool, int, float or text."""
         kinds = self._kinds[name] - {"nothing"}
         if kinds in ({"int", "long"}, {"long"}):
             return "int"

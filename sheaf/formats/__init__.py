@@ -30,7 +30,7 @@ class Format(Protocol):
         """Encode a loaded page."""
 
     def value(self, index: int, text: str | int, value: object) -> bytes:
-        """Encode what a function returned for an item; a number stands for its digits.
+        """Encode what a function returned for an item; a number represents its digits.
 
         Raises TaskError if the format cannot hold it.
         """

@@ -1,4 +1,4 @@
-"""Which characters a page's bytes stand for, as browsers decide it (WHATWG): BOM, header, declaration, then a guess."""
+"""Which characters a page's bytes represent, as browsers decide it (WHATWG): BOM, header, declaration, then a guess."""
 
 from __future__ import annotations
 

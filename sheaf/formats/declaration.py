@@ -11,7 +11,7 @@ _PRESCANNED_BYTES = 1024
 #: As far as we look for a declaration on whose account browsers would read the page once more.
 _READ_AGAIN_BYTES = 4096
 _SPACE = rb"\t\n\f\r\x20"
-#: From a place in lower case to behind the next `<meta`: over texts, comments, other tags with their attributes and
+#: From a place in lower case to just after the next `<meta`: over texts, comments, other tags with their attributes and
 #: other markup, as far as each of them shows its end. A comment's end may begin with the hyphens of its beginning.
 _TO_META = re.compile(
     rb"""
@@ -102,5 +102,5 @@ def _by_xml(start: bytes) -> str | None:
 
 def _readable(label: bytes) -> str | None:
     name = name_of(label.decode("latin-1"))
-    # Whoever could read the declaration as ASCII is not reading UTF-16.
+    # A declaration that could be read as ASCII is not in UTF-16.
     return "utf-8" if name in ("utf-16le", "utf-16be") else name

@@ -1,6 +1,6 @@
 """The standard's decoders of Chinese, Japanese and Korean text: Python's codecs, and what browsers read differently.
 
-Python's codec does the work. Where it finds nothing, the standard's own steps say what stands there and where reading
+Python's codec does the work. Where it finds nothing, the standard's own steps say what is there and where reading
 goes on (an error handler); where it finds another character than browsers do, that is exchanged afterwards.
 """
 
@@ -98,7 +98,7 @@ def _pay(price: int) -> None:
 
 
 def _by(codec: str, errors: str, rough: str, body: bytes) -> str:
-    """Decode by the standard's steps; from so many faults on, as Python does, which is a hundred times as fast."""
+    """Decode by the standard's steps; from this many faults on, as Python does, which is a hundred times as fast."""
     _left.budget = _BUDGET
     try:
         return body.decode(codec, errors)
@@ -239,7 +239,7 @@ def _in_states(parts: list[bytes]) -> Iterator[str]:
     for text, following in zip(parts[::2], [*parts[1::2], None], strict=True):
         yield _by_state(text, state)
         if following is not None:
-            # Two escapes with nothing between them can hide what stands there.
+            # Two escapes with nothing between them can hide what is there.
             written = written or bool(text)
             if not written:
                 yield _UNKNOWN

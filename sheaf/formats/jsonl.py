@@ -157,7 +157,7 @@ def _utf8_line(facts: dict[str, Any], final: Exchange, content_type: str | None)
 def _utf8_to_json() -> Callable[[bytes], bytes] | None:
     """The function that writes UTF-8 as a JSON string; it raises ValueError for bytes that are none.
 
-    It comes from pydantic-core, which belongs to pydantic and is no dependency of ours: somebody's tasks may have
+    It comes from pydantic-core, which belongs to pydantic and is no dependency of ours: a user's tasks may have
     brought it. Without it the long way is taken. Imported when first needed, as it takes 17 ms and 6 MB, and most
     children load no pages.
     """

@@ -114,7 +114,7 @@ def _line(data: bytes) -> str:
 
 @lru_cache(maxsize=64)
 def _line_start(name: str) -> bytes:
-    """What stands before a header's value, when the head is in lower case."""
+    """What precedes a header's value, when the head is in lower case."""
     return f"\n{name.lower()}:".encode()
 
 

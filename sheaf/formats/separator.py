@@ -1,4 +1,4 @@
-"""The word that stands in every heading of a combined file, and that its first line tells: no page can forge one."""
+"""The word in every heading of a combined file; its first line names it, so no page can forge a heading."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _FIRST_LINE = re.compile(rb"(?:<!--|#) sheaf separator ([0-9a-f]{16})(?: -->)?\n
 
 
 def has_separator(name: str) -> bool:
-    """Whether loaded pages stand under headings in an output of that name."""
+    """Whether loaded pages are under headings in an output of that name."""
     return name.lower().endswith((".html", ".txt"))
 
 

@@ -30,7 +30,7 @@ class _CombinedFormat(ABC):
         return self.line(f"sheaf separator {self._separator}") if self._separator else b""
 
     def heading(self, title: str) -> bytes:
-        """Return the line that stands above a page."""
+        """Return the heading of a page."""
         return self.line(f"{self.word}{self._before}{_one_line(title)}")
 
     def page(self, page: Page) -> bytes:

@@ -1,7 +1,7 @@
 """What a function returned, as JSON text: NumPy's numbers too, and NaN and infinity, of which JSON has no form.
 
-Those are written as the texts `NaN`, `Infinity` and `-Infinity`; where they stand goes with the record, so that they
-can be told from texts of the same letters.
+Those are written as the texts `NaN`, `Infinity` and `-Infinity`; their places go with the record, so that they
+can be distinguished from texts of the same letters.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def finite_text(value: object) -> str:
 
 
 def encode(value: object) -> tuple[str, Sequence[Path]]:
-    """Write a value as JSON; return with it where a text stands for a number that is none.
+    """Write a value as JSON; return with it where a text represents a number that JSON lacks.
 
     Raises TypeError, ValueError or RecursionError for what JSON cannot hold.
     """
@@ -39,7 +39,7 @@ def encode(value: object) -> tuple[str, Sequence[Path]]:
 
 
 def decoded(value: Any, not_finite: Sequence[Path]) -> Any:
-    """A value that was read from JSON, with the numbers that stand at these places as texts."""
+    """A value that was read from JSON, with the numbers that are texts at these places."""
     for path in not_finite:
         if not path:
             return float(value)
@@ -58,7 +58,7 @@ def plain(value: object) -> object:
 
 
 def bare(value: object) -> str:
-    """A value as it stands by itself in a line or a field: JSON, but for NaN and infinity without quotation marks."""
+    """A value by itself in a line or a field: JSON, but for NaN and infinity without quotation marks."""
     value = plain(value)
     return spelling(value) if isinstance(value, float) and not math.isfinite(value) else encode(value)[0]
 
@@ -76,12 +76,12 @@ def default(value: object) -> object:
     return found
 
 
-#: Of all kinds of text: a lone surrogate has to be dealt with by whoever writes it as UTF-8.
+#: Of all kinds of text: a lone surrogate is the concern of the code that writes UTF-8.
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=default).encode
 
 
 def _check_keys(value: Any) -> None:
-    """Raise ValueError for two keys that JSON writes alike: whoever reads them would keep one."""
+    """Raise ValueError for two keys that JSON writes alike: a reader would keep only one."""
     if isinstance(value, dict):
         try:
             "".join(value)  # the quickest way to see that all of them are texts
@@ -103,7 +103,7 @@ def _check_written(value: dict[Any, Any]) -> None:
 
 
 def _spelt_out(value: Any, path: Path, not_finite: list[Path]) -> Any:
-    """The value with texts in place of NaN and infinity; takes note of where they stand."""
+    """The value with texts in place of NaN and infinity; notes where they are."""
     value = plain(value)
     if isinstance(value, float) and not math.isfinite(value):
         not_finite.append(path)

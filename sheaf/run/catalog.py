@@ -1,6 +1,6 @@
 """What runs there are, by fingerprint and output, without opening each: `runs/.catalog`, made of their manifests.
 
-A line per run: a checksum, and what its manifest says of it, or why it cannot be used. Whoever looks adds what is
+A line per run: a checksum, and what its manifest says of it, or why it cannot be used. A reader adds what is
 missing, so runs of any age are found, and a catalog that is gone or damaged is only slower. It is never believed: a run
 that it points to is opened. A damaged manifest is opened again when its file is another one.
 """
@@ -70,7 +70,7 @@ def note_move(data_dir: Path, run: str, fingerprint: str, output: str) -> None:
 
 
 def rewrite(data_dir: Path) -> None:
-    """Leave out runs that are gone. For whoever has just removed some."""
+    """Leave out runs that are gone, after some were removed."""
     path = data_dir / "runs" / FILE
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)
@@ -125,7 +125,7 @@ def _read(path: Path) -> dict[str, Entry]:
 
 
 def _entry(text: bytes) -> Entry | None:
-    """None if it is none of ours; the checksum says only that it is as somebody wrote it."""
+    """None if it is not one of ours; the checksum only says that it is as it was written."""
     try:
         entry = Entry(*json.loads(text))
     except (TypeError, ValueError, RecursionError):

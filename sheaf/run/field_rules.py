@@ -15,7 +15,7 @@ _KEY = "rule"
 
 
 class Rule(NamedTuple):
-    """Whether a value may stand in a field, and what should stand there, for a person."""
+    """Whether a value is valid in a field, and what should be there, for a person."""
 
     allows: Callable[[Any], bool]
     wanted: str

@@ -1,7 +1,7 @@
 """The list of a run's items on the volume: one line each, and where every 16th of them starts.
 
-Both files have checksums, one for each page of theirs. Those of a short list stand in the manifest; of a longer one
-they are a file of their own, whose checksum stands in the manifest. Lists of Sheaf before checksums have none.
+Both files have checksums, one for each page of theirs. Those of a short list are in the manifest; of a longer one
+they are a file of their own, whose checksum is in the manifest. Lists of Sheaf before checksums have none.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import xxhash
 from sheaf.core.files import NotReadable, read_file
 from sheaf.core.page_checksums import FileDamaged, PagedFile, PageSums, page_count
 
-#: One offset is kept per so many items: 0.5 bytes an item, and at most 15 lines to skip.
+#: Items per kept offset: 0.5 bytes an item, and at most 15 lines to skip.
 OFFSET_STRIDE = 16
 #: The list's files.
 ITEMS, OFFSETS, SUMS = "items", "items.offsets", "items.sums"
-#: Bytes that have one checksum: up to so many more are read at each end of what is wanted, and so many are refused for
+#: Bytes per checksum: up to this many more are read at each end of what is wanted, and this many are refused for
 #: one that has changed.
 PAGE = 8 << 10
-#: Checksums that stand in the manifest itself; of more, they are a file.
+#: Checksums that fit in the manifest itself; more of them are a file.
 _INLINE_SUMS = 64
 #: Bytes up to which neighbours of the wanted lines are read with them; beyond, only what is wanted is held in memory.
 _TOGETHER_BYTES = 4 << 20
@@ -105,7 +105,7 @@ class ItemList:
         return PagedFile(self._folder / OFFSETS, PAGE, self._all_sums()[1], size)
 
     def _noted(self, stride: int, stop: int) -> tuple[int, int | None]:
-        """The noted offset before the wanted lines and, if there is one, the first behind them."""
+        """The noted offset before the wanted lines and, if there is one, the first after them."""
         noted = page_count(self._count, OFFSET_STRIDE)
         with self._open_offsets() as source:
             offsets = _numbers(source.read(stride * _NUMBER_BYTES, min(stop + 1, noted) * _NUMBER_BYTES))

@@ -33,21 +33,21 @@ def known_as(classes: Iterable[str]) -> list[str]:
 class Item(NamedTuple):
     """One unit of input. (run, index) is its identity; `text` is its line in the run's items file."""
 
-    index: int  # type: ignore[assignment]  # hides tuple.index(), which nobody needs here
+    index: int  # type: ignore[assignment]  # hides tuple.index(), which is not needed here
     text: str
 
 
 class Done(NamedTuple):
     """An item succeeded: `record` holds the bytes it contributes to the output (there may be none)."""
 
-    index: int  # type: ignore[assignment]  # hides tuple.index(), which nobody needs here
+    index: int  # type: ignore[assignment]  # hides tuple.index(), which is not needed here
     record: bytes
 
 
 class Failed(NamedTuple):
     """An item failed for good, after `attempts` tries. `error` is a short class name, `message` is for a person."""
 
-    index: int  # type: ignore[assignment]  # hides tuple.index(), which nobody needs here
+    index: int  # type: ignore[assignment]  # hides tuple.index(), which is not needed here
     error: str
     message: str
     attempts: int
@@ -56,15 +56,15 @@ class Failed(NamedTuple):
 class Bundle(NamedTuple):
     """Many items that succeeded, in few objects: their records one after the other, in the order of `indexes`.
 
-    `records` may lie in memory that is shared with the process that made it; it is valid for as long as the bundle is
-    kept, or whatever else holds its `loan`.
+    `records` may be in memory that is shared with the process that made it; it is valid for as long as the bundle is
+    kept, or whatever else holds its `borrow`.
     """
 
     indexes: Sequence[int]
     #: Bytes of each record.
     lengths: Sequence[int]
     records: bytes | memoryview
-    #: Gives the shared memory back when nobody has it any more; None: the records are a copy of our own.
+    #: Gives the shared memory back when the last reference is gone; None: the records are a copy of our own.
     borrow: object = None
 
     def split(self) -> list[Done]:

@@ -1,6 +1,6 @@
 """A run's manifest: what is written into `run.json`, and the one place where it is read and checked.
 
-The file ends with a checksum over everything before it, so that a changed byte is noticed; what stands behind the
+The file ends with a checksum over everything before it, so that a changed byte is noticed; what comes after the
 checksum is not looked at. Manifests of Sheaf before checksums have none, and are checked field by field all the same.
 """
 
@@ -33,7 +33,7 @@ _CHECKSUM = "checksum"
 _RUN_NAME = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
 #: Items of a batch at most: the index has a bit for each.
 _LARGEST_BATCH = 2**24
-#: Folders of the data folder in which no output lies; those of sessions hold their own.
+#: Folders of the data folder that hold no outputs; those of sessions hold their own.
 _OURS = ("runs", ".sheaf")
 
 
@@ -43,7 +43,7 @@ class Manifest:
 
     #: The run's name: the moment of its submission (UTC, to 1/65536 s) and four random hex digits. Sorts by age.
     run: str = field(metadata=TEXT)
-    #: What is done to each item. Its fields stand among the others in the file.
+    #: What is done to each item. In the file its fields are among the others.
     spec: TaskSpec
     #: The output's path inside the data folder.
     output: str = field(metadata=TEXT)
@@ -116,7 +116,7 @@ def write_manifest(folder: Path, manifest: Manifest, *, sync: bool) -> None:
 
 
 def read_manifest(folder: Path, run: str) -> Manifest:
-    """Raises RunNotFound if there is no such folder, RunDamaged if what lies in it is not the run's manifest."""
+    """Raises RunNotFound if there is no such folder, RunDamaged if what is in it is not the run's manifest."""
     try:
         return _parse(read_file(folder / _FILE), run)
     except NotThere as error:
@@ -170,7 +170,7 @@ def _parse(data: bytes, run: str) -> Manifest:
     _check_sum(values)
     if values.get("numbers") is not None and isinstance(values["numbers"], list):
         values["numbers"] = tuple(values["numbers"])
-    # Manifests of Sheaf before these fields: the run's name tells. From here on nobody else asks it.
+    # Manifests of Sheaf before these fields: the run's name says it. From here on nothing else parses it.
     session = session_of(run)
     values.setdefault("session", session)
     values.setdefault("durable", session is None)
@@ -193,7 +193,7 @@ def _check_sum(values: dict[str, Any]) -> None:
         if values[_CHECKSUM] != _checksum(before):
             raise NotReadable("is not what was written (its checksum is another)")
     elif "list_sums" in values:
-        # Whoever wrote that wrote a checksum, too.
+        # The version that wrote that wrote a checksum, too.
         raise NotReadable("is not what was written (its checksum is gone)")
 
 
@@ -202,11 +202,11 @@ def _checksum(values: Mapping[str, Any]) -> str:
 
 
 def _check_together(manifest: Manifest, run: str) -> None:
-    """What fields say about each other, and about the place where the file lies."""
+    """What fields say about each other, and about the file's path."""
     if manifest.run != run:
         raise NotReadable(f"is that of another run ({_shown(manifest.run)})")
     if manifest.session != session_of(run):
-        raise NotReadable(f"says that it belongs to session {_shown(manifest.session)}, but lies elsewhere")
+        raise NotReadable(f"says that it belongs to session {_shown(manifest.session)}, but is elsewhere")
     _check_output(manifest.output, manifest)
     if manifest.numbers is not None and _length(*manifest.numbers) != manifest.items:
         raise NotReadable(f"counts {manifest.items:,} items, but has the numbers {manifest.numbers}")
@@ -217,7 +217,7 @@ def _check_output(output: str, manifest: Manifest) -> None:
     if output.startswith("/") or ".." in parts or not parts or "\0" in output:
         raise NotReadable(f"names an output outside the data folder ({_shown(output)})")
     if parts[0] in _OURS or (parts[0] == SESSIONS) != (manifest.session is not None):
-        raise NotReadable(f"names an output where none of this run can lie ({_shown(output)})")
+        raise NotReadable(f"names an output where none of this run can be ({_shown(output)})")
 
 
 def _length(start: int, stop: int, step: int) -> int:

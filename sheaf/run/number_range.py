@@ -1,4 +1,4 @@
-"""Numbers as items: a range stands for its texts, and none of them is made before somebody asks for it."""
+"""Numbers as items: a range represents its texts, and none of them is made before it is needed."""
 
 from __future__ import annotations
 

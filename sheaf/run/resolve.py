@@ -39,13 +39,13 @@ def _inside(data_dir: Path, text: str, ours: Collection[str]) -> str:
     if not path.is_relative_to(root) or path == root:
         name = PurePosixPath(text).name or "pages.warc.gz"
         raise OutputPathError(
-            f"{text} lies outside the data folder {root}, which is all that the workers share; "
+            f"{text} is outside the data folder {root}, which is all that the workers share; "
             f"write {name} for a file in the data folder, or choose another data folder with --data or SHEAF_DATA_DIR"
         )
     inside = path.relative_to(root)
     if inside.parts[0] in ours:
         raise OutputPathError(
-            f"{text} lies in {inside.parts[0]}/, where Sheaf keeps its own files; choose another place for it"
+            f"{text} is in {inside.parts[0]}/, where Sheaf keeps its own files; choose another place for it"
         )
     if is_dir(path):
         raise OutputPathError(f"{text} is a folder; name a file in it, for example {inside / 'pages.warc.gz'}")

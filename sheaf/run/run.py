@@ -10,7 +10,7 @@
     runs/<id>/moved           exists when its output was put aside for another one's sake: where it is now
 
 The items of a run over a range of numbers are in no file: the manifest holds the range, whatever its length.
-A run that is still being written is `runs/.<id>`, so whoever finds `runs/<id>` finds it whole. What is damaged later is
+A run that is still being written is `runs/.<id>`, so `runs/<id>` is always whole. What is damaged later is
 noticed when it is read (RunDamaged): that run is set aside, until its files are back as they were.
 """
 
@@ -56,7 +56,7 @@ __all__ = [
     "sync_folder",
 ]
 
-#: A file among the runs that is touched when one of them is opened again: whoever remembers which are over looks anew.
+#: A file among the runs that is touched when one of them is opened again: a cache of finished runs is refreshed then.
 REOPENED = ".reopened"
 #: The file that names the place of an output that was put aside.
 _MOVED = "moved"
@@ -65,7 +65,7 @@ _READ_ITEMS, _READ_BYTES = 16_384, 16 << 20
 
 
 class Run:
-    """A run that lies whole on the volume. Cheap to open: the manifest is read, the items are not."""
+    """A published run on the volume. Cheap to open: the manifest is read, the items are not."""
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
@@ -79,7 +79,7 @@ class Run:
         return cls(folder, read_manifest(folder, run)).with_moved_output()
 
     def with_moved_output(self) -> Self:
-        """The run with its output where it is now, if it was put aside. Raises RunDamaged if that cannot be told."""
+        """The run with its output where it is now, if it was put aside. Raises RunDamaged if that is unknown."""
         run = self.manifest.run
         try:
             output = read_moved(self.folder / _MOVED, self.manifest)
@@ -172,12 +172,12 @@ class Run:
             yield from self.items(Batch(self.manifest.run, 0, first, count))
 
     def _items_at_once(self) -> int:
-        """So many items that they are no more than a few MiB."""
+        """As many items as fit into a few MiB."""
         return max(1, min(_READ_ITEMS, _READ_BYTES * self.manifest.items // max(1, self._list.bytes)))
 
 
 def run_folder(data_dir: Path, run: str) -> Path:
-    """Where a run lies: in `runs/`, or with its session if it is a segment of one (`sheaf/run/sessions.py`)."""
+    """Where a run is: in `runs/`, or with its session if it is a segment of one (`sheaf/run/sessions.py`)."""
     session = session_of(run)
     if session is not None:
         return data_dir / SESSIONS / session / "runs" / run.rpartition("-")[2]
@@ -203,7 +203,7 @@ def list_runs(data_dir: Path) -> list[str]:
 
 
 def list_strangers(data_dir: Path) -> list[Path]:
-    """What lies among the runs that people have submitted and cannot be one."""
+    """What is among the submitted runs but cannot be one."""
     folder = data_dir / "runs"
     if not is_dir(folder):
         return []

@@ -20,7 +20,7 @@ from sheaf.core.file_locks import held, lock_file
 from sheaf.core.files import exists, is_dir, is_file, is_folder
 from sheaf.core.permissions import is_shared
 
-#: Programs' runs lie in this folder of the data folder, by session; their names begin with the session's.
+#: Programs' runs are in this folder of the data folder, by session; their names begin with the session's.
 SESSIONS = "sessions"
 SESSION_PREFIX = "session-"
 
@@ -33,7 +33,7 @@ _NUMBER = re.compile("0|[1-9][0-9]{0,14}")
 def session_of(run: str) -> str | None:
     """The session that a run of this name belongs to; None for a run that a person has submitted.
 
-    Whoever has the run's manifest asks that (`session`, `durable`, `party`). Only a name is at hand where the run's
+    Code that has the run's manifest asks that (`session`, `durable`, `party`). Only a name is at hand where the run's
     folder is looked up, and wherever batches are many: the queue knows them by their ids, the pool shares its time by
     them, and neither can open a manifest for each.
     """
@@ -55,7 +55,7 @@ def list_segments(data_dir: Path) -> list[str]:
 
 
 def _names(folder: Path, pattern: re.Pattern[str]) -> list[str]:
-    """The folders of such names; what else lies there is not ours, and what cannot be looked at is passed over."""
+    """The folders of such names; anything else there is not ours, and what cannot be examined is skipped."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries if pattern.fullmatch(entry.name) and is_folder(entry))
@@ -93,7 +93,7 @@ def remove_session(folder: Path) -> None:
 
 
 def keep_session(folder: Path) -> None:
-    """Keep the folder of a session that has ended, for a person to look at: nobody sweeps it away."""
+    """Keep the folder of a session that has ended, for a person to look at: it is not swept away."""
     (folder / _OWNER).unlink(missing_ok=True)
 
 
@@ -125,7 +125,7 @@ def _sessions_locked(data_dir: Path) -> Iterator[None]:
     mode = _file_mode(folder / ".lock")
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
     with contextlib.suppress(PermissionError):
-        # Whoever made it shares it, whatever his umask is; to others it is not theirs to change.
+        # Its owner shares it, whatever the umask; other users cannot change it.
         os.fchmod(descriptor, mode)
     with held(descriptor):
         yield
@@ -168,5 +168,5 @@ def _dead(data_dir: Path) -> Iterator[tuple[str, int]]:
 
 
 def _lock(path: Path) -> int | None:
-    """Lock a file until the descriptor is closed or this process ends; None if somebody else has it locked."""
+    """Lock a file until the descriptor is closed or this process ends; None if another process has it locked."""
     return lock_file(path, _file_mode(path))

@@ -1,6 +1,6 @@
 """Which runs still have something to do, at a cost that does not grow with how many there were.
 
-Whoever looks remembers the runs that are finished or cancelled, and asks for the marks of the others only. A run that
+A reader remembers the runs that are finished or cancelled, and checks the markers of the others only. A run that
 is opened again changes `runs/.reopened`, and then all are asked; as they are from time to time in any case, since an
 older Sheaf, or a person, takes a mark away without saying so.
 """
@@ -16,7 +16,7 @@ from sheaf.run.run import REOPENED, is_cancelled, is_finished, list_runs
 
 #: Seconds between two looks at all runs, at least, and as a multiple of what the last one took.
 ALL_S, ALL_FACTOR = 30.0, 1000.0
-#: Two changes of a folder within so many nanoseconds may have the same time.
+#: Two changes of a folder within this many nanoseconds may have the same time.
 _RESOLUTION_NS = 2_000_000_000
 _NEVER = (-1, -1)
 
@@ -34,7 +34,7 @@ class Unfinished:
         self._due = 0.0
 
     def names(self) -> list[str]:
-        """The runs that are neither finished nor cancelled, as far as is known, and those of which nobody can tell."""
+        """The runs that are neither finished nor cancelled, as far as is known, and those whose state is unknown."""
         began = time.monotonic()
         folder = self._data_dir / "runs"
         listed, reopened = _stamp(folder), _stamp(folder / REOPENED)

@@ -1,4 +1,4 @@
-"""What a data folder holds that nobody needs any more: found, and removed. Never an output, never what is unfinished.
+"""Finds and removes what is no longer needed in a data folder. Never an output, never anything unfinished.
 
 A finished run's folder holds its list, for `sheaf retry` and for knowing the same submission again. Its output stays,
 with its index: `get`, `export`, `verify` and `failures` go on without the folder.
@@ -41,7 +41,7 @@ class Waste:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to go, beyond what the dead have left behind."""
+    """What is to go, beyond the leftovers of dead programs."""
 
     #: Seconds since a run was finished or cancelled, or something was put aside, at least.
     older_than_s: float
@@ -72,14 +72,14 @@ def find_waste(data_dir: Path, wanted: Wanted) -> Iterator[Waste]:
 
 def remove(data_dir: Path, waste: Waste, wanted: Wanted) -> bool:
     """Remove it, if it still can go; False if not."""
-    # Meanwhile nobody takes up a run, or begins to write one.
+    # Meanwhile no run is resumed or begun.
     with submission_lock(data_dir):
         if not _can_go(data_dir, waste, wanted):
             return False
         if waste.path.parent.name == SESSIONS:
             sessions.sweep(data_dir)
         elif is_dir(waste.path):
-            # Under a hidden name nobody finds half of it, and the next producer removes what is left of it.
+            # Under a hidden name half of it is never found, and the next producer removes the rest.
             going = waste.path.with_name(f".{waste.path.name.lstrip('.')}")
             waste.path.rename(going)
             shutil.rmtree(going, ignore_errors=True)

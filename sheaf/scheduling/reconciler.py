@@ -33,7 +33,7 @@ class Reconciler:
     def __init__(self, data_dir: Path, queue: BatchQueue, room: int) -> None:
         self._data_dir = data_dir
         self._queue = queue
-        #: Batches that may stand on the queue.
+        #: Batches that may be on the queue.
         self._room = room
         self._outputs = OutputCache(data_dir)
         self._runs = Unfinished(data_dir)
@@ -137,7 +137,7 @@ class Reconciler:
 
 
 def mark_finished(run: Run, output: Output) -> None:
-    """Mark a run of which nothing is left to do, so that nobody need look at it again.
+    """Mark a run of which nothing is left to do, so that it need not be checked again.
 
     A repair that reopens items at this very moment takes the mark away after its commit; or we do, seeing that commit.
     """

@@ -3,8 +3,8 @@
 finished, not committed ► who has the lock or the fence
 in progress ────────────► slow items: named, and how long they may take; no fault
 taken, not in progress ─► by whom
-queued ─────────────────► nobody takes it, or all are at other runs
-nowhere ────────────────► nobody has put it back
+queued ─────────────────► no worker takes it, or all are busy with other runs
+nowhere ────────────────► it was not put back
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from sheaf.core.errors import UsageError
 from sheaf.core.humanize import count_text, seconds_text
 from sheaf.run.items import parse_batch_id
 
-#: How each sentence begins; what stands in Redis and begins like this may be replaced by a newer one.
+#: How each sentence begins; a stored problem that begins like this may be replaced by a newer one.
 LEAD = "nothing was committed for "
 #: The field of a worker's entry that says what it has of which run, and how many runs it tells of.
 FIELD, MOST_RUNS = "at", 50
 #: Seconds beyond its limit after which an item should have been ended.
 _LATE_S = 10.0
-#: The time is told in steps, so that the sentence stays the same for a while.
+#: The time is rounded down to steps, so that the sentence stays the same for a while.
 _STEP_S = 30
 
 
@@ -38,7 +38,7 @@ class Kind(enum.Enum):
     SLOW = "slow items"
     OVERDUE = "an item is over its time"
     TAKEN = "taken, and not in progress"
-    BEHIND = "behind other runs"
+    BUSY = "busy with other runs"
     QUEUED = "queued, and not taken"
     NOWHERE = "neither queued nor taken"
 
@@ -70,7 +70,7 @@ class Facts:
     snapshot: Snapshot
     entries: Sequence[WorkerInfo]
     lock: LockStatus
-    #: Who keeps everybody from the output, in words; "" if nobody does.
+    #: Which process blocks the output, in words; "" if none does.
     blocker: str
 
 
@@ -100,7 +100,7 @@ def _uncommitted(facts: Facts, at_hand: Mapping[str, AtHand]) -> Stall | None:
     if facts.lock.holder:
         held = seconds_text(facts.lock.held_s)
         return _stall(facts, Kind.UNCOMMITTED, f"{where}; the output's lock is held by {facts.lock.label} for {held}")
-    return _stall(facts, Kind.UNCOMMITTED, f"{where}, and nobody holds the output's lock: is their disk slow?")
+    return _stall(facts, Kind.UNCOMMITTED, f"{where}, and no process holds the output's lock: is their disk slow?")
 
 
 def _in_progress(facts: Facts, at_hand: Mapping[str, AtHand]) -> Stall | None:
@@ -136,14 +136,14 @@ def _not_begun(facts: Facts, live: Mapping[str, WorkerInfo]) -> Stall:
     busy = [entry.label for entry in live.values() if entry.fields.get("state") == "busy"]
     if queued and len(busy) == len(live):
         return _stall(
-            facts, Kind.BEHIND, f"its {count_text(queued, 'batch')} wait while all workers are busy with other runs"
+            facts, Kind.BUSY, f"its {count_text(queued, 'batch')} wait while all workers are busy with other runs"
         )
     if queued:
         idle = ", ".join(sorted(entry.label for entry in live.values() if entry.label not in busy))
         return _stall(
             facts, Kind.QUEUED, f"its {count_text(queued, 'batch')} wait on the queue, and {idle} takes none of them"
         )
-    return _stall(facts, Kind.NOWHERE, "what is left of it is neither queued nor taken: nobody has put it back")
+    return _stall(facts, Kind.NOWHERE, "what is left of it is neither queued nor claimed, and was not put back")
 
 
 def _stall(facts: Facts, kind: Kind, why: str) -> Stall:

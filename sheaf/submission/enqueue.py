@@ -17,13 +17,13 @@ from sheaf.core.settings import Settings
 from sheaf.run.run import Run
 from sheaf.scheduling.reconciler import Reconciler
 
-#: Seconds to wait for somebody else who is feeding the queue. After that both do: a batch may then be queued twice,
+#: Seconds to wait for another process that is filling the queue. After that both do: a batch may then be queued twice,
 #: which does no harm, and is better than a run that does not begin.
 LOCK_WAIT_S = 0.3
 
 
 def check_cluster(settings: Settings, connection: redis.Redis) -> None:
-    """Raise what would go wrong later now, before a long list is read and a run stands on the volume.
+    """Raise what would go wrong later now, before a long list is read and a run is written.
 
     That is a SettingsError for RQ's keys, or a ClusterError if Redis cannot be reached or refuses us.
     """

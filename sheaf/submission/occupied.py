@@ -70,7 +70,7 @@ def holding(data_dir: Path, output: str, opened: Output | None = None) -> Holdin
 
 
 def check_free(held: Holding | None, onto: Onto) -> None:
-    """Raise UsageError if the output holds something and nobody has said what to do with it."""
+    """Raise UsageError if the output holds something and the request does not say what to do with it."""
     if held is None or onto is not Onto.ASK:
         return
     name = held.path.name
@@ -89,6 +89,6 @@ def may_be_known(data_dir: Path, held: Holding, task: str) -> bool:
 
 
 def _is_over(data_dir: Path, name: str) -> bool:
-    """Whether nobody will ever do what is left of the run: it was cancelled, was never published, or is gone."""
+    """Whether what is left of the run will never be done: it was cancelled, was never published, or is gone."""
     run = open_run(data_dir, name)
     return run is None or run.cancelled

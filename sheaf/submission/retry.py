@@ -33,7 +33,7 @@ class Retry:
     submission: Submission
     #: How many items were reopened.
     reopened: int
-    #: Whether the task has changed since the run was submitted, or told to go on with another version.
+    #: Whether the task has changed since the run was submitted, or switched to another version.
     changed: bool
 
 
@@ -54,7 +54,7 @@ def retry(settings: Settings, run: Run, errors: Collection[str] = (), items: Col
             _check_meant(run, output, errors, items)
         with connect(settings) as connection:
             check_cluster(settings, connection)
-            # Before anything is open: whoever takes a reopened item does it with what the task is now.
+            # Before anything is open: a worker that takes a reopened item uses the task as it is now.
             record_version(run, files)
             reopened = _reopen(run, output, errors, items)
             # Workers leave a run alone for half a minute after its task was found to be another one.
@@ -70,7 +70,7 @@ def retry(settings: Settings, run: Run, errors: Collection[str] = (), items: Col
 
 
 def has_open_ends(settings: Settings, submission: Submission) -> bool:
-    """Whether the run was there before and has failed items, or stands still as its task has changed since."""
+    """Whether the run was there before and has failed items, or is paused as its task has changed since."""
     run = submission.run
     if submission.outcome is Outcome.NEW:
         return False
@@ -89,7 +89,7 @@ def _files_now(settings: Settings, run: Run) -> dict[str, str]:
 
 def _reopen(run: Run, output: Output, errors: Collection[str], items: Collection[int]) -> int:
     # A mark that outlives the items would keep the run from ever being looked at again: taken away before, in case we
-    # die; and after the commit, in case somebody has set it meanwhile.
+    # die; and after the commit, in case it was set meanwhile.
     run.reopen()
     reopened = output.reopen_failures(run.manifest.run, errors, items)
     run.reopen()

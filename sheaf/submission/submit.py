@@ -38,7 +38,7 @@ from sheaf.tasks.versions import files_in_force, version_name
 AIMED_BATCHES = 200
 #: Pages and commands per batch at most: each may take seconds.
 LARGEST_BATCH = 500
-#: Items of a function per batch at most, as most take microseconds; and in a run of so many that batches add up.
+#: Items of a function per batch at most, as most take microseconds; and in a run so large that batches add up.
 LARGEST_MAP_BATCH = 5_000
 LARGEST_HUGE_BATCH = 10_000
 HUGE_RUN = 100_000_000
@@ -78,7 +78,7 @@ class SubmitOptions:
 
     @property
     def place(self) -> Onto:
-        """What to do with an output that holds other runs: whoever wants the same once more has said where."""
+        """What to do with an output that holds other runs: a request for the same once more has said where."""
         return Onto.APPEND if self.again and self.onto is Onto.ASK else self.onto
 
 
@@ -104,7 +104,7 @@ def checked_output(
     """Raise what is wrong with the output's path, before anything is read or written; give what is there, opened.
 
     OutputPathError for its folder, for its suffix, or for other columns than it has (unless a new one is to take its
-    place); OutputRefused if what lies there is not an output of ours.
+    place); OutputRefused if what is there is not an output of ours.
     """
     path = data_dir / output
     check_data_dir(data_dir)
@@ -142,7 +142,7 @@ def submit(data_dir: Path, request: RunRequest, items: Callable[[Draft], Iterabl
     out; or gives the draft's writer a range of numbers, and yields nothing.
 
     When this returns, the run survives a power cut. Raises what `items` raises, OutputError and OutputPathError, and
-    UsageError if the output holds other runs and nobody has said what to do with them; no run is left over then.
+    UsageError if the output holds other runs and the request does not say what to do; no run is left over then.
     """
     with Draft(data_dir) as draft:
         for texts in items(draft):
@@ -188,7 +188,7 @@ def batch_size_for(items: int, *, slow: bool) -> int:
 def fingerprint_of(request: RunRequest, digest: str) -> str:
     """Return a text that is equal for two requests of the same task, options (but for tuning), output and items.
 
-    The same task is the same text: after a change of its files, which stand behind the dot, the same command is another
+    The same task is the same text: after a change of its files, whose digest follows the dot, the same command is a new
     request.
     """
     options = {name: value for name, value in request.spec.options.items() if name not in request.how.tuning}
@@ -211,7 +211,7 @@ def _publish(data_dir: Path, request: RunRequest, draft: Draft, fingerprint: str
         duplicates=draft.tally.duplicates,
         numbers=draft.writer.numbers,
     )
-    # The output first: if it cannot be made, there is no run. A row of a run that is never published harms nobody.
+    # The output first: if it cannot be made, there is no run. A row of a run that is never published is harmless.
     _register(data_dir, manifest)
     return draft.writer.publish(manifest)
 
@@ -231,7 +231,7 @@ def _find_existing(data_dir: Path, request: RunRequest, fingerprint: str, tally:
         if not entry.is_like(fingerprint):
             continue
         if entry.damage is not None:
-            # It may be the same; nobody can tell.
+            # It may be the same; that cannot be determined.
             tally.damaged.append(entry.damage)
             continue
         try:
@@ -248,7 +248,7 @@ def _find_existing(data_dir: Path, request: RunRequest, fingerprint: str, tally:
 
 
 def _is_same(run: Run, request: RunRequest, fingerprint: str) -> bool:
-    """Whether the run is the same submission: by now, if it was told to go on with a later version of its task."""
+    """Whether the run is the same submission: by now, if it was switched to a later version of its task."""
     known, wanted = run.manifest.fingerprint, fingerprint
     if known.partition(".")[0] != wanted.partition(".")[0]:
         return False

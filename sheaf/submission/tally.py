@@ -16,7 +16,7 @@ class Line(NamedTuple):
     number: int
     text: str
     problem: str | None = None
-    #: The lines that it stands for: an entry of a table may have several.
+    #: The lines that it covers: an entry of a table may have several.
     lines: int = 1
 
 
@@ -28,7 +28,7 @@ class Tally:
     duplicates: int = 0
     #: The first few rejected lines, with the reason.
     examples: list[str] = field(default_factory=list)
-    #: The lines that those stand for.
+    #: The lines that those cover.
     shown_lines: int = 0
     #: Earlier runs that cannot be opened, so that it is not known whether they were the same, and why.
     damaged: list[str] = field(default_factory=list)

@@ -116,7 +116,7 @@ def declaration_of(function: Callable[..., Any]) -> TaskDeclaration:
 
 
 def place_of(function: Callable[..., Any]) -> str:
-    """Where a function stands, as file:line; its name, if that cannot be told."""
+    """Where a function is defined, as file:line; its name, if that is unknown."""
     parts: tuple[Any, ...] = (function, getattr(function, "func", None), type(function).__call__)
     for part in parts:
         try:

@@ -61,7 +61,7 @@ def describe(
 def _ask(name: str, question: str, within_s: float) -> dict[str, Any]:
     import subprocess  # not for a pool's child, which imports this module, too
 
-    # -P: what lies in the current folder is not what a worker would import.
+    # -P: what is in the current folder is not what a worker would import.
     command = [sys.executable, "-P", "-m", "sheaf.tasks"]
     try:
         done = subprocess.run(

@@ -16,7 +16,7 @@ from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFin
 from pathlib import Path
 from types import CodeType, ModuleType
 
-#: A file that was written so many seconds ago may be written once more without its times changing.
+#: A file that was written this many seconds ago may be written once more without its times changing.
 _YOUNG_S = 2.0
 
 #: Path of each module's file as this process has imported it -> its digest.

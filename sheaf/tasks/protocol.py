@@ -38,7 +38,7 @@ class Source(Supply, Protocol):
         """Have the time of an item that was taken begin in `wait_s` seconds: it waits for its next try."""
 
     def hold(self, index: int) -> None:
-        """Put aside an item that was taken: its time stops, it is not to blame, another may come in its place."""
+        """Put aside an item that was taken: its time stops, it is not charged, another may come in its place."""
 
     def resume(self, index: int) -> None:
         """Take up one that was put aside: its time begins anew."""

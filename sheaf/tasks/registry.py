@@ -21,7 +21,7 @@ def limited(
     ca_bundle: Path | None = None,
     ca_folder: Path | None = None,
 ) -> Mapping[str, Any]:
-    """The options as this worker takes them: what its operator has said stands above what a run says."""
+    """The options as this worker takes them: what its operator has set takes precedence over the run."""
     if name != "load":
         return options
     places = {"ca_bundle": ca_bundle, "ca_folder": ca_folder}
@@ -33,10 +33,10 @@ def limited(
 
 
 def check_allowed(name: str, allow_exec: bool | None) -> None:
-    """Raise TaskForbidden for `exec`, which runs any command, unless this worker was told to allow it."""
+    """Raise TaskForbidden for `exec`, which runs any command, unless this worker is set up to allow it."""
     if name == "exec" and not allow_exec:
         raise TaskForbidden(
-            "this worker runs no commands, so it leaves `sheaf exec` alone; if whoever can submit here may run "
+            "this worker runs no commands, so it leaves `sheaf exec` alone; if every user who can submit here may run "
             "anything in it, start it with SHEAF_ALLOW_EXEC=1"
         )
 

@@ -11,11 +11,11 @@ from typing import NamedTuple
 from sheaf.core.errors import SheafError
 from sheaf.run.items import Failed, Item
 
-#: How much of an exception's text stands in the first line.
+#: How much of an exception's text the first line shows.
 _TEXT_CHARS = 2000
 #: How much of the name of its class.
 _NAME_CHARS = 200
-#: How much of a traceback is kept: each failed item's lies in the index.
+#: How much of a traceback is kept: each failed item's is in the index.
 _TRACEBACK_CHARS = 4000
 _HERE = f"{Path(__file__).parent}/"
 _HEADING = "Traceback (most recent call last):"
@@ -40,7 +40,7 @@ class Fault(NamedTuple):
 
 
 def failed(item: Item, error: BaseException, folder: Path | None, attempts: int = 1) -> Failed:
-    """The item's failure. Raises FilesUsedUp if that is what is behind it: then the item may not be to blame."""
+    """The item's failure. Raises FilesUsedUp if that is the cause: then it may not be the item's fault."""
     refuse_used_up(error, folder)
     # An error of ours says all there is to say, unless it was raised below the user's own code.
     is_ours = isinstance(error, SheafError) and not any(_is_own(link, folder) for link in _links(error))
@@ -49,7 +49,7 @@ def failed(item: Item, error: BaseException, folder: Path | None, attempts: int 
 
 
 def refuse_used_up(error: BaseException, folder: Path | None) -> None:
-    """Raise FilesUsedUp if that is what is behind the error."""
+    """Raise FilesUsedUp if that is the cause of the error."""
     if used_up_files(error):
         raise FilesUsedUp(f"{describe(error, folder)}: this process has all the files open that it may have") from error
 

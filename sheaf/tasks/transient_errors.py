@@ -1,4 +1,4 @@
-"""Errors of the system that may be over in a moment: what failed by one is tried again before anybody is blamed."""
+"""Errors of the system that may be over in a moment: what failed by one is retried before it counts."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Which version of its task a run is made with: the digests of the task's files, and whether they still lie there.
+"""Which version of its task a run is made with: the digests of the task's files, and whether they are still there.
 
     runs/<id>/run.json        `files`: the version that the run was submitted with
-    runs/<id>/versions.jsonl  versions that it was told to go on with later, one a line; the last one is in force
+    runs/<id>/versions.jsonl  versions that it was switched to later, one per line; the last one is in force
 
-A run is never made by two versions unless a person says so: while the files are others, its batches stand still.
+A run is never made by two versions unless a person says so: while the files are others, its batches are paused.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def _changed(run: Run, folder: Path, files: Sequence[str], wanted: Mapping[str, 
 
 
 def _lines(path: Path, run: str) -> list[dict[str, Any]]:
-    """The whole lines of the file; the end of one that a killed writer left behind is not one."""
+    """The whole lines of the file; the start of one that a killed writer left is not one."""
     try:
         lines = read_file(path).splitlines(keepends=True)
         return [_version(line) for line in lines if line.endswith(b"\n")]

@@ -25,7 +25,7 @@ WINDOW_S = 10.0
 #: Seconds between two looks at Redis; longer when it does not answer, since finding that out takes time.
 REDIS_LOOK_S = 1.0
 REDIS_PAUSE_S = 3.0
-#: Seconds without progress after which it is asked whether somebody keeps everybody from the output.
+#: Seconds without progress after which it is checked whether a process blocks the output.
 STALL_S = 3.0
 
 
@@ -102,7 +102,7 @@ class Monitor:
         )
 
     def wait(self, seconds: float) -> None:
-        """Sleep, but no longer than until the run is finished. Without Redis nobody tells, and it is all the time."""
+        """Sleep, but no longer than until the run is finished. Without Redis, for the full time."""
         deadline = time.monotonic() + seconds
         if self._notifier is not None:
             try:

@@ -1,4 +1,4 @@
-"""Are there workers? Asked in one place before anybody is told that there are none: a missing entry proves nothing.
+"""Are there workers? Asked in one place before "no workers" is reported: a missing entry proves nothing.
 
 Entries in Redis expire. A Redis that takes no changes (its disk is full, it is a replica) forgets living workers one
 after the other, and one that has just come back empty does not know them yet.

@@ -13,7 +13,7 @@ from sheaf.run.run import Run
 
 
 def problems(settings: Settings, runs: Sequence[Run]) -> Iterator[str]:
-    """Lines that tell them. None if Redis cannot be asked: what a run has done stands on the volume."""
+    """The lines to show. None if Redis cannot be asked: what a run has done is on the volume."""
     if not runs:
         return
     try:

@@ -186,7 +186,7 @@ def test_watching_ends_when_a_person_has_to_look_at_the_output(bench: Bench) -> 
     bench.worker()
     said = bench.person.run("watch", run.manifest.run, status=1)
 
-    assert "stands still" in said.stderr
+    assert "is paused at" in said.stderr
     assert "10 bytes are gone" in said.stderr
     assert output.read_bytes() == content[:-10]
     output.write_bytes(content)

@@ -130,9 +130,9 @@ def test_an_item_is_its_text_wherever_it_stands(tmp_path: Path, line: str, expec
         ("cat <<'EOF'\n{//}\nEOF", "a here-document"),
         ("sh <<EOF\necho {}\nEOF", "a here-document"),
         ("sh <<< {}", "<<<"),
-        ("echo \\{}", r"behind a \\"),
-        ('echo "\\{}"', r"behind a \\"),
-        ("echo ${}", r"behind a \$"),
+        ("echo \\{}", r"after a \\"),
+        ('echo "\\{}"', r"after a \\"),
+        ("echo ${}", r"after a \$"),
         ("echo ${x:-{}}", r"in \$\{…\}"),
         ("echo $(({} + 1))", "arithmetic"),
         ("(( {} ))", "arithmetic"),
@@ -211,7 +211,7 @@ def test_an_item_is_its_text_wherever_it_stands(tmp_path: Path, line: str, expec
 )
 def test_where_an_item_would_be_code_it_is_refused(line: str, where: str) -> None:
     """When the run is submitted, with the line and the way to write it; so it is by the worker."""
-    with pytest.raises(TaskError, match=rf"--shell: \{{.*stands .*{where}.*; \w+"):
+    with pytest.raises(TaskError, match=rf"--shell: \{{.*is .*{where}.*; \w+"):
         ExecOptions.from_mapping({"command": [line], "shell": True})
     with pytest.raises(TaskError, match="--shell"):
         command_line([line], "x", 1, shell=True, on_stdin=False)

@@ -153,7 +153,7 @@ def test_odd_tables(tmp_path: Path, odd: Odd, block_bytes: int, monkeypatch: pyt
         (b"a, \n1,2\n", "does not name its columns"),
         (b"a;b\n1;2\n", "separated by ';'; give --delimiter ';' (or --delimiter ,"),
         (b"a\tb\n1\t2\n", "separated by tab; give --delimiter tab"),
-        (b"sep=;\na;b\n1;2\n", "give --delimiter ';', behind its first line 'sep=;'"),
+        (b"sep=;\na;b\n1;2\n", "give --delimiter ';', after its first line 'sep=;'"),
     ],
 )
 def test_a_table_whose_first_row_cannot_be_read_is_refused(

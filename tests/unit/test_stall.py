@@ -47,7 +47,7 @@ TAKEN = Snapshot({"other_1"}, {"r_3": ("a-1", 9000)})
             Kind.UNCOMMITTED,
             "the output's lock is held by b for 42 s",
         ),
-        (replace(QUIET, entries=[entry("a", r=at(done=True))]), Kind.UNCOMMITTED, "nobody holds the output's lock"),
+        (replace(QUIET, entries=[entry("a", r=at(done=True))]), Kind.UNCOMMITTED, "no process holds the output's lock"),
         (replace(QUIET, snapshot=TAKEN), Kind.TAKEN, "a took batches of it, but no item is in progress there"),
         (
             replace(QUIET, snapshot=TAKEN, entries=[entry("a", silent_s=50), entry("b")]),
@@ -56,7 +56,7 @@ TAKEN = Snapshot({"other_1"}, {"r_3": ("a-1", 9000)})
         ),
         (
             replace(QUIET, snapshot=Snapshot({"r_1", "r_2"}, {}), entries=[entry("a", s=at(1))]),
-            Kind.BEHIND,
+            Kind.BUSY,
             "its 2 batches wait while all workers are busy with other runs",
         ),
         (

@@ -86,7 +86,7 @@ def test_a_manifest_of_another_session_is_refused(tmp_path: Path) -> None:
     """What it says of its session has to fit to where it lies."""
     run = publish(tmp_path, "20260101-000000-abcdef")
     rewrite(run, session="session-1")
-    with pytest.raises(RunDamaged, match="belongs to session 'session-1', but lies elsewhere"):
+    with pytest.raises(RunDamaged, match="belongs to session 'session-1', but is elsewhere"):
         Run.open(tmp_path, run.manifest.run)
 
 

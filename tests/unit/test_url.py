@@ -66,7 +66,7 @@ def test_a_url_has_one_normal_form(text: str, normal: str) -> None:
         ("http://a/x\x85http://a/y", r"control character ('\x85')"),
         ("http://a/x\u2028http://a/y", r"control character ('\u2028')"),
         ("http://a/ http://b/", "more than one URL"),
-        ("http://a/ # the first", "holds a comment behind the URL"),
+        ("http://a/ # the first", "holds a comment after the URL"),
         ("http://user:secret@a/\tb", "the line holds a tab"),
         ("http://a/\u3000HTTPS://b/", "more than one URL"),
         ("\ufeffhttp://example.org/", "did you mean 'http://example.org/'"),

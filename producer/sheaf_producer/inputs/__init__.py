@@ -1,7 +1,7 @@
 """What a run's items are made of: lines, JSON lines, CSV, Parquet, numbers, or the paths of files; packed or not.
 
 Each kind yields lists of items, so that a million of them cost seconds, and holds few in memory. A line that cannot be
-used is told to `reject` with its number and the reason, and the next one is read.
+used is passed to `reject` with its number and the reason, and the next one is read.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class Inputs:
     """The inputs of one run, as they were named."""
 
     names: Sequence[str]
-    #: One of FORMATS for all of them; None: told by each one's suffix, or its content.
+    #: One of FORMATS for all of them; None: recognised by each one's suffix, or its content.
     format: str | None = None
     #: The column of a CSV or Parquet file whose values are the items; None: whole rows.
     column: str | None = None
     #: The names are patterns, and the items are the paths of the files they match.
     files: bool = False
-    #: What stands between the fields of a CSV file; None: a comma, or in `.tsv` a tab.
+    #: The delimiter of a CSV file; None: a comma, or in `.tsv` a tab.
     delimiter: str | None = None
 
     def check(self) -> None:
@@ -162,7 +162,7 @@ def _starts_with(name: str, magic: bytes) -> bool:
 
 
 def _no_parquet(name: str) -> Iterator[bytes]:
-    """The blocks of what was taken for text, unless they are no text: of a pipe nobody has looked at them before."""
+    """The blocks of what was taken for text, unless they are not text: a pipe's were not checked before."""
     for number, block in enumerate(blocks(name)):
         if number == 0 and block.startswith(_PARQUET):
             raise InputError(_not_from_a_pipe(name))

@@ -24,7 +24,7 @@ def is_open(text: str, delimiter: str) -> bool:
 
 
 def what_is_wrong(text: str, first: int, last: int, delimiter: str) -> str | None:
-    """Say what is wrong with a row that was read from line `first` to line `last`. None: no quotation mark is to blame.
+    """Say what is wrong with a row read from line `first` to line `last`. None: no quotation mark is the cause.
 
     `text` holds these lines; of very many, the first ones.
     """

@@ -17,7 +17,7 @@ from sheaf_producer.inputs.stream import Reject
 
 #: Rows that are yielded at once.
 _ROWS = 4096
-#: What else stands between the fields of tables that are called CSV.
+#: Other delimiters of tables that are called CSV.
 _OTHER_DELIMITERS = {";": "';'", "\t": "tab", "|": "'|'"}
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -28,7 +28,7 @@ def read_csv(
     """Yield the rows as JSON objects, by the names in the first row; or one column's texts. Many at once.
 
     Raises InputError if the first row does not name the columns; or looks as if another delimiter was meant, unless
-    somebody has `chosen` this one. A row with too many or too few fields is rejected.
+    the user has `chosen` this one. A row with too many or too few fields is rejected.
     """
     csv.field_size_limit(ITEM_LIMIT_BYTES)
     items = _Rows(source, blocks, reject, delimiter).items(column, chosen=chosen)
@@ -71,7 +71,7 @@ class _Rows:
         self._base = 0
         #: Lines that the reader had read when it began the row at hand.
         self._before = 0
-        #: The chunks that the row at hand lies in.
+        #: The chunks that the current row is in.
         self._held: list[_Piece] = []
         #: Whether anything so far was not UTF-8: then each row is looked at.
         self._dirty = False
@@ -123,7 +123,7 @@ class _Rows:
         other = next((other for other in _OTHER_DELIMITERS if other in name), None)
         if other is not None:
             shown = _OTHER_DELIMITERS[other]
-            note = f", behind its first line {name!r}" if name.startswith("sep=") else ""
+            note = f", after its first line {name!r}" if name.startswith("sep=") else ""
             raise InputError(
                 f"the first row of {self._source} is one field, {name!r}: the fields seem to be separated by {shown}; "
                 f"give --delimiter {shown}{note} (or --delimiter , if it is right as it is)"
@@ -147,13 +147,13 @@ class _Rows:
             self._over = self._over or self._next is None
 
     def _refuse(self, error: csv.Error) -> None:
-        """Reject lines that are no row: which quotation mark is to blame, and how many lines went with it."""
+        """Reject lines that are no row: which quotation mark is the cause, and how many lines were lost to it."""
         first, last = self._first, self._base + self._reader.line_num
         lines = "".join(piece.between(first, last) for piece in self._held)
         too_large = "field limit" in str(error)
         open_end = is_open(lines, self._delimiter) and (too_large or self._next is not None)
         if open_end:
-            # Nobody knows where this field was to end, so nobody knows where the next row begins.
+            # Where this field was to end is unknown, and so is where the next row begins.
             last = self._run_out(self._held[-1].last)
         why = what_is_wrong(lines, first, last, self._delimiter)
         if why is None:

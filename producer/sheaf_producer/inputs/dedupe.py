@@ -1,6 +1,6 @@
 """Leave out what was there before, of any number of texts, in a bounded memory.
 
-The first million different texts are told apart in memory, and passed on at once. What comes after that and is none of
+The first million different texts are kept in memory, and passed on at once. What comes after that and is none of
 them is put on the disk, in the draft's folder: the texts in one file, and for each its digest and its place in one of
 256 others, by the digest's first byte. When the input has ended, each of those fits into the memory: it says which of
 its texts came before. Then the texts are read once more, and passed on without these.
@@ -19,7 +19,7 @@ from typing import BinaryIO
 from sheaf.core.bitmap import Bitmap
 from sheaf.submission.draft import Draft
 
-#: Different texts that are told apart in memory: about 100 bytes each.
+#: Different texts that are kept in memory: about 100 bytes each.
 IN_MEMORY = 1_000_000
 #: A digest, and the number of its text among those on the disk.
 _ENTRY = struct.Struct("<16sQ")
@@ -30,7 +30,7 @@ _AT_ONCE = 4096
 def unique(blocks: Iterable[list[str]], draft: Draft, in_memory: int = IN_MEMORY) -> Iterator[list[str]]:
     """Yield the texts of the blocks, each once, in their order; count the others in the draft's tally.
 
-    Texts are told apart by 16 bytes of digest: two of a billion share one with a probability of 10^-20.
+    Texts are compared by 16 bytes of digest: two of a billion share one with a probability of 10^-20.
     """
     seen: set[bytes] = set()
     with ExitStack() as stack:

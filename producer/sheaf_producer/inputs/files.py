@@ -19,7 +19,7 @@ _PATHS = 4096
 def read_files(pattern: str, reject: Reject) -> Iterator[list[str]]:
     """Yield the absolute paths of the files that a pattern such as `photos/**/*.jpg` finds, sorted, many at once.
 
-    Absolute, since the workers stand in another folder; sorted, so that the same files make the same run. Raises
+    Absolute, since the workers run in another folder; sorted, so that the same files make the same run. Raises
     InputError if there is none.
     """
     # Plain strings: a million Path objects would cost several times the memory.

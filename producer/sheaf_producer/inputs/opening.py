@@ -52,7 +52,7 @@ class Stream(io.RawIOBase):
 
     def _fill(self, target: Any) -> int:
         while (count := self._raw.readinto(target)) is None:
-            # Whoever shares the pipe with us has made it one that does not wait. That is no end of the list.
+            # Another process that shares the pipe has made it non-blocking. That is not the end of the list.
             poll = select.poll()
             poll.register(self._raw, select.POLLIN)
             poll.poll()

@@ -16,14 +16,14 @@ from pyarrow import types
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DAY_S = 86_400
-#: The calendar repeats itself after 400 years, which are so many days.
+#: Days in 400 years, after which the calendar repeats itself.
 _ERA_YEARS, _ERA_DAYS = 400, 146_097
 _UTC = datetime.UTC
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=_UTC)
 
 
 class Unreadable:
-    """Stands for a value that could not be read; its row is rejected."""
+    """Marks a value that could not be read; its row is rejected."""
 
     def __init__(self, error: Exception) -> None:
         self.why = str(error) or type(error).__name__

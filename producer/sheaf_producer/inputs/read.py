@@ -1,4 +1,4 @@
-"""Read lists of URLs: files, several of them, standard input, packed or not; line by line, whatever lies in them."""
+"""Read lists of URLs: files, several of them, standard input, compressed or not; line by line, whatever is in them."""
 
 from __future__ import annotations
 

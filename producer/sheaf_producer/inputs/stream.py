@@ -28,7 +28,7 @@ else:
 
 #: Bytes that are read at once.
 BLOCK_BYTES = 1 << 20
-#: What a file starts with that we could read only after somebody unpacked or converted it, and how to.
+#: How files begin that have to be unpacked or converted first, and how to do that.
 _FOREIGN = (
     (b"PK\x03\x04", "is a zip archive; unpack it first"),
     (b"\xff\xfe\0\0", "is UTF-32 text; use `iconv -f utf-32 -t utf-8 FILE | sheaf … -`"),
@@ -38,13 +38,13 @@ _FOREIGN = (
 )
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _GZIP, _ZSTD, _XZ = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0"
-#: A line of text may well begin with BZh: behind its level comes the beginning of a block, or the end of no blocks.
+#: A line of text may well begin with BZh: after its level comes the beginning of a block, or the end of no blocks.
 _BZIP2 = re.compile(rb"BZh[1-9](?:1AY|\x17rE)")
 #: Bytes that tell compression and foreign formats.
 _MAGIC_BYTES = 10
 
 
-#: Told of a line that cannot be used.
+#: Called for a line that cannot be used.
 Reject = Callable[[Line], None]
 
 
@@ -105,7 +105,7 @@ def shown_name(name: str) -> str:
 def blocks(name: str) -> Iterator[bytes]:
     """Yield the input's bytes, unpacked, block by block. `-` is standard input.
 
-    Raises InputError if it cannot be opened, unpacked or read on, and if somebody changes the file meanwhile: what was
+    Raises InputError if it cannot be opened, unpacked or read on, and if the file is changed meanwhile: what was
     read would be neither the old file nor the new one. A file that is removed meanwhile is read to its end.
     """
     try:
@@ -174,5 +174,5 @@ class _Watched:
         try:
             status = os.fstat(self._raw.fileno())
         except (OSError, ValueError):
-            return 0, 0  # no file behind it, as in a test or a notebook
+            return 0, 0  # no file descriptor, as in a test or a notebook
         return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else (0, 0)

@@ -20,9 +20,9 @@ from sheaf.view.monitor import RunStatus
 
 #: Seconds between two lines where there is no terminal to redraw.
 LINE_S = 5.0
-#: Workers that are listed by name; of more, their number is told.
+#: Workers that are listed by name; of further ones, only the number.
 LISTED_WORKERS = 8
-#: States that need not be told.
+#: States that need not be shown.
 _WELL = ("busy", "idle")
 
 

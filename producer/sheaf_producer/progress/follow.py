@@ -28,7 +28,7 @@ def follow(settings: Settings, run: Run) -> None:
 
     A run of which every item failed ends the command with status 1.
 
-    Raises RunCancelled if somebody cancels the run meanwhile, OutputRefused if a person has to look at the output.
+    Raises RunCancelled if the run is cancelled meanwhile, OutputRefused if a person has to look at the output.
     """
     name = run.manifest.run
     try:
@@ -62,7 +62,7 @@ def _watch_until_finished(settings: Settings, run: Run) -> None:
                     )
                 if view.refused is not None:
                     raise OutputRefused(
-                        f"run {manifest.run} stands still at {view.settled:,} of {view.items:,}: {view.refused}. "
+                        f"run {manifest.run} is paused at {view.settled:,} of {view.items:,}: {view.refused}. "
                         f"When that is settled it goes on by itself; watch it again: sheaf watch {manifest.run}"
                     )
                 shown.show(view)
@@ -102,7 +102,7 @@ def summarize(settings: Settings, run: Run) -> None:
 
 
 class _Failures:
-    """What is told of a run's failures: how many of each class, one reason of each, and what did not fail."""
+    """What is shown of a run's failures: how many of each class, one reason of each, and what did not fail."""
 
     def __init__(self, failures: Iterable[Failure]) -> None:
         self.classes: Counter[str] = Counter()
@@ -125,7 +125,7 @@ def _reason(failure: Failure) -> str:
 
 
 def _name_of(run: Run, index: int) -> str:
-    """How `sheaf get` is told of an item."""
+    """How an item is named to `sheaf get`."""
     if run.manifest.spec.task != "load":
         return str(index)
     batch = Batch(run.manifest.run, run.manifest.batch_number(index), index, 1)

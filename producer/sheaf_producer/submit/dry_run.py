@@ -75,7 +75,7 @@ class _Items:
         """No item has a time limit here."""
 
     def hold(self, index: int) -> None:
-        """Nobody is to blame here, either."""
+        """No item is charged here, either."""
 
     resume = hold
 

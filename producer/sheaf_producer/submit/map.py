@@ -27,7 +27,7 @@ from sheaf_producer.submit.flow import report_other_options, source_text, submit
 class Choice:
     """Which of the items are taken."""
 
-    #: The first so many; None: all.
+    #: How many of the first; None: all.
     limit: int | None = None
     #: This part of them, from 0 to 1, chosen by `seed`; None: all.
     share: float | None = None

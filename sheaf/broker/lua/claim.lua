@@ -8,7 +8,7 @@
 --      6  rq:failed:sheaf          zset    RQ's registry of failed jobs
 --      7  sheaf:claimed:<worker>   string  the last request and its answer, for a replay
 --      8  sheaf:turns              zset    party -> its turn
---      9  sheaf:lined              string  how many ids stand in lines
+--      9  sheaf:lined              string  how many ids are in lines
 --      and the jobs' hashes, rq:job:<id>, and the lines
 -- ARGV 1  worker
 --      2  how many batches at most
@@ -46,7 +46,7 @@ local function lease(id)
   end
 end
 
--- A count that somebody has spoilt begins anew.
+-- A count that is not a number starts over.
 local function count(id)
   local claims = redis.pcall('HINCRBY', KEYS[4], id, 1)
   if type(claims) == 'number' then
@@ -78,7 +78,7 @@ redis.call('HDEL', KEYS[3], '')
 
 local batches, foreign = {}, {}
 
--- Lines follow from the list: if somebody has made something else of them, they are made anew.
+-- Lines follow from the list: if they were changed from outside, they are rebuilt.
 local function number_at(key)
   local value = redis.pcall('GET', key)
   local number = type(value) == 'string' and tonumber(value) or 0
@@ -152,7 +152,7 @@ local function next_of(party)
     elseif popped[party] then
       return nil
     end
-    -- Somebody else has taken it off the list, or has taken the line away. After this the lines are what they should be.
+    -- It was taken off the list, or its line was removed, from outside. After this the lines are right again.
     popped[party] = true
     make_lines_anew()
   end
@@ -181,7 +181,7 @@ local function take(party)
       batches[#batches + 1] = {id, tonumber(redis.call('HGET', KEYS[4], id) or 1)}
       return true
     end
-    -- Queued twice, and under somebody else's live lease: one of them is enough.
+    -- Queued twice, and under another worker's live lease: one of them is enough.
   end
 end
 
@@ -237,7 +237,7 @@ note_lined(KEYS[9], lined)
 
 local answer = cjson.encode({batches = batches, foreign = foreign})
 if #batches + #foreign > 0 then
-  -- Half a lease: whoever gets it as a replay still has time to renew what it names.
+  -- Half a lease: a worker that gets it as a replay still has time to renew what it names.
   redis.call('SET', KEYS[7], ARGV[4] .. answer, 'PX', math.ceil(lease_ms / 2))
 end
 return {answer, redis.call('LLEN', KEYS[1]), count_of_parties(), left}

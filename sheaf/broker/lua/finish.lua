@@ -6,11 +6,11 @@
 --      4  rq:queue:sheaf   list  ids of queued jobs
 --      5  rq:wip:sheaf     zset  RQ's registry of started jobs
 --      6  rq:failed:sheaf  zset  RQ's registry of failed jobs
---      7  sheaf:lined      string  how many ids stand in lines; lines.lua is put before this
+--      7  sheaf:lined      string  how many ids are in lines; lines.lua is put before this
 --      and the jobs' hashes, rq:job:<id>, and the lines
 -- ARGV 1  worker
 --      2… batch ids
--- Returns how many were let go of; one under somebody else's live lease is left to its owner
+-- Returns how many were released; one under another worker's live lease is left to its owner
 
 local worker = ARGV[1]
 local time = redis.call('TIME')

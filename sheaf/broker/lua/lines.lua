@@ -1,12 +1,12 @@
 -- lines.lua: what claim.lua, put_back.lua, finish.lua and renew.lua share; it is put before them.
 --
 -- RQ's list is the truth about what is queued. Beside it each party (a run, or all runs of a program's session) has a line,
--- made of that list by claim.lua: what stands at its end and in no line is sorted in, and when a line names what is not on the
--- list, all lines are made anew. So whoever puts something on the list, or takes something off it, need know nothing of lines.
+-- made of that list by claim.lua: what is at its end and in no line is sorted in, and when a line names what is not on the
+-- list, all lines are rebuilt. So code that puts something on the list, or takes something off it, need know nothing of lines.
 --
 --   sheaf:line:<party>  list    ids of its queued jobs, in their order
 --   sheaf:turns         zset    party that has a line -> when something was last claimed of it, by count of claims
---   sheaf:lined         string  how many ids stand in lines; gone when there are none
+--   sheaf:lined         string  how many ids are in lines; gone when there are none
 
 local function line_of(id)
   local run = string.match(id, '^(.*)_') or id
@@ -22,7 +22,7 @@ local function note_lined(key, count)
   end
 end
 
--- Take a job off the list, wherever and however often it stands there.
+-- Take a job off the list, wherever and however often it is there.
 local function take_off(list, lined, id)
   if redis.call('LREM', list, 0, id) > 0 then
     local removed, count = redis.pcall('LREM', line_of(id), 0, id), redis.pcall('GET', lined)

@@ -8,7 +8,7 @@
 --      5    silence_ms: a waiter silent for longer is taken for dead
 --      6    prefix of the wake lists, sheaf:lock:<name>:wake:
 -- Returns {token, 0, '', '', 0} when the lock is ours,
---         {0, ms left of the lease, holder, holder's label, ms it is held} when somebody else has it,
+--         {0, ms left of the lease, holder, holder's label, ms it is held} when another owner has it,
 --         {0, 0, next waiter, '', 0} when it is free, but another waiter's turn
 
 local waiter, lease_ms = ARGV[1], tonumber(ARGV[3])
@@ -65,7 +65,7 @@ if left <= 0 then
     local token = math.max(last, tonumber(ARGV[4])) + 1
     redis.call('SET', KEYS[2], string.format('%.0f', token))
     if string.find(KEYS[2], 'sheaf:lock:output:sessions/', 1, true) == 1 then
-      -- A program's output ends with it, and nobody comes back to remove this; the index's highest token is the floor.
+      -- A program's output ends with it, and nothing comes back to remove this; the index's highest token is the floor.
       redis.call('PEXPIRE', KEYS[2], 86400000)
     end
     redis.call('HSET', KEYS[1], 'holder', waiter, 'label', ARGV[2], 'token', string.format('%.0f', token),
@@ -73,7 +73,7 @@ if left <= 0 then
     redis.call('PEXPIRE', KEYS[1], lease_ms)
     return {token, 0, '', '', 0}
   end
-  -- Whoever let go of the lock may have died before it could tell.
+  -- The last holder may have died before it could wake the next waiter.
   wake(ARGV[6], head)
 end
 
@@ -81,7 +81,7 @@ if redis.call('HEXISTS', KEYS[4], waiter) == 0 then
   redis.call('RPUSH', KEYS[3], waiter)
 end
 redis.call('HSET', KEYS[4], waiter, now)
--- Nothing stays behind when all waiters have died.
+-- Nothing is left when all waiters have died.
 redis.call('PEXPIRE', KEYS[3], 60000)
 redis.call('PEXPIRE', KEYS[4], 60000)
 

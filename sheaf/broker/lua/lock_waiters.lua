@@ -32,7 +32,7 @@ local function first_waiter(now, silence_ms)
   end
 end
 
--- Tell a waiter that it is its turn. At most one call stands on its list, however often it is told.
+-- Tell a waiter that it is its turn. Its list holds at most one call, however often it is woken.
 local function wake(prefix, waiter)
   if redis.call('EXISTS', prefix .. waiter) == 0 then
     redis.call('RPUSH', prefix .. waiter, '1')

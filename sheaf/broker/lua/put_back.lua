@@ -1,14 +1,14 @@
--- put_back.lua: puts batches back to the front of the queue: those a worker hands back, or those whose lease ran out.
+-- put_back.lua: puts batches back to the front of the queue: those a worker hands back, or whose lease expired.
 --
 -- KEYS 1  rq:queue:sheaf  list  ids of queued jobs
 --      2  sheaf:leases    zset  batch id -> ms at which its lease runs out
 --      3  sheaf:owners    hash  batch id -> worker
 --      4  rq:wip:sheaf    zset  RQ's registry of started jobs
 --      5  sheaf:turns     zset  party -> its turn; lines.lua is put before this
---      6  sheaf:lined     string  how many ids stand in lines
+--      6  sheaf:lined     string  how many ids are in lines
 --      and the jobs' hashes, rq:job:<id>, and the lines
 -- ARGV 1  worker whose batches these are; '' for every batch whose lease ran out
---      2  no lease is longer than so many ms; 0: not known
+--      2  the longest lease in ms; 0: not known
 --      3  the moment, as RQ writes it (shown to people only)
 --      4  channel of the wakeups
 --      5… batch ids; none when ARGV 1 is ''
@@ -45,7 +45,7 @@ local function show_as_queued(id)
   redis.call('HSET', job, 'status', 'queued', 'worker_name', '', 'started_at', '')
 end
 
--- To the front of its party's line, too: claim.lua finds by itself only what stands at the end of the list.
+-- To the front of its party's line, too: claim.lua finds by itself only what is at the end of the list.
 local function put_in_front(id)
   local line, party = line_of(id)
   redis.call('LPUSH', KEYS[1], id)
@@ -74,13 +74,13 @@ else
 end
 
 local put_back = {}
--- From last to first, so that they stand in their order at the front.
+-- From last to first, so that they are in order at the front.
 for position = #ids, 1, -1 do
   local id = ids[position]
   redis.call('ZREM', KEYS[2], id)
   redis.call('HDEL', KEYS[3], id)
   redis.call('ZREM', KEYS[4], id .. ':lease')
-  -- What is no batch's id, somebody else has written among the leases: that is all that becomes of it.
+  -- An entry among the leases that is not a batch's id is foreign: it is removed, no more.
   if is_batch(id) then
     if not redis.call('LPOS', KEYS[1], id) then
       put_in_front(id)

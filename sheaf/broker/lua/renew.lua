@@ -4,12 +4,12 @@
 --      2  sheaf:owners    hash  batch id -> worker
 --      3  rq:queue:sheaf  list  ids of queued jobs
 --      4  rq:wip:sheaf    zset  RQ's registry of started jobs
---      5  sheaf:lined     string  how many ids stand in lines; lines.lua is put before this
+--      5  sheaf:lined     string  how many ids are in lines; lines.lua is put before this
 --      and the lines
 -- ARGV 1  worker
 --      2  length of the lease, ms
 --      3… batch ids
--- Returns the ids that are now under somebody else's live lease
+-- Returns the ids that are now under another worker's live lease
 
 local worker, lease_ms = ARGV[1], tonumber(ARGV[2])
 local time = redis.call('TIME')

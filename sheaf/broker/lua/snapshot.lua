@@ -2,7 +2,7 @@
 --
 -- A script, because MULTI is refused when Redis is full, and two separate reads could both miss a batch that moves between them.
 --
--- The keys' names are arguments: those declared as KEYS must be writable for the user who runs the script, and whoever
+-- The keys' names are arguments: those declared as KEYS must be writable for the user who runs the script, and a user who
 -- only looks on has no right to write.
 --
 -- ARGV 1  rq:queue:sheaf  list  ids of queued jobs

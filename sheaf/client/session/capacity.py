@@ -31,7 +31,7 @@ class Capacity:
         return max(LEAST_AHEAD, 2 * self.processes + self.workers)
 
     def check(self) -> None:
-        """Raise ClusterError if there is nobody to do anything."""
+        """Raise ClusterError if there are no workers."""
         deadline = time.monotonic() + FIRST_WORKER_S
         while not self.look():
             if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""Single calls, each with its future: the stream behind `submit`. Those that come close together travel together."""
+"""Single calls, each with its future: the stream behind `submit`. Calls that come close together travel together."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Translate = Callable[[TaskFailed], BaseException]
 
 
 class CallFuture(Future[Any]):
-    """The future of a call. Whoever waits for it in a task of the cluster lends the place to others meanwhile."""
+    """The future of a call. A task of the cluster that waits for it lends its place meanwhile."""
 
     def result(self, timeout: float | None = None) -> Any:
         with waiting:

@@ -1,4 +1,4 @@
-"""A function over many items: the stream behind `map`, and the iterator that its results come out of."""
+"""A function over many items: the stream behind `map`, and the iterator over its results."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class ItemStream:
         self._stop_reading(error)
 
     def end(self, error: Exception) -> None:
-        # Whoever has taken items to send them off may be what broke: nothing of theirs is waited for.
+        # The thread that took items to send them may be the one that broke: they are not waited for.
         self._ended = True
         self.fail(error, 0)
 
@@ -262,7 +262,7 @@ def _fitting(lines: list[str]) -> int:
 def _give_up(stream: ItemStream, cancel: Callable[[ItemStream], None]) -> None:
     if not stream.closed and (forgotten := stream.loose_ends()):
         stream.heeded = True
-        # Not where the garbage is collected, but where the call stands.
+        # Not where the garbage is collected, but where the call is written.
         warnings.warn_explicit(forgotten, RuntimeWarning, *stream.called_at)
     stream.close()
     cancel(stream)
@@ -271,7 +271,7 @@ def _give_up(stream: ItemStream, cancel: Callable[[ItemStream], None]) -> None:
 class Results(Iterator[Any]):
     """What `Cluster.map` returns: the results, one after the other, as they come or in the items' order.
 
-    An item that failed raises TaskFailed in its place (or is given as one); the next call goes on behind it.
+    An item that failed raises TaskFailed in its place (or is given as one); the next call continues after it.
     """
 
     def __init__(self, stream: ItemStream, *, raising: bool, cancel: Callable[[ItemStream], None]) -> None:

@@ -33,7 +33,7 @@ STALL_S = 5.0
 
 
 class Receiver(threading.Thread):
-    """`out` holds the segments that are out, by the names of their runs; whoever sends adds to it."""
+    """`out` holds the segments that are out, by the names of their runs; the sending thread adds to it."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Receiver(threading.Thread):
         self._room = room
         #: Called when this thread cannot go on.
         self._broken = broken
-        #: Called from time to time: whoever sends may have ended.
+        #: Called from time to time: the sending thread may have ended.
         self._watch = watch
         self._cancelled: deque[Stream] = deque()
         self._closed = False

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Chunk(NamedTuple):
-    """Results that came together: as lines of JSON until somebody wants them, or as failures."""
+    """Results that arrived together: as lines of JSON until they are read, or as failures."""
 
     indexes: list[int]
     data: bytes

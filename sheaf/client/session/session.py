@@ -31,11 +31,11 @@ from sheaf.run.run import Manifest, RunWriter
 
 logger = logging.getLogger(__name__)
 
-#: While the workers have other segments of a stream, one that is not full waits so long for more items.
+#: While the workers have other segments of a stream, one that is not full waits this long for more items.
 LINGER_S = 0.005
 #: Seconds between two looks of the sender and the receiver at each other.
 WATCH_S = 1.0
-#: For each segment that may be out, so many may have come back whose results nobody has taken yet.
+#: Per segment that may be out, how many may have come back with results that were not read yet.
 HELD_FACTOR = 4
 
 
@@ -84,7 +84,7 @@ class Session:
             self._work.set()
 
     def cancel(self, stream: Stream) -> None:
-        """Nobody wants the stream's results any more."""
+        """The stream's results are no longer wanted."""
         if stream in self._streams:
             self._streams.remove(stream)
         self._receiver.cancel(stream)
@@ -122,7 +122,7 @@ class Session:
             stream.end(error)
 
     def _break(self, error: BaseException) -> None:
-        """A thread of ours cannot go on: whoever waits for results has to know, and whoever calls next."""
+        """A thread of ours cannot go on: waiting and later callers have to know."""
         if self.broken is None:
             self.broken = broken_by(error)
         self._end_streams(self.broken)
@@ -173,7 +173,7 @@ class Session:
         try:
             self._queue.put(manifest.batch(number) for number in range(manifest.batches))
         except ClusterError as error:
-            # It lies on the volume: the workers find it there.
+            # It is on the volume: the workers find it there.
             logger.debug("workers find it by themselves", extra={"action": "put", "why": str(error)})
         return True
 

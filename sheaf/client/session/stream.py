@@ -41,7 +41,7 @@ class Stream(Protocol):
 
     @property
     def held(self) -> int:
-        """How many segments have come back whole whose results nobody has taken yet."""
+        """How many segments have come back with results that were not read yet."""
 
     def take(self) -> list[str]:
         """Take the lines of the next segment; none if there is nothing to send."""
@@ -60,7 +60,7 @@ class Stream(Protocol):
 
 
 def broken_by(error: BaseException) -> ClusterError:
-    """What a program is told when a part of its session has failed, whatever that failed by."""
+    """What a program gets when a thread of its session has failed, for whatever reason."""
     broken = ClusterError(f"a part of this session broke ({type(error).__name__}: {error}); make another Cluster")
     broken.__cause__ = error
     return broken

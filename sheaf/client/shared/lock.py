@@ -19,7 +19,7 @@ from sheaf.core.waits import waiting
 
 
 class SharedLock:
-    """First come, first served; whoever holds it and dies is overtaken when its lease runs out.
+    """First come, first served; a holder that dies is overtaken when its lease expires.
 
     `with cluster.lock(name) as lease`: the lease is renewed in the background for as long as the block lasts, and
     `lease.token` is greater than that of everybody who held the lock before. Not reentrant.
@@ -46,7 +46,7 @@ class SharedLock:
         return True
 
     def release(self) -> None:
-        """Give it back. Raises LockLost if it was not ours to the end: somebody else may have been in as well."""
+        """Release it. Raises LockLost if it was not ours to the end: another holder may have been in as well."""
         if getattr(self._held, "lease", None) is None:
             raise RuntimeError(f"the lock {self.name!r} is not held by this thread, so it cannot be given back")
         lease: Lease = self._held.lease

@@ -88,7 +88,7 @@ class SharedQueue:
                 self._sleep(call, min(left_s, LOOK_S))
 
     def _sleep(self, call: str, at_most_s: float) -> None:
-        """Sleep until somebody calls. A broken connection only ends the sleep: the next step shows what is wrong."""
+        """Sleep until woken. A broken connection only ends the sleep: the next step shows what is wrong."""
         broken = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
         with redis_errors(), contextlib.suppress(*broken):
             self._connection.blpop([call], timeout=max(at_most_s, 0.01))

@@ -14,7 +14,7 @@ def command_line(words: Sequence[str], text: str, number: int, *, shell: bool, o
     """Return the program and its arguments. A command without a placeholder gets the item as its last argument.
 
     With `shell` the words are one line for `/bin/sh`, in which the item is a variable. Raises TaskError for a line in
-    which it cannot stand where it is to.
+    which it cannot be used where it is.
     """
     if shell:
         line = shell_line(tuple(words), on_stdin)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-#: Words behind which another command begins.
+#: Words after which another command begins.
 OPENERS = frozenset(("{", "}", "!", "if", "then", "elif", "else", "while", "until", "do", "time", "coproc"))
 _BUILT_IN = frozenset(("eval", "trap", "alias", "let", "[["))
 #: With these a name is code, too (`a[$(…)]`); a value is only if the name is that of a number.
@@ -36,7 +36,7 @@ _CODE_AFTER_FIRST = {"ssh": "bcDEeFIiJLlmOopQRSWwB", "sqlite3": ""}
 _CODE_ALL = frozenset(("watch", "parallel"))
 #: Programs that run what comes in, whatever their arguments.
 _CODE_INPUT = frozenset(("at", "batch"))
-#: Programs that run another one, behind options and arguments of their own.
+#: Programs that run another one, after options and arguments of their own.
 _RUNNERS = _PREFIXES | {"timeout", "chroot", "unshare", "ssh", "xargs"}
 
 #: What the shell puts something else for: the word may be nothing at all then.
@@ -61,23 +61,23 @@ def runs_input(words: Sequence[str]) -> str | None:
     for place, name in enumerate(map(_name, plain)):
         if not (_is_command(plain[:place]) or _name(plain[0]) in _RUNNERS):
             return None
-        behind = _there(plain[place + 1 :])
+        following = _there(plain[place + 1 :])
         if name == "xargs":
-            return _given_code(behind)
-        if _is_fed(name, behind):
+            return _given_code(following)
+        if _is_fed(name, following):
             return name
     return None
 
 
-def _is_fed(name: str, behind: Sequence[str]) -> bool:
+def _is_fed(name: str, following: Sequence[str]) -> bool:
     """Whether a program has nothing else to run than what comes in."""
     if name in _CODE_INPUT:
         return True
-    arguments = _arguments(behind, "oO" if re.fullmatch(_SHELLS, name) else _CODE_AFTER_FIRST.get(name, ""))
+    arguments = _arguments(following, "oO" if re.fullmatch(_SHELLS, name) else _CODE_AFTER_FIRST.get(name, ""))
     if _INTERPRETER.fullmatch(name):
-        return not arguments or any(re.fullmatch("-[a-z]*s|-", one) for one in behind)
+        return not arguments or any(re.fullmatch("-[a-z]*s|-", one) for one in following)
     if name in _DATABASES:
-        return len(arguments) < 2 and not any(map(_CODE_OPTION.match, behind))
+        return len(arguments) < 2 and not any(map(_CODE_OPTION.match, following))
     return (name == "ssh" and len(arguments) < 2) or (name == "parallel" and not arguments)
 
 
@@ -98,49 +98,49 @@ def _plain(word: str) -> str:
 
 
 def _name(word: str) -> str:
-    """A command by its name, wherever it lies."""
+    """A command by its name, wherever it is."""
     return word.rpartition("/")[2]
 
 
 def _there(words: Sequence[str]) -> list[str]:
-    """Without those that may be nothing: they are no argument that another one is certainly behind."""
+    """Without those that may be nothing: they are not an argument that another one certainly follows."""
     return [word for word in words if word]
 
 
 def _is_command(before: Sequence[str]) -> bool:
-    """Whether a word behind these is the name of a command, and not the argument of another one."""
+    """Whether a word after these is the name of a command, and not the argument of another one."""
     opened = max((place for place, word in enumerate(before) if word in OPENERS), default=-1)
     return all(word.rpartition("/")[2] in _PREFIXES or re.match(r"\w+=|-", word) for word in before[opened + 1 :])
 
 
-def _is_code(name: str, behind: Sequence[str], word: str) -> bool:
+def _is_code(name: str, following: Sequence[str], word: str) -> bool:
     if name in _BUILT_IN or name in _CODE_ALL:
         return True
     if name in _DECLARING:
-        return _is_name(name, behind, word)
-    if _WITH_CODE_OPTION.fullmatch(name) and (_OPTION_WITH_CODE.match(word) or _awaits_code(behind)):
+        return _is_name(name, following, word)
+    if _WITH_CODE_OPTION.fullmatch(name) and (_OPTION_WITH_CODE.match(word) or _awaits_code(following)):
         return True
     if name in _CODE_FIRST:
-        given = any(re.fullmatch(r"-[A-Za-z]*[ef].*|--(?:expression|file).*", one) for one in behind)
-        is_value = bool(behind) and re.fullmatch(f"-[A-Za-z]*[{_CODE_FIRST[name]}]", behind[-1]) is not None
-        is_code = bool(behind) and re.fullmatch(r"-[A-Za-z]*e|--expression", behind[-1]) is not None
-        return is_code or not (given or is_value or _arguments(behind, _CODE_FIRST[name]))
+        given = any(re.fullmatch(r"-[A-Za-z]*[ef].*|--(?:expression|file).*", one) for one in following)
+        is_value = bool(following) and re.fullmatch(f"-[A-Za-z]*[{_CODE_FIRST[name]}]", following[-1]) is not None
+        is_code = bool(following) and re.fullmatch(r"-[A-Za-z]*e|--expression", following[-1]) is not None
+        return is_code or not (given or is_value or _arguments(following, _CODE_FIRST[name]))
     if name in _CODE_AFTER_FIRST:
-        return bool(_arguments(behind, _CODE_AFTER_FIRST[name]))
+        return bool(_arguments(following, _CODE_AFTER_FIRST[name]))
     return False
 
 
-def _is_name(name: str, behind: Sequence[str], word: str) -> bool:
+def _is_name(name: str, following: Sequence[str], word: str) -> bool:
     """Whether an argument of a command that declares is a name, or a value that is read as one."""
     if name in ("test", "[", "printf"):
-        return "-v" in behind[-1:] or word.startswith("-v")
-    return "=" not in word or (name in _WITH_KINDS and any(re.match(r"-[A-Za-z]*[in]", one) for one in behind))
+        return "-v" in following[-1:] or word.startswith("-v")
+    return "=" not in word or (name in _WITH_KINDS and any(re.match(r"-[A-Za-z]*[in]", one) for one in following))
 
 
-def _awaits_code(behind: Sequence[str]) -> bool:
+def _awaits_code(following: Sequence[str]) -> bool:
     """Whether the next word is an interpreter's code: an option said so, and only options have come since."""
     awaited = is_value = False
-    for word in behind:
+    for word in following:
         if _CODE_OPTION.fullmatch(word):
             awaited = True
         elif not (is_value or word.startswith(("-", "+"))):

@@ -17,7 +17,7 @@ TUNING = frozenset({"timeout_s", "attempts", "max_output_bytes"})
 
 @dataclass(frozen=True, slots=True)
 class ExecOptions:
-    """What was typed before and behind the `--`."""
+    """What was typed before and after the `--`."""
 
     #: The command's words.
     command: tuple[str, ...]
@@ -46,7 +46,7 @@ class ExecOptions:
         except TypeError as error:
             raise TaskError(f"the options of exec cannot be used: {error}") from error
         if not made.command or not all(isinstance(word, str) and "\0" not in word for word in made.command):
-            raise TaskError("exec needs a command behind `--`, for example: sheaf exec urls.txt -- curl -sO {}")
+            raise TaskError("exec needs a command after `--`, for example: sheaf exec urls.txt -- curl -sO {}")
         if (made.timeout_s is not None and made.timeout_s <= 0) or made.attempts < 1 or made.max_output_bytes < 0:
             raise TaskError("the time, the attempts and the size of the output that exec allows must be greater than 0")
         if made.shell:

@@ -16,7 +16,7 @@ from sheaf.core.parent_death import signal_at_parents_death
 from sheaf.core.settings import child_environment
 from sheaf.tasks.transient_errors import again_if_passing
 
-#: Seconds for which output is awaited of what a command left running behind it.
+#: Seconds for which output is awaited from processes that a command left running.
 _LINGER_S = 0.2
 #: What a command need not know of us.
 _PRIVATE = ("SHEAF_REDIS_URL", "SHEAF_REDIS_USER", "SHEAF_REDIS_PASSWORD", "SHEAF_REDIS_PASSWORD_FILE")
@@ -81,7 +81,7 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def _input(given: bytes | None) -> IO[bytes]:
-    """A file in memory, so that a command which reads nothing, or late, holds nobody up."""
+    """A file in memory, so that a command which reads nothing, or late, blocks nothing."""
     if given is None:
         return open(os.devnull, "rb")
     file = os.fdopen(os.memfd_create("sheaf-item", os.MFD_CLOEXEC), "w+b")
@@ -112,7 +112,7 @@ class _Reader:
                     left = None if until is None else max(0.0, until - time.monotonic())
                     events = selector.select(left)
                     if not events:
-                        # Either the time is over, or only what the command left behind holds its outputs open.
+                        # Either the time is over, or only what the command left running holds its outputs open.
                         return self._process.poll() is not None
                     for key, _ in events:
                         if key.fd == ended:

@@ -16,7 +16,7 @@ _LENGTH = re.compile(r"\$\{#\w+\}")
 
 @dataclass
 class Frame:
-    """What encloses the place that is read: the line or a `$(…)`, in which commands stand, or "double quotes"."""
+    """What encloses the place that is read: the line or a `$(…)`, which contains commands, or "double quotes"."""
 
     quotes: bool = False
     #: Parentheses that are open in it.
@@ -54,7 +54,7 @@ class Holders:
         self._names = set(names)
 
     def note(self, frame: Frame) -> None:
-        """An item stands in the frame's present word."""
+        """An item is in the frame's current word."""
         if given := re.match(r"(\w+)\+?=", frame.word):
             self._names.add(given[1])
         elif frame.words[:1] == ["for"]:
@@ -68,17 +68,17 @@ class Holders:
         return found[1] if found and found[1] in self._names else None
 
     def used_in(self, text: str) -> str | None:
-        """One whose value stands in the text."""
+        """One whose value is in the text."""
         return next((name for at in re.finditer(r"\$", text) if (name := self.begins(text[at.start() :]))), None)
 
     def computed_in(self, text: str) -> str | None:
-        """One that stands in an expression, where it needs no `$`. Its length is a number, whatever it holds."""
+        """One that is in an expression, where it needs no `$`. Its length is a number, whatever it holds."""
         expression = _LENGTH.sub("", text)
         bare = (name for name in re.findall(r"[A-Za-z_]\w*", expression) if name in self._names)
         return next(bare, None) or self.used_in(expression)
 
 
 def computed_in(expansion: str) -> str:
-    """The part of a `${…}` that is computed: what stands in [brackets] or behind a colon, or a name behind a !."""
+    """The part of a `${…}` that is computed: what is in [brackets] or after a colon, or a name after a !."""
     found = re.match(r"\$\{(?:\w+(?=\[|:[^-=?+])|!)(.*)", expansion, re.DOTALL)
     return found[1] if found else ""

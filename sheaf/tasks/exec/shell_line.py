@@ -2,7 +2,7 @@
 
     grep -c {} "books/{/}"   →   sheaf_item=$1 sheaf_name=$2; shift 2; grep -c "${sheaf_item}" "books/${sheaf_name}"
 
-A shell does not read a variable's value as code, wherever it stands, so a mistake of ours in reading the line could
+A shell does not read a variable's value as code, wherever it is, so a mistake of ours in reading the line could
 spoil a text and never run one. Refused is what would print another text than the item's, and what hands the item to
 another interpreter (`eval`, `sh -c`, a here-document, `awk`): there it would be code, whatever the quotation marks.
 """
@@ -18,7 +18,7 @@ from sheaf.core.errors import TaskError
 from sheaf.tasks.exec.interpreters import reads_code, runs_input
 from sheaf.tasks.exec.shell_frame import REDIRECTION, Frame, Holders, computed_in
 
-#: What may stand in a command, as in GNU parallel: the item; it without its suffix; its last part; its folder; its last
+#: What a command may contain, as in GNU parallel: the item; it without its suffix; its last part; its folder; its last
 #: part without a suffix; its number, from 1.
 PLACEHOLDER = re.compile(r"\{(?:|\.|/|//|/\.|#)\}")
 _VARIABLES = {
@@ -39,7 +39,7 @@ class ShellLine:
     """A line as the shell gets it."""
 
     text: str
-    #: What stands in the line, in the order in which the shell gets their values.
+    #: What the line contains, in the order in which the shell gets their values.
     placeholders: tuple[str, ...]
 
     @property
@@ -58,7 +58,7 @@ class ShellLine:
 
 @lru_cache(maxsize=16)
 def shell_line(words: tuple[str, ...], on_stdin: bool) -> ShellLine:
-    """Read a line. Raises TaskError that says how to write it, if an item cannot stand where it is to."""
+    """Read a line. Raises TaskError that says how to write it, if an item cannot be used where it is."""
     line = " ".join(words)
     if not PLACEHOLDER.search(line):
         if on_stdin:
@@ -97,7 +97,7 @@ class _Reader:
     def _put(self, placeholder: str) -> None:
         frame = self._frames[-1]
         if self._line[max(0, self._at - 1) : self._at] in ("\\", "$"):
-            raise self._refusal(placeholder, f"behind a {self._line[self._at - 1]}", _QUOTED)
+            raise self._refusal(placeholder, f"after a {self._line[self._at - 1]}", _QUOTED)
         if placeholder == "{#}":
             value = "${sheaf_number}"
         else:
@@ -127,14 +127,14 @@ class _Reader:
             frame.word += text
 
     def _take(self, count: int) -> None:
-        """Go on by so many characters, which belong to a word."""
+        """Skip this many characters, which belong to a word."""
         text = self._line[self._at : self._at + count]
         self._done.append(text)
         self._at += count
         self._note(text)
 
     def _skip(self, end: int, where: str, how: str, *, literal: bool = False) -> None:
-        """Go on to `end`: no item can stand before it. `literal`: nor is anything put there for a variable's name."""
+        """Go on to `end`: no item can be before it. `literal`: nor is anything put there for a variable's name."""
         if not literal:
             self._check_holder(self._holders.used_in(self._line[self._at : end]), where, how)
         inside = PLACEHOLDER.search(self._line[self._at : end])
@@ -184,7 +184,7 @@ class _Reader:
     def _redirect(self, frame: Frame, sign: str) -> None:
         """What opens a file, or begins a here-document or a `<(…)`."""
         if self._line.startswith("<<<", self._at):
-            self._skip(len(self._line), "behind <<<", "write: printf '%s\\n' {} | …")
+            self._skip(len(self._line), "after <<<", "write: printf '%s\\n' {} | …")
         elif self._line[self._at : self._at + 2] in ("<(", ">("):
             self._take(2)
             self._open_frame()
@@ -300,6 +300,6 @@ class _Reader:
 
     def _refusal(self, placeholder: str, where: str, how: str) -> TaskError:
         return TaskError(
-            f"--shell: {placeholder} stands {where}, where the item would be code, or not its own text, in the line "
+            f"--shell: {placeholder} is {where}, where the item would be code, or not its own text, in the line "
             f"{self._line!r:.200}; {how}"
         )

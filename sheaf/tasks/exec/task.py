@@ -21,14 +21,14 @@ from sheaf.tasks.exec.process import Finished, run_command
 from sheaf.tasks.function.plain import IDLE_S
 from sheaf.tasks.protocol import Pair, Source, Step
 
-#: How much of what a failed command said stands in its failure.
+#: How much of a failed command's output its failure shows.
 _SAID_CHARS = 500
 
 
 class ExecTask:
     """The value is `{"exit": …, "stdout": …, "stderr": …, "seconds": …}`; a status that is not accepted fails.
 
-    An output that is not UTF-8 stands there twice: for people, and exactly, as `stdout_base64`.
+    An output that is not UTF-8 is recorded twice: for people, and exactly, as `stdout_base64`.
     """
 
     def window(self, options: Mapping[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""Library functions that workers run without a file of the user's: harmless ones, and modules they were told of.
+"""Library functions that workers run without a file of the user's: harmless ones, and configured modules.
 
 What a run may name comes from Redis and the volume, so this list is the whole of what can be called from there.
 """

@@ -155,7 +155,7 @@ class AsyncLoop:
         self._source.postpone(item.index, 0.0)
 
     def _abandon(self) -> None:
-        """When something went wrong, or the program changes: nothing goes on behind our back."""
+        """When something went wrong, or the program changes: nothing keeps running unnoticed."""
         self._abandoned = True
         flying = list(self._flying)
         for task in flying:

@@ -33,7 +33,7 @@ class Found:
     function: Callable[..., Any]
     kind: Kind
     declared: TaskDeclaration
-    #: The tasks folder it lies under; None: a library function.
+    #: The tasks folder it is under; None: a library function.
     folder: Path | None
 
 

@@ -1,4 +1,4 @@
-"""Knows while a task's file is being imported: what stands outside its functions runs then, in every worker."""
+"""Knows while a task's file is being imported: code outside its functions runs then, in every worker."""
 
 from __future__ import annotations
 

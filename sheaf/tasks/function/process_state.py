@@ -1,4 +1,4 @@
-"""What an item finds in its process: what the one before has changed is put back, and nobody else's result suffers.
+"""What an item finds in its process: what the previous one changed is put back, so that no other result suffers.
 
 To look each time would cost more than most items do, so the usual functions tell when they are called. What a module
 changes while it is imported, or a `setup`, is there to stay.

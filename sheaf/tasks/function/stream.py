@@ -31,9 +31,9 @@ from sheaf.tasks.protocol import Source
 from sheaf.tasks.retry_policy import RetryPolicy
 from sheaf.tasks.tracebacks import FilesUsedUp, failed, refuse_used_up
 
-#: Of a generator that is always behind, so many results times its `concurrency` are held until it is to end.
+#: A generator that never catches up is ended when this many results times its `concurrency` are held,
 _HELD = 4
-#: ... and they are held for so many times as long as its end takes, so that ends cost little; within these bounds.
+#: ... or when they were held for this many times as long as its end takes, so that ends cost little; within bounds.
 _AGE_FACTOR, _LEAST_S, _MOST_S = 20, 1.0, 30.0
 #: Items that are done again in one call, at most.
 _MOST_AGAIN = 500

@@ -22,7 +22,7 @@ from sheaf.tasks.function.plain import IDLE_S
 from sheaf.tasks.protocol import Source
 from sheaf.tasks.tracebacks import failed
 
-#: For so long a generator that owes results waits for the next item, before it is told that none comes now.
+#: How long a generator that owes results waits for the next item before its iterator ends.
 LULL_S = 0.05
 #: Bytes of records that are held at most (and one more), before the generator is asked to give what it owes.
 HELD_BYTES = 16 << 20
@@ -37,7 +37,7 @@ class Taking(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """How much a generator that is always some items behind may have held, until it is asked to give what it owes."""
+    """How much may be held of a generator that never catches up, before it is asked to give what it owes."""
 
     results: int
     age_s: float
@@ -55,7 +55,7 @@ class GeneratorCall(ABC):
         self._held: deque[tuple[Taking, Result]] = deque()
         self._held_bytes = 0
         self.taken = self.given = 0
-        #: When the generator was told that nothing more comes; None: it was not.
+        #: When the generator's iterator was ended; None: it was not.
         self.ended_at: float | None = None
         self._end = StopIteration()
 
@@ -114,7 +114,7 @@ class GeneratorCall(ABC):
             self._source.settle([result])
             return
         if self._held:
-            # Not this one: if the generator never comes back from here, there has to be somebody to blame.
+            # Not this one: if the generator never comes back from here, there has to be an item to charge.
             self._source.hold(self._held[-1][0].item.index)
         self._held.append((taking, result))
         self._held_bytes += len(result.record if isinstance(result, Done) else result.message)

@@ -1,7 +1,7 @@
 """Which addresses may be connected to: those of the public internet, and the networks that `allow_net` names.
 
-Whoever submits a run writes `allow_net`; whoever runs the workers has the last word: he may say which networks it can
-open at most. Where a cloud tells its machines their secrets, only a network that is that address alone opens it.
+The submitter of a run sets `allow_net`; the operator of the workers may limit which networks that can open. A cloud's
+metadata service, which gives machines their secrets, is opened only by a network that is exactly its address.
 
 The check is made when a connection is opened, on the very address it goes to. So it holds for names, for every
 spelling of a literal address, after redirects, and for a name server that answers differently the second time.
@@ -33,9 +33,9 @@ _COMPATIBLE = ipaddress.IPv6Network("::/96")
 _MOST_VERDICTS = 50_000
 
 
-#: What a run may open if nobody has said less.
+#: What a run may open by default.
 EVERYTHING = ("0.0.0.0/0", "::/0")
-#: Where clouds tell a machine its name, its user data and its keys; whoever reads them may act as the machine.
+#: Where clouds give a machine its name, its user data and its keys; reading them is enough to act as the machine.
 METADATA: tuple[Network, ...] = (
     ipaddress.IPv4Network("169.254.169.254/32"),  # most clouds
     ipaddress.IPv4Network("169.254.170.2/32"),  # keys of containers
@@ -74,10 +74,10 @@ class AddressGate:
         """What to do about an address that was refused, for people."""
         faces = _faces(text)
         if any(_is_metadata(face) for face in faces):
-            # Nobody who loads pages wants that one; it is not for an error message to lead there.
+            # Loading pages never needs that one, so the error message does not suggest it.
             return "a cloud keeps there what only its machines may know"
         if not _opened(self._most, faces):
-            return "these workers open it for nobody (SHEAF_ALLOW_NET_MOST)"
+            return "these workers never open it (SHEAF_ALLOW_NET_MOST)"
         return f"if it is meant, allow its network, for example with --allow-net {text}"
 
     def _quarantine(self, text: str) -> bool:

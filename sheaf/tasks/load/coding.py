@@ -18,7 +18,7 @@ from isal import igzip_lib
 
 #: Bytes put into a decompressor at a time, and asked of it. More would be fresh memory from the kernel, page by page.
 _IN_BYTES, _OUT_BYTES = 64 << 10, 512 << 10
-#: Within so many bytes the end of a brotli stream is looked for byte by byte.
+#: Within this many bytes the end of a brotli stream is looked for byte by byte.
 _SLICE_BYTES = 4096
 #: No honest server packs a body more often, or puts it together from more gzip members or zstd frames.
 _MOST_CODINGS, _MOST_STREAMS = 5, 10_000
@@ -104,7 +104,7 @@ def _gunzip(data: bytes, limit: int) -> Unpacked:
 
 def _inflate(data: bytes, limit: int) -> Unpacked:
     """A zlib stream, as the standard has it; a bare deflate stream, as some servers have it."""
-    # No bare stream begins like this, unless somebody made it so.
+    # No bare stream begins like this, unless it was crafted.
     if data[0] & 15 != 8 or int.from_bytes(data[:2]) % 31 != 0:
         return _unpack_streams(data, limit, _DEFLATE)[0]
     unpacked, _ = _unpack_streams(data, limit, _ZLIB)

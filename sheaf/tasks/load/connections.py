@@ -1,4 +1,4 @@
-"""How many connections a child keeps busy: as many as it is told to, or as many as turn out to pay.
+"""How many connections a child keeps busy: as many as requested, or as many as turn out to pay.
 
 Unasked it begins with 32 and tries more and more for as long as that brings in clearly more pages a second, up to 256.
 It tries only while all connections are busy and the child itself has time to spare; it goes back if the trial did not
@@ -29,7 +29,7 @@ _HOLD_S, _LONGEST_HOLD_S = 3.0, 60.0
 
 
 class Choice(NamedTuple):
-    """What was decided without being asked, for whoever wants to know why."""
+    """What was decided automatically, and why."""
 
     name: str
     value: int
@@ -59,7 +59,7 @@ class Connections:
         return Choice("connections", self.limit, self._why)
 
     def ended(self, count: int) -> None:
-        """So many connections have come to the end of a page."""
+        """This many connections have finished a page."""
         self._ended += count
 
     def waited(self, seconds: float) -> None:

@@ -4,7 +4,7 @@ LoadError
 ├── InvalidUrl        not a URL that can be loaded
 ├── AddressRefused    its address is private, local or otherwise not on the public internet
 ├── Dns               its host's name was not found                                          (tried again)
-├── Connect           nobody answered, or the connection broke                               (tried again)
+├── Connect           no answer, or the connection broke                                     (tried again)
 ├── Tls               the certificate, or the server's TLS, is not acceptable
 ├── Timeout           not whole within the deadline                                          (tried again)
 ├── TooLarge          more bytes than `max_bytes`, as received or when unpacked

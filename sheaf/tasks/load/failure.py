@@ -97,7 +97,7 @@ def curl_failure(code: int, message: str, url: str) -> LoadError:
         return _ONE[code](text)
     if code in _TLS:
         if any(word in message for word in _UNKNOWN_AUTHORITY):
-            text += "; if you trust whoever signed its certificate, name them with --ca-bundle FILE"
+            text += "; if you trust the authority that signed its certificate, name it with --ca-bundle FILE"
         broken_off = code == pycurl.E_SSL_CONNECT_ERROR and any(word in message for word in _BROKEN_OFF)
         return Connect(text) if broken_off else Tls(text)
     if code in _BROKEN and "SSL routines" in message and " alert " in message:
@@ -140,7 +140,7 @@ def check_accepted(exchange: Exchange, options: LoadOptions, start_url: str) -> 
 
 
 def partial_failure(exchange: Exchange) -> HttpStatus:
-    """Say that an answer is a piece of a page, which nobody asked for."""
+    """Say that an answer is a part of a page, which was not asked for."""
     said = exchange.header("content-range") or "no Content-Range"
     return HttpStatus(
         f"{exchange.status} {exchange.reason or _reason(exchange.status)}: {exchange.url} sent a part of the page "

@@ -8,7 +8,7 @@ from functools import lru_cache
 from sheaf.tasks.load.errors import Protocol
 
 _PROTOCOLS = {b"HTTP/1.0": "http/1.0", b"HTTP/1.1": "http/1.1", b"HTTP/2": "h2"}
-#: Version, three digits, reason. What stands between the last two, or does not, matters to no browser.
+#: Version, three digits, reason. What is between the last two, if anything, matters to no browser.
 _STATUS_LINE = re.compile(rb"(\S+)[ \t]+([0-9]{3})(?![0-9])[ \t]*([^\r\n]*)")
 _LINE_ENDS = (b"\r", b"\n")
 #: The byte after the blank.

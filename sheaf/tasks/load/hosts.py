@@ -17,11 +17,11 @@ from sheaf.tasks.load.visit import Visit
 _CALM_S = 1.0
 #: Seconds without another such answer until a host is asked as before.
 _FORGIVEN_S = 60.0
-#: Nothing is held back for longer: somebody else watches how long an item takes.
+#: Nothing is held back for longer: items have time limits of their own.
 LONGEST_HELD_S = 60.0
 #: As many hosts are remembered; of more, the one that would be forgiven first is not.
 _MOST_HOSTS = 1000
-#: So many held visits may go, where there is no more room for them, for each one of another host.
+#: How many held visits may go, when there is no more room for them, per visit of another host.
 _CREDIT = 8
 
 
@@ -39,7 +39,7 @@ class Hosts:
     """Decides whether a visit may begin. Costs nothing while no host has complained. Times are of time.monotonic()."""
 
     def __init__(self, most_held: int) -> None:
-        #: Whether there is anything to decide, or to be begun; nobody has to ask anything else while there is not.
+        #: Whether there is anything to decide, or to be begun; nothing else need be checked while there is not.
         self.active = False
         self._most_held = most_held
         self._hosts: dict[str, _Host] = {}

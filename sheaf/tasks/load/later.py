@@ -48,7 +48,7 @@ class Later:
         visit.attempt += 1
 
     def put_off(self, visit: Visit, others: int) -> None:
-        """There was no descriptor for its connection, which is nobody's failed attempt.
+        """There was no descriptor for its connection, which counts as no attempt.
 
         Raises FilesUsedUp if there is none for long even beside no `others`: something else in this process has them
         all, and only another process can go on.

@@ -36,7 +36,7 @@ _TICK_S = 0.1
 _BREATH_S = 0.001
 #: Seconds, and bytes of records, after which pages that have ended wait until others were seen to.
 _SLICE_S, _MOST_KEPT_BYTES = 0.05, 1 << 20
-#: How many overloaded hosts are told of, and how.
+#: How many overloaded hosts are named, and how.
 _SHOWN_HOSTS, _SPARED = 3, "it said that it is overloaded"
 
 

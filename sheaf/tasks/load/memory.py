@@ -1,7 +1,7 @@
-"""A limit on what all bodies of one child hold together. Whoever finds no room is paused, never failed.
+"""A limit on what all bodies of one child hold together. A transfer that finds no room is paused, never failed.
 
 Every transfer may hold a little without asking. Beyond that it asks for more, and one of them, the senior, always gets
-it: so somebody finishes, and makes room for the next. The most that is ever held is the limit, plus one whole body,
+it: so one finishes, and makes room for the next. The most that is ever held is the limit, plus one whole body,
 plus the little of each.
 """
 

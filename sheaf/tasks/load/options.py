@@ -48,7 +48,7 @@ class LoadOptions:
     connections: int = 0
     #: Seconds until a page, with all its redirects, must be whole. Each attempt has as long.
     deadline_s: float = 30.0
-    #: Seconds until a connection must stand.
+    #: Seconds until a connection must be established.
     connect_timeout_s: float = 10.0
     #: The largest body, in bytes, as received and when unpacked.
     max_bytes: int = 16 << 20

@@ -78,7 +78,7 @@ class Outcomes:
     def of_error(self, visit: Visit, error: Exception) -> Failed | None:
         """Say what it means for the item that a step of its visit raised this; None if it is tried again later.
 
-        Nothing that is raised leaves this: an answer nobody has thought of must not cost the pages beside it anything.
+        Nothing that is raised leaves this: an unforeseen answer must not cost other pages anything.
         """
         try:
             if isinstance(error, LoadError):
@@ -96,7 +96,7 @@ class Outcomes:
         check_accepted(exchange, self._options, visit.start_url)
 
     def _spare(self, host: str) -> None:
-        """That host says it is asked too much. Nobody else has said so."""
+        """This host says it is asked too much; no other host is affected."""
         busy = 1 + sum(visit.host == host for _, visit in self._active.values())
         self._later.hosts.overloaded(host, busy, time.monotonic())
 

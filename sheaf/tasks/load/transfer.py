@@ -82,7 +82,7 @@ class Transfer:
         self._prepare(headers)
 
     def start(self, url: str, cookie: str = "") -> None:
-        """Get ready to ask for the URL; whoever holds the multi handle adds `easy` to it."""
+        """Get ready to ask for the URL; the owner of the multi handle adds `easy` to it."""
         self._lines.clear()
         self._chunks.clear()
         self.refused.clear()
@@ -96,7 +96,7 @@ class Transfer:
         self._started = time.time()
         self.easy.setopt(pycurl.URL, url)
         if self._target or "%" in url:
-            # libcurl would write %c3 as %C3. Most URLs have none, and most handles never need to be told.
+            # libcurl would write %c3 as %C3. Most URLs have none, and most handles never need the option.
             self._target = split_url(url)[1]
             self.easy.setopt(pycurl.REQUEST_TARGET, self._target)
         if cookie != self._cookie:
@@ -113,7 +113,7 @@ class Transfer:
     def early_end(self) -> int | None:
         """The libcurl code to end this with, if the head alone says so: 0 for a redirect. Each head is looked at once.
 
-        Nobody waits for the body of a redirect that has not come with it; it may have no end. libcurl's own look at
+        The body of a redirect is not waited for; it may have no end. libcurl's own look at
         Content-Length comes before it has read whether there is a Location.
         """
         lines = self._lines

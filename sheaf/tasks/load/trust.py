@@ -17,7 +17,7 @@ from sheaf.tasks.load.options import LoadOptions
 class Trust:
     """The file and the folder that libcurl reads authorities from, as long as this is open.
 
-    Raises TaskError if what the worker was told to read cannot be read: that is no page's fault.
+    Raises TaskError if what the worker was configured to read cannot be read: that is no page's fault.
     """
 
     def __init__(self, options: LoadOptions) -> None:

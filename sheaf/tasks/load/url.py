@@ -95,7 +95,7 @@ def split_url(href: str) -> tuple[str, str]:
 
 
 def _check_is_one(text: str) -> None:
-    """Raise InvalidUrl for what is more than a URL: read as one, it would ask for a page that nobody has named."""
+    """Raise InvalidUrl for what is more than a URL: read as one, it would ask for a page that was never named."""
     shown = "the line" if "@" in text else _show(text)  # there may be a password before it
     control = _CONTROL.search(text)
     if control is not None:
@@ -104,7 +104,7 @@ def _check_is_one(text: str) -> None:
         raise InvalidUrl(f"{shown} holds a {name}, which no URL does; {cure}")
     second = _SECOND.search(text)
     if second is not None and second[1] == "#":
-        raise InvalidUrl(f"{shown} holds a comment behind the URL; write it on a line of its own")
+        raise InvalidUrl(f"{shown} holds a comment after the URL; write it on a line of its own")
     if second is not None:
         raise InvalidUrl(f"{shown} holds more than one URL; write each on a line of its own")
 
@@ -121,7 +121,7 @@ def _has_credentials(href: str) -> bool:
 
 
 def _with_scheme(text: str, default_scheme: str | None) -> str:
-    """Return the normal form of a text that is no http(s) URL as it stands, if the default scheme makes it one."""
+    """Return the normal form of a text that is not an http(s) URL, if the default scheme makes it one."""
     match = _SCHEME.match(text)
     if match is None and default_scheme is not None and text:
         href = _parse(f"{default_scheme}://{text.removeprefix('//')}")

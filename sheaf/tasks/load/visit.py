@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sheaf.tasks.load.cookies import Cookies
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-#: How much of a redirect's own body is kept: nobody reads it, and there may be many.
+#: How much of a redirect's own body is kept: it is never read, and there may be many.
 _REDIRECT_BODY_BYTES = 64 << 10
 _BEYOND_ASCII = re.compile(r"[\x80-\xff]")
 _SHOWN = 200
@@ -53,7 +53,7 @@ class Visit:
         return split_url(self.url)[0]
 
     def start_over(self) -> None:
-        """Forget where this attempt has led, and what it was told to remember."""
+        """Forget where this attempt has led, and its cookies."""
         self.url = self.start_url
         self.exchanges = []
         self.cookie, self._cookies, self._asked = "", None, None
