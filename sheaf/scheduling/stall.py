@@ -40,7 +40,7 @@ class Kind(enum.Enum):
     TAKEN = "taken, and not in progress"
     BUSY = "busy with other runs"
     QUEUED = "queued, and not taken"
-    NOWHERE = "neither queued nor taken"
+    NOWHERE = "neither queued nor claimed"
 
 
 class Stall(NamedTuple):

@@ -230,7 +230,7 @@ def test_the_report_adds_up(tmp_path: Path) -> None:
     text = (tmp_path / "proof.md").read_text()
     assert "| 2 | 120 | **1** | **0** | **0** | 0 | 0 | 0 | 0 |" in text
     assert "| `fence` | 1 | 1 | 12.0 s | lost |" in text
-    assert "Seeds that were not right: 2." in text
+    assert "Seeds with a problem: 2." in text
     assert json.loads((tmp_path / "proof.json").read_text()) == summary
 
 

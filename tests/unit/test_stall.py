@@ -64,11 +64,11 @@ TAKEN = Snapshot({"other_1"}, {"r_3": ("a-1", 9000)})
             Kind.QUEUED,
             "its 1 batch wait on the queue, and b takes none of them",
         ),
-        (QUIET, Kind.NOWHERE, "neither queued nor taken"),
+        (QUIET, Kind.NOWHERE, "neither queued nor claimed"),
         (
             replace(QUIET, snapshot=Snapshot({"s_2"}, {"s_1": ("a-1", 9000)})),
             Kind.NOWHERE,
-            "neither queued nor taken",  # what others' runs have there is not its own
+            "neither queued nor claimed",  # what others' runs have there is not its own
         ),
     ],
 )

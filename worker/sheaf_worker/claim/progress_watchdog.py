@@ -67,7 +67,7 @@ class ProgressWatchdog:
         stall = self._explain(run, stalled_s)
         if stall.kind is not reported:
             # A program has many runs, and logs this itself.
-            quiet = run.manifest.session is not None or stall.kind in (Kind.SLOW, Kind.BEHIND)
+            quiet = run.manifest.session is not None or stall.kind in (Kind.SLOW, Kind.BUSY)
             fields = {"action": "stall", "run": name, "why": stall.text}
             logger.log(logging.INFO if quiet else logging.WARNING, "run makes no progress", extra=fields)
         self._queue.registry.set_problem(name, stall.text, worker=self._context.label, ttl_s=PROBLEM_S)
