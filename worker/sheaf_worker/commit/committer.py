@@ -223,7 +223,8 @@ class Committer(threading.Thread):
 
     def _report(self, groups: Groups, why: str, *, refused: bool = False) -> None:
         if why != self.problem:
-            logger.error("cannot commit; will retry", extra={"action": "commit", "runs": list(groups), "why": why})
+            outcome = "the output is refused, so the run is set aside" if refused else "will retry"
+            logger.error(f"cannot commit; {outcome}", extra={"action": "commit", "runs": list(groups), "why": why})
         self.problem = why
         try:
             for run in groups:
