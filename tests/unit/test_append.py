@@ -20,7 +20,7 @@ def test_pieces_are_divided_into_short_writes(pieces: list[bytes], most_bytes: i
     """No call gets more bytes or buffers than it may; together they are what was given."""
     with MonkeyPatch.context() as patch:
         patch.setattr(data_file, "WRITE_BYTES", most_bytes)
-        patch.setattr(data_file, "PIECES", most_pieces)
+        patch.setattr(data_file, "BUFFERS", most_pieces)
         portions = list(data_file._portions(pieces))
 
     assert b"".join(bytes(part) for portion in portions for part in portion) == b"".join(pieces)

@@ -38,7 +38,7 @@ def handed_over(draw: st.DrawFn) -> Results:
 
 def content(group: RunResults) -> dict[int, bytes]:
     """Each item's record, as the index would find it."""
-    whole = b"".join(group.done.pieces)
+    whole = b"".join(group.done.buffers)
     ends = itertools.accumulate(group.done.lengths)
     return {
         index: whole[end - length : end]
@@ -76,4 +76,4 @@ def test_bundles_of_two_children_stay_few_pieces() -> None:
 
     assert group.done.ranges == [(0, 6)]
     assert group.done.lengths == [2000, 2000, 4000, 4000, 2000, 2000]
-    assert b"".join(group.done.pieces) == records * 2
+    assert b"".join(group.done.buffers) == records * 2
