@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sheaf.core.errors import IndexForeign, OutputShortened, OutputUnwritable
+from sheaf.core.errors import FenceTimeout, IndexForeign, OutputShortened, OutputUnwritable
 from sheaf.output.commit.transaction import WriteTransactions
 from sheaf.output.index.database import Index
 from sheaf.output.index.intent import Intent
@@ -46,10 +46,10 @@ def append(transactions: WriteTransactions, data: bytes, index: Index) -> None:
 def test_it_has_the_fence_and_names_its_owner(transactions: WriteTransactions, index: Index) -> None:
     other = Index(index.output, wait_s=0.0)
     with transactions.begin("worker-1"):
-        assert index.begun
         owner = other.note.owner()
         assert owner is not None and owner.who == "worker-1"
-    assert not index.begun
+        with pytest.raises(FenceTimeout):
+            other.begin()
     other.begin()
     other.drop()
 
