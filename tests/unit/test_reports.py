@@ -17,6 +17,9 @@ from sheaf_worker.pool.results import HandlingFailed, Reports
 from sheaf_worker.wire.channel import pack_indexes
 from tests.pool_child import RUN, block, make_child, make_ready
 
+#: The length of one record of one byte, as it travels.
+ONE = array("Q", [1]).tobytes()
+
 
 class Desk:
     def __init__(self) -> None:
@@ -85,6 +88,11 @@ def test_messages_at_the_wrong_time_change_no_state(desk: Desk, ready: ChildHand
     [
         ("results", (1,), b"", b"", [("x", "E", "t", 1)], 0.1),
         ("results", (1,), b"\x01", b"1", [], "soon"),
+        ("results", (1,), ONE, b"1", [], "soon"),
+        ("results", (1,), ONE, b"12", [], 0.1),
+        ("results", (1,), ONE + ONE, b"12", [], 0.1),
+        ("results", (1,), array("Q", [1 << 40]).tobytes(), 0, [], 0.1),
+        ("results", (1,), ONE, "here", [], 0.1),
         ("returned", 5),
         ("ready", "all"),
         ("refused",),
@@ -102,16 +110,20 @@ def test_what_is_no_message_raises_and_does_nothing(
     assert not desk.reports
 
 
+@pytest.mark.parametrize("broken", ["keeping the results", "counting the room that came back"])
 def test_a_good_message_that_cannot_be_handled_ends_the_worker(
-    desk: Desk, ready: ChildHandle, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, ready: ChildHandle, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
-    """Its results would be lost; HandlingFailed is no Exception, so nothing takes it for a bad message."""
+    """Else its results are lost, or a task is blamed; nothing takes HandlingFailed for a bad message."""
     ready.give(block(1))
 
-    def broken(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise KeyError("ours")
 
-    monkeypatch.setattr(desk.reports, "add", broken)
+    if broken == "keeping the results":
+        monkeypatch.setattr(desk.reports, "add", fail)
+    else:
+        monkeypatch.setattr(ready.ring, "sweep", fail)
     with pytest.raises(HandlingFailed, match="KeyError"):
         desk.send_results([1], [b"1"])
     assert not issubclass(HandlingFailed, Exception)

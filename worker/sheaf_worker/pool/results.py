@@ -166,21 +166,29 @@ class Reports:
         busy_s: float,
     ) -> Callable[[], None]:
         """Nothing here is done item by item in Python unless an item failed."""
-        stretches = unpack_stretches(packed)
+        stretches, lengths = unpack_stretches(packed), array("Q", packed_lengths).tolist()
+        if sum(map(len, stretches)) != len(lengths):
+            raise ValueError(f"{len(lengths)} records for {sum(map(len, stretches))} items")
+        size = sum(lengths)
+        if not isinstance(records, bytes):
+            child.ring.check(records, size)
+        elif len(records) != size:
+            raise ValueError(f"{len(records)} bytes of records that should have {size}")
         failed = [Failed(int(index), str(error), str(text), int(tries)) for index, error, text, tries in failures]
-        results: list[Result | Bundle] = [*failed]
-        results += _bundles(child, stretches, array("Q", packed_lengths).tolist(), records)
-        finished = [*stretches, [failure.index for failure in failed]]
-        return partial(self._take_results, child, program, results, finished, float(busy_s))
+        return partial(self._take_results, child, program, stretches, lengths, records, failed, float(busy_s))
 
     def _take_results(
         self,
         child: ChildHandle,
         program: TaskRun,
-        results: list[Result | Bundle],
-        finished: list[Sequence[int]],
+        stretches: list[Sequence[int]],
+        lengths: list[int],
+        records: bytes | int,
+        failed: list[Failed],
         busy_s: float,
     ) -> None:
+        results: list[Result | Bundle] = [*failed, *_bundles(child, stretches, lengths, records)]
+        finished = [*stretches, [failure.index for failure in failed]]
         wanted = child.forgotten_at is None
         unknown = set().union(*map(child.take, finished))
         if unknown:

@@ -116,12 +116,16 @@ class RingReader:
         memory = Memory(ring)
         return cls(memory), memory
 
+    def check(self, position: int, size: int) -> None:
+        """Raise ValueError for what cannot be in the ring, TypeError for what is no position."""
+        if size < 0 or position % self._memory.ring + size > self._memory.ring:
+            raise ValueError(f"{size} bytes at {position} do not lie in a ring of {self._memory.ring}")
+
     def lend(self, position: int, size: int) -> tuple[memoryview, Borrow]:
-        """Return what the child has put there. Raises ValueError for what cannot be in the ring."""
+        """Return what the child has put there. Raises as check() does."""
+        self.check(position, size)
         self.sweep()
         offset = position % self._memory.ring
-        if size < 0 or offset + size > self._memory.ring:
-            raise ValueError(f"{size} bytes at {position} do not lie in a ring of {self._memory.ring}")
         entry = [position + size, 0]
         self._lent.append(entry)
         return self._memory.view[offset : offset + size].toreadonly(), Borrow(entry)
