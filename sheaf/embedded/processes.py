@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from sheaf.core.pidfd import open_process
+
 #: How often it is looked for more, since what is being killed may be forking.
 _ROUNDS = 5
 
@@ -38,7 +40,7 @@ def is_alive(process: ProcessId) -> bool:
 def send_signal(process: ProcessId, number: signal.Signals) -> bool:
     """Signal a process; False if it is gone. Never hits another process, even if the pid is reused meanwhile."""
     try:
-        descriptor = os.pidfd_open(process.pid)
+        descriptor = open_process(process.pid)
     except ProcessLookupError:
         return False
     try:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from sheaf.core.files import exists
+from sheaf.core.pidfd import open_process
 from sheaf.core.settings import Settings, child_environment
 from sheaf.embedded.process import Child, Command, status_text, stop_children
 from sheaf.embedded.processes import identify, stop
@@ -227,7 +228,7 @@ def _wake_on_signals(handler: Callable[[int, FrameType | None], None]) -> int:
 def _open_process(pid: int) -> int:
     """A descriptor that becomes readable when the process ends; one that is gone has ended."""
     try:
-        return os.pidfd_open(pid)
+        return open_process(pid)
     except ProcessLookupError:
         reading, writing = os.pipe()
         os.close(writing)

@@ -14,6 +14,7 @@ import signal
 import threading
 
 from sheaf.core.parent_death import signal_at_parents_death
+from sheaf.core.pidfd import open_process
 
 # As they are before any task has come: one may patch them (gevent does).
 _start_new_thread = _thread.start_new_thread
@@ -65,7 +66,7 @@ class Lifeline:
                 if any(events & select.POLLIN for _, events in waiter.poll()):
                     break
             try:
-                descriptor = os.pidfd_open(self._child)
+                descriptor = open_process(self._child)
             except ProcessLookupError:
                 break
             except OSError:
