@@ -153,7 +153,7 @@ def test_a_redis_that_takes_nothing_loses_nothing(person: Console) -> None:
 
     assert "Redis denied the command" in complaint
     (run,) = person.runs()
-    assert f"The run {run} is safe on the volume" in complaint
+    assert f"Run {run} is safe on the volume" in complaint
 
 
 def test_a_watcher_without_workers_or_redis_says_so_and_goes_on(person: Console) -> None:

@@ -39,10 +39,10 @@ def finish(bench: Bench, run: Run, within_s: float = 60) -> tuple[dict[int, Any]
     """Wait for the run's end; return the values and the failures by item."""
     wait_until(lambda: Run.open(bench.person.data, run.manifest.run).finished, within_s, "the run is finished")
     output = Output(bench.person.data / run.manifest.output)
-    values = {index: json.loads(line)["value"] for index, line in output.records.all(run.manifest.run)}
+    values = {index: json.loads(line)["value"] for index, line in output.records(run.manifest.run)}
     failures = {
         failure.index: (failure.error, failure.message, failure.attempts)
-        for failure in output.reader.failures(run.manifest.run)
+        for failure in output.failures(run.manifest.run)
     }
     output.close()
     return values, failures
@@ -54,23 +54,27 @@ def stop(worker: subprocess.Popen[str]) -> None:
 
 
 def test_each_poison_fails_alone_after_its_attempts(poisoned: Bench) -> None:
-    """Segfault, os._exit, a hang in C, memory without end: two tries each, a reason, and 200 others that succeed."""
-    poison = {17: "segfault:", 40: "exit:3", 77: "hang:", 130: "fill:700"}
+    """Segfault, os._exit, memory without end: two tries each; a hang in C: one. All others succeed."""
+    poison = {17: "segfault:", 40: "exit:3", 130: "fill:700"}
     items = [poison.get(index, f"good {index}") for index in range(200)]
-    run = poisoned.call("poison_tasks:act", *items, batch_size=20, attempts=2, item_timeout_s=3.0)
+    run = poisoned.call("poison_tasks:act", *items, batch_size=20, attempts=2, item_timeout_s=60.0)
+    hanging = [f"good {index}" for index in range(20)] + ["hang:"]
+    timed = poisoned.call("poison_tasks:act", *hanging, attempts=2, item_timeout_s=3.0, output="timed.jsonl")
     worker = poisoned.worker(log=poisoned.person.folder / "log")
 
     values, failures = finish(poisoned, run)
+    timed_values, timed_failures = finish(poisoned, timed)
 
     assert values == {index: f"good {index}" for index in range(200) if index not in poison}
-    reasons = {index: (error, message) for index, (error, message, _) in failures.items()}
+    reasons = {index: message for index, (_, message, _) in failures.items()}
     assert reasons.keys() == poison.keys()
-    assert "signal 11 (SIGSEGV): a crash in native code; tried 2 times, alone" in reasons[17][1]
-    assert "exit status 3" in reasons[40][1]
-    assert reasons[77] == ("Timeout", "not finished within 3 s; its process was killed")
-    assert "took more than twice the memory that SHEAF_CHILD_MEMORY_MB allows; tried 2 times" in reasons[130][1]
+    assert "signal 11 (SIGSEGV): a crash in native code; tried 2 times, alone" in reasons[17]
+    assert "exit status 3" in reasons[40]
+    assert "took more than twice the memory that SHEAF_CHILD_MEMORY_MB allows; tried 2 times" in reasons[130]
+    assert timed_values == {index: f"good {index}" for index in range(20)}
+    assert timed_failures == {20: ("Timeout", "not finished within 3 s; its process was killed", 1)}
     stop(worker)
-    assert not processes_of(poisoned.person.folder)
+    wait_until(lambda: not processes_of(poisoned.person.folder), 60, "nothing of it is left")
 
 
 def test_an_item_that_forks_harms_nobody(poisoned: Bench) -> None:
