@@ -22,7 +22,7 @@ SERVER_TESTS = $(addprefix tests/integration/test_,$(addsuffix .py,bell hands lo
 BENCH_OPTIONS = $(addprefix --only ,$(ONLY)) $(if $(QUICK),--quick)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo load bench bench-peers bench-more chaos chaos-errors chaos-containers fuzz lock lint unit test test-server format up rq-info fetch-output stack-demo down
+.PHONY: help demo load bench bench-peers bench-more chaos chaos-errors chaos-containers fuzz lock lint unit test coverage test-server format up rq-info fetch-output stack-demo down
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -122,8 +122,17 @@ lint: $(VENV)/.dev  ## style, types and layers
 unit: $(VENV)/.dev  ## the fast tests only (no sockets)
 	@$(BIN)/pytest -n $(CORES) tests/unit
 
-test: lint  ## everything: lint, unit, integration, acceptance, and the container stack where there is an engine
+test: $(VENV)/.dev  ## everything: lint, unit, integration, acceptance, and the container stack where there is an engine
+	@# Meanwhile, on another core, the tests are compiled: in a fresh clone each process would do that by itself.
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --collect-only -qq > /dev/null 2>&1 & $(MAKE) --no-print-directory lint && wait
 	@$(BIN)/pytest -n $(PROCESSES) -m "not serial"; beside=$$?; $(BIN)/pytest -m serial; alone=$$?; exit $$((beside | alone))
+
+coverage: $(VENV)/.dev  ## which lines the tests reach, in the processes that they start too (`ONLY="tests/unit tests/integration"`); the page: .coverage/index.html
+	@rm -rf .coverage && mkdir .coverage
+	@COVERAGE_FILE=$(CURDIR)/.coverage/data $(BIN)/coverage run -m pytest -n $(PROCESSES) $(ONLY); status=$$?; cd .coverage && \
+	    ../$(BIN)/coverage combine -q --rcfile ../pyproject.toml --data-file data && \
+	    ../$(BIN)/coverage html -q --rcfile ../pyproject.toml --data-file data -d . && \
+	    ../$(BIN)/coverage report --rcfile ../pyproject.toml --data-file data && exit $$status
 
 test-server: $(VENV)/.dev  ## queue, locks and shared objects on another server, which is emptied: `make test-server REDIS=redis://127.0.0.1:6379/0`
 	@test -n "$(REDIS)" || { echo "Which server? make test-server REDIS=redis://127.0.0.1:6379/0   (its data is deleted)" >&2; exit 2; }

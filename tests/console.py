@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.forked_commands import run_command
+
 SHEAF = Path(sys.executable).with_name("sheaf")
 SITE = Path(__file__).parents[1] / "services/site/site.py"
 #: Seconds that any one command of these tests may take.
@@ -35,12 +37,11 @@ class Console:
 
     def run(self, *arguments: str, given: str | bytes = "", status: int = 0) -> subprocess.CompletedProcess[str]:
         """Run `sheaf ARGUMENTS` and check its exit status; no command ever shows a traceback."""
-        done = subprocess.run(
-            [SHEAF, *arguments],
+        done = run_command(
+            [str(SHEAF), *arguments],
             cwd=self.folder,
             env=self.environment,
-            input=given.encode() if isinstance(given, str) else given,
-            capture_output=True,
+            given=given.encode() if isinstance(given, str) else given,
             timeout=LONGEST_S,
         )
         text = subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())

@@ -12,8 +12,10 @@ from xdist.workermanage import WorkerController
 
 #: Modules whose container tests mostly wait have stacks of their own, beside the one that all others share.
 STACKS = {"test_stack": "kills", "test_trouble": "hangs", "test_paused": "hangs", "test_memory": "hangs"}
-#: Modules of which one test looks back at what the others have seen.
-WHOLE = ("tests/integration/test_load_answers.py",)
+#: Modules of which one test looks back at what the others have seen, or whose tests share what takes long to make.
+WHOLE = ("tests/integration/test_load_answers.py", "tests/acceptance/test_hostile_texts.py")
+#: Modules whose tests share one of these for each value of their parameter.
+BY_PARAMETER = ("tests/acceptance/test_locales.py", "tests/integration/test_site.py")
 
 
 def scope_of(nodeid: str) -> str:
@@ -21,6 +23,8 @@ def scope_of(nodeid: str) -> str:
     path = PurePosixPath(nodeid.partition("::")[0])
     if path.parent.name == "compose":
         return f"the stack for {STACKS.get(path.stem, 'uses')}"
+    if str(path) in BY_PARAMETER and "[" in nodeid:
+        return f"{path}[{nodeid.partition('[')[2]}"
     return str(path) if str(path) in WHOLE else nodeid
 
 

@@ -6,7 +6,7 @@ import gzip
 import socket
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -55,12 +55,16 @@ def endless(request: bytes) -> Iterator[bytes]:
 
 @pytest.mark.parametrize(
     "huge",
-    [answer(b"x" * 300_000), endless, answer(gzip.compress(b"\0" * 50_000_000), content_encoding="gzip")],
+    [
+        lambda: answer(b"x" * 300_000),
+        lambda: endless,
+        lambda: answer(gzip.compress(b"\0" * 50_000_000), content_encoding="gzip"),
+    ],
     ids=["announced", "endless", "gzip bomb"],
 )
-def test_a_page_that_is_too_large_fails(server: WebServer, huge: Answer) -> None:
+def test_a_page_that_is_too_large_fails(server: WebServer, huge: Callable[[], Answer]) -> None:
     """By its Content-Length, as it arrives, or as it is unpacked: it fails, and little memory is spent on it."""
-    server.routes["/"] = huge
+    server.routes["/"] = huge()
     tracemalloc.start()
     result = load_one(server.url, max_bytes=200_000)
     peak = tracemalloc.get_traced_memory()[1]

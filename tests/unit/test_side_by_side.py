@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("xdist")
 
-from tests.side_by_side import STACKS, WHOLE, Scheduling, scope_of, without_addresses
+from tests.side_by_side import BY_PARAMETER, STACKS, WHOLE, Scheduling, scope_of, without_addresses
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,10 +24,16 @@ def test_tests_of_one_stack_go_together_and_all_others_alone() -> None:
 
 def test_modules_that_are_named_exist() -> None:
     """One that is renamed would be handed out like any other without a word."""
-    named = [*WHOLE, *(f"tests/compose/{name}.py" for name in STACKS)]
+    named = [*WHOLE, *BY_PARAMETER, *(f"tests/compose/{name}.py" for name in STACKS)]
 
     assert [path for path in named if not (ROOT / path).exists()] == []
     assert {scope_of(f"{path}::test_a") for path in WHOLE} == set(WHOLE)
+
+
+def test_tests_that_share_what_is_made_for_their_parameter_go_together() -> None:
+    for path in BY_PARAMETER:
+        assert scope_of(f"{path}::test_a[UTF-8]") == scope_of(f"{path}::test_b[UTF-8]")
+        assert scope_of(f"{path}::test_a[UTF-8]") != scope_of(f"{path}::test_a[ASCII]")
 
 
 def test_ids_with_an_objects_address_are_the_same_in_every_process() -> None:
