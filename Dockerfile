@@ -1,6 +1,6 @@
 # One image for the workers, the producer and the one-shot `creds`. Dependencies first, the project second; the last stage
 # holds no build tools and runs without root. No `# syntax=` line: it would fetch a frontend from a registry.
-ARG BASE=python:3.13-slim-trixie
+ARG BASE=python:3.14-slim-trixie
 
 FROM ${BASE} AS build
 # An environment without pip; the pip outside fills it.
@@ -27,8 +27,8 @@ RUN /opt/build/bin/pip wheel -q --disable-pip-version-check --no-deps --no-build
 
 FROM ${BASE}
 # Tells whether a page is UTF-8 in a quarter of the time that Python takes. The library's own package has another name in
-# each release of Debian, the one with its headers has not.
-RUN apt-get update -qq \
+# each release of Debian, the one with its headers has not. A mirror may be a snapshot: what it signed is not too old.
+RUN apt-get -o Acquire::Check-Valid-Until=false update -qq \
  && apt-get install -qq --no-install-recommends libsimdjson-dev > /dev/null \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 # Two users in one group: SQLite's side files must be writable for everyone who opens an index, the passwords readable for

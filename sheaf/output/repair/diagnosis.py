@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from sheaf.core.bitmap import Bitmap
 from sheaf.core.errors import IndexForeign, OutputReplaced, RunNotFound
 from sheaf.core.ranges import Range
 from sheaf.output.commit.data_file import checksum_of, edges_of
 from sheaf.output.index import errors as disk_errors
+from sheaf.output.index.commit_row import COLUMNS, CommitRow
 from sheaf.output.index.database import Index
-from sheaf.output.index.derived import Derived, differences
-from sheaf.output.index.reader import IndexReader
-from sheaf.output.index.rows import CommitRow, RunRow, Size, State
-from sheaf.output.index.writer import IndexWriter
+from sheaf.output.index.derived import Derived, Size, commits_of, differences
+from sheaf.output.index.schema import State, damage, read_state
 from sheaf.run.run import Run
 
 #: Seconds to wait for a commit that is being made.
 _FENCE_WAIT_S = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedCommit:
-    """A commit, and what was found of it."""
+class Commit(NamedTuple):
+    """A row of `commits`; `run` is the run's name, None for the header."""
 
-    row: CommitRow
-    #: The run's name; None for the header.
+    id: int
     run: str | None
+    items: int
+    offset: int
+    length: int
+    checksum: int
     #: Why its row cannot be believed; None: it can.
     broken: str | None = None
     #: The file that holds its bytes, if that is one which was put aside.
@@ -48,8 +50,8 @@ class Diagnosis:
     #: Bytes committed, and bytes that the file has; None: it is gone.
     length: int = 0
     size: int | None = None
-    kept: list[CheckedCommit] = field(default_factory=list)
-    lost: list[CheckedCommit] = field(default_factory=list)
+    kept: list[Commit] = field(default_factory=list)
+    lost: list[Commit] = field(default_factory=list)
     #: The lost header is known to the index and can be written again.
     header: bytes = b""
     #: Runs with lost items whose lists are gone, too: nobody can do those again.
@@ -67,12 +69,12 @@ class Diagnosis:
         counter: Counter[str] = Counter()
         for commit in self.lost:
             if commit.run is not None:
-                counter[commit.run] += commit.row.items
+                counter[commit.run] += commit.items
         return counter
 
     @property
     def new_length(self) -> int:
-        return sum(commit.row.length for commit in self.kept)
+        return sum(commit.length for commit in self.kept)
 
     @property
     def needed(self) -> bool:
@@ -90,70 +92,69 @@ class Diagnosis:
 
     @property
     def in_place(self) -> bool:
-        """Whether the file needs only to be cut: all that is lost is at its end."""
+        """Whether the file needs only be cut: all that is lost lies at its end."""
         if self.header or self.from_aside:
             return False
-        return not self.kept or not self.lost or self.kept[-1].row.id < self.lost[0].row.id
+        return not self.kept or not self.lost or self.kept[-1].id < self.lost[0].id
 
 
 def diagnose(data_dir: Path, inside: str) -> Diagnosis:
     """Look only. Others may write meanwhile. Raises IndexMissing, IndexForeign, OutputReplaced."""
     index = Index(data_dir / inside, _FENCE_WAIT_S)
     try:
-        with index.reading() as reader:
-            if reader.damage() is None:
-                return diagnose_inside(data_dir, index.output, reader)
-        writer = index.begin()
+        with index.reading() as connection:
+            if damage(connection) is None:
+                return diagnose_inside(data_dir, index.output, connection)
+        connection = index.begin()
         with index.translated(), disk_errors.making_sense(index.path):
-            reindexed = rebuild_lookups(data_dir, index, writer)
-            return diagnose_inside(data_dir, index.output, writer, reindexed=reindexed)
+            reindexed = check_index(data_dir, index, connection)
+            return diagnose_inside(data_dir, index.output, connection, reindexed=reindexed)
     finally:
         index.roll_back()
         index.drop()
 
 
-def rebuild_lookups(data_dir: Path, index: Index, writer: IndexWriter) -> bool:
-    """Raise IndexForeign for a damaged index: what it says about the output cannot be the measure of a repair.
+def check_index(data_dir: Path, index: Index, connection: sqlite3.Connection) -> bool:
+    """Raise IndexForeign for a damaged one: what it says about the output cannot be the measure of a repair.
 
-    Returns whether SQLite's own indexes, which follow from its tables, had to be made anew; the repair commits that.
+    Returns whether SQLite's own indexes, which follow from its tables, had to be made anew: in a transaction, if one is
+    begun, to be committed by whoever repairs.
     """
-    if not (why := writer.damage()):
+    if not (why := damage(connection)):
         return False
-    if "index" in why:
-        # Read by the lookup that is to be made anew, which holds the runs' names as well as their table does.
-        names = writer.raw_names()
-        writer.rebuild_lookups()
-        _restore_names(data_dir, writer, names)
-        if writer.damage() is None:
+    if connection.in_transaction and "index" in why:
+        # Read by the index that is to be made anew, which holds the runs' names as well as their table does.
+        names = connection.execute("SELECT id, CAST(run AS BLOB) FROM runs ORDER BY run").fetchall()
+        connection.execute("REINDEX")
+        _restore_names(data_dir, connection, names)
+        if damage(connection) is None:
             return True
     raise disk_errors.index_damaged(index.path, why)
 
 
-def _restore_names(data_dir: Path, writer: IndexWriter, names: list[tuple[int, bytes]]) -> None:
+def _restore_names(data_dir: Path, connection: sqlite3.Connection, names: list[tuple[int, bytes]]) -> None:
     """Of two names for a run, take the one of which there is a run."""
-    for key, name in writer.raw_names():
+    for key, name in connection.execute("SELECT id, CAST(run AS BLOB) FROM runs").fetchall():
         other = next((other for found, other in names if found == key), name).decode(errors="replace")
         if open_run(data_dir, name.decode(errors="replace")) is None and open_run(data_dir, other) is not None:
-            writer.rename_run(key, other)
+            connection.execute("UPDATE runs SET run = ? WHERE id = ?", (other, key))
 
 
-def _commits(data_dir: Path, index: IndexReader) -> list[CheckedCommit]:
+def _commits(data_dir: Path, connection: sqlite3.Connection) -> list[Commit]:
     """All commits, each with what keeps it from being believed: it contradicts itself, or an item is taken."""
-    runs = {run.id: run for run in index.runs()}
-    taken = {run.id: Bitmap(size_of(data_dir, run).items) for run in runs.values()}
+    runs = dict(connection.execute("SELECT id, run FROM runs"))
+    taken = {key: Bitmap(size_of(data_dir, connection, key, run).items) for key, run in runs.items()}
     commits = []
-    for row in index.commits():
+    for row in map(CommitRow._make, connection.execute(f"SELECT {COLUMNS} FROM commits ORDER BY id")):  # noqa: S608
         broken = None
         try:
-            items, _ = row.records()
-            if row.run is not None and _is_taken(items, taken.get(row.run)):
+            held, _ = row.records()
+            if row.run is not None and _is_taken(held, taken.get(row.run)):
                 broken = "its items are in the output already, or the run has none of these"
         except ValueError as error:
             broken = str(error)
-        name = None
-        if row.run is not None:
-            name = runs[row.run].run if row.run in runs else f"number {row.run}"
-        commits.append(CheckedCommit(row, name, broken))
+        name = None if row.run is None else runs.get(row.run, f"number {row.run}")
+        commits.append(Commit(row.id, name, row.items, row.offset, row.length, row.checksum, broken))
     return commits
 
 
@@ -163,24 +164,27 @@ def _is_taken(held: list[Range], taken: Bitmap | None) -> bool:
     return sum(taken.add(first, end) for first, end in held) > 0
 
 
-def size_of(data_dir: Path, row: RunRow) -> Size:
+def size_of(data_dir: Path, connection: sqlite3.Connection, key: int, name: str) -> Size:
     """How a run is cut into batches: as its manifest says, which never changes; else as the index does."""
-    run = open_run(data_dir, row.run)
-    return row.size if run is None else Size(run.manifest.items, run.manifest.batch_size)
+    run = open_run(data_dir, name)
+    if run is not None:
+        return Size(run.manifest.items, run.manifest.batch_size)
+    return Size(*connection.execute("SELECT items, batch_size FROM runs WHERE id = ?", (key,)).fetchone())
 
 
-def diagnose_inside(data_dir: Path, output: Path, index: IndexReader, *, reindexed: bool = False) -> Diagnosis:
-    """Look at the output and its index within a transaction."""
-    state, commits = index.state(), _commits(data_dir, index)
+def diagnose_inside(
+    data_dir: Path, output: Path, connection: sqlite3.Connection, *, reindexed: bool = False
+) -> Diagnosis:
+    state, commits = read_state(connection), _commits(data_dir, connection)
     found = Diagnosis(output, length=state.length, strays=list_strays(output))
     if reindexed:
         found.mends.append((None, "what SQLite looks up its rows by does not agree with them"))
     end = 0
     for commit in commits:
-        if commit.row.offset != end:
+        if commit.offset != end:
             end = -1
             break
-        end += commit.row.length
+        end += commit.length
     if end != state.length or state.output != output.name:
         raise IndexForeign(
             f"{output.name}.index contradicts itself, or belongs to {state.output}: it cannot tell which part of the "
@@ -199,7 +203,7 @@ def diagnose_inside(data_dir: Path, output: Path, index: IndexReader, *, reindex
         if source is not None and whole and edges_of(source, state.length) != (state.head, state.tail):
             found.mends.append((None, "the bytes by which the output is recognised are noted wrongly"))
     found.orphans = [run for run in found.reopened if open_run(data_dir, run) is None]
-    _find_mends(data_dir, index, found)
+    _find_mends(data_dir, connection, found)
     return found
 
 
@@ -213,7 +217,7 @@ def _open_output(output: Path, found: Diagnosis) -> BinaryIO | None:
     status = os.fstat(source.fileno())
     if not stat.S_ISREG(status.st_mode):
         source.close()
-        raise OutputReplaced(f"{output} is not a regular file; move away what is there")
+        raise OutputReplaced(f"{output} is not a regular file; move away what lies there")
     found.size = status.st_size
     return source
 
@@ -230,42 +234,41 @@ def _open_no_link(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
-def _find_whole(commit: CheckedCommit, source: BinaryIO | None, asides: list[BinaryIO]) -> CheckedCommit | None:
+def _find_whole(commit: Commit, source: BinaryIO | None, asides: list[BinaryIO]) -> Commit | None:
     """The commit with where it is whole; None if it is so nowhere."""
     if source is not None and _is_whole(commit, source):
         return commit
-    return next((replace(commit, source=Path(file.name)) for file in asides if _is_whole(commit, file)), None)
+    return next((commit._replace(source=Path(file.name)) for file in asides if _is_whole(commit, file)), None)
 
 
-def _is_whole(commit: CheckedCommit, source: BinaryIO) -> bool:
-    row = commit.row
-    return checksum_of(source, row.offset, row.length) == (row.checksum, 0)
+def _is_whole(commit: Commit, source: BinaryIO) -> bool:
+    return checksum_of(source, commit.offset, commit.length) == (commit.checksum, 0)
 
 
-def _find_mends(data_dir: Path, index: IndexReader, found: Diagnosis) -> None:
-    """Find what the index notes beside the commits and failures, and does not follow from them."""
-    gone = {commit.row.id for commit in found.lost if commit.broken}
-    for run in index.runs():
-        size = size_of(data_dir, run)
-        if run.size != size:
-            noted = f"noted with {run.items} items in batches of {run.batch_size}"
-            found.mends.append((run.run, f"{noted}, but has {size.items} in {size.batch_size}"))
+def _find_mends(data_dir: Path, connection: sqlite3.Connection, found: Diagnosis) -> None:
+    """What the index notes beside the commits, as it is now, and does not follow from them and the failures."""
+    gone = {commit.id for commit in found.lost if commit.broken}
+    for key, name, *noted in connection.execute("SELECT id, run, items, batch_size FROM runs ORDER BY id").fetchall():
+        size = size_of(data_dir, connection, key, name)
+        if tuple(noted) != size:
+            text = f"noted with {noted[0]} items in batches of {noted[1]}, but has {size.items} in {size.batch_size}"
+            found.mends.append((name, text))
         derived, done = Derived(size), Bitmap(size.items)
-        for commit in index.all_commits_of(run.id):
+        for commit in commits_of(connection, key):
             if commit.id not in gone:
-                items, _ = commit.records()
-                derived.add_commit(commit, items)
-                for first, end in items:
+                held, _ = commit.records()
+                derived.add_commit(commit, held)
+                for first, end in held:
                     done.add(first, end)
-        failed = list(index.failed_items(run.id))
+        failed = [item for (item,) in connection.execute("SELECT item FROM failures WHERE run = ?", (key,))]
         wrong = [item for item in failed if not _is_open(item, done)]
         if wrong:
             found.mends.append(
-                (run.run, f"{len(wrong)} failures of items that are in the output, or that it does not have")
+                (name, f"{len(wrong)} failures of items that are in the output, or that it does not have")
             )
         for item in set(failed) - set(wrong):
             derived.add_failure(item)
-        found.mends += [(run.run, text) for text in differences(index, run, derived)]
+        found.mends += [(name, text) for text in differences(connection, key, derived)]
 
 
 def _is_open(item: object, done: Bitmap) -> bool:
@@ -274,7 +277,7 @@ def _is_open(item: object, done: Bitmap) -> bool:
 
 def _save_header(found: Diagnosis, state: State) -> None:
     """A damaged header before whole records is written anew, not lost."""
-    if found.kept and found.lost and found.lost[0].run is None and len(state.header) == found.lost[0].row.length:
+    if found.kept and found.lost and found.lost[0].run is None and len(state.header) == found.lost[0].length:
         found.header = state.header
         found.kept.insert(0, found.lost.pop(0))
 
