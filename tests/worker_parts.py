@@ -39,6 +39,7 @@ class FakeRegistry:
         self.problems: dict[str, Problem] = {}
         self.infos: list[WorkerInfo] = []
         self.left: list[str] = []
+        self.announced: list[Mapping[str, str]] = []
 
     def set_problem(self, run: str, text: str, worker: str, ttl_s: float, *, refused: bool = False) -> None:
         self._outage.check("set_problem")
@@ -52,6 +53,10 @@ class FakeRegistry:
     def clear_problem(self, run: str) -> None:
         self._outage.check("clear_problem")
         self.problems.pop(run, None)
+
+    def announce(self, worker: str, fields: Mapping[str, str], ttl_s: float) -> None:
+        self._outage.check("announce")
+        self.announced.append(fields)
 
     def workers(self) -> list[WorkerInfo]:
         self._outage.check("workers")
@@ -90,6 +95,10 @@ class FakeQueue:
 
     def interrupt(self) -> None:
         self.interrupted = True
+
+    def renew(self, worker: str, batches: Sequence[str], lease_s: float) -> list[str]:
+        self.outage.check("renew")
+        return []
 
     def finish(self, worker: str, batches: Sequence[str]) -> None:
         self.outage.check("finish")

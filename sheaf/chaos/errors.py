@@ -36,8 +36,8 @@ PLACES = (
     ("fetcher", "sheaf_worker.claim.fetcher:Fetcher._take"),
     ("fetcher", "sheaf.run.run:Run.read"),
     ("committer", "sheaf_worker.commit.committer:Committer._settle"),
-    ("committer", "sheaf.output.commit.transaction:WriteTransactions.turn"),
-    ("committer", "sheaf.output.commit.rows:write"),
+    ("committer", "sheaf.output.commit.transaction:WriteTransactions.begin"),
+    ("committer", "sheaf.output.commit.entry:write"),
     ("recovery", "sheaf.scheduling.reconciler:Reconciler.feed"),
     ("renewer", "sheaf.broker.lock:Lease.renew"),
 )

@@ -7,17 +7,17 @@ process before it starts a worker.
 from __future__ import annotations
 
 import importlib
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from sheaf.core.errors import SheafError
-from sheaf.output.commit import rows as entries
+from sheaf.output.commit import entry
 from sheaf.output.commit.data_file import EDGE_BYTES, OutputFile
 from sheaf.output.commit.transaction import WriteTransaction, WriteTransactions
 from sheaf.output.index.database import Index
+from sheaf.output.index.writer import IndexWriter
 
 #: Seconds for which written bytes stay in the "page cache" of ack-before-sync. A kernel keeps them for up to 30.
 WRITE_BACK_S = 0.05
@@ -25,15 +25,15 @@ WRITE_BACK_S = 0.05
 
 def remove_fence() -> None:
     """Leave only the lock in Redis: the index is read and the bytes are appended outside of any transaction."""
-    stamp_now, commit = entries.stamp_now, Index.commit
+    stamp_now, commit = entry.stamp_now, Index.commit
 
-    def begin(self: Index) -> sqlite3.Connection:
-        return self.connect()
+    def begin(self: Index) -> IndexWriter:
+        return IndexWriter(self.connect())
 
-    def begin_and_stamp(connection: sqlite3.Connection, worker: str, token: int) -> entries.Stamp:
+    def begin_and_stamp(index: IndexWriter, worker: str, token: int) -> entry.Stamp:
         # The rows themselves still appear together: it is the fence that is gone, not the database.
-        connection.execute("BEGIN IMMEDIATE")
-        return stamp_now(connection, worker, token)
+        index._connection.execute("BEGIN IMMEDIATE")
+        return stamp_now(index, worker, token)
 
     def commit_if_begun(self: Index) -> None:
         if self.begun:
@@ -41,22 +41,22 @@ def remove_fence() -> None:
 
     _replace(Index, "begin", begin)
     _replace(Index, "commit", commit_if_begun)
-    _replace(entries, "stamp_now", begin_and_stamp)
+    _replace(entry, "stamp_now", begin_and_stamp)
 
 
 def remove_truncation() -> None:
     """Append where the file ends, whatever a dead writer has left there."""
     look = WriteTransactions._look
 
-    def look_and_accept(self: WriteTransactions, connection: sqlite3.Connection) -> WriteTransaction:
-        turn = look(self, connection)
-        file = turn.file
-        if file.size > turn.state.length:
-            turn.state = turn.state._replace(length=file.size)
+    def look_and_accept(self: WriteTransactions, index: IndexWriter) -> WriteTransaction:
+        transaction = look(self, index)
+        file = transaction.file
+        if file.size > transaction.state.length:
+            transaction.state = transaction.state._replace(length=file.size)
             file.length = file.size
             file._tail = file._read(max(0, file.size - EDGE_BYTES), min(file.size, EDGE_BYTES))
             file._head = file._tail if file.size <= EDGE_BYTES else b""
-        return turn
+        return transaction
 
     _replace(WriteTransactions, "_look", look_and_accept)
 
@@ -71,9 +71,9 @@ def acknowledge_before_sync() -> None:
     cache = threading.local()
 
     def append_later(
-        self: OutputFile, pieces: Sequence[bytes], step: Callable[[str], None], *, to_be_synced: bool
+        self: OutputFile, buffers: Sequence[bytes], step: Callable[[str], None], *, to_be_synced: bool
     ) -> None:
-        cache.append = lambda: append(self, pieces, step, to_be_synced=to_be_synced)
+        cache.append = lambda: append(self, buffers, step, to_be_synced=to_be_synced)
 
     def commit_and_write_back(self: Index) -> None:
         commit(self)

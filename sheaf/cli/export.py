@@ -13,7 +13,8 @@ from sheaf.core.humanize import bytes_text, count_text, path_text
 from sheaf.core.settings import Settings
 from sheaf.export import Export, check_destination
 from sheaf.export import export as write
-from sheaf.output.output import Output, Progress
+from sheaf.output.index.rows import RunRow
+from sheaf.output.output import Output
 from sheaf.run.resolve import locate_existing_output, locate_output, locate_run
 
 
@@ -70,11 +71,11 @@ def export(
         click.echo(f"The run is not finished: {count_text(left, 'item')} are still to come.", err=True)
 
 
-def _run_of(settings: Settings, inside: str, name: str | None) -> tuple[str, Progress]:
+def _run_of(settings: Settings, inside: str, name: str | None) -> tuple[str, RunRow]:
     """The run that is meant, and how far it is."""
     opened = Output(settings.data_dir / inside)
     try:
-        runs = opened.all_progress()
+        runs = opened.reader.runs()
     finally:
         opened.close()
     wanted = None if name is None else locate_run(settings.data_dir, name).manifest.run

@@ -13,7 +13,8 @@ from sheaf.core.errors import RunDamaged
 from sheaf.core.humanize import count_text
 from sheaf.core.settings import Settings
 from sheaf.core.terminal import data, one_line
-from sheaf.output.output import Failure, Output
+from sheaf.output.index.rows import Failure
+from sheaf.output.output import Output
 from sheaf.run.items import Batch, failure_class
 from sheaf.run.resolve import locate_run
 from sheaf.run.run import Run
@@ -62,7 +63,7 @@ def failures(
     try:
         chosen = (
             failure
-            for failure in output.failures(found.manifest.run)
+            for failure in output.reader.failures(found.manifest.run)
             if wanted is None or failure.error == failure_class(wanted)
         )
         if as_json or only_items or one_by_one:

@@ -40,8 +40,8 @@ def get(settings: Settings, output: str, item: str, run_name: str | None, raw: b
     path = settings.data_dir / inside
     opened = Output(path)
     try:
-        run, index = _find(settings, inside, list(opened.all_progress()), item, run_name)
-        record = opened.record(run.manifest.run, index)
+        run, index = _find(settings, inside, list(opened.reader.runs()), item, run_name)
+        record = opened.records.one(run.manifest.run, index)
     finally:
         opened.close()
     unpack = path.suffix == ".gz" and not raw

@@ -82,8 +82,9 @@ def _show(found: Diagnosis, applied: bool) -> None:
     whole = sum(commit.run is not None for commit in found.kept)
     click.echo(f"{name}: {size}, {bytes_text(found.length)} committed; {count_text(whole, 'commit')} whole")
     for commit in found.lost[:LISTED]:
-        what = f"{count_text(commit.items, 'record')} of run {commit.run}" if commit.run else "the header"
-        click.echo(f"  damaged: commit {commit.id} at byte {commit.offset:,} ({bytes_text(commit.length)}): {what}")
+        row = commit.row
+        what = f"{count_text(row.items, 'record')} of run {commit.run}" if commit.run else "the header"
+        click.echo(f"  damaged: commit {row.id} at byte {row.offset:,} ({bytes_text(row.length)}): {what}")
     if found.header:
         click.echo("  damaged: the header, which is known and will be written anew")
     if len(found.lost) > LISTED:

@@ -17,7 +17,8 @@ from sheaf.core.last_words import last_words
 from sheaf.core.settings import Settings
 from sheaf.core.terminal import one_line
 from sheaf.output.blocker import blocker
-from sheaf.output.output import Output, Progress
+from sheaf.output.index.rows import RunRow
+from sheaf.output.output import Output
 from sheaf.run.resolve import locate_run
 from sheaf.run.run import Run, is_finished, list_runs, list_strangers
 from sheaf.tasks.versions import versions
@@ -143,7 +144,7 @@ def _detail(settings: Settings, run: Run) -> None:
     _show_blocker(settings, manifest.output)
     output = Output(path)
     try:
-        shares = output.workers(manifest.run)
+        shares = output.reader.shares(manifest.run)
     finally:
         output.close()
     _table(
@@ -159,7 +160,7 @@ def _detail(settings: Settings, run: Run) -> None:
     )
 
 
-def read_progress(settings: Settings, run: Run) -> Progress | None:
+def read_progress(settings: Settings, run: Run) -> RunRow | None:
     """What the output knows of a run; None if there is no output, or it has never heard of the run.
 
     Raises OutputError or OSError if it cannot be read.
@@ -169,12 +170,12 @@ def read_progress(settings: Settings, run: Run) -> Progress | None:
         return None
     output = Output(path)
     try:
-        return output.all_progress().get(run.manifest.run)
+        return output.reader.runs().get(run.manifest.run)
     finally:
         output.close()
 
 
-def _state(run: Run, progress: Progress) -> str:
+def _state(run: Run, progress: RunRow) -> str:
     if progress.done + progress.failed == run.manifest.items:
         return "finished"
     return "cancelled" if run.cancelled else "unfinished"

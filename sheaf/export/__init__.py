@@ -1,6 +1,6 @@
 """Write a run's records into a file of another format or in the items' order: a copy that is never appended to.
 
-    index: where each record is ─► stretches of the output ─► the same bytes, or rows ─► temporary file ─► its place
+    index: where each record is ─► spans of the output ─► the same bytes, or rows ─► temporary file ─► its place
 
 The file is there whole or not at all. Memory does not grow with the run.
 """
@@ -25,8 +25,7 @@ from sheaf.export.rows import Columns, Row, reading_anything, rows
 from sheaf.export.tables import CsvTable, ParquetTable, Table
 from sheaf.formats import SUFFIXES, Format, format_for
 from sheaf.output.index.database import Index
-from sheaf.output.index.schema import read_state
-from sheaf.output.read.scan import read_stretches, stretches
+from sheaf.output.read.scan import read_spans, spans
 from sheaf.run.run import sync_folder
 
 __all__ = ["Export", "check_destination", "export"]
@@ -97,8 +96,8 @@ def export(wanted: Export) -> int:
 def _write(wanted: Export, index: Index, draft: Path) -> int:
     held, kind = _suffix(wanted.output.name), _suffix(wanted.destination.name)
     if kind == held:
-        with index.reading() as connection:
-            header = read_state(connection).header
+        with index.reading() as reader:
+            header = reader.state().header
         return _copy(wanted, index, draft, header, lambda data: data)
     if kind in _TABLES:
         return _write_table(wanted, index, draft, kind)
@@ -113,11 +112,11 @@ def _write(wanted: Export, index: Index, draft: Path) -> int:
 def _copy(wanted: Export, index: Index, draft: Path, header: bytes, change: Callable[[bytes], bytes]) -> int:
     count = 0
     with open(draft, "wb") as target:
-        for stretch, data in read_stretches(index, stretches(index, wanted.run, ordered=wanted.ordered)):
+        for span, data in read_spans(index, spans(index, wanted.run, ordered=wanted.ordered)):
             if count == 0:
                 target.write(header)
             target.write(change(data))
-            count += len(stretch.lengths)
+            count += len(span.lengths)
     return count
 
 
@@ -143,10 +142,10 @@ def _write_table(wanted: Export, index: Index, draft: Path, kind: str) -> int:
 def _json_lines(
     wanted: Export, index: Index, *, ordered: bool, below: int | None = None
 ) -> Iterator[tuple[int, bytes]]:
-    """Yield where each stretch of records ends in the output, and its lines."""
+    """Yield where each span of records ends in the output, and its lines."""
     unpack = gzip.decompress if _suffix(wanted.output.name) == ".jsonl.gz" else bytes
-    for stretch, data in read_stretches(index, stretches(index, wanted.run, ordered=ordered)):
-        end = stretch.offset + len(data)
+    for span, data in read_spans(index, spans(index, wanted.run, ordered=ordered)):
+        end = span.offset + len(data)
         if below is None or end <= below:
             yield end, unpack(data)
 

@@ -1,4 +1,4 @@
-"""The outputs that one process has open: opened by name when first needed, and not all of them for ever."""
+"""The outputs that one process has open: each is opened when first needed, and only so many stay open."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sheaf.core.files import exists
 from sheaf.output.output import Output
 from sheaf.run.sessions import SESSIONS
 
-#: Outputs that stay open; of more, the one that was not asked for the longest is closed.
+#: Outputs that stay open; of more, the least recently used one is closed.
 OPEN_LIMIT = 16
 
 
@@ -36,7 +36,7 @@ class OutputCache:
         return output
 
     def _close_removed(self) -> None:
-        """A program's output goes with its session; as long as it is open it keeps its place on the disk."""
+        """A program's output is removed with its session; while it is open, its disk space is not freed."""
         for name in [name for name in self._open if not exists(self._data_dir / name)]:
             self._open.pop(name).close()
 

@@ -3,10 +3,11 @@
     take the fence (BEGIN IMMEDIATE) ─► is the file the right one, does it end at L? ─► drop what is settled
         ─► note the intent ─► append at L ─► fdatasync ─► rows, L ─► COMMIT, synced: only now are the items done
 
-All processes of one host share one kernel, so the fence holds even against a holder whose lease in Redis ran out while
-it was stopped. What lies beyond L was never promised to anybody: a crash at any step leaves a state from which the next
-commit proceeds. In this room: `commit/transaction.py` has the fence and what a dead writer leaves, `commit/plan.py` and
-`commit/rows.py` what is settled, `commit/data_file.py` the file, `read/queries.py` the readers.
+All processes of one host share one kernel, so the fence holds even against a worker whose lease in Redis ran out while
+it was stopped. Bytes beyond L were never promised to anybody: a crash at any step leaves a state from which the next
+commit proceeds. In this room: `commit/transaction.py` takes the fence and cleans up after dead writers,
+`commit/plan.py` drops what is settled, `commit/data_file.py` appends, `commit/entry.py` writes the rows; `index/` has
+the tables, `read/` the readers.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,26 +25,25 @@ from typing import Self
 from sheaf.core.errors import IndexForeign, OutputPathError
 from sheaf.core.files import exists, is_dir
 from sheaf.core.ranges import Range
-from sheaf.output.commit import reopen
-from sheaf.output.commit import rows as entries
-from sheaf.output.commit.data_file import TailGrew
-from sheaf.output.commit.plan import Buffer, RunCommit, RunResults, plan, prepare
+from sheaf.output.commit import entry, reopen
+from sheaf.output.commit.data_file import Buffer, FileGrew
+from sheaf.output.commit.plan import RunCommit, RunResults, plan, prepare
 from sheaf.output.commit.transaction import WriteTransaction, WriteTransactions
 from sheaf.output.index import errors as disk_errors
 from sheaf.output.index.database import Index
 from sheaf.output.index.intent import START_BYTES, Intent
-from sheaf.output.index.schema import read_state
-from sheaf.output.read import queries
-from sheaf.output.read.queries import Failure, Progress, WorkerShare
-from sheaf.run.items import Batch, Results
+from sheaf.output.index.rows import Size
+from sheaf.output.read.reader import OutputReader
+from sheaf.output.read.records import RecordReader
+from sheaf.run.items import Results
 from sheaf.run.run import sync_folders
 
-__all__ = ["Failure", "Output", "Progress", "Receipt", "WorkerShare"]
+__all__ = ["Output", "Receipt"]
 
 
 @dataclass(slots=True)
 class Receipt:
-    """What a commit did. Everything handed over is settled when it is returned, by this commit or before it."""
+    """What a commit did. All results given to it are settled by now, by this commit or before it."""
 
     #: Per run the items that this commit put into the output (as ranges), and those that it noted as failed.
     committed: dict[str, list[Range]] = field(default_factory=dict)
@@ -75,6 +75,9 @@ class Output:
         self._steps = steps
         self._index = Index(path, fence_wait_s, durable=durable)
         self._transactions = WriteTransactions(self._index, steps)
+        #: What its index knows: progress, failures, what is left.
+        self.reader = OutputReader(self._index)
+        self.records = RecordReader(self._index)
 
     @classmethod
     def create(
@@ -97,8 +100,8 @@ class Output:
             # The index first: a file without an index is taken for a stranger's.
             output._index.create(header)
             steps("index")
-            with output._transactions.turn(_caller()) as turn:
-                output._adopt(turn)
+            with output._transactions.begin(_caller()) as transaction:
+                output._adopt(transaction)
             if durable:
                 sync_folders(path.parent)
         except OSError as error:
@@ -109,160 +112,105 @@ class Output:
             raise
         return output
 
-    def _adopt(self, turn: WriteTransaction) -> None:
+    def _adopt(self, transaction: WriteTransaction) -> None:
         """Remember the file that was just created, or that was brought back from a copy."""
-        if turn.file.identity != turn.state.identity:
-            turn.connection.execute("UPDATE state SET identity = ?", (turn.file.identity,))
+        if transaction.file.identity != transaction.state.identity:
+            transaction.index.set_identity(transaction.file.identity)
             self._index.commit()
 
     def register_run(self, run: str, items: int, batch_size: int) -> None:
         """Make a run known to the index, if it is not. Raises IndexForeign if it is known with other sizes."""
-        with self._index.reading() as connection:
-            row = connection.execute("SELECT items, batch_size FROM runs WHERE run = ?", (run,)).fetchone()
-        if row is None:
-            with self._transactions.turn(_caller()) as turn:
-                turn.connection.execute(
-                    "INSERT INTO runs (run, items, batch_size, started) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                    (run, items, batch_size, time.time()),
-                )
+        size = Size(items, batch_size)
+        with self._index.reading() as index:
+            known = index.find_run(run)
+        if known is None:
+            with self._transactions.begin(_caller()) as transaction:
+                transaction.index.add_run(run, size, time.time())
                 self._index.commit()
-        elif row != (items, batch_size):
+        elif known.size != size:
             raise IndexForeign(
-                f"{self._index.path} knows the run {run} with {row[0]} items in batches of {row[1]}, but it "
-                f"has {items} in batches of {batch_size}; does one of them come from another data folder?"
+                f"{self._index.path} knows the run {run} with {known.items} items in batches of {known.batch_size}, "
+                f"but it has {items} in batches of {batch_size}; does one of them come from another data folder?"
             )
 
     def commit(self, groups: Mapping[str, Results] | Sequence[RunResults], *, worker: str, token: int) -> Receipt:
         """Settle these results, by run: all of them, durably and together, or none. Items settled before are dropped.
 
-        They may be handed over prepared (`commit.plan.prepare`), so that others wait no longer than they have to.
+        They may be prepared already (`commit.plan.prepare`), so that others wait no longer than they have to.
         Raises OutputUnwritable and FenceTimeout, after which the same call may be tried again, and the kinds of
         OutputRefused, after which a person has to look. Of several results for one item, the first wins.
         """
         gathered = prepare(groups) if isinstance(groups, Mapping) else groups
         while True:
-            # What a stranger appended between our look at the file and our writing, the next turn moves aside.
-            with suppress(TailGrew):
+            # Bytes that a stranger appended between our look at the file and our writing are moved aside next time.
+            with suppress(FileGrew):
                 return self._commit(gathered, worker, token)
 
     def _commit(self, gathered: Sequence[RunResults], worker: str, token: int) -> Receipt:
-        """One try. Raises TailGrew too."""
-        with self._transactions.turn(worker) as turn:
-            parts = [plan(turn.connection, group) for group in gathered]
+        """One try. Raises FileGrew too."""
+        with self._transactions.begin(worker) as transaction:
+            commits = [plan(transaction.index, group) for group in gathered]
             self._steps("plan")
-            length = turn.state.length
-            if any(part.settled for part in parts):
-                length = self._write(turn, parts, worker, token)
+            length = transaction.state.length
+            if any(commit.settled for commit in commits):
+                length = self._write(transaction, commits, worker, token)
                 self._index.commit()
                 self._steps("commit")
         return Receipt(
-            committed={part.run.run: part.done.ranges for part in parts},
-            failed={part.run.run: [result.index for result in part.failed] for part in parts},
-            duplicates=sum(part.duplicates for part in parts),
+            committed={commit.run.run: commit.done.ranges for commit in commits},
+            failed={commit.run.run: [result.index for result in commit.failed] for commit in commits},
+            duplicates=sum(commit.duplicates for commit in commits),
             length=length,
-            finished_runs=[part.run.run for part in parts if part.finishes],
+            finished_runs=[commit.run.run for commit in commits if commit.finishes],
         )
 
-    def _write(self, turn: WriteTransaction, parts: list[RunCommit], worker: str, token: int) -> int:
+    def _write(self, transaction: WriteTransaction, commits: list[RunCommit], worker: str, token: int) -> int:
         """Append the records, and write the rows that say so; all but the COMMIT. Returns the new L."""
-        offset = turn.state.length
-        header = turn.state.header if offset == 0 else b""
-        pieces: list[Buffer] = [piece for part in parts for piece in part.done.pieces]
+        index, file, state = transaction.index, transaction.file, transaction.state
+        offset = state.length
+        header = state.header if offset == 0 else b""
+        buffers: list[Buffer] = [buffer for commit in commits for buffer in commit.done.buffers]
         if header:
-            pieces.insert(0, header)
-        length = offset + len(header) + sum(part.length for part in parts)
-        if pieces:
-            start = b"".join(piece[:START_BYTES] for piece in pieces[:2])[:START_BYTES]
+            buffers.insert(0, header)
+        length = offset + len(header) + sum(commit.length for commit in commits)
+        if buffers:
+            start = b"".join(buffer[:START_BYTES] for buffer in buffers[:2])[:START_BYTES]
             self._index.note.write(Intent(offset, length - offset, start.hex(), worker, token))
             self._steps("note")
-            turn.file.append(pieces, self._steps, to_be_synced=self._index.durable)
-        # Without records too: a torn tail that was cut must not come back with the power, when nobody looks any more.
+            file.append(buffers, self._steps, to_be_synced=self._index.durable)
+        # Without records too: a torn append that was cut must not come back with the power, when nobody looks any more.
         if self._index.durable:
-            turn.file.sync()
+            file.sync()
         self._steps("sync")
-        stamp = entries.stamp_now(turn.connection, worker, token)
+        stamp = entry.stamp_now(index, worker, token)
         if header:
-            entries.write_header(turn.connection, header, stamp)
+            entry.write_header(index, header, stamp)
             offset += len(header)
-        for part in parts:
-            if part.settled:
-                entries.write(turn.connection, part, offset, stamp)
-                offset += part.length
-        head, tail = turn.file.edges_after(pieces, turn.state)
-        turn.connection.execute(
-            "UPDATE state SET length = ?, token = max(token, ?), identity = ?, head = ?, tail = ?",
-            (length, token, turn.file.identity, head, tail),
-        )
+        for commit in commits:
+            if commit.settled:
+                entry.write(index, commit, offset, stamp)
+                offset += commit.length
+        index.set_file(length, file.identity, file.edges_after(buffers, state), token)
         self._steps("entries")
         return length
 
-    def clear_tail(self) -> None:
-        """Leave nothing beyond L. The next commit would do it too; this is for when there will be none."""
-        with self._transactions.turn(_caller()):
+    def remove_excess(self) -> None:
+        """Leave no bytes beyond L. The next commit would do it too; this is for when there will be none."""
+        with self._transactions.begin(_caller()):
             pass
 
     def reopen_failures(self, run: str, errors: Collection[str] = (), items: Collection[int] = ()) -> int:
         """Have failed items done again: those of these classes and numbers, or all; return how many. All or none."""
-        with self._transactions.turn(_caller()) as turn:
-            reopened = reopen.reopen_failures(turn.connection, run, errors, items)
+        with self._transactions.begin(_caller()) as transaction, disk_errors.making_sense(self._index.path):
+            reopened = reopen.reopen_failures(transaction.index, run, errors, items)
             self._steps("entries")
             self._index.commit()
             self._steps("commit")
         return reopened
 
-    def remaining(self, run: str, batch: Batch) -> Sequence[int]:
-        """Return the indexes of the batch's items that are neither in the output nor among the failures."""
-        return queries.remaining(self._index, run, batch)
-
-    def unfinished_batches(self, run: str) -> Iterator[int]:
-        """Yield the numbers of the batches with items left, ascending; lazily, and without holding anything between."""
-        return queries.unfinished_batches(self._index, run)
-
-    def progress(self, run: str) -> Progress:
-        """Return how far a run is; costs the same whatever its length."""
-        return queries.progress(self._index, run)
-
-    def all_progress(self) -> dict[str, Progress]:
-        """Return how far every run is that was registered, oldest first."""
-        return queries.all_progress(self._index)
-
-    def workers(self, run: str) -> list[WorkerShare]:
-        """Return who has settled how much of the run, the largest share first."""
-        return queries.workers(self._index, run)
-
-    def failures(self, run: str) -> Iterator[Failure]:
-        """Yield the run's failed items, in the items' order."""
-        return queries.failures(self._index, run)
-
-    def record(self, run: str, index: int) -> bytes:
-        """Return one item's record. Raises UsageError that says why there is none, OutputDamaged for changed bytes."""
-        return queries.read_record(self._index, queries.find_record(self._index, run, index))
-
-    def records(self, run: str) -> Iterator[tuple[int, bytes]]:
-        """Yield (index, record) of all items in the output, in the file's order."""
-        return queries.read_records(self._index, queries.places(self._index, run))
-
-    def header(self) -> bytes:
-        """Return what the output begins with, before any record."""
-        with self._index.reading() as connection:
-            return read_state(connection).header
-
-    def pieces(self, run: str, after: int = 0) -> list[queries.CommitSlice]:
-        """Return what was committed of the run since the commit `after`, by commit: for whoever reads in bulk."""
-        return queries.pieces(self._index, run, after)
-
-    def read(self, piece: queries.CommitSlice) -> bytes:
-        """Return a piece's bytes. Raises OutputDamaged if they are not those that were committed."""
-        return queries.read_piece(self._index, piece)
-
-    def highest_token(self) -> int:
-        """Return the highest token of any commit: where a lock that Redis forgot has to go on from."""
-        with self._index.reading() as connection:
-            return read_state(connection).token
-
     @property
     def waited_s(self) -> float:
-        """Seconds for which this object has waited for the fence, all told."""
+        """Seconds for which this object has waited for the fence, in all."""
         return self._index.waited_s
 
     def close(self) -> None:
@@ -285,5 +233,5 @@ def _check_place(path: Path) -> None:
 
 
 def _caller() -> str:
-    """What to call a writer that is no worker, for those who wait for it."""
+    """The name of a writer that is no worker, shown to those who wait for it."""
     return f"process {os.getpid()} on {socket.gethostname()}"

@@ -1,9 +1,9 @@
-"""Put an output aside, so that a new one can begin at its place. Nothing of it is destroyed.
+"""Put an output aside, so that a new one can begin in its place. Nothing of it is destroyed.
 
     pages.jsonl, pages.jsonl.index, …  ──►  pages.jsonl.replaced-1/pages.jsonl, …
 
 It is a whole output in its folder: `sheaf verify` and `sheaf get` read it there. The file goes first, so that a crash
-in between leaves an index without its file: nothing new begins at such a place, and putting it aside again moves the
+in between leaves an index without its file: nothing new begins in such a place, and putting it aside again moves the
 rest.
 """
 
@@ -30,28 +30,28 @@ _FENCE_WAIT_S = 10.0
 def set_aside(data_dir: Path, name: str, steps: Callable[[str], None] = lambda _: None) -> Path:
     """Move the output `name` with all that belongs to it into a folder beside it; return the folder.
 
-    Its runs are told where it is now. Raises UsageError if one of them still writes into it, FenceTimeout while
-    somebody keeps everybody from it, OutputUnwritable if the disk says no.
+    Its runs' manifests name the new place. Raises UsageError if one of them still writes into it, FenceTimeout while
+    another process has the fence, OutputUnwritable for an error of the disk.
     """
     output = data_dir / name
     index = Index(output, _FENCE_WAIT_S)
     try:
-        rows = index.begin().execute("SELECT run, done + failed < items FROM runs").fetchall()
-        runs = _open_runs(data_dir, [run for run, _ in rows])
-        for run, unfinished in rows:
-            if unfinished and run in runs and not runs[run].cancelled:
+        rows = index.begin().runs()
+        runs = _open_runs(data_dir, [row.run for row in rows])
+        for row in rows:
+            if row.open > 0 and row.run in runs and not runs[row.run].cancelled:
                 raise UsageError(
-                    f"{output} cannot be replaced while run {run} writes into it; wait for its end "
-                    f"(sheaf watch {run}), or stop it: sheaf cancel {run}"
+                    f"{output} cannot be replaced while run {row.run} writes into it; wait for its end "
+                    f"(sheaf watch {row.run}), or stop it: sheaf cancel {row.run}"
                 )
         folder = _folder(output)
-        # Before the file is moved: whoever dies in between leaves runs whose output is not there yet, and this again.
+        # Before the file is moved: a crash in between leaves runs whose output is not there yet; another call moves it.
         for found in runs.values():
             if found.manifest.output == name:
                 place = str((folder / output.name).relative_to(data_dir))
                 found.move_output(place)
                 note_move(data_dir, found.manifest.run, found.manifest.fingerprint, place)
-        steps("told")
+        steps("manifests")
         _move(output, folder, steps)
         return folder
     except OSError as error:
@@ -63,7 +63,7 @@ def set_aside(data_dir: Path, name: str, steps: Callable[[str], None] = lambda _
 
 
 def _open_runs(data_dir: Path, names: Iterable[str]) -> dict[str, Run]:
-    """Raises RunDamaged for one that cannot be told: once it is whole again, it would write into the new output."""
+    """Raises RunDamaged for one that cannot be changed: once it is whole again, it would write into the new output."""
     runs = {}
     for name in names:
         try:

@@ -124,7 +124,7 @@ def _failed(output: Path, run: str, items: int) -> int:
         return 0
     opened = Output(output)
     try:
-        progress = opened.all_progress().get(run)
+        progress = opened.reader.runs().get(run)
     finally:
         opened.close()
     if progress is None:

@@ -110,13 +110,13 @@ class Reconciler:
         output = self._outputs.get(manifest.output)
         # A copied or restored volume may hold runs that this index has never heard of.
         output.register_run(manifest.run, manifest.items, manifest.batch_size)
-        progress = output.progress(manifest.run)
+        progress = output.reader.run(manifest.run)
         if progress.done + progress.failed == manifest.items:
             # Who committed the last items died before it could say so, perhaps with another append begun.
-            output.clear_tail()
+            output.remove_excess()
             mark_finished(run, output)
             return
-        for number in output.unfinished_batches(manifest.run):
+        for number in output.reader.unfinished_batches(manifest.run):
             name = batch_id(manifest.run, number)
             if name not in snapshot.queued and name not in snapshot.leased:
                 yield manifest.batch(number)
@@ -127,7 +127,7 @@ class Reconciler:
     def settled(self, run: Run) -> int | None:
         """How many of the run's items are done or failed; None if that cannot be read now."""
         try:
-            progress = self._outputs.get(run.manifest.output).progress(run.manifest.run)
+            progress = self._outputs.get(run.manifest.output).reader.run(run.manifest.run)
         except OutputError:
             return None
         return progress.done + progress.failed
@@ -143,7 +143,7 @@ def mark_finished(run: Run, output: Output) -> None:
     """
     try:
         run.mark_finished()
-        complete = output.progress(run.manifest.run).finished
+        complete = output.reader.run(run.manifest.run).finished
     except (OutputError, OSError) as error:
         # The disk is full, say. The mark only saves work: the next look sets it.
         logger.warning(

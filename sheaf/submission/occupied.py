@@ -64,7 +64,7 @@ def holding(data_dir: Path, output: str, opened: Output | None = None) -> Holdin
         if opened is None:
             opened = Output(path)
             stack.callback(opened.close)
-        progress = opened.all_progress()
+        progress = opened.reader.runs()
     runs = [run for run, found in progress.items() if found.done or not (found.finished or _is_over(data_dir, run))]
     return Holding(path, sum(found.done for found in progress.values()), tuple(runs)) if runs else None
 

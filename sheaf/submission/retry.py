@@ -76,7 +76,7 @@ def has_open_ends(settings: Settings, submission: Submission) -> bool:
         return False
     output = Output(settings.data_dir / run.manifest.output)
     try:
-        progress = output.progress(run.manifest.run)
+        progress = output.reader.run(run.manifest.run)
     finally:
         output.close()
     return progress.failed > 0 or (not progress.finished and _files_now(settings, run) != dict(files_in_force(run)))
@@ -103,7 +103,7 @@ def _check_meant(run: Run, output: Output, errors: Collection[str], items: Colle
     kinds: Counter[str] = Counter()
     found: set[int] = set()
     meant = 0
-    for failure in output.failures(name):
+    for failure in output.reader.failures(name):
         kinds[failure.error] += 1
         found.update({failure.index} & set(items))
         meant += (not errors or failure.error in errors) and (not items or failure.index in items)

@@ -267,7 +267,7 @@ def _is_done(data_dir: Path, run: Run) -> bool:
         return False
     output = Output(path)
     try:
-        progress = output.all_progress().get(manifest.run)
+        progress = output.reader.runs().get(manifest.run)
     except OutputError:
         return False
     finally:
@@ -292,7 +292,7 @@ def _create_output(data_dir: Path, output: str, options: Mapping[str, Any], sepa
 
 def _check_header(opened: Output, wanted: bytes) -> None:
     """A header is written once: a table's later rows have the columns of its first ones."""
-    path, header = opened.path, opened.header()
+    path, header = opened.path, opened.reader.state().header
     if path.name.lower().endswith(".csv") and header != wanted:
         raise OutputPathError(
             f"{path} has the columns {header.decode().strip()}, but now they would be {wanted.decode().strip()}; "

@@ -16,7 +16,8 @@ from sheaf.broker.worker_registry import WorkerInfo, WorkerRegistry
 from sheaf.core.errors import ClusterError, OutputError
 from sheaf.core.settings import Settings
 from sheaf.output.blocker import blocker
-from sheaf.output.output import Output, Progress
+from sheaf.output.index.rows import RunRow
+from sheaf.output.output import Output
 from sheaf.run.run import Run
 from sheaf.view.presence import absence
 
@@ -83,7 +84,7 @@ class Monitor:
 
     def look(self) -> RunStatus:
         """Raises OutputError if the output's index cannot be read."""
-        progress = self._output.progress(self.run.manifest.run)
+        progress = self._output.reader.run(self.run.manifest.run)
         if time.monotonic() >= self._redis_look:
             self._look_at_redis()
         items_per_s, bytes_per_s = self._speed(progress)
@@ -95,7 +96,7 @@ class Monitor:
             bytes_per_s=bytes_per_s,
             workers=self._workers,
             # From the volume: a worker's entry in Redis is renewed every few seconds only.
-            shares={share.worker: share.items for share in self._output.workers(self.run.manifest.run)},
+            shares={share.worker: share.items for share in self._output.reader.shares(self.run.manifest.run)},
             problems=[*self._problems, *self._blocked(progress)],
             cancelled=self.run.cancelled,
             refused=self._refused,
@@ -124,7 +125,7 @@ class Monitor:
             self._connection.close()
         self._notifier = self._connection = None
 
-    def _speed(self, progress: Progress) -> tuple[float, float]:
+    def _speed(self, progress: RunRow) -> tuple[float, float]:
         now, settled = time.monotonic(), progress.done + progress.failed
         self._samples.append((now, settled, progress.bytes))
         while now - self._samples[0][0] > WINDOW_S:
@@ -134,7 +135,7 @@ class Monitor:
             return 0.0, 0.0
         return (settled - settled_then) / (now - began), (progress.bytes - bytes_then) / (now - began)
 
-    def _blocked(self, progress: Progress) -> list[str]:
+    def _blocked(self, progress: RunRow) -> list[str]:
         """Who keeps everybody from writing, if nothing has moved for a while."""
         settled, now = progress.done + progress.failed, time.monotonic()
         if settled != self._moved[0] or progress.finished:

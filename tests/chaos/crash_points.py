@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from sheaf.output.commit import plan as settle
+from sheaf.output.commit import plan
 from sheaf.output.commit.data_file import OutputFile
 from tests.chaos.proof import FULL
 from tests.chaos.scenes import NAME, SCENES, STRANGER, Snapshot, bystander, check, recover
@@ -43,15 +43,15 @@ def _end_is_end(file: OutputFile, _state: object) -> None:
     file.length = file.size
 
 
-def _nothing_is_settled(_connection: object, _run: object, numbers: Iterable[int]) -> dict[int, settle.BatchRow]:
-    return dict.fromkeys(numbers, settle.BatchRow(0, b""))
+def _nothing_is_settled(_index: object, _run: object, numbers: Iterable[int]) -> tuple[dict[int, Any], dict[int, int]]:
+    return {}, dict.fromkeys(numbers, 0)
 
 
 #: Name -> how the product is broken, to see that the check can fail.
 MUTATIONS: dict[str, Callable[[], None]] = {
     "": lambda: None,
     "no truncate": lambda: setattr(OutputFile, "check", _end_is_end),
-    "no dedupe": lambda: setattr(settle, "_read_batches", _nothing_is_settled),
+    "no dedupe": lambda: setattr(plan, "_read_batches", _nothing_is_settled),
 }
 
 

@@ -162,7 +162,7 @@ def _create(path: Path) -> None:
 
 def _read(path: Path) -> None:
     output = Output(path)
-    output.progress(RUN)
+    output.reader.run(RUN)
     _tell(ready=True)
     sys.stdin.read()
 
@@ -170,7 +170,7 @@ def _read(path: Path) -> None:
 def _write(path: Path) -> None:
     """Failures only: no block of the output is needed, so what fails is the sync of the index's log."""
     output = Output(path)
-    output.progress(RUN)
+    output.reader.run(RUN)
     _tell(ready=True)
     sys.stdin.readline()
     said = "committed"
@@ -188,7 +188,7 @@ def _later(path: Path) -> None:
         output = Output(path)
         output.commit({RUN: [_done(n) for n in range(4, ITEMS)]}, worker="later", token=3)
         acknowledged = [*range(4, ITEMS)]
-        acknowledged += [failure.index for failure in output.failures(RUN)]
+        acknowledged += [failure.index for failure in output.reader.failures(RUN)]
     except OutputError as error:
         said = str(error)
     _tell(said=said, acknowledged=acknowledged)
@@ -197,8 +197,8 @@ def _later(path: Path) -> None:
 
 def _look(path: Path) -> None:
     output = Output(path)
-    there = [index for index, data in output.records(RUN) if data == _done(index)[1]]
-    there += [failure.index for failure in output.failures(RUN)]
+    there = [index for index, data in output.records.all(RUN) if data == _done(index)[1]]
+    there += [failure.index for failure in output.reader.failures(RUN)]
     output.close()
     _tell(there=sorted(there), problems=verify(path.parent, path).problems)
 

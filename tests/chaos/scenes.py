@@ -29,7 +29,7 @@ NAME = "out.txt"
 GROUPS = (range(8), range(8, 16), range(16, 24))
 
 # Few buffers a call: an append is several writes, as a large one is.
-data_file.PIECES = 3
+data_file.BUFFERS = 3
 
 
 def failing(index: int) -> bool:
@@ -138,7 +138,7 @@ def bystander(folder: Path) -> Iterator[Callable[[], int]]:
 
     def main() -> None:
         output = Output(folder / NAME)
-        output.progress(RUN)
+        output.reader.run(RUN)
         os.write(ready[1], b".")
         os.read(go[0], 1)
         recover(folder, output)

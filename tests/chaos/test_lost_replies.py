@@ -86,7 +86,7 @@ class Cluster:
     def _settled(self, name: str) -> int:
         output = Output(self.person.data / name)
         try:
-            return sum(progress.done + progress.failed for progress in output.all_progress().values())
+            return sum(progress.done + progress.failed for progress in output.reader.runs().values())
         finally:
             output.close()
 

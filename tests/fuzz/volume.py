@@ -14,8 +14,8 @@ from sheaf.core import last_words
 from sheaf.core.errors import UsageError
 from sheaf.core.files import NotReadable
 from sheaf.core.ranges import pack, pack_ranges, unpack, unpack_ranges
-from sheaf.output.index.commit_row import CommitRow
 from sheaf.output.index.intent import IntentNote
+from sheaf.output.index.rows import CommitRow
 from sheaf.run import catalog as catalogs
 from sheaf.run.items import parse_batch_id
 from sheaf.run.manifest import Manifest, _parse, write_manifest
@@ -75,10 +75,10 @@ def commit(data: bytes) -> None:
     items, rest = number(data)
     lengths, ranges = split(rest, b"\0\0")
     for row in (
-        CommitRow(1, 1, items, 0, items - 1, ranges, lengths, 0, 10, 0),
-        CommitRow(1, None, 0, None, None, ranges, lengths, 0, 10, 0),
+        CommitRow(1, 1, items, 0, items - 1, ranges, lengths, 0, 10, 0, 1, 1, 0.0),
+        CommitRow(1, None, 0, None, None, ranges, lengths, 0, 10, 0, 1, 1, 0.0),
     ):
-        row.believed()
+        row.claimed_items()
         try:
             held, sizes = row.records()
         except ValueError:
@@ -125,9 +125,9 @@ def intent(data: bytes) -> None:
     """Who wrote it and what it was about to do, or nothing."""
     note = _Note(Path("/none"))
     note.content = data
-    holder = note.holder()
-    if holder is not None:
-        assert isinstance(holder.describe(), str) and isinstance(holder.advice, str)
+    owner = note.owner()
+    if owner is not None:
+        assert isinstance(owner.describe(), str) and isinstance(owner.advice, str)
     found = note.read()
     if found is not None:
         assert found.explains(5, b"\0\xff", 2) in (True, False)

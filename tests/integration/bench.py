@@ -82,7 +82,7 @@ class Bench:
     def done(self, run: Run) -> int:
         output = Output(self.person.data / run.manifest.output)
         try:
-            found = output.all_progress().get(run.manifest.run)
+            found = output.reader.runs().get(run.manifest.run)
             return found.done if found else 0
         finally:
             output.close()

@@ -14,9 +14,9 @@ append = OutputFile.append
 
 
 def append_and_stop(
-    self: OutputFile, pieces: Sequence[bytes | memoryview], step: Callable[[str], None], *, to_be_synced: bool
+    self: OutputFile, buffers: Sequence[bytes | memoryview], step: Callable[[str], None], *, to_be_synced: bool
 ) -> None:
-    append(self, pieces, step, to_be_synced=to_be_synced)
+    append(self, buffers, step, to_be_synced=to_be_synced)
     if FLAG.exists():
         FLAG.unlink()
         os.kill(os.getpid(), signal.SIGSTOP)

@@ -79,9 +79,9 @@ def outcome(bench: Bench, run: Run, within_s: float) -> tuple[dict[int, str], di
         assert time.monotonic() < deadline, (bench.person.folder / "log").read_text()[-3000:]
         time.sleep(0.1)
     output = Output(bench.person.data / run.manifest.output)
-    values = {index: json.loads(line)["value"] for index, line in output.records(run.manifest.run)}
+    values = {index: json.loads(line)["value"] for index, line in output.records.all(run.manifest.run)}
     failures = {
-        found.index: (found.error, found.message, found.attempts) for found in output.failures(run.manifest.run)
+        found.index: (found.error, found.message, found.attempts) for found in output.reader.failures(run.manifest.run)
     }
     output.close()
     return values, failures

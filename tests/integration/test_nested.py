@@ -50,8 +50,8 @@ def values(bench: Bench, run: Run) -> list[str]:
     wait_until(lambda: Run.open(bench.person.data, run.manifest.run).finished, 200, "the run is finished")
     output = Output(Path(bench.person.data / run.manifest.output))
     try:
-        assert not list(output.failures(run.manifest.run))
-        return [line.decode() for _, line in sorted(output.records(run.manifest.run))]
+        assert not list(output.reader.failures(run.manifest.run))
+        return [line.decode() for _, line in sorted(output.records.all(run.manifest.run))]
     finally:
         output.close()
 

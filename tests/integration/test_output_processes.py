@@ -157,7 +157,7 @@ def test_a_stopped_holder_keeps_others_out_and_is_named(tmp_path: Path) -> None:
     output = Output(path, fence_wait_s=0.5)
     with pytest.raises(FenceTimeout, match="second"):
         output.register_run("another", 1, 1)
-    assert output.progress(RUN).done == 0
+    assert output.reader.run(RUN).done == 0
     holder.kill()
     holder.wait()
     assert verify(tmp_path, path, RUN).stray_bytes == len(b"header\n" + record(7))

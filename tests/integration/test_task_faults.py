@@ -48,8 +48,10 @@ def outcome(bench: Bench, run: Run) -> tuple[dict[int, Any], dict[int, tuple[str
     """Wait for the run's end; return the records and the failures (class, message, attempts) by item."""
     wait_until(lambda: run.finished, 60, "the run is finished")
     output = Output(bench.person.data / run.manifest.output)
-    records = {index: json.loads(line) for index, line in output.records(run.manifest.run)}
-    failed = {entry.index: (entry.error, entry.message, entry.attempts) for entry in output.failures(run.manifest.run)}
+    records = {index: json.loads(line) for index, line in output.records.all(run.manifest.run)}
+    failed = {
+        entry.index: (entry.error, entry.message, entry.attempts) for entry in output.reader.failures(run.manifest.run)
+    }
     output.close()
     return records, failed
 

@@ -37,8 +37,8 @@ class Folder:
 
     def values(self, run: Run) -> list[str]:
         output = Output(self.bench.person.data / run.manifest.output)
-        values = {index: json.loads(line)["value"] for index, line in output.records(run.manifest.run)}
-        assert list(output.failures(run.manifest.run)) == []
+        values = {index: json.loads(line)["value"] for index, line in output.records.all(run.manifest.run)}
+        assert list(output.reader.failures(run.manifest.run)) == []
         output.close()
         return [values[index] for index in sorted(values)]
 

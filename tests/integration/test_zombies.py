@@ -96,6 +96,6 @@ def test_a_short_hold_is_not_called_a_blockade(tmp_path: Path) -> None:
     path = tmp_path / "out.txt"
     output = Output.create(path)
     assert blocker(path) is None
-    with output._transactions.turn("somebody"):
+    with output._transactions.begin("somebody"):
         assert blocker(path) is None
     output.close()

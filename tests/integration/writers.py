@@ -35,11 +35,11 @@ def work(path: Path, name: str, seed: int) -> None:
     chance = random.Random(seed)
     output = Output(path, fence_wait_s=5)
     while True:
-        numbers = list(output.unfinished_batches(RUN))
+        numbers = list(output.reader.unfinished_batches(RUN))
         if not numbers:
             break
         number = chance.choice(numbers[:20])
-        indexes = output.remaining(RUN, batch(number))
+        indexes = output.reader.remaining(RUN, batch(number))
         chosen = chance.sample(indexes, chance.randint(0, len(indexes)))
         try:
             output.commit({RUN: results_for(chosen)}, worker=name, token=seed)
@@ -72,7 +72,7 @@ def die_at(path: Path, step: str) -> None:
             os._exit(9)
 
     output = Output(path, steps=die)
-    output.progress(RUN)
+    output.reader.run(RUN)
     print("open", flush=True)
     sys.stdin.readline()
     output.commit({RUN: [Done(7, record(7))]}, worker="second", token=2)
@@ -97,7 +97,7 @@ def join(path: Path, index: int) -> None:
     os.setuid(uid)
     output = Output(path)
     output.commit({RUN: [Done(index, record(index))]}, worker=f"uid {uid}", token=1)
-    print(output.progress(RUN).done, flush=True)
+    print(output.reader.run(RUN).done, flush=True)
     output.close()
 
 
@@ -106,7 +106,7 @@ def look_without_rights(path: Path) -> None:
     os.setgid(61235)
     os.setuid(61235)
     try:
-        Output(path).progress(RUN)
+        Output(path).reader.run(RUN)
     except OutputError as error:
         print(type(error).__name__, error)
 

@@ -8,14 +8,14 @@ from typing import NamedTuple
 MUTATIONS = {
     "no fence": "BEGIN IMMEDIATE does not exclude (sheaf/output/index/database.py, begin)",
     "lease as the only guard": "no fence, but a look at the lock's lease before the append",
-    "no truncate": "a torn tail is not cut (sheaf/output/commit/data_file.py, clear_tail)",
+    "no truncate": "a torn tail is not cut (sheaf/output/commit/data_file.py, remove_excess)",
     "no seal": "a torn tail is cut without sealing the index first (sheaf/output/commit/transaction.py, _seal)",
     "no dedupe": "what is settled is not dropped (sheaf/output/commit/plan.py, plan)",
     "done before sync": "the records are not synced before the index tells of them (sheaf/output/output.py, _write)",
     "ack before sync": "the index is not synced before the batch finishes (synchronous=OFF)",
     "ack before commit": "the batch finishes before its commit (sheaf_worker/commit/committer.py, _settle)",
     "no sync on take-over": "what a dead writer left is trusted unsynced (sheaf/output/index/opener.py)",
-    "cut not synced": "a torn tail's cut is not synced (commit/data_file.py, clear_tail; output/output.py, _write)",
+    "cut not synced": "a torn tail's cut is not synced (commit/data_file.py, remove_excess; output/output.py, _write)",
     "no last look": "a run is finished without a last cut of what lies beyond L (sheaf/scheduling/reconciler.py)",
     "no reconciler": "nobody puts back what Redis has lost (sheaf/scheduling/reconciler.py)",
 }

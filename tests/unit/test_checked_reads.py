@@ -46,9 +46,9 @@ def flip(path: Path, at: int) -> None:
 def readers(path: Path) -> Iterator[Callable[[], object]]:
     """All ways to bytes of the second commit."""
     output = Output(path)
-    yield lambda: output.record(RUN, 25)
-    yield lambda: list(output.records(RUN))
-    yield lambda: [output.read(piece) for piece in output.pieces(RUN)]
+    yield lambda: output.records.one(RUN, 25)
+    yield lambda: list(output.records.all(RUN))
+    yield lambda: [output.records.read_slice(piece) for piece in output.records.slices(RUN)]
     for ordered in (False, True):
         for suffix in (".jsonl", ".csv", ".txt"):
             yield partial(export, Export(path, RUN, path.with_name(f"copy{suffix}"), ordered))
@@ -64,7 +64,7 @@ def test_a_changed_byte_is_not_handed_out(path: Path) -> None:
             read()
     assert list(path.parent.glob("*copy*")) == []
     output = Output(path)
-    assert output.record(RUN, 3) == line(3)
+    assert output.records.one(RUN, 3) == line(3)
     output.close()
 
 
@@ -111,7 +111,7 @@ def test_a_damaged_row_ends_in_one_clear_error(path: Path, change: str) -> None:
     connection.close()
     output = Output(path)
     with pytest.raises(IndexForeign, match=r"sheaf repair values\.jsonl"):
-        output.record(RUN, 25)
+        output.records.one(RUN, 25)
     output.close()
 
 

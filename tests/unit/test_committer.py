@@ -253,7 +253,7 @@ def test_a_fence_that_another_process_keeps_is_waited_for(bed: Bed) -> None:
     run = bed.submit()
     bed.do(run, 0)
     other = Output(bed.data / "o.jsonl")
-    with other._transactions.turn("somebody"):
+    with other._transactions.begin("somebody"):
         bed.start()
         wait_until(lambda: bed.committer.problem is not None, 60, "it cannot commit")
         assert RUN in bed.queue.registry.problems
@@ -339,7 +339,7 @@ def test_a_group_that_cannot_be_committed_before_the_end_is_left_to_others(bed: 
     run = bed.submit()
     bed.do(run, 0, 1, 2, 3)
     other = Output(bed.data / "o.jsonl")
-    with other._transactions.turn("somebody"):
+    with other._transactions.begin("somebody"):
         bed.start()
         wait_until(lambda: bed.committer.problem is not None, 60, "it cannot commit")
         bed.end(within_s=0.0)

@@ -19,7 +19,7 @@ from sheaf.export import Export, check_destination, export
 from sheaf.formats import format_for
 from sheaf.output.index.database import Index
 from sheaf.output.output import Output
-from sheaf.output.read.scan import read_stretches, stretches
+from sheaf.output.read.scan import read_spans, spans
 from sheaf.run.items import Done, Failed, Result
 
 RUN = "run-a"
@@ -63,8 +63,8 @@ def test_records_come_in_the_items_order(
     index = Index(path, 0.0)
     records = {result.index: result.record for result in results if isinstance(result, Done)}
 
-    ordered = list(read_stretches(index, stretches(index, RUN, ordered=True)))
-    as_they_lie = list(read_stretches(index, stretches(index, RUN, ordered=False)))
+    ordered = list(read_spans(index, spans(index, RUN, ordered=True)))
+    as_they_lie = list(read_spans(index, spans(index, RUN, ordered=False)))
     index.drop()
 
     assert b"".join(data for _, data in ordered) == b"".join(records[each] for each in sorted(records))

@@ -22,12 +22,12 @@ def output(tmp_path: Path) -> Output:
 
 
 def test_they_are_shown_by_the_name_of_today(output: Output) -> None:
-    assert [failure.error for failure in output.failures("r-1")] == ["Timeout", "Timeout", "ValueError"]
+    assert [failure.error for failure in output.reader.failures("r-1")] == ["Timeout", "Timeout", "ValueError"]
     with pytest.raises(UsageError, match="has no record: Timeout: late"):
-        output.record("r-1", 0)
+        output.records.one("r-1", 0)
 
 
 @pytest.mark.parametrize("name", ["Timeout", "TimedOut"])
 def test_they_are_done_again_by_either_name(output: Output, name: str) -> None:
     assert output.reopen_failures("r-1", [name]) == 2
-    assert [failure.error for failure in output.failures("r-1")] == ["ValueError"]
+    assert [failure.error for failure in output.reader.failures("r-1")] == ["ValueError"]

@@ -65,10 +65,10 @@ def test_a_look_whose_own_connection_never_gave_a_lock_back_gives_it_back(tmp_pa
     index._connection = Busy(connection, other)  # type: ignore[assignment]
 
     with pytest.raises(FenceTimeout):
-        output.progress("r-1")
+        output.reader.run("r-1")
     other.close()
 
-    assert output.progress("r-1") is not None
+    assert output.reader.run("r-1") is not None
     assert output.commit({"r-1": [Done(0, b"0\n")]}, worker="w", token=1).length == 2
     output.close()
 
@@ -92,7 +92,7 @@ def test_a_fence_that_another_connection_of_this_process_never_gave_back(tmp_pat
 
     assert commit() == 2
     other.close()
-    assert kept.progress("r-1").done == 1
+    assert kept.reader.run("r-1").done == 1
     kept.close()
     output.close()
 
@@ -111,7 +111,7 @@ def test_connections_to_other_indexes_stay_open(tmp_path: Path) -> None:
 
     assert blocker._index.begun, "what is in the middle of a commit is not disturbed"
     blocker._index.roll_back()
-    assert elsewhere.progress("r-1") is not None
+    assert elsewhere.reader.run("r-1") is not None
     assert elsewhere._index.generation == generation
     for each in (output, blocker, elsewhere):
         each.close()

@@ -31,8 +31,10 @@ WANTED = Demand({}, 4, 4, urgent=True)
 class FakeNotes:
     def __init__(self) -> None:
         self.notes: dict[str, Note] = {}
+        self.asked: list[str] = []
 
     def read(self, batch: str) -> Note | None:
+        self.asked.append(batch)
         return self.notes.get(batch)
 
     def write(self, batch: str, note: Note) -> None:
@@ -119,6 +121,7 @@ def test_a_claimed_batch_is_passed_on_with_its_items(bed: Bed) -> None:
     assert bed.taken() == [(f"{RUN}_2", [(8, "item 8"), (9, "item 9")])]
     assert not bed.fetcher.drained
     assert bed.wakes == 1
+    assert bed.notes.asked == [], "a step to Redis that only batches need whose workers died"
 
 
 def test_only_what_is_open_of_a_batch_is_passed_on(bed: Bed) -> None:

@@ -17,6 +17,7 @@ import pytest
 from sheaf.core.errors import FenceTimeout, IndexForeign, IndexMissing, OutputUnwritable
 from sheaf.output.index import opener, schema
 from sheaf.output.index.database import Index
+from sheaf.output.index.reader import IndexReader
 from tests.console import wait_until
 
 
@@ -28,12 +29,8 @@ def index(tmp_path: Path) -> Iterator[Index]:
     made.drop()
 
 
-def length(connection: sqlite3.Connection) -> object:
-    return connection.execute("SELECT length FROM state").fetchone()[0]
-
-
 def set_length(index: Index, value: int) -> None:
-    index.begin().execute("UPDATE state SET length = ?", (value,))
+    index.begin().set_file(value, "", (0, 0))
     index.commit()
 
 
@@ -47,7 +44,7 @@ def test_one_process_at_a_time_creates(tmp_path: Path) -> None:
         assert not index.path.exists()
 
     index.create(b"")
-    assert length(index.connect()) == 0
+    assert IndexReader(index.connect()).state().length == 0
     index.drop()
 
 
@@ -110,7 +107,7 @@ def test_whoever_waits_for_the_fence_says_for_whom(
         before = waiting.waited_s
 
         index.begin()
-        index.note.write_holder("worker-1")
+        index.note.write_owner("worker-1")
         ending = threading.Thread(target=end_once_it_is_said)
         ending.start()
         waiting.begin()
@@ -128,14 +125,14 @@ def test_whoever_waits_for_the_fence_says_for_whom(
 def test_what_is_read_is_of_the_moment_at_which_reading_began(index: Index) -> None:
     """Whatever is committed meanwhile; afterwards it is seen."""
     other = Index(index.output, wait_s=60.0)
-    with index.reading() as connection:
+    with index.reading() as reader:
         set_length(other, 7)
-        assert length(connection) == 0
+        assert reader.state().length == 0
         set_length(other, 8)
-        assert length(connection) == 0
+        assert reader.state().length == 0
 
-    with index.reading() as connection:
-        assert length(connection) == 8
+    with index.reading() as reader:
+        assert reader.state().length == 8
     other.drop()
 
 
@@ -210,11 +207,11 @@ def test_others_notice_a_new_connection(index: Index) -> None:
 
 def test_a_transaction_that_could_not_be_rolled_back_is_in_nobodys_way(index: Index) -> None:
     """Its connection is given up, with what was not committed."""
-    index.begin().execute("UPDATE state SET length = 7")
+    index.begin().set_file(7, "", (0, 0))
     # Whatever kept the roll back from being made.
-    with index.reading() as connection:
-        assert length(connection) == 0
+    with index.reading() as reader:
+        assert reader.state().length == 0
 
     set_length(index, 9)
-    with index.reading() as connection:
-        assert length(connection) == 9
+    with index.reading() as reader:
+        assert reader.state().length == 9

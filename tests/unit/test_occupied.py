@@ -99,7 +99,7 @@ def test_a_replaced_output_is_whole_in_its_folder(tmp_path: Path) -> None:
     moved = Run.open(tmp_path, first.manifest.run).manifest.output
     assert moved == "prices.jsonl.replaced-1/prices.jsonl"
     kept = Output(tmp_path / moved)
-    assert [index for index, _ in kept.records(first.manifest.run)] == [0, 1, 2]
+    assert [index for index, _ in kept.records.all(first.manifest.run)] == [0, 1, 2]
     kept.close()
     for path in (REQUEST.output, moved):
         report = verify(tmp_path, path)
@@ -137,7 +137,7 @@ def test_an_output_is_not_replaced_under_a_run_that_writes_into_it(tmp_path: Pat
     assert (tmp_path / "prices.jsonl").exists()
 
 
-@pytest.mark.parametrize("step", ["told", "prices.jsonl", "prices.jsonl.intent", "prices.jsonl.index"])
+@pytest.mark.parametrize("step", ["manifests", "prices.jsonl", "prices.jsonl.intent", "prices.jsonl.index"])
 def test_a_killed_replacement_is_ended_by_the_next_one(tmp_path: Path, step: str) -> None:
     """Killed after any of its steps: nothing begins beside half an output, and the same command carries on."""
     first, _ = submitted(tmp_path)
@@ -160,7 +160,7 @@ def test_a_killed_replacement_is_ended_by_the_next_one(tmp_path: Path, step: str
     finish(tmp_path, second)
 
     kept = Output(tmp_path / "prices.jsonl.replaced-1" / "prices.jsonl")
-    assert [index for index, _ in kept.records(first.manifest.run)] == [0, 1, 2]
+    assert [index for index, _ in kept.records.all(first.manifest.run)] == [0, 1, 2]
     kept.close()
     assert not verify(tmp_path, tmp_path / REQUEST.output).problems
 
@@ -169,7 +169,7 @@ def test_a_writer_that_has_the_replaced_output_open_does_not_harm_the_new_one(tm
     """A worker's old connection, closed late, takes away neither the new index's log nor the old one's."""
     first, _ = submitted(tmp_path)
     stale = Output(tmp_path / "prices.jsonl")
-    stale.progress(first.manifest.run)
+    stale.reader.run(first.manifest.run)
     finish(tmp_path, first)
 
     second, _ = submitted(tmp_path, submitted_as(OTHER, onto=Onto.REPLACE))
@@ -180,10 +180,10 @@ def test_a_writer_that_has_the_replaced_output_open_does_not_harm_the_new_one(tm
     fresh.close()
 
     seen = Output(tmp_path / "prices.jsonl")
-    assert seen.progress(second.manifest.run).done == 2
+    assert seen.reader.run(second.manifest.run).done == 2
     seen.close()
     kept = Output(tmp_path / "prices.jsonl.replaced-1" / "prices.jsonl")
-    assert [index for index, _ in kept.records(first.manifest.run)] == [0, 1, 2]
+    assert [index for index, _ in kept.records.all(first.manifest.run)] == [0, 1, 2]
     kept.close()
     assert not verify(tmp_path, tmp_path / REQUEST.output).problems
 

@@ -35,7 +35,7 @@ def test_a_commit_appends_the_records_in_the_items_order_behind_the_header(outpu
     assert first.committed == {RUN: [(1, 2), (3, 4)]}
     assert second.length == output.path.stat().st_size
     output.commit({RUN: done(5)}, worker="late", token=2)
-    assert output.highest_token() == 6
+    assert output.reader.state().token == 6
 
 
 def test_an_item_is_settled_once_whoever_brings_it_again(output: Output) -> None:
@@ -50,7 +50,7 @@ def test_an_item_is_settled_once_whoever_brings_it_again(output: Output) -> None
 
     assert (receipt.committed, receipt.failed, receipt.duplicates) == ({RUN: [(5, 6)]}, {RUN: []}, 3)
     assert output.path.read_bytes() == b"HEADER\nrecord 1\nfirst\n"
-    assert [(failure.index, failure.error) for failure in output.failures(RUN)] == [(2, "Timeout")]
+    assert [(failure.index, failure.error) for failure in output.reader.failures(RUN)] == [(2, "Timeout")]
 
 
 def test_a_group_of_several_runs_is_one_commit(output: Output) -> None:
@@ -60,38 +60,43 @@ def test_a_group_of_several_runs_is_one_commit(output: Output) -> None:
     receipt = output.commit({"other": done(0, 1), RUN: done(7)}, worker="w", token=1)
 
     assert receipt.finished_runs == ["other"]
-    assert list(output.records("other")) == [(0, b"record 0\n"), (1, b"record 1\n")]
-    assert list(output.records(RUN)) == [(7, b"record 7\n")]
+    assert list(output.records.all("other")) == [(0, b"record 0\n"), (1, b"record 1\n")]
+    assert list(output.records.all(RUN)) == [(7, b"record 7\n")]
 
 
 def test_the_index_knows_what_is_left(output: Output) -> None:
     """Open items of a batch and open batches of a run, touched or not, until nothing is left."""
     output.commit({RUN: [*done(0, 1, 2, 3, 5), Failed(8, "E", "m", 1)]}, worker="w", token=1)
 
-    assert output.remaining(RUN, Batch(RUN, 0, 0, 4)) == []
-    assert output.remaining(RUN, Batch(RUN, 1, 4, 4)) == [4, 6, 7]
-    assert output.remaining(RUN, Batch(RUN, 2, 8, 2)) == [9]
-    assert list(output.unfinished_batches(RUN)) == [1, 2]
+    assert output.reader.remaining(RUN, Batch(RUN, 0, 0, 4)) == []
+    assert output.reader.remaining(RUN, Batch(RUN, 1, 4, 4)) == [4, 6, 7]
+    assert output.reader.remaining(RUN, Batch(RUN, 2, 8, 2)) == [9]
+    assert list(output.reader.unfinished_batches(RUN)) == [1, 2]
 
     receipt = output.commit({RUN: done(*range(10))}, worker="v", token=1)
 
     assert receipt.finished_runs == [RUN]
-    assert [output.record(RUN, index) for index in (0, 5, 4, 9)] == [b"record %d\n" % index for index in (0, 5, 4, 9)]
-    assert list(output.unfinished_batches(RUN)) == []
-    progress = output.progress(RUN)
+    assert [output.records.one(RUN, index) for index in (0, 5, 4, 9)] == [
+        b"record %d\n" % index for index in (0, 5, 4, 9)
+    ]
+    assert list(output.reader.unfinished_batches(RUN)) == []
+    progress = output.reader.run(RUN)
     assert (progress.items, progress.done, progress.failed, progress.finished) == (10, 9, 1, True)
     assert progress.bytes == 81
-    assert output.all_progress() == {RUN: progress}
-    assert [(share.worker, share.items, share.bytes) for share in output.workers(RUN)] == [("w", 6, 45), ("v", 4, 36)]
+    assert output.reader.runs() == {RUN: progress}
+    assert [(share.worker, share.items, share.bytes) for share in output.reader.shares(RUN)] == [
+        ("w", 6, 45),
+        ("v", 4, 36),
+    ]
 
 
 def test_a_batch_that_nobody_has_touched_is_open_though_later_ones_are_complete(output: Output) -> None:
     """Batches complete in any order; a gap is not passed over."""
     output.commit({RUN: done(0, 1, 2, 3, 8, 9)}, worker="w", token=1)
-    assert list(output.unfinished_batches(RUN)) == [1]
+    assert list(output.reader.unfinished_batches(RUN)) == [1]
 
     output.commit({RUN: done(4, 5, 6, 7)}, worker="w", token=1)
-    assert list(output.unfinished_batches(RUN)) == []
+    assert list(output.reader.unfinished_batches(RUN)) == []
 
 
 def test_more_failures_than_are_read_at_once_are_all_listed(tmp_path: Path) -> None:
@@ -100,7 +105,7 @@ def test_more_failures_than_are_read_at_once_are_all_listed(tmp_path: Path) -> N
     output.register_run("failing", items=2500, batch_size=100)
     output.commit({"failing": [Failed(index, "E", "", 1) for index in range(2500)]}, worker="w", token=1)
 
-    assert [failure.index for failure in output.failures("failing")] == list(range(2500))
+    assert [failure.index for failure in output.reader.failures("failing")] == list(range(2500))
     output.close()
 
 
@@ -126,7 +131,7 @@ def test_a_batch_that_completes_out_of_order_is_not_looked_at_again(tmp_path: Pa
     output.register_run("many", items=5000, batch_size=2)
     output.commit({"many": [Done(index, b"") for index in range(5000) if index not in (10, 4001)]}, worker="w", token=1)
 
-    assert list(output.unfinished_batches("many")) == [5, 2000]
+    assert list(output.reader.unfinished_batches("many")) == [5, 2000]
     output.close()
 
 
@@ -134,10 +139,10 @@ def test_an_item_without_a_record_says_why(output: Output) -> None:
     """Not done yet, failed, or no such item: the message tells which."""
     output.commit({RUN: [Failed(1, "Dns", "no such host", 3), *done(2)]}, worker="w", token=1)
 
-    assert output.record(RUN, 2) == b"record 2\n"
+    assert output.records.one(RUN, 2) == b"record 2\n"
     for item, why in ((0, "not done yet"), (1, "Dns: no such host"), (10, "no item 10")):
         with pytest.raises(UsageError, match=why):
-            output.record(RUN, item)
+            output.records.one(RUN, item)
 
 
 def test_a_result_of_no_item_of_the_run_commits_nothing(output: Output) -> None:
@@ -162,7 +167,7 @@ def test_failures_hold_any_text(output: Output) -> None:
         {RUN: [Failed(0, "E", "bad \udc80 byte", 1), Failed(1, "E", "x" * 1_000_000, 1)]}, worker="w", token=1
     )
 
-    first, second = output.failures(RUN)
+    first, second = output.reader.failures(RUN)
     assert first.message == "bad \\udc80 byte"
     assert len(second.message) < 10_100
     assert "more characters" in second.message
@@ -177,8 +182,8 @@ def test_records_of_any_size_are_read_back(output: Output, size: int) -> None:
 
     output.commit({"sizes": [Done(index, record) for index, record in enumerate(records)]}, worker="w", token=1)
 
-    assert [record for _, record in output.records("sizes")] == records
-    assert output.record("sizes", count - 1) == records[-1]
+    assert [record for _, record in output.records.all("sizes")] == records
+    assert output.records.one("sizes", count - 1) == records[-1]
 
 
 def test_creating_an_output_twice_changes_nothing(output: Output) -> None:
@@ -218,7 +223,7 @@ def test_an_index_that_was_only_begun_is_taken_up_again(tmp_path: Path) -> None:
     """A crash right after the index's file was created leaves it empty."""
     (tmp_path / "x.txt.index").touch()
     with pytest.raises(OutputError, match="no output"):
-        Output(tmp_path / "x.txt").highest_token()
+        Output(tmp_path / "x.txt").reader.state()
 
     Output.create(tmp_path / "x.txt").close()
 
@@ -254,7 +259,7 @@ def test_readers_see_a_commit_only_when_it_is_whole(output: Output) -> None:
     """A second object reads while the first is in mid-commit: the old state before COMMIT, the new one after."""
     reader = Output(output.path)
     seen: dict[str, int] = {}
-    writer = Output(output.path, steps=lambda name: seen.update({name: reader.progress(RUN).done}))
+    writer = Output(output.path, steps=lambda name: seen.update({name: reader.reader.run(RUN).done}))
 
     writer.commit({RUN: done(1, 2)}, worker="w", token=1)
 

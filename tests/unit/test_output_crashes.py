@@ -48,7 +48,7 @@ class CommitProtocol(RuleBasedStateMachine):
         self.path = self.folder / "out.txt"
         self.patch = pytest.MonkeyPatch()
         # Few buffers a call: appends are torn in their middle.
-        self.patch.setattr(data_file, "PIECES", 1)
+        self.patch.setattr(data_file, "BUFFERS", 1)
         self.patch.setattr("sheaf.output.commit.plan._JOIN_BELOW", 0)
         self.serial = 0
         self.crash: tuple[str, int] | None = None
@@ -237,14 +237,14 @@ class CommitProtocol(RuleBasedStateMachine):
         for run, (items, batch_size) in RUNS.items():
             settled = {index: result for (name, index), result in self.outcomes.items() if name == run}
             done = {index: result.record for index, result in settled.items() if isinstance(result, Done)}
-            progress = self.reader.progress(run)
+            progress = self.reader.reader.run(run)
             assert (progress.done, progress.failed) == (len(done), len(settled) - len(done))
-            assert dict(self.reader.records(run)) == done
-            assert {failure.index for failure in self.reader.failures(run)} == settled.keys() - done.keys()
+            assert dict(self.reader.records.all(run)) == done
+            assert {failure.index for failure in self.reader.reader.failures(run)} == settled.keys() - done.keys()
             left = {
                 index
-                for number in self.reader.unfinished_batches(run)
-                for index in self.reader.remaining(
+                for number in self.reader.reader.unfinished_batches(run)
+                for index in self.reader.reader.remaining(
                     run, Batch(run, number, number * batch_size, min(batch_size, items - number * batch_size))
                 )
             }

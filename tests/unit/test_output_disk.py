@@ -60,7 +60,7 @@ def test_a_connection_that_can_only_read_is_opened_anew(output: Output, monkeypa
         commit(output, 1)
     commit(output, 1)
 
-    assert output.progress(RUN).done == 2
+    assert output.reader.run(RUN).done == 2
 
 
 def test_a_process_that_can_only_read_is_no_disk_that_says_no(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,7 @@ def test_a_cut_is_on_the_disk_before_anything_else_is(output: Output, monkeypatc
     monkeypatch.setattr(os, "ftruncate", noting(os.ftruncate, lambda *_: calls.append("cut")))
     monkeypatch.setattr(os, "fdatasync", noting(os.fdatasync, lambda *_: calls.append("sync")))
 
-    output.clear_tail()
+    output.remove_excess()
 
     assert output.path.read_bytes() == b"HEADER\nrecord 0\n"
     assert calls[calls.index("cut") + 1] == "sync"
@@ -200,7 +200,7 @@ def test_who_comes_new_writes_the_whole_log_anew_before_it_is_read(
     monkeypatch.setattr(os, "fdatasync", noting(os.fdatasync, lambda _: steps.append("sync")))
     monkeypatch.setattr(sqlite3, "connect", noting(sqlite3.connect, lambda *_a, **_k: steps.append("open")))
 
-    assert output.progress(RUN).done == 2
+    assert output.reader.run(RUN).done == 2
     assert steps[-2:] == ["sync", "open"]
     assert {name for name, _, _ in written} == {f"{log.name}-anew"}
     assert b"".join(data for _, _, data in sorted(written, key=lambda each: each[1])) == before
@@ -211,7 +211,7 @@ def test_who_comes_while_others_are_there_neither_writes_nor_waits(
     output: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They know what is in the log; one that keeps the fence must not keep readers out."""
-    output.progress(RUN)
+    output.reader.run(RUN)
     synced: list[int] = []
     monkeypatch.setattr(os, "fdatasync", synced.append)
 
@@ -219,12 +219,12 @@ def test_who_comes_while_others_are_there_neither_writes_nor_waits(
         if step == "note":
             synced.clear()
             newcomer = Output(output.path, fence_wait_s=0.0)
-            assert newcomer.progress(RUN).done == 1
+            assert newcomer.reader.run(RUN).done == 1
             newcomer.close()
             assert synced == []
 
     holding = Output(output.path, steps=look)
-    holding.highest_token()
+    holding.reader.state()
     holding.commit({RUN: [Done(1, b"record 1\n")]}, worker="w", token=1)
     holding.close()
 
@@ -235,7 +235,7 @@ def test_whoever_had_the_index_open_dies_while_another_opens_it(
     """It was known to be open, but no longer when SQLite had read the log: then that was a newcomer's own reading."""
     killed_after_commit(output, 1)
     neighbour = Output(output.path)
-    neighbour.progress(RUN)
+    neighbour.reader.run(RUN)
     newcomer = Output(output.path)
     real = Opener._open_ours
     synced: list[str] = []
@@ -251,7 +251,7 @@ def test_whoever_had_the_index_open_dies_while_another_opens_it(
         return connection
 
     monkeypatch.setattr(Opener, "_open_ours", meanwhile)
-    assert newcomer.progress(RUN).done == 2
+    assert newcomer.reader.run(RUN).done == 2
     assert synced == ["pages.txt.index-wal"]
     newcomer.close()
     neighbour.close()
@@ -259,7 +259,7 @@ def test_whoever_had_the_index_open_dies_while_another_opens_it(
 
 def test_a_forked_child_does_not_keep_its_parents_word(output: Output) -> None:
     """It lives on when the parent is killed, and must not pass for somebody who has the index open."""
-    output.progress(RUN)
+    output.reader.run(RUN)
     note, inode = output.path.with_name("pages.txt.intent"), output.path.with_name("pages.txt.index").stat().st_ino
     ready, go = os.pipe(), os.pipe()
     child = os.fork()
@@ -305,12 +305,12 @@ def test_a_stranger_that_has_the_index_open_keeps_its_log(output: Output, monkey
     monkeypatch.setattr(os, "pwrite", write)
     newcomer = Output(output.path, fence_wait_s=0.1)
     with pytest.raises(FenceTimeout):
-        newcomer.progress(RUN)
+        newcomer.reader.run(RUN)
     assert written == []
     stranger.stdin.write("\n")
     stranger.stdin.flush()
     stranger.stdout.readline()
-    assert newcomer.progress(RUN).done == 2
+    assert newcomer.reader.run(RUN).done == 2
     assert written == ["pages.txt.index-wal"]
     newcomer.close()
     stranger.communicate("\n")
@@ -417,7 +417,7 @@ def test_a_full_disk_under_the_index_commits_nothing(output: Output) -> None:
 
     with pytest.raises(OutputUnwritable, match="full"):
         output.commit(many, worker="w", token=1)
-    assert output.progress(RUN).done == 1
+    assert output.reader.run(RUN).done == 1
 
     output.close()
     assert output.commit(many, worker="w", token=1).committed[RUN] == [(1, 100)]
@@ -436,7 +436,7 @@ def test_a_write_error_under_the_index_commits_nothing(output: Output) -> None:
             commit(output, 1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (was, hard))
-    assert output.progress(RUN).done == 1
+    assert output.reader.run(RUN).done == 1
 
     commit(output, 1)
 
@@ -499,13 +499,13 @@ def test_a_log_whose_sync_failed_is_written_anew_before_it_is_trusted(
     real_sync = os.fdatasync
     monkeypatch.setattr(os, "fdatasync", raising(OSError(errno.EIO, "I/O error")))
     with pytest.raises(OutputUnwritable, match="I/O error"):
-        opened.highest_token()
+        opened.reader.state()
     monkeypatch.setattr(os, "fdatasync", real_sync)
     log = output.path.with_name("pages.txt.index-wal")
     written: list[bytes] = []
     monkeypatch.setattr(os, "pwrite", noting(os.pwrite, lambda _file, data, _at: written.append(data)))
 
-    opened.highest_token()
+    opened.reader.state()
 
     assert b"".join(written) == log.read_bytes()
     opened.close()
@@ -514,13 +514,13 @@ def test_a_log_whose_sync_failed_is_written_anew_before_it_is_trusted(
 def test_a_commit_whose_sync_failed_has_the_log_written_anew(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beside others too: the disk may not have the page that the last whole transaction shares with the failed one."""
     neighbour = Output(output.path)
-    neighbour.progress(RUN)
+    neighbour.reader.run(RUN)
     commit(output, 1)
     rewritten: list[Path] = []
     watched = noting(wal.write_anew, rewritten.append)
     monkeypatch.setattr(wal, "write_anew", watched)
     failing = Output(output.path)
-    failing.progress(RUN)
+    failing.reader.run(RUN)
     monkeypatch.setattr(failing._index, "translated", raising(OutputUnwritable("I/O error")))
     with pytest.raises(OutputUnwritable), suppress(sqlite3.Error):
         failing._index.connect().execute("BEGIN IMMEDIATE")

@@ -100,7 +100,7 @@ def test_a_file_that_is_gone_or_shorter_is_refused(output: Output) -> None:
     with pytest.raises(OutputMissing, match="bring the file back"):
         commit(output, 1)
     with pytest.raises(OutputMissing):
-        output.record(RUN, 0)
+        output.records.one(RUN, 0)
 
     output.path.write_bytes(whole)
     commit(output, 1)

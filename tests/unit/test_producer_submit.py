@@ -61,7 +61,7 @@ def test_a_new_run_is_known_to_volume_and_output(tmp_path: Path) -> None:
     assert [item.text for item in Run.open(tmp_path, run.manifest.run).all_items()] == ITEMS
     assert (run.manifest.items, run.manifest.batches) == (7, 3)
     output = Output(tmp_path / "pages.html")
-    assert list(output.unfinished_batches(run.manifest.run)) == [0, 1, 2]
+    assert list(output.reader.unfinished_batches(run.manifest.run)) == [0, 1, 2]
     output.close()
     assert [path.name for path in (tmp_path / "runs").iterdir() if path.is_dir()] == [run.manifest.run]
 

@@ -63,13 +63,13 @@ def redo(path: Path) -> None:
     output = Output(path)
     for name, items in ((RUN, ITEMS), (OTHER, 2)):
         run = Run.open(path.parent, name)
-        numbers = list(output.unfinished_batches(name))
-        indexes = [index for number in numbers for index in output.remaining(name, run.manifest.batch(number))]
+        numbers = list(output.reader.unfinished_batches(name))
+        indexes = [index for number in numbers for index in output.reader.remaining(name, run.manifest.batch(number))]
         assert bool(indexes) != run.finished
         done = [Done(index, b"again %d of %d\n" % (index, items)) for index in indexes]
         output.commit({name: done}, worker="again", token=3)
         for index in range(items - (name == RUN)):
-            assert output.record(name, index) in {
+            assert output.records.one(name, index) in {
                 b"record %d\n" % index,
                 b"again %d of %d\n" % (index, items),
                 b"xy"[index : index + 1] + b"\n",
@@ -311,8 +311,8 @@ def test_the_index_of_json_lines_is_made_anew(lines: Path) -> None:
     assert (report.problems, report.done, report.missing) == ([], 39, 41)
     assert not Run.open(lines.parent, RUN).finished
     output = Output(lines)
-    assert output.remaining(RUN, Run.open(lines.parent, RUN).manifest.batch(1)) == [7]
-    record = output.record(RUN, 30)
+    assert output.reader.remaining(RUN, Run.open(lines.parent, RUN).manifest.batch(1)) == [7]
+    record = output.records.one(RUN, 30)
     assert json.loads(gzip.decompress(record) if lines.suffix == ".gz" else record)["item"] == "item 30"
     output.close()
     assert not list(lines.parent.glob(".sheaf-rebuild-*"))

@@ -88,11 +88,11 @@ def test_an_output_gets_its_word_with_its_first_run(tmp_path: Path, task: str, o
     request = RunRequest(TaskSpec(task), output, "list")
     submit(tmp_path, request, lambda _: [["http://a/"]])
     opened = Output(tmp_path / output)
-    header = opened.header()
+    header = opened.reader.state().header
     assert (separator_of(header) != "") is has
     assert has or header == b""
     assert has_separator(output) or not has
     opened.close()
     again = Output.create(tmp_path / output, header=format_for(output, None, new_separator()).header(output))
-    assert again.header() == header
+    assert again.reader.state().header == header
     again.close()

@@ -59,8 +59,8 @@ def finish(path: Path) -> None:
     run = Run.open(path.parent, RUN)
     indexes = [
         index
-        for number in output.unfinished_batches(RUN)
-        for index in output.remaining(RUN, run.manifest.batch(number))
+        for number in output.reader.unfinished_batches(RUN)
+        for index in output.reader.remaining(RUN, run.manifest.batch(number))
     ]
     assert not (indexes and run.finished)
     output.commit({RUN: [Done(index, record(index)) for index in indexes]}, worker="again", token=2)
@@ -130,7 +130,7 @@ def test_a_runs_name_that_is_another_where_sqlite_looks_it_up_is_mended(path: Pa
 
     assert verify(path.parent, path).ok
     output = Output(path)
-    assert output.record(RUN, 0) == record(0)
+    assert output.records.one(RUN, 0) == record(0)
     output.close()
 
 
@@ -179,7 +179,7 @@ def _quarantine(path: Path, chance: random.Random) -> str:
     output = Output(path)
     for item in chance.sample(range(ITEMS), 5):
         with suppress(SheafError):
-            assert output.record(RUN, item) == record(item)
+            assert output.records.one(RUN, item) == record(item)
     output.close()
     with suppress(SheafError):
         export(Export(path, RUN, path.with_name("copy.jsonl"), ordered=True))

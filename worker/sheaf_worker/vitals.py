@@ -142,7 +142,7 @@ class Vitals(threading.Thread):
         stack = _stack_of(thread)
         place = f"; it stands in {stack[-1].filename}:{stack[-1].lineno}, {stack[-1].name}" if stack else ""
         fields = {"action": "fail", "part": thread, "why": why + place, "stack": "".join(traceback.format_list(stack))}
-        logger.critical("a part of the worker hangs; it ends", extra=fields)
+        logger.critical("a part of the worker hangs; the process ends", extra=fields)
         self._end(thread, why + place)
 
     def _end(self, thread: str, why: str) -> NoReturn:

@@ -11,7 +11,8 @@ import click
 from sheaf.core.errors import OutputRefused, RunCancelled, RunDamaged
 from sheaf.core.humanize import bytes_text, count_text, path_text, seconds_text
 from sheaf.core.settings import Settings
-from sheaf.output.output import Failure, Output
+from sheaf.output.index.rows import Failure
+from sheaf.output.output import Output
 from sheaf.run.items import Batch
 from sheaf.run.run import Run
 from sheaf.tasks.tracebacks import split
@@ -78,8 +79,8 @@ def summarize(settings: Settings, run: Run) -> None:
     path = settings.data_dir / manifest.output
     output = Output(path)
     try:
-        progress = output.progress(manifest.run)
-        failures = _Failures(output.failures(manifest.run) if progress.failed else ())
+        progress = output.reader.run(manifest.run)
+        failures = _Failures(output.reader.failures(manifest.run) if progress.failed else ())
     finally:
         output.close()
     took_s = max(0.0, progress.last_commit - progress.started)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sheaf.formats.values import decoded
+from sheaf.output.index.rows import Failure
 from sheaf.output.output import Output
-from sheaf.output.read.queries import Failure
 from sheaf.run.run import Run
 
 if TYPE_CHECKING:
@@ -83,14 +83,14 @@ class ResultFile:
     def fresh(self, segment: Segment) -> list[Chunk]:
         """Read what was committed of the segment since the last time."""
         chunks = []
-        for piece in self._output.pieces(segment.name, segment.after):
+        for piece in self._output.records.slices(segment.name, segment.after):
             segment.after = piece.commit
             segment.settled += len(piece.indexes)
             segment.result_bytes += piece.length
             self.bytes += piece.length
-            chunks.append(Chunk(piece.indexes, self._output.read(piece), []))
+            chunks.append(Chunk(piece.indexes, self._output.records.read_slice(piece), []))
         if segment.settled < segment.count:
-            found = self._output.failures(segment.name)
+            found = self._output.reader.failures(segment.name)
             failures = [failure for failure in found if failure.index not in segment.failed]
             if failures:
                 segment.failed.update(failure.index for failure in failures)

@@ -9,7 +9,7 @@ from sheaf.client.calls import decode_item
 from sheaf.client.session.results import Chunk, Segment
 from sheaf.client.session.sizing import ChunkSizer
 from sheaf.core.errors import ClusterError, TaskFailed
-from sheaf.output.read.queries import Failure
+from sheaf.output.index.rows import Failure
 from sheaf.run.items import Batch
 from sheaf.run.task_spec import TaskSpec
 from sheaf.tasks import tracebacks

@@ -1,4 +1,4 @@
-"""The output file itself: is it the one that was committed to, what lies beyond the committed length, and the append.
+"""The output file itself: is it the one that was committed to, what is beyond the committed length, and the append.
 
 Everything here happens under the fence. OSErrors are the caller's to translate.
 """
@@ -17,29 +17,31 @@ from isal import isal_zlib
 
 from sheaf.core.errors import OutputError, OutputMissing, OutputReplaced, OutputShortened
 from sheaf.output.index.intent import START_BYTES, Intent
-from sheaf.output.index.schema import State
+from sheaf.output.index.rows import State
 from sheaf.run.run import sync_folder
 
 #: Bytes at either end of the committed part by which the file is recognised.
 EDGE_BYTES = 4096
 #: Buffers handed to the kernel in one call (its limit, IOV_MAX).
-PIECES = 1024
+BUFFERS = 1024
 #: ... and bytes. For a longer write some file systems take pages of 2 MiB and more, which a virtual machine may have to
 #: get from its host first: the same bytes then cost up to twelve times as much (docs/decisions/0016-short-writes.md).
 WRITE_BYTES = 512 << 10
 #: Bytes of a file that are held at once.
 _COPY_BYTES = 1 << 20
 _STRAY_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-#: What opening a stray file says when something lies there that we should not write to.
+#: Errors of opening a stray file where there is something that we should not write to.
 _NOT_OURS = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENXIO)
+#: Records, in memory of our own or shared with the process that made them.
+Buffer = bytes | memoryview
 
 
-class TailGrew(OutputError):
-    """Another program has appended to the output since the turn began: the next turn moves that aside."""
+class FileGrew(OutputError):
+    """Another program has appended to the output during the transaction: the next one moves that aside."""
 
 
 class OutputFile:
-    """Opened anew for every commit: what lies at the path now is what counts."""
+    """Opened anew for every commit: the file that is at the path now is the one that counts."""
 
     def __init__(self, path: Path, descriptor: int, length: int) -> None:
         self.path = path
@@ -101,25 +103,25 @@ class OutputFile:
     def _read(self, offset: int, count: int) -> bytes:
         data = b""
         while len(data) < count:
-            piece = os.pread(self._descriptor, count - len(data), offset + len(data))
-            if not piece:
+            more = os.pread(self._descriptor, count - len(data), offset + len(data))
+            if not more:
                 break
-            data += piece
+            data += more
         return data
 
-    def clear_tail(self, intent: Intent | None) -> Path | None:
+    def remove_excess(self, intent: Intent | None) -> Path | None:
         """Make the file end at L: cut our own torn append, move a stranger's bytes aside. Return where to, if any."""
-        tail_length = self.size - self.length
-        start = self._read(self.length, min(tail_length, START_BYTES))
+        excess = self.size - self.length
+        start = self._read(self.length, min(excess, START_BYTES))
         aside = None
-        if intent is None or not intent.explains(self.length, start, tail_length):
+        if intent is None or not intent.explains(self.length, start, excess):
             aside = self._move_aside()
         os.ftruncate(self._descriptor, self.length)
         self.sync()
         return aside
 
     def _move_aside(self) -> Path:
-        """Copy what lies beyond L to the end of `<output>.stray-<n>`; n grows only if one cannot be appended to."""
+        """Copy what is beyond L to the end of `<output>.stray-<n>`; n grows only if one cannot be appended to."""
         number, descriptor = 1, -1
         while descriptor < 0:
             path = self.path.with_name(f"{self.path.name}.stray-{number}")
@@ -130,13 +132,13 @@ class OutputFile:
                     raise
                 number += 1
         try:
-            self._copy_tail(descriptor)
+            self._copy_excess(descriptor)
         finally:
             os.close(descriptor)
         sync_folder(path.parent)
         return path
 
-    def _copy_tail(self, target: int) -> None:
+    def _copy_excess(self, target: int) -> None:
         before = os.fstat(target).st_size
         try:
             for offset in range(self.length, self.size, _COPY_BYTES):
@@ -149,25 +151,25 @@ class OutputFile:
                 os.ftruncate(target, before)
             raise
 
-    def append(self, pieces: Sequence[bytes | memoryview], step: Callable[[str], None], *, to_be_synced: bool) -> None:
-        """Write the pieces at L. After an error, or a crash, any part of them may stand there.
+    def append(self, buffers: Sequence[Buffer], step: Callable[[str], None], *, to_be_synced: bool) -> None:
+        """Write the buffers at L. After an error, or a crash, any part of them may be in the file.
 
-        Raises TailGrew, with nothing written, if the file does not end at L any more.
+        Raises FileGrew, with nothing written, if the file does not end at L any more.
         """
         if os.fstat(self._descriptor).st_size != self.length:
-            raise TailGrew(f"another program has just changed the end of {self.path}; try again")
-        self._appending = sum(map(len, pieces))
+            raise FileGrew(f"another program has just changed the end of {self.path}; try again")
+        self._appending = sum(map(len, buffers))
         offset = self.length
-        for portion in _portions(pieces):
+        for portion in _portions(buffers):
             count = _write_all(self._descriptor, portion, offset)
             if to_be_synced and count < self._appending:
                 # The disk begins with this portion while we copy the next: sync() then has a quarter as long to wait.
-                self._let_go(offset, count)
+                self._drop_cache(offset, count)
             offset += count
             step("append")
 
     def undo(self) -> None:
-        """Cut what append() has written, unless a stranger has written behind it."""
+        """Cut what append() has written, unless a stranger has written after it."""
         if 0 < os.fstat(self._descriptor).st_size - self.length <= self._appending:
             os.ftruncate(self._descriptor, self.length)
 
@@ -177,40 +179,40 @@ class OutputFile:
             return
         # What is on the disk need not stay in memory as well. A container's limit counts it: once that is reached,
         # every further write has to find room first, and takes three times as long (decision 16).
-        self._let_go(self.length, self._appending)
+        self._drop_cache(self.length, self._appending)
 
-    def _let_go(self, offset: int, count: int) -> None:
+    def _drop_cache(self, offset: int, count: int) -> None:
         """Free what is on the disk of these bytes, and have the kernel begin to write what is not; wait for neither."""
         os.posix_fadvise(self._descriptor, offset, count, os.POSIX_FADV_DONTNEED)
 
-    def edges_after(self, pieces: Sequence[bytes | memoryview], state: State) -> tuple[int, int]:
-        """Return the checksums of the file's head and tail as they are once these pieces are committed."""
+    def edges_after(self, buffers: Sequence[Buffer], state: State) -> tuple[int, int]:
+        """Return the checksums of the file's head and tail as they are once these buffers are committed."""
         tail: list[bytes] = []
         missing = EDGE_BYTES
-        for piece in reversed(pieces):
+        for buffer in reversed(buffers):
             if missing <= 0:
                 break
-            tail.insert(0, bytes(piece[-missing:]))
+            tail.insert(0, bytes(buffer[-missing:]))
             missing -= len(tail[0])
         joined = b"".join(tail)
         new_tail = (self._tail + joined)[-EDGE_BYTES:]
         if self.length >= EDGE_BYTES:
             return state.head, int(isal_zlib.crc32(new_tail))
         head = self._head
-        for piece in pieces:
+        for buffer in buffers:
             if len(head) >= EDGE_BYTES:
                 break
-            head += bytes(piece[: EDGE_BYTES - len(head)])
+            head += bytes(buffer[: EDGE_BYTES - len(head)])
         return int(isal_zlib.crc32(head)), int(isal_zlib.crc32(new_tail))
 
 
 def checksum_of(source: BinaryIO, offset: int, length: int) -> tuple[int, int]:
-    """Return the CRC-32 of that part of a file, and how many of its bytes are gone."""
+    """Return the CRC-32 of `length` bytes of a file, and how many of these are gone."""
     source.seek(offset)
     checksum, left = 0, length
-    while left and (piece := source.read(min(left, _COPY_BYTES))):
-        checksum = isal_zlib.crc32(piece, checksum)
-        left -= len(piece)
+    while left and (data := source.read(min(left, _COPY_BYTES))):
+        checksum = isal_zlib.crc32(data, checksum)
+        left -= len(data)
     return checksum, left
 
 
@@ -220,27 +222,27 @@ def edges_of(source: BinaryIO, length: int) -> tuple[int, int]:
     return checksum_of(source, 0, edge)[0], checksum_of(source, length - edge, edge)[0]
 
 
-def _portions(pieces: Sequence[bytes | memoryview]) -> Iterator[list[bytes | memoryview]]:
-    """The pieces, divided into what is written in one call."""
-    portion: list[bytes | memoryview] = []
+def _portions(buffers: Sequence[Buffer]) -> Iterator[list[Buffer]]:
+    """The buffers, divided into what is written in one call."""
+    portion: list[Buffer] = []
     size = 0
-    for piece in pieces:
-        for start in range(0, len(piece), WRITE_BYTES):
-            part = piece if len(piece) <= WRITE_BYTES else memoryview(piece)[start : start + WRITE_BYTES]
-            if portion and (size + len(part) > WRITE_BYTES or len(portion) == PIECES):
+    for buffer in buffers:
+        for start in range(0, len(buffer), WRITE_BYTES):
+            data = buffer if len(buffer) <= WRITE_BYTES else memoryview(buffer)[start : start + WRITE_BYTES]
+            if portion and (size + len(data) > WRITE_BYTES or len(portion) == BUFFERS):
                 yield portion
                 portion, size = [], 0
-            portion.append(part)
-            size += len(part)
+            portion.append(data)
+            size += len(data)
     if portion:
         yield portion
 
 
-def _write_all(descriptor: int, pieces: Sequence[bytes | memoryview], offset: int) -> int:
-    """Write the pieces at that offset, all of them; return how many bytes that were."""
-    total = sum(map(len, pieces))
+def _write_all(descriptor: int, buffers: Sequence[Buffer], offset: int) -> int:
+    """Write the buffers at that offset, all of them; return how many bytes that were."""
+    total = sum(map(len, buffers))
     written = 0
-    rest = pieces
+    rest = buffers
     while written < total:
         count = os.pwritev(descriptor, rest, offset + written)
         written += count
@@ -248,10 +250,10 @@ def _write_all(descriptor: int, pieces: Sequence[bytes | memoryview], offset: in
     return total
 
 
-def _after(pieces: Sequence[bytes | memoryview], count: int) -> list[bytes | memoryview]:
-    """What is left of the pieces when that many bytes are taken from their front."""
-    for place, piece in enumerate(pieces):
-        if count < len(piece):
-            return [memoryview(piece)[count:], *pieces[place + 1 :]]
-        count -= len(piece)
+def _after(buffers: Sequence[Buffer], count: int) -> list[Buffer]:
+    """What is left of the buffers without their first `count` bytes."""
+    for place, buffer in enumerate(buffers):
+        if count < len(buffer):
+            return [memoryview(buffer)[count:], *buffers[place + 1 :]]
+        count -= len(buffer)
     return []

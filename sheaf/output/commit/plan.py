@@ -1,55 +1,31 @@
 """What a commit settles: drops the items that are settled already, and prepares the rest for the append.
 
-prepare() runs before the lock and the fence are taken, plan() inside them. The work is per batch or per range; what has
-to be done per item is done by single calls over a whole list.
+prepare() runs before the lock and the fence are taken, plan() while they are held. The work is per batch or per range;
+what has to be done per item is done by single calls over a whole list.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter, lt
 from typing import NamedTuple
 
 from isal import isal_zlib
 
-from sheaf.core.errors import IndexForeign
 from sheaf.core.ranges import Range, pack, place_of, to_masks, to_ranges
-from sheaf.output.index import settled as settled_column
+from sheaf.output.commit.data_file import Buffer
+from sheaf.output.index.reader import IndexReader
+from sheaf.output.index.rows import BatchRow, RunRow
 from sheaf.run.items import Bundle, Done, Failed, Result, Results, single_results
 
 #: Records shorter than this on average are joined before they are written: copying is cheaper than a buffer each.
 _JOIN_BELOW = 4096
-#: Records joined into one piece.
+#: Records joined into one buffer.
 _JOIN_COUNT = 4096
 _index_of = itemgetter(0)
 _record_of = itemgetter(1)
-Buffer = bytes | memoryview
-
-
-class RunRow(NamedTuple):
-    """A row of `runs`."""
-
-    id: int
-    run: str
-    items: int
-    batch_size: int
-    done: int
-    failed: int
-    complete_below: int
-
-    def batch_items(self, number: int) -> int:
-        return min(self.batch_size, self.items - number * self.batch_size)
-
-
-class BatchRow(NamedTuple):
-    """A row of `batches`, its bitmap as a number."""
-
-    settled: int
-    commits: bytes
 
 
 @dataclass(slots=True)
@@ -58,17 +34,17 @@ class Records:
 
     ranges: list[Range] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
-    pieces: list[Buffer] = field(default_factory=list)
+    buffers: list[Buffer] = field(default_factory=list)
     #: What the index keeps of them, once they are sealed: their lengths in few bytes, and the CRC-32 of all of them.
     packed_lengths: bytes | None = None
     checksum: int = 0
 
     def seal(self) -> None:
-        """Work out what the index keeps of them; that takes as long as writing them, so not under the fence."""
+        """Work out what the index keeps of them; that takes as long as writing them, so do it before the fence."""
         if self.packed_lengths is None:
             self.packed_lengths = pack(self.lengths)
-            for piece in self.pieces:
-                self.checksum = isal_zlib.crc32(piece, self.checksum)
+            for buffer in self.buffers:
+                self.checksum = isal_zlib.crc32(buffer, self.checksum)
 
     @property
     def indexes(self) -> list[int]:
@@ -94,8 +70,10 @@ class RunCommit:
     failed: list[Failed]
     #: Results dropped because their items were settled before.
     duplicates: int
-    #: The touched batches as they are before the commit, and the bits that it sets in each: by records, and in all.
+    #: Of the touched batches: the rows there are of them, the bits that were set before the commit, and those that it
+    #: sets in each: by records, and in all.
     batches: dict[int, BatchRow]
+    settled_before: dict[int, int]
     done_masks: dict[int, int]
     masks: dict[int, int]
     #: Bytes of the records.
@@ -107,12 +85,12 @@ class RunCommit:
 
     @property
     def finishes(self) -> bool:
-        """Whether all of the run's items are settled once this part is."""
-        return self.run.done + self.run.failed + self.settled == self.run.items
+        """Whether all of the run's items are settled with this commit."""
+        return self.run.open == self.settled
 
 
 def prepare(groups: Mapping[str, Results]) -> list[RunResults]:
-    """Do what can be done for a commit of these results, by run, before it is our turn at the output."""
+    """Do what can be done for a commit of these results, by run, before the lock and the fence are taken."""
     gathered = [gather(run, results) for run, results in groups.items() if results]
     for group in gathered:
         group.done.seal()
@@ -130,8 +108,8 @@ def gather(run: str, results: Results) -> RunResults:
     return _gather_singly(run, results)
 
 
-class _Stretch(NamedTuple):
-    """Records of consecutive items, which lie one behind the other."""
+class _Span(NamedTuple):
+    """Records of consecutive items, one after the other in a buffer."""
 
     first: int
     end: int
@@ -141,23 +119,23 @@ class _Stretch(NamedTuple):
 
 def _in_order(bundles: list[Bundle]) -> Records | None:
     """Sort bundles by their items without a look at each item; None if an item comes twice."""
-    stretches = sorted((stretch for bundle in bundles for stretch in _stretches(bundle)), key=_index_of)
+    spans = sorted((span for bundle in bundles for span in _spans(bundle)), key=_index_of)
     records = Records()
     position = -1
-    for first, end, lengths, _ in stretches:
+    for first, end, lengths, _ in spans:
         if first < position:
             return None
         position = end
         records.lengths += lengths
-    records.ranges = _joined(stretch[:2] for stretch in stretches)
-    records.pieces = _join([stretch.records for stretch in stretches], sum(records.lengths))
+    records.ranges = _joined(span[:2] for span in spans)
+    records.buffers = _join([span.records for span in spans], sum(records.lengths))
     return records
 
 
-def _stretches(bundle: Bundle) -> Iterator[_Stretch]:
+def _spans(bundle: Bundle) -> Iterator[_Span]:
     indexes, lengths = bundle.indexes, bundle.lengths
     if isinstance(indexes, range):
-        yield _Stretch(indexes.start, indexes.stop, lengths, bundle.records)
+        yield _Span(indexes.start, indexes.stop, lengths, bundle.records)
         return
     records = memoryview(bundle.records)
     ends = [0, *itertools.accumulate(lengths)]
@@ -165,9 +143,9 @@ def _stretches(bundle: Bundle) -> Iterator[_Stretch]:
     ascending = all(map(lt, indexes, indexes[1:]))
     position = 0
     for first, end in to_ranges(indexes) if ascending else ((index, index + 1) for index in indexes):
-        behind = position + end - first
-        yield _Stretch(first, end, lengths[position:behind], records[ends[position] : ends[behind]])
-        position = behind
+        stop = position + end - first
+        yield _Span(first, end, lengths[position:stop], records[ends[position] : ends[stop]])
+        position = stop
 
 
 def _joined(ranges: Iterable[Range]) -> list[Range]:
@@ -204,36 +182,24 @@ def _records_of(done: Sequence[tuple[int, Buffer]]) -> Records:
     return Records(to_ranges(list(map(_index_of, done))), lengths, _join(records, sum(lengths)))
 
 
-def find_run(connection: sqlite3.Connection, run: str) -> RunRow:
-    """Raises IndexForeign if the index does not know the run."""
-    row = connection.execute(
-        "SELECT id, run, items, batch_size, done, failed, complete_below FROM runs WHERE run = ?", (run,)
-    ).fetchone()
-    if row is None:
-        raise IndexForeign(
-            f"this output's index does not know the run {run}; was the index replaced by an older or another one? "
-            "Workers register the run again by themselves; if they do not, submit it again"
-        )
-    return RunRow(*row)
-
-
-def plan(connection: sqlite3.Connection, group: RunResults) -> RunCommit:
+def plan(index: IndexReader, group: RunResults) -> RunCommit:
     """Drop what is settled already, under the fence, and prepare the rest. Changes nothing."""
-    run = find_run(connection, group.run)
+    run = index.run(group.run)
     done, failed = group.done, group.failed
     _check_indexes(run, done, failed)
     done_masks, failed_masks = _masks_of(run, done, failed)
-    batches = _read_batches(connection, run, {*done_masks, *failed_masks})
-    taken = {number: row.settled for number, row in batches.items()}
-    handed = len(done.lengths) + len(failed)
-    if any(taken[number] & mask for masks in (done_masks, failed_masks) for number, mask in masks.items()):
-        done, failed = _without(run, taken, done, failed)
+    batches, settled = _read_batches(index, run, {*done_masks, *failed_masks})
+    given = len(done.lengths) + len(failed)
+    if any(settled[number] & mask for masks in (done_masks, failed_masks) for number, mask in masks.items()):
+        done, failed = _without(run, settled, done, failed)
         done_masks, failed_masks = _masks_of(run, done, failed)
     masks = {
         number: done_masks.get(number, 0) | failed_masks.get(number, 0) for number in {**done_masks, **failed_masks}
     }
-    dropped = handed - len(done.lengths) - len(failed)
-    return RunCommit(run, done, failed, group.duplicates + dropped, batches, done_masks, masks, sum(done.lengths))
+    dropped = given - len(done.lengths) - len(failed)
+    return RunCommit(
+        run, done, failed, group.duplicates + dropped, batches, settled, done_masks, masks, sum(done.lengths)
+    )
 
 
 def _check_indexes(run: RunRow, done: Records, failed: list[Failed]) -> None:
@@ -248,15 +214,15 @@ def _masks_of(run: RunRow, done: Records, failed: list[Failed]) -> tuple[dict[in
 
 
 def _without(
-    run: RunRow, taken: Mapping[int, int], done: Records, failed: list[Failed]
+    run: RunRow, settled: Mapping[int, int], done: Records, failed: list[Failed]
 ) -> tuple[Records, list[Failed]]:
     """Leave out the items whose bits are set."""
 
     def is_open(index: int) -> bool:
         number, offset = divmod(index, run.batch_size)
-        return not taken[number] >> offset & 1
+        return not settled[number] >> offset & 1
 
-    whole = memoryview(b"".join(done.pieces))
+    whole = memoryview(b"".join(done.buffers))
     ends = itertools.accumulate(done.lengths)
     kept = [
         (index, whole[end - length : end])
@@ -266,19 +232,19 @@ def _without(
     return _records_of(kept), [failure for failure in failed if is_open(failure.index)]
 
 
-def _read_batches(connection: sqlite3.Connection, run: RunRow, numbers: Iterable[int]) -> dict[int, BatchRow]:
-    batches = dict.fromkeys(numbers, BatchRow(0, b""))
-    rows = connection.execute(
-        "SELECT number, settled, commits FROM batches WHERE run = ? AND number IN (SELECT value FROM json_each(?))",
-        (run.id, json.dumps(list(batches))),
-    )
-    for number, settled, commits in rows:
-        batches[number] = BatchRow(settled_column.decode(settled, run.batch_items(number)), commits)
-    return batches
+def _read_batches(
+    index: IndexReader, run: RunRow, numbers: Collection[int]
+) -> tuple[dict[int, BatchRow], dict[int, int]]:
+    """The rows that there are of these batches, and the settled items of all of them."""
+    batches, size = index.batches(run, numbers), run.size
+    settled = dict.fromkeys(numbers, 0)
+    for number, batch in batches.items():
+        settled[number] = batch.settled_items(size.batch_items(number))
+    return batches, settled
 
 
 def _join(records: Sequence[Buffer], length: int) -> list[Buffer]:
     if length >= _JOIN_BELOW * len(records):
         return [record for record in records if record]
     joined = (b"".join(records[start : start + _JOIN_COUNT]) for start in range(0, len(records), _JOIN_COUNT))
-    return [piece for piece in joined if piece]
+    return [buffer for buffer in joined if buffer]

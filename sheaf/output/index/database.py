@@ -25,6 +25,8 @@ from sheaf.output.index import errors as disk_errors
 from sheaf.output.index import schema, siblings, wal
 from sheaf.output.index.door import Presence
 from sheaf.output.index.opener import Opener
+from sheaf.output.index.reader import IndexReader
+from sheaf.output.index.writer import IndexWriter
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +55,7 @@ class Index(Opener):
         self._can_only_read = False
         #: Counts connections, so that others notice a new one.
         self.generation = 0
-        #: Seconds that begin() has waited for the fence, all told.
+        #: Seconds that begin() has waited for the fence, in all.
         self.waited_s = 0.0
         siblings.add(self)
 
@@ -129,10 +131,10 @@ class Index(Opener):
             self.generation += 1
         return self._connection
 
-    def begin(self) -> sqlite3.Connection:
+    def begin(self) -> IndexWriter:
         """Take the fence: from here to commit() or roll_back() no other process writes. Raises FenceTimeout."""
         with self._in_use():
-            return self._begin(self._connect_idle())
+            return IndexWriter(self._begin(self._connect_idle()))
 
     def _connect_idle(self) -> sqlite3.Connection:
         """As connect(), but not the connection of a transaction that somebody could not even roll back."""
@@ -149,13 +151,17 @@ class Index(Opener):
             self.waited_s += time.monotonic() - started
         return connection
 
-    def translate(self, error: sqlite3.Error) -> OutputError:
-        """Connections of one process share what they know of SQLite's shared memory, for as long as one is open: if
+    def translate(self, error: OSError | sqlite3.Error) -> OutputError:
+        """Return our error for one of the disk's or SQLite's.
+
+        Connections of one process share what they know of SQLite's shared memory, for as long as one is open: if
         none that can be written to is to be had any more, that is IndexSpoilt.
 
         After a wait in vain this process closes all its connections: one of them may itself be in the way, with a lock
         that SQLite failed to give back.
         """
+        if isinstance(error, OSError):
+            return disk_errors.unwritable(self.output, error)
         found = super().translate(error)
         if isinstance(found, FenceTimeout):
             self.drop()
@@ -218,10 +224,10 @@ class Index(Opener):
             self.drop()
 
     @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> Iterator[IndexReader]:
         """What is read inside is of one moment. Keep it short: while it lasts, SQLite's log can only grow."""
         with self._in_use(), self._reading(self._connect_idle()) as connection:
-            yield connection
+            yield IndexReader(connection)
 
     @contextmanager
     def _reading(self, connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:

@@ -5,25 +5,15 @@ Verify compares both; a repair writes them anew from what they follow from.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from sheaf.core.bitmap import Bitmap
-from sheaf.core.ranges import Range, pack, to_masks, unpack
+from sheaf.core.ranges import Range, pack, to_masks
 from sheaf.output.index import settled as settled_column
-from sheaf.output.index.commit_row import COLUMNS, CommitRow
-
-
-class Size(NamedTuple):
-    """How a run is cut into batches."""
-
-    items: int
-    batch_size: int
-
-    def batch_items(self, number: int) -> int:
-        return min(self.batch_size, self.items - number * self.batch_size)
+from sheaf.output.index.reader import IndexReader
+from sheaf.output.index.rows import BatchRow, CommitRow, RunRow, Size
+from sheaf.output.index.writer import IndexWriter
 
 
 @dataclass(slots=True)
@@ -38,10 +28,10 @@ class Derived:
     settled: dict[int, int] = field(default_factory=dict)
     commits: dict[int, list[int]] = field(default_factory=dict)
 
-    def add_commit(self, commit: CommitRow, held: Iterable[Range]) -> None:
+    def add_commit(self, commit: CommitRow, items: Iterable[Range]) -> None:
         self.done += commit.items
         self.bytes += commit.length
-        for number, mask in to_masks(held, self.size.batch_size).items():
+        for number, mask in to_masks(items, self.size.batch_size).items():
             self.settled[number] = self.settled.get(number, 0) | mask
             self.commits.setdefault(number, []).append(commit.id)
 
@@ -60,40 +50,38 @@ class Derived:
             number += 1
         return number
 
+    def batch_rows(self, run_id: int) -> Iterator[BatchRow]:
+        for number, settled in sorted(self.settled.items()):
+            commits = pack(self.commits.get(number, []))
+            yield BatchRow(run_id, number, *settled_column.encode(settled, self.size.batch_items(number)), commits)
 
-def derive(connection: sqlite3.Connection, key: int, size: Size) -> Derived:
-    """Work it out for the run with that key, from rows that can be believed: those of a repair."""
+
+def derive(index: IndexReader, run_id: int, size: Size) -> Derived:
+    """Work it out for one run, from rows that can be believed: those of a repair."""
     derived = Derived(size)
-    for commit in commits_of(connection, key):
+    for commit in index.all_commits_of(run_id):
         derived.add_commit(commit, commit.records()[0])
-    for (item,) in connection.execute("SELECT item FROM failures WHERE run = ?", (key,)):
+    for item in index.failed_items(run_id):
         derived.add_failure(item)
     return derived
 
 
-def commits_of(connection: sqlite3.Connection, key: int) -> Iterator[CommitRow]:
-    # The row's own order is taken, not the index of the table's by run, which may be what is damaged.
-    for row in connection.execute(f"SELECT {COLUMNS} FROM commits WHERE +run = ? ORDER BY id", (key,)):  # noqa: S608
-        yield CommitRow(*row)
-
-
-def differences(connection: sqlite3.Connection, key: int, derived: Derived) -> list[str]:
-    """Say what the index has noted otherwise. Raises what damaged rows raise."""
+def differences(index: IndexReader, run: RunRow, derived: Derived) -> list[str]:
+    """Say where the run's row and its batches' differ from that. Raises what damaged rows raise."""
     found = []
-    noted = connection.execute("SELECT done, failed, bytes, complete_below FROM runs WHERE id = ?", (key,)).fetchone()
-    counted = (derived.done, derived.failed, derived.bytes)
-    if noted[:3] != counted:
+    noted = (run.done, run.failed, run.bytes)
+    if noted != (derived.done, derived.failed, derived.bytes):
         found.append(
-            f"{derived.done} done, {derived.failed} failed, {derived.bytes} bytes, but the index counted {noted[:3]}"
+            f"{derived.done} done, {derived.failed} failed, {derived.bytes} bytes, but the index counted {noted}"
         )
-    if not 0 <= noted[3] <= derived.complete_below:
-        found.append(f"all batches below {noted[3]} are noted as complete, but {derived.complete_below} is not")
+    if not 0 <= run.complete_below <= derived.complete_below:
+        found.append(
+            f"all batches below {run.complete_below} are noted as complete, but {derived.complete_below} is not"
+        )
     wrong, seen = 0, 0
-    rows = connection.execute("SELECT number, left, settled, commits FROM batches WHERE run = ?", (key,))
-    for number, left, bits, commits in rows:
-        settled = derived.settled.get(number, 0)
-        wrong += not _is_noted(derived, number, left, bits, commits)
-        seen += settled.bit_count()
+    for batch in index.batches_of(run.id):
+        wrong += not _is_noted(derived, batch)
+        seen += derived.settled.get(batch.number, 0).bit_count()
     if wrong:
         found.append(f"{wrong} batches are noted with other items settled than were committed, or with other commits")
     total = sum(bits.bit_count() for bits in derived.settled.values())
@@ -102,38 +90,38 @@ def differences(connection: sqlite3.Connection, key: int, derived: Derived) -> l
     return found
 
 
-def _is_noted(derived: Derived, number: int, left: int, bits: bytes | None, commits: bytes) -> bool:
-    count, settled = derived.size.batch_items(number), derived.settled.get(number, 0)
+def _is_noted(derived: Derived, batch: BatchRow) -> bool:
+    settled = derived.settled.get(batch.number, 0)
+    count = derived.size.batch_items(batch.number)
     try:
-        noted = settled_column.decode(bits, count)
         return (
-            noted == settled
-            and left == count - settled.bit_count()
-            and sorted(unpack(commits)) == sorted(derived.commits.get(number, []))
+            batch.settled_items(count) == settled
+            and batch.left == count - settled.bit_count()
+            and sorted(batch.commit_ids()) == sorted(derived.commits.get(batch.number, []))
         )
     except (ValueError, TypeError, OverflowError):
         return False
 
 
-def write(connection: sqlite3.Connection, key: int, derived: Derived) -> None:
+def write(index: IndexWriter, run_id: int, derived: Derived) -> None:
     """Have the index note it."""
-    connection.execute("DELETE FROM batches WHERE run = ?", (key,))
-    rows = []
-    for number, settled in sorted(derived.settled.items()):
-        count = derived.size.batch_items(number)
-        rows.append((key, number, *settled_column.encode(settled, count), pack(derived.commits.get(number, []))))
-    connection.executemany("INSERT INTO batches (run, number, left, settled, commits) VALUES (?, ?, ?, ?, ?)", rows)
-    connection.execute(
-        "UPDATE runs SET items = ?, batch_size = ?, done = ?, failed = ?, bytes = ?, complete_below = ? WHERE id = ?",
-        (*derived.size, derived.done, derived.failed, derived.bytes, derived.complete_below, key),
+    index.replace_batches(run_id, derived.batch_rows(run_id))
+    index.replace_counters(
+        run_id,
+        derived.size,
+        done=derived.done,
+        failed=derived.failed,
+        length=derived.bytes,
+        complete_below=derived.complete_below,
     )
 
 
-def drop_failures(connection: sqlite3.Connection, key: int, size: Size, done: Bitmap) -> int:
-    """Take out failures of items that are in the output, or that the run does not have; return how many."""
-    dropped = 0
-    for rowid, item in connection.execute("SELECT rowid, item FROM failures WHERE run = ?", (key,)).fetchall():
-        if not isinstance(item, int) or not 0 <= item < size.items or done.add(item, item + 1):
-            connection.execute("DELETE FROM failures WHERE rowid = ?", (rowid,))
-            dropped += 1
-    return dropped
+def drop_failures(index: IndexWriter, run_id: int, size: Size, done: Bitmap) -> int:
+    """Delete failures of items that are in the output, or that the run does not have; return how many."""
+    wrong = [
+        number
+        for number, item in index.failure_rows(run_id)
+        if not isinstance(item, int) or not 0 <= item < size.items or done.add(item, item + 1)
+    ]
+    index.remove_failure_rows(wrong)
+    return len(wrong)

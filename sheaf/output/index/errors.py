@@ -13,6 +13,8 @@ from sheaf.core.errors import FenceTimeout, IndexForeign, IndexMissing, IndexSpo
 from sheaf.core.files import exists
 from sheaf.output.index.lock_owner import LockOwner
 
+#: What the disk and SQLite raise; `Index.translate()` makes an error of ours of it.
+ERRORS = (OSError, sqlite3.Error)
 #: SQLite's codes for "another process is at it".
 BUSY_CODES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 _DISK_CODES = (

@@ -1,10 +1,10 @@
-"""The note that every writer leaves beside the output: who holds the fence, and what is about to be appended.
+"""The note that every writer leaves beside the output: who has the fence, and what is about to be appended.
 
-    <output>.intent   line 1: the holder, written when it gets the fence; names it to those who wait
-                      line 2: the append, written before its first byte; tells our torn tail from a stranger's bytes
+    <output>.intent   line 1: the fence's owner, written when it gets the fence; names it to those who wait
+                      line 2: the append, written before its first byte; tells our torn append from a stranger's bytes
 
 The note is never cleared: once the committed length has passed an append's offset, that append is history. It is not
-synced either: after a power cut it may be gone, and then a torn tail is kept aside, as a stranger's would be.
+synced either: after a power cut it may be gone, and then a torn append is kept aside, as a stranger's would be.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ class Intent:
             and re.fullmatch("(?:[0-9a-f]{2})*", self.start) is not None
         )
 
-    def explains(self, offset: int, tail: bytes, tail_length: int) -> bool:
-        """Whether the `tail_length` bytes at `offset`, which begin with `tail`, may be this append's."""
+    def explains(self, offset: int, found: bytes, length: int) -> bool:
+        """Whether the `length` bytes at `offset`, which begin with `found`, may be this append's."""
         start = bytes.fromhex(self.start)
-        seen = min(len(start), tail_length)
-        return self.offset == offset and tail_length <= self.length and tail[:seen] == start[:seen]
+        seen = min(len(start), length)
+        return self.offset == offset and length <= self.length and found[:seen] == start[:seen]
 
 
 class IntentNote:
-    """Written under the fence only; read by anybody. OSErrors are the caller's to translate."""
+    """Written under the fence only; read at any time. OSErrors are the caller's to translate."""
 
     #: Where the second line begins.
     INTENT_AT = _LINE
@@ -60,14 +60,14 @@ class IntentNote:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def write_holder(self, who: str) -> None:
+    def write_owner(self, who: str) -> None:
         self._write(0, asdict(LockOwner.myself(who)))
 
     def write(self, intent: Intent) -> None:
         fields = {name: getattr(intent, name) for name in Intent.__slots__}
         self._write(_LINE, {**fields, "worker": intent.worker[:NAME_LENGTH]})
 
-    def holder(self) -> LockOwner | None:
+    def owner(self) -> LockOwner | None:
         try:
             found = LockOwner(**json.loads(self.raw()[:_LINE]))
         except (OSError, ValueError, TypeError, RecursionError):

@@ -141,8 +141,8 @@ class Opener:
             now = time.monotonic()
             if now - said < NOTICE_S:
                 return
-            holder = self.note.holder()
-            blocked_by = holder.describe() if holder is not None else otherwise
+            owner = self.note.owner()
+            blocked_by = owner.describe() if owner is not None else otherwise
             if blocked_by:
                 said = now
                 fields = {"action": "wait", "output": output, "waited_s": round(now - started)}
@@ -183,4 +183,4 @@ class Opener:
         return disk_errors.translate(error, self.path, self.busy_text())
 
     def busy_text(self) -> str:
-        return disk_errors.busy(self.path, self.note.holder(), self.wait_s)
+        return disk_errors.busy(self.path, self.note.owner(), self.wait_s)

@@ -1,9 +1,8 @@
-"""The index's tables. Their version is in the database's header; whoever changes them raises it."""
+"""The index's tables. Their version is in the database's header; whoever changes them has to raise it."""
 
 from __future__ import annotations
 
 import sqlite3
-from typing import NamedTuple
 
 #: "shea", in the database's header: says whose it is.
 APPLICATION_ID = 0x73686561
@@ -77,19 +76,6 @@ STATEMENTS = (
 )
 
 
-class State(NamedTuple):
-    """The row `state`."""
-
-    output: str
-    header: bytes
-    length: int
-    token: int
-    identity: str
-    head: int
-    tail: int
-    seals: int
-
-
 def has_tables(connection: sqlite3.Connection) -> bool:
     """Whether anything was ever created in this database."""
     return connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is not None
@@ -107,9 +93,3 @@ def damage(connection: sqlite3.Connection) -> str | None:
         return " ".join(str(found).split())
     (rows,) = connection.execute("SELECT count(*) FROM state").fetchone()
     return None if rows == 1 else "its state is missing"
-
-
-def read_state(connection: sqlite3.Connection) -> State:
-    return State(
-        *connection.execute("SELECT output, header, length, token, identity, head, tail, seals FROM state").fetchone()
-    )

@@ -17,6 +17,10 @@ def encode(bits: int, count: int) -> tuple[int, bytes | None]:
     return left, bits.to_bytes((count + 7) // 8, "little") if left else None
 
 
-def open_items(left: int, column: bytes, count: int) -> int:
+def open_items(left: int, column: bytes | None, count: int) -> int:
     """The items that are not settled, as bits. Raises TypeError for NULL in a batch of which some are left."""
-    return 0 if left == 0 else ((1 << count) - 1) & ~int.from_bytes(column, "little")
+    if left == 0:
+        return 0
+    if column is None:
+        raise TypeError(f"{left} items are left, but all of them are noted as settled")
+    return ((1 << count) - 1) & ~int.from_bytes(column, "little")

@@ -1,4 +1,4 @@
-"""Read a run's records in bulk, in the file's order or in the items': those that lie one after the other at once."""
+"""Read a run's records in bulk, in the file's order or in the items': records that follow one another in one read."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
-from sheaf.core.ranges import Range, unpack
-from sheaf.output.commit.plan import find_run
+from sheaf.core.ranges import Range
 from sheaf.output.index import errors as disk_errors
 from sheaf.output.index.database import Index
-from sheaf.output.read.queries import PAGE_ROWS, RecordLocation, read_commit, read_records
+from sheaf.output.read.reader import PAGE_ROWS
+from sheaf.output.read.records import RecordLocation, RecordReader
 
 #: Commits whose records' places are kept at once while the items' order is followed.
 _KEPT_COMMITS = 16
 
 
-class Stretch(NamedTuple):
+class Span(NamedTuple):
     """Records of consecutive items, one after the other in the output."""
 
     first: int
@@ -27,10 +27,19 @@ class Stretch(NamedTuple):
     commit: int
 
 
-class _Commit(NamedTuple):
-    """Where one commit's records lie."""
+class _Batch(NamedTuple):
+    """A batch's items, from `first` to before `end`; `records` of them are in these commits."""
 
-    id: int
+    first: int
+    end: int
+    commits: list[int]
+    records: int
+
+
+class _Records(NamedTuple):
+    """Where one commit's records are."""
+
+    commit: int
     ranges: list[Range]
     offset: int
     lengths: list[int]
@@ -38,14 +47,14 @@ class _Commit(NamedTuple):
     starts: array[int]
 
 
-def stretches(index: Index, run: str, *, ordered: bool) -> Iterator[Stretch]:
+def spans(index: Index, run: str, *, ordered: bool) -> Iterator[Span]:
     """Yield all of the run's records. Memory does not grow with the run."""
     _check_count(index, run)
     load = lru_cache(maxsize=_KEPT_COMMITS)(lambda number: _load(index, number))
     if ordered:
         for first, end, commits, count in _batches(index, run):
-            found = [stretch for commit in commits for stretch in _within(load(commit), first, end)]
-            if sum(len(stretch.lengths) for stretch in found) != count or len(set(commits)) != len(commits):
+            found = [span for commit in commits for span in _within(load(commit), first, end)]
+            if sum(len(span.lengths) for span in found) != count or len(set(commits)) != len(commits):
                 raise disk_errors.index_damaged(index.path, f"items {first} to {end - 1} have not {count} records")
             yield from sorted(found)
         return
@@ -53,79 +62,71 @@ def stretches(index: Index, run: str, *, ordered: bool) -> Iterator[Stretch]:
         yield from _within(_load(index, commit), 0, None)
 
 
-def read_stretches(index: Index, wanted: Iterator[Stretch]) -> Iterator[tuple[Stretch, bytes]]:
+def read_spans(index: Index, wanted: Iterator[Span]) -> Iterator[tuple[Span, bytes]]:
     """Read the records' bytes. Raises OutputMissing, OutputShortened."""
-    held: list[Stretch] = []
+    requested: list[Span] = []
 
-    def places() -> Iterator[RecordLocation]:
-        for stretch in wanted:
-            held.append(stretch)
-            yield RecordLocation(stretch.first, stretch.offset, sum(stretch.lengths), stretch.commit)
+    def locations() -> Iterator[RecordLocation]:
+        for span in wanted:
+            requested.append(span)
+            yield RecordLocation(span.first, span.offset, sum(span.lengths), span.commit)
 
-    for _, data in read_records(index, places()):
-        yield held.pop(), data
+    for _, data in RecordReader(index).read(locations()):
+        yield requested.pop(), data
 
 
 def _commits(index: Index, run: str) -> Iterator[int]:
     after = 0
     while True:
-        with index.reading() as connection:
-            found = connection.execute(
-                "SELECT id FROM commits WHERE run = ? AND id > ? ORDER BY id LIMIT ?",
-                (find_run(connection, run).id, after, PAGE_ROWS),
-            ).fetchall()
-        if not found:
+        with index.reading() as reader:
+            page = reader.commit_ids_of(reader.run(run), after, PAGE_ROWS)
+        if not page:
             return
-        yield from (number for (number,) in found)
-        after = found[-1][0]
+        yield from page
+        after = page[-1]
 
 
 def _check_count(index: Index, run: str) -> None:
-    """Raise IndexForeign unless the run's commits hold as many records as it is said to have."""
-    with index.reading() as connection:
-        row = find_run(connection, run)
-        (held,) = connection.execute("SELECT coalesce(sum(items), 0) FROM commits WHERE run = ?", (row.id,)).fetchone()
-        if held != row.done:
-            raise ValueError(f"run {run} has {row.done} records, but its commits hold {held}")
+    """Raise IndexForeign unless the run's commits hold as many records as its row says."""
+    with index.reading() as reader:
+        row = reader.run(run)
+        count = reader.committed_items(row)
+        if count != row.done:
+            raise ValueError(f"run {run} has {row.done} records, but its commits hold {count}")
 
 
-def _batches(index: Index, run: str) -> Iterator[tuple[int, int, list[int], int]]:
-    """Each batch's first item, the one after its last, the commits that hold its records, and how many those are."""
+def _batches(index: Index, run: str) -> Iterator[_Batch]:
     after = -1
     while True:
-        with index.reading() as connection:
-            row = find_run(connection, run)
-            found = connection.execute(
-                "SELECT number, left, commits, (SELECT count(*) FROM failures WHERE failures.run = batches.run "
-                "AND item >= number * ?1 AND item < number * ?1 + ?1) FROM batches "
-                "WHERE run = ?2 AND number > ?3 ORDER BY number LIMIT ?4",
-                (row.batch_size, row.id, after, PAGE_ROWS),
-            ).fetchall()
-            held = []
-            for number, left, commits, failed in found:
-                if not after < number < -(-row.items // row.batch_size):
-                    raise ValueError(f"run {run} has no batch {number} behind {after}")
-                after = number
-                held.append((number * row.batch_size, unpack(commits), row.batch_items(number) - left - failed))
-        if not found:
+        with index.reading() as reader:
+            row = reader.run(run)
+            size, page = row.size, []
+            for batch, failed in reader.batches_with_failures(row, after, PAGE_ROWS):
+                number = batch.number
+                if not after < number < size.batches:
+                    raise ValueError(f"run {run} has no batch {number} after {after}")
+                after, first = number, number * row.batch_size
+                records = size.batch_items(number) - batch.left - failed
+                page.append(_Batch(first, first + row.batch_size, batch.commit_ids(), records))
+        if not page:
             return
-        for first, numbers, count in held:
-            yield first, first + row.batch_size, numbers, count
+        yield from page
 
 
-def _load(index: Index, number: int) -> _Commit:
-    with index.reading() as connection:
-        row = read_commit(connection, number)
-        held, sizes = row.records()
-        return _Commit(number, held, row.offset, sizes, array("Q", accumulate(sizes, initial=0)))
+def _load(index: Index, number: int) -> _Records:
+    with index.reading() as reader:
+        row = reader.commit(number)
+        ranges, lengths = row.records()
+        return _Records(number, ranges, row.offset, lengths, array("Q", accumulate(lengths, initial=0)))
 
 
-def _within(commit: _Commit, first: int, end: int | None) -> Iterator[Stretch]:
+def _within(records: _Records, first: int, end: int | None) -> Iterator[Span]:
     """The commit's records of the items from `first` to before `end`."""
     place = 0
-    for low, high in commit.ranges:
+    for low, high in records.ranges:
         begin, stop = max(low, first), high if end is None else min(high, end)
         if begin < stop:
             at = place + begin - low
-            yield Stretch(begin, commit.offset + commit.starts[at], commit.lengths[at : at + stop - begin], commit.id)
+            lengths = records.lengths[at : at + stop - begin]
+            yield Span(begin, records.offset + records.starts[at], lengths, records.commit)
         place += high - low

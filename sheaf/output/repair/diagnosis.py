@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import stat
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from sheaf.core.bitmap import Bitmap
 from sheaf.core.errors import IndexForeign, OutputReplaced, RunNotFound
 from sheaf.core.ranges import Range
 from sheaf.output.commit.data_file import checksum_of, edges_of
 from sheaf.output.index import errors as disk_errors
-from sheaf.output.index.commit_row import COLUMNS, CommitRow
 from sheaf.output.index.database import Index
-from sheaf.output.index.derived import Derived, Size, commits_of, differences
-from sheaf.output.index.schema import State, damage, read_state
+from sheaf.output.index.derived import Derived, differences
+from sheaf.output.index.reader import IndexReader
+from sheaf.output.index.rows import CommitRow, RunRow, Size, State
+from sheaf.output.index.writer import IndexWriter
 from sheaf.run.run import Run
 
 #: Seconds to wait for a commit that is being made.
 _FENCE_WAIT_S = 5.0
 
 
-class Commit(NamedTuple):
-    """A row of `commits`; `run` is the run's name, None for the header."""
+@dataclass(frozen=True, slots=True)
+class CheckedCommit:
+    """A commit, and what was found of it."""
 
-    id: int
+    row: CommitRow
+    #: The run's name; None for the header.
     run: str | None
-    items: int
-    offset: int
-    length: int
-    checksum: int
     #: Why its row cannot be believed; None: it can.
     broken: str | None = None
     #: The file that holds its bytes, if that is one which was put aside.
@@ -50,8 +48,8 @@ class Diagnosis:
     #: Bytes committed, and bytes that the file has; None: it is gone.
     length: int = 0
     size: int | None = None
-    kept: list[Commit] = field(default_factory=list)
-    lost: list[Commit] = field(default_factory=list)
+    kept: list[CheckedCommit] = field(default_factory=list)
+    lost: list[CheckedCommit] = field(default_factory=list)
     #: The lost header is known to the index and can be written again.
     header: bytes = b""
     #: Runs with lost items whose lists are gone, too: nobody can do those again.
@@ -69,12 +67,12 @@ class Diagnosis:
         counter: Counter[str] = Counter()
         for commit in self.lost:
             if commit.run is not None:
-                counter[commit.run] += commit.items
+                counter[commit.run] += commit.row.items
         return counter
 
     @property
     def new_length(self) -> int:
-        return sum(commit.length for commit in self.kept)
+        return sum(commit.row.length for commit in self.kept)
 
     @property
     def needed(self) -> bool:
@@ -92,69 +90,70 @@ class Diagnosis:
 
     @property
     def in_place(self) -> bool:
-        """Whether the file needs only be cut: all that is lost lies at its end."""
+        """Whether the file needs only to be cut: all that is lost is at its end."""
         if self.header or self.from_aside:
             return False
-        return not self.kept or not self.lost or self.kept[-1].id < self.lost[0].id
+        return not self.kept or not self.lost or self.kept[-1].row.id < self.lost[0].row.id
 
 
 def diagnose(data_dir: Path, inside: str) -> Diagnosis:
     """Look only. Others may write meanwhile. Raises IndexMissing, IndexForeign, OutputReplaced."""
     index = Index(data_dir / inside, _FENCE_WAIT_S)
     try:
-        with index.reading() as connection:
-            if damage(connection) is None:
-                return diagnose_inside(data_dir, index.output, connection)
-        connection = index.begin()
+        with index.reading() as reader:
+            if reader.damage() is None:
+                return diagnose_inside(data_dir, index.output, reader)
+        writer = index.begin()
         with index.translated(), disk_errors.making_sense(index.path):
-            reindexed = check_index(data_dir, index, connection)
-            return diagnose_inside(data_dir, index.output, connection, reindexed=reindexed)
+            reindexed = rebuild_lookups(data_dir, index, writer)
+            return diagnose_inside(data_dir, index.output, writer, reindexed=reindexed)
     finally:
         index.roll_back()
         index.drop()
 
 
-def check_index(data_dir: Path, index: Index, connection: sqlite3.Connection) -> bool:
-    """Raise IndexForeign for a damaged one: what it says about the output cannot be the measure of a repair.
+def rebuild_lookups(data_dir: Path, index: Index, writer: IndexWriter) -> bool:
+    """Raise IndexForeign for a damaged index: what it says about the output cannot be the measure of a repair.
 
-    Returns whether SQLite's own indexes, which follow from its tables, had to be made anew: in a transaction, if one is
-    begun, to be committed by whoever repairs.
+    Returns whether SQLite's own indexes, which follow from its tables, had to be made anew; the repair commits that.
     """
-    if not (why := damage(connection)):
+    if not (why := writer.damage()):
         return False
-    if connection.in_transaction and "index" in why:
-        # Read by the index that is to be made anew, which holds the runs' names as well as their table does.
-        names = connection.execute("SELECT id, CAST(run AS BLOB) FROM runs ORDER BY run").fetchall()
-        connection.execute("REINDEX")
-        _restore_names(data_dir, connection, names)
-        if damage(connection) is None:
+    if "index" in why:
+        # Read by the lookup that is to be made anew, which holds the runs' names as well as their table does.
+        names = writer.raw_names()
+        writer.rebuild_lookups()
+        _restore_names(data_dir, writer, names)
+        if writer.damage() is None:
             return True
     raise disk_errors.index_damaged(index.path, why)
 
 
-def _restore_names(data_dir: Path, connection: sqlite3.Connection, names: list[tuple[int, bytes]]) -> None:
+def _restore_names(data_dir: Path, writer: IndexWriter, names: list[tuple[int, bytes]]) -> None:
     """Of two names for a run, take the one of which there is a run."""
-    for key, name in connection.execute("SELECT id, CAST(run AS BLOB) FROM runs").fetchall():
+    for key, name in writer.raw_names():
         other = next((other for found, other in names if found == key), name).decode(errors="replace")
         if open_run(data_dir, name.decode(errors="replace")) is None and open_run(data_dir, other) is not None:
-            connection.execute("UPDATE runs SET run = ? WHERE id = ?", (other, key))
+            writer.rename_run(key, other)
 
 
-def _commits(data_dir: Path, connection: sqlite3.Connection) -> list[Commit]:
+def _commits(data_dir: Path, index: IndexReader) -> list[CheckedCommit]:
     """All commits, each with what keeps it from being believed: it contradicts itself, or an item is taken."""
-    runs = dict(connection.execute("SELECT id, run FROM runs"))
-    taken = {key: Bitmap(size_of(data_dir, connection, key, run).items) for key, run in runs.items()}
+    runs = {run.id: run for run in index.runs()}
+    taken = {run.id: Bitmap(size_of(data_dir, run).items) for run in runs.values()}
     commits = []
-    for row in map(CommitRow._make, connection.execute(f"SELECT {COLUMNS} FROM commits ORDER BY id")):  # noqa: S608
+    for row in index.commits():
         broken = None
         try:
-            held, _ = row.records()
-            if row.run is not None and _is_taken(held, taken.get(row.run)):
+            items, _ = row.records()
+            if row.run is not None and _is_taken(items, taken.get(row.run)):
                 broken = "its items are in the output already, or the run has none of these"
         except ValueError as error:
             broken = str(error)
-        name = None if row.run is None else runs.get(row.run, f"number {row.run}")
-        commits.append(Commit(row.id, name, row.items, row.offset, row.length, row.checksum, broken))
+        name = None
+        if row.run is not None:
+            name = runs[row.run].run if row.run in runs else f"number {row.run}"
+        commits.append(CheckedCommit(row, name, broken))
     return commits
 
 
@@ -164,27 +163,24 @@ def _is_taken(held: list[Range], taken: Bitmap | None) -> bool:
     return sum(taken.add(first, end) for first, end in held) > 0
 
 
-def size_of(data_dir: Path, connection: sqlite3.Connection, key: int, name: str) -> Size:
+def size_of(data_dir: Path, row: RunRow) -> Size:
     """How a run is cut into batches: as its manifest says, which never changes; else as the index does."""
-    run = open_run(data_dir, name)
-    if run is not None:
-        return Size(run.manifest.items, run.manifest.batch_size)
-    return Size(*connection.execute("SELECT items, batch_size FROM runs WHERE id = ?", (key,)).fetchone())
+    run = open_run(data_dir, row.run)
+    return row.size if run is None else Size(run.manifest.items, run.manifest.batch_size)
 
 
-def diagnose_inside(
-    data_dir: Path, output: Path, connection: sqlite3.Connection, *, reindexed: bool = False
-) -> Diagnosis:
-    state, commits = read_state(connection), _commits(data_dir, connection)
+def diagnose_inside(data_dir: Path, output: Path, index: IndexReader, *, reindexed: bool = False) -> Diagnosis:
+    """Look at the output and its index within a transaction."""
+    state, commits = index.state(), _commits(data_dir, index)
     found = Diagnosis(output, length=state.length, strays=list_strays(output))
     if reindexed:
         found.mends.append((None, "what SQLite looks up its rows by does not agree with them"))
     end = 0
     for commit in commits:
-        if commit.offset != end:
+        if commit.row.offset != end:
             end = -1
             break
-        end += commit.length
+        end += commit.row.length
     if end != state.length or state.output != output.name:
         raise IndexForeign(
             f"{output.name}.index contradicts itself, or belongs to {state.output}: it cannot tell which part of the "
@@ -203,7 +199,7 @@ def diagnose_inside(
         if source is not None and whole and edges_of(source, state.length) != (state.head, state.tail):
             found.mends.append((None, "the bytes by which the output is recognised are noted wrongly"))
     found.orphans = [run for run in found.reopened if open_run(data_dir, run) is None]
-    _find_mends(data_dir, connection, found)
+    _find_mends(data_dir, index, found)
     return found
 
 
@@ -217,7 +213,7 @@ def _open_output(output: Path, found: Diagnosis) -> BinaryIO | None:
     status = os.fstat(source.fileno())
     if not stat.S_ISREG(status.st_mode):
         source.close()
-        raise OutputReplaced(f"{output} is not a regular file; move away what lies there")
+        raise OutputReplaced(f"{output} is not a regular file; move away what is there")
     found.size = status.st_size
     return source
 
@@ -234,41 +230,42 @@ def _open_no_link(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
-def _find_whole(commit: Commit, source: BinaryIO | None, asides: list[BinaryIO]) -> Commit | None:
+def _find_whole(commit: CheckedCommit, source: BinaryIO | None, asides: list[BinaryIO]) -> CheckedCommit | None:
     """The commit with where it is whole; None if it is so nowhere."""
     if source is not None and _is_whole(commit, source):
         return commit
-    return next((commit._replace(source=Path(file.name)) for file in asides if _is_whole(commit, file)), None)
+    return next((replace(commit, source=Path(file.name)) for file in asides if _is_whole(commit, file)), None)
 
 
-def _is_whole(commit: Commit, source: BinaryIO) -> bool:
-    return checksum_of(source, commit.offset, commit.length) == (commit.checksum, 0)
+def _is_whole(commit: CheckedCommit, source: BinaryIO) -> bool:
+    row = commit.row
+    return checksum_of(source, row.offset, row.length) == (row.checksum, 0)
 
 
-def _find_mends(data_dir: Path, connection: sqlite3.Connection, found: Diagnosis) -> None:
-    """What the index notes beside the commits, as it is now, and does not follow from them and the failures."""
-    gone = {commit.id for commit in found.lost if commit.broken}
-    for key, name, *noted in connection.execute("SELECT id, run, items, batch_size FROM runs ORDER BY id").fetchall():
-        size = size_of(data_dir, connection, key, name)
-        if tuple(noted) != size:
-            text = f"noted with {noted[0]} items in batches of {noted[1]}, but has {size.items} in {size.batch_size}"
-            found.mends.append((name, text))
+def _find_mends(data_dir: Path, index: IndexReader, found: Diagnosis) -> None:
+    """Find what the index notes beside the commits and failures, and does not follow from them."""
+    gone = {commit.row.id for commit in found.lost if commit.broken}
+    for run in index.runs():
+        size = size_of(data_dir, run)
+        if run.size != size:
+            noted = f"noted with {run.items} items in batches of {run.batch_size}"
+            found.mends.append((run.run, f"{noted}, but has {size.items} in {size.batch_size}"))
         derived, done = Derived(size), Bitmap(size.items)
-        for commit in commits_of(connection, key):
+        for commit in index.all_commits_of(run.id):
             if commit.id not in gone:
-                held, _ = commit.records()
-                derived.add_commit(commit, held)
-                for first, end in held:
+                items, _ = commit.records()
+                derived.add_commit(commit, items)
+                for first, end in items:
                     done.add(first, end)
-        failed = [item for (item,) in connection.execute("SELECT item FROM failures WHERE run = ?", (key,))]
+        failed = list(index.failed_items(run.id))
         wrong = [item for item in failed if not _is_open(item, done)]
         if wrong:
             found.mends.append(
-                (name, f"{len(wrong)} failures of items that are in the output, or that it does not have")
+                (run.run, f"{len(wrong)} failures of items that are in the output, or that it does not have")
             )
         for item in set(failed) - set(wrong):
             derived.add_failure(item)
-        found.mends += [(name, text) for text in differences(connection, key, derived)]
+        found.mends += [(run.run, text) for text in differences(index, run, derived)]
 
 
 def _is_open(item: object, done: Bitmap) -> bool:
@@ -277,7 +274,7 @@ def _is_open(item: object, done: Bitmap) -> bool:
 
 def _save_header(found: Diagnosis, state: State) -> None:
     """A damaged header before whole records is written anew, not lost."""
-    if found.kept and found.lost and found.lost[0].run is None and len(state.header) == found.lost[0].length:
+    if found.kept and found.lost and found.lost[0].run is None and len(state.header) == found.lost[0].row.length:
         found.header = state.header
         found.kept.insert(0, found.lost.pop(0))
 

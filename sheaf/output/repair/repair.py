@@ -5,15 +5,14 @@
     then: reopen the items of the lost commits in the index, and the runs; workers do them again
 
 Nothing is destroyed: what is taken out of the output is in `<output>.damaged-<n>`. A crash in between leaves an output
-that is refused, or is right already; the same repair then ends it: a commit that is not whole in the output any more is
-taken from the file that was put aside. Everything is changed under the fence. What the index holds twice is written
+that is refused, or is right already; the same repair then completes it: a commit that is no longer whole in the output
+is taken from the file that was put aside. Everything is changed under the fence. What the index holds twice is written
 anew from what it follows from (`sheaf/output/index/derived.py`).
 """
 
 from __future__ import annotations
 
 import os
-import sqlite3
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
@@ -22,19 +21,19 @@ from isal import isal_zlib
 
 from sheaf.core.bitmap import Bitmap
 from sheaf.core.files import exists
-from sheaf.output.commit import rows as entries
 from sheaf.output.commit.data_file import edges_of
 from sheaf.output.index import errors as disk_errors
 from sheaf.output.index.database import Index
-from sheaf.output.index.derived import commits_of, derive, drop_failures, write
+from sheaf.output.index.derived import derive, drop_failures, write
+from sheaf.output.index.writer import IndexWriter
 from sheaf.output.output import Output
 from sheaf.output.repair.diagnosis import (
     Diagnosis,
-    check_index,
     diagnose,
     diagnose_inside,
     list_strays,
     open_run,
+    rebuild_lookups,
     size_of,
 )
 from sheaf.run.run import sync_folder
@@ -43,7 +42,7 @@ __all__ = ["Diagnosis", "clear_end", "diagnose", "free_name", "list_strays", "re
 
 #: Seconds to wait for a commit that is being made.
 _FENCE_WAIT_S = 5.0
-_PIECE_BYTES = 1 << 20
+_COPY_BYTES = 1 << 20
 
 
 def repair(data_dir: Path, inside: str) -> Diagnosis:
@@ -51,17 +50,15 @@ def repair(data_dir: Path, inside: str) -> Diagnosis:
     output = data_dir / inside
     index = Index(output, _FENCE_WAIT_S)
     try:
-        connection = index.begin()
-        index.note.write_holder("sheaf repair")
+        writer = index.begin()
+        index.note.write_owner("sheaf repair")
         with disk_errors.making_sense(index.path):
-            reindexed = check_index(data_dir, index, connection)
-            found = diagnose_inside(data_dir, output, connection, reindexed=reindexed)
+            reindexed = rebuild_lookups(data_dir, index, writer)
+            found = diagnose_inside(data_dir, output, writer, reindexed=reindexed)
             if found.needed:
-                _apply(data_dir, index, connection, found)
+                _apply(data_dir, index, writer, found)
         return found
-    except OSError as error:
-        raise disk_errors.unwritable(output, error) from error
-    except sqlite3.Error as error:
+    except disk_errors.ERRORS as error:
         raise index.translate(error) from error
     finally:
         index.roll_back()
@@ -69,30 +66,30 @@ def repair(data_dir: Path, inside: str) -> Diagnosis:
 
 
 def clear_end(path: Path) -> None:
-    """Have nothing lie beyond the last commit, as the next one would; for when there will be none."""
+    """Leave no bytes beyond the last commit, as the next one would; for when there will be none."""
     output = Output(path, fence_wait_s=_FENCE_WAIT_S)
     try:
-        output.clear_tail()
+        output.remove_excess()
     finally:
         output.close()
 
 
-def _apply(data_dir: Path, index: Index, connection: sqlite3.Connection, found: Diagnosis) -> None:
-    # A mark that outlives the items would keep the run from ever being looked at again: taken away before, in case we
-    # die; and after the commit, in case somebody has set it meanwhile.
+def _apply(data_dir: Path, index: Index, writer: IndexWriter, found: Diagnosis) -> None:
+    # A finished mark that stayed would keep the run from ever being looked at again: removed before, in case we die;
+    # and after the commit, in case a worker has set it meanwhile.
     _reopen_runs(data_dir, found)
     if not found.in_place:
         _write_anew(found)
     elif found.lost:
         _save_end(found)
     for commit in found.lost:
-        entries.remove(connection, commit.id)
+        writer.remove_commit(commit.row)
     end = 0
     for commit in found.kept:
-        connection.execute("UPDATE commits SET offset = ? WHERE id = ?", (end, commit.id))
-        end += commit.length
-    _write_derived(data_dir, connection)
-    _write_state(connection, found.output, end)
+        writer.move_commit(commit.row.id, end)
+        end += commit.row.length
+    _write_derived(data_dir, writer)
+    _write_state(writer, found.output, end)
     # Also seals the index (see sheaf/output/commit/transaction.py): only after it is the file cut.
     index.commit()
     _reopen_runs(data_dir, found)
@@ -100,35 +97,34 @@ def _apply(data_dir: Path, index: Index, connection: sqlite3.Connection, found: 
         os.truncate(found.output, end)
 
 
-def _write_derived(data_dir: Path, connection: sqlite3.Connection) -> None:
-    for key, name in connection.execute("SELECT id, run FROM runs").fetchall():
-        size = size_of(data_dir, connection, key, name)
+def _write_derived(data_dir: Path, writer: IndexWriter) -> None:
+    for run in writer.runs():
+        size = size_of(data_dir, run)
         done = Bitmap(size.items)
-        for commit in commits_of(connection, key):
+        for commit in writer.all_commits_of(run.id):
             for first, end in commit.records()[0]:
                 done.add(first, end)
-        drop_failures(connection, key, size, done)
-        write(connection, key, derive(connection, key, size))
+        drop_failures(writer, run.id, size, done)
+        write(writer, run.id, derive(writer, run.id, size))
 
 
 def _reopen_runs(data_dir: Path, found: Diagnosis) -> None:
-    # One of which nothing is open after all is marked again by the next worker that looks.
+    # A run of which nothing is open after all is marked again by the next worker that looks.
     for name in {*found.reopened, *(name for name, _ in found.mends if name is not None)}:
         run = open_run(data_dir, name)
         if run is not None:
             run.reopen()
 
 
-def _write_state(connection: sqlite3.Connection, output: Path, length: int) -> None:
-    head = tail = 0
-    identity = ""
+def _write_state(writer: IndexWriter, output: Path, length: int) -> None:
+    edges, identity = (0, 0), ""
     if exists(output):
         with open(output, "rb") as source:
             status = os.fstat(source.fileno())
             identity = f"{status.st_dev}:{status.st_ino}"
-            head, tail = edges_of(source, length)
+            edges = edges_of(source, length)
             os.fsync(source.fileno())
-    connection.execute("UPDATE state SET length = ?, identity = ?, head = ?, tail = ?", (length, identity, head, tail))
+    writer.set_file(length, identity, edges)
 
 
 def _save_end(found: Diagnosis) -> None:
@@ -143,11 +139,11 @@ def _save_end(found: Diagnosis) -> None:
 
 
 def _write_anew(found: Diagnosis) -> None:
-    """Write a file of what is whole and put it in the place of the old one, which stays as `.damaged-<n>`."""
+    """Write a file of what is whole and put it in the place of the old one, which is kept as `.damaged-<n>`."""
     draft = found.output.with_name(f"{found.output.name}.repairing")
     draft.unlink(missing_ok=True)
     try:
-        # What somebody put in the way under that name meanwhile, a link to another file, is not followed.
+        # A link to another file that was created under that name meanwhile is not followed.
         with ExitStack() as files, open(draft, "xb") as target:
             sources: dict[Path | None, BinaryIO] = {}
             for place, commit in enumerate(found.kept):
@@ -156,8 +152,11 @@ def _write_anew(found: Diagnosis) -> None:
                     continue
                 if commit.source not in sources:
                     sources[commit.source] = files.enter_context(open(commit.source or found.output, "rb"))
-                if _copy(sources[commit.source], commit.offset, commit.length, target) != commit.checksum:
-                    raise OSError(f"{found.output.name} changes while it is repaired; stop whoever writes to it")
+                row = commit.row
+                if _copy(sources[commit.source], row.offset, row.length, target) != row.checksum:
+                    raise OSError(
+                        f"{found.output.name} changes while it is repaired; stop the program that writes to it"
+                    )
             _sync(target)
         if found.size is not None:
             found.aside = free_name(found.output)
@@ -170,13 +169,13 @@ def _write_anew(found: Diagnosis) -> None:
 
 
 def _copy(source: BinaryIO, offset: int, length: int, target: BinaryIO) -> int:
-    """Copy a part of a file to the end of another; return its CRC-32."""
+    """Copy bytes of a file to the end of another; return their CRC-32."""
     source.seek(offset)
     checksum = 0
-    while length > 0 and (piece := source.read(min(length, _PIECE_BYTES))):
-        checksum = isal_zlib.crc32(piece, checksum)
-        target.write(piece)
-        length -= len(piece)
+    while length > 0 and (data := source.read(min(length, _COPY_BYTES))):
+        checksum = isal_zlib.crc32(data, checksum)
+        target.write(data)
+        length -= len(data)
     return checksum
 
 

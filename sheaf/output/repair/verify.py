@@ -1,16 +1,15 @@
 """Check an output, its index and its runs' manifests against each other.
 
-The index is looked at in one moment, the file after that, up to the length that was committed then; so an output that
-is being written to can be verified too. Memory: two bits per item of one run, and one piece of the file.
+The index is read at one moment, the file after that, up to the length that was committed then; so an output that is
+being written to can be verified too. Memory: two bits per item of one run, and a page of commits.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from sheaf.core.bitmap import Bitmap
 from sheaf.core.errors import FenceTimeout, OutputMissing, RunNotFound
@@ -18,13 +17,16 @@ from sheaf.core.files import exists
 from sheaf.output.commit.data_file import checksum_of, edges_of
 from sheaf.output.index import errors as disk_errors
 from sheaf.output.index.database import Index
-from sheaf.output.index.derived import Derived, Size, commits_of, differences
-from sheaf.output.index.schema import State, damage, read_state
+from sheaf.output.index.derived import Derived, differences
+from sheaf.output.index.reader import IndexReader
+from sheaf.output.index.rows import CommitRow, RunRow, State
 from sheaf.run.catalog import runs_of
 from sheaf.run.run import Run
 
 #: Seconds to wait for a writer that may be about to commit what lies beyond the committed length.
 _WRITER_WAIT_S = 2.0
+#: Commits read at once; each may be some 10,000 bytes.
+_PAGE_ROWS = 100
 
 
 @dataclass(slots=True)
@@ -84,19 +86,10 @@ class Report:
         return not self.problems and self.missing == 0
 
 
-class _Commit(NamedTuple):
-    id: int
-    run: int | None
-    items: int
-    offset: int
-    length: int
-    checksum: int
-
-
 def verify(data_dir: Path, path: str | Path, run: str | None = None) -> Report:
     """Check the output at that path (inside the data folder, or absolute), or one run's part of it.
 
-    Raises IndexMissing, IndexForeign or OutputMissing if there is nothing to check; all else stands in the report.
+    Raises IndexMissing, IndexForeign or OutputMissing if there is nothing to check; all else is in the report.
     """
     output = data_dir / path
     index = Index(output, _WRITER_WAIT_S)
@@ -122,16 +115,16 @@ class _Verifier:
         if not exists(self._index.output):
             raise OutputMissing(f"{self._index.output} is gone, but its index is there; bring the file back")
         self._read_manifests()
-        with self._index.reading() as connection:
-            if why := damage(connection):
+        with self._index.reading() as index:
+            if why := index.damage():
                 raise disk_errors.index_damaged(self._index.path, why)
-            self._state = read_state(connection)
+            self._state = index.state()
             self._report.length = self._state.length
             if self._state.output != self._index.output.name:
                 self._problem(f"its index is that of {self._state.output!r}: give both files their old names back")
-            (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM commits").fetchone()
-            self._check_order(connection)
-            known = self._check_runs(connection)
+            last = index.last_commit()
+            self._check_order(index)
+            known = self._check_runs(index)
         self._check_manifests(known)
         with open(self._index.output, "rb") as source:
             for commit in self._commits(last):
@@ -168,54 +161,55 @@ class _Verifier:
     def _problem(self, text: str) -> None:
         self._report.problems.append(text)
 
-    def _check_order(self, connection: sqlite3.Connection) -> None:
+    def _check_order(self, index: IndexReader) -> None:
         """The commits follow each other without a gap, from the file's first byte to L."""
         end = 0
-        for commit, offset, length in connection.execute("SELECT id, offset, length FROM commits ORDER BY id"):
-            if offset != end:
-                self._problem(f"commit {commit} begins at byte {offset}, but the one before it ends at {end}")
-            end = offset + length
+        for commit in index.commits():
+            if commit.offset != end:
+                self._problem(f"commit {commit.id} begins at byte {commit.offset}, but the one before it ends at {end}")
+            end = commit.offset + commit.length
         if end != self._report.length:
             self._problem(f"the commits end at byte {end}, but {self._report.length} bytes are noted as committed")
 
-    def _check_runs(self, connection: sqlite3.Connection) -> dict[str, int]:
-        rows = connection.execute("SELECT id, run, items, batch_size FROM runs ORDER BY id").fetchall()
-        for row in rows:
-            if self._run is None or row[1] == self._run:
-                self._check_run(connection, *row)
-        return {row[1]: row[0] for row in rows}
+    def _check_runs(self, index: IndexReader) -> dict[str, int]:
+        runs = index.runs()
+        for run in runs:
+            if self._run is None or run.run == self._run:
+                self._check_run(index, run)
+        return {run.run: run.id for run in runs}
 
-    def _check_run(self, connection: sqlite3.Connection, key: int, run: str, items: int, batch_size: int) -> None:
-        if items < 0 or batch_size < 1:
-            self._problem(f"run {run} is noted with {items} items in batches of {batch_size}")
+    def _check_run(self, index: IndexReader, row: RunRow) -> None:
+        run = row.run
+        if row.items < 0 or row.batch_size < 1:
+            self._problem(f"run {run} is noted with {row.items} items in batches of {row.batch_size}")
             return
-        report = RunReport(run, items)
+        report = RunReport(run, row.items)
         self._report.runs.append(report)
-        derived, settled = Derived(Size(items, batch_size)), Bitmap(items)
-        for commit in commits_of(connection, key):
+        derived, settled = Derived(row.size), Bitmap(row.items)
+        for commit in index.all_commits_of(row.id):
             report.done += commit.items
             derived.bytes += commit.length
             try:
-                held, _ = commit.records()
+                items, _ = commit.records()
             except ValueError as error:
                 self._problem(f"run {run}: {error}")
-                held = commit.believed()
+                items = commit.claimed_items()
             else:
                 derived.bytes -= commit.length
-                derived.add_commit(commit, held)
-            for first, end in held:
+                derived.add_commit(commit, items)
+            for first, end in items:
                 report.duplicate += settled.add(first, end)
         derived.done = report.done
-        for (item,) in connection.execute("SELECT item FROM failures WHERE run = ?", (key,)):
+        for item in index.failed_items(row.id):
             report.duplicate += settled.add(item, item + 1)
             report.failed += 1
             derived.add_failure(item)
-        report.missing = items - settled.count()
+        report.missing = row.items - settled.count()
         if report.duplicate:
             self._problem(f"run {run}: {report.duplicate} items are in the output twice, or both done and failed")
         if settled.outside:
-            self._problem(f"run {run}: {settled.outside} settled items are none of its {items}")
-        for difference in differences(connection, key, derived):
+            self._problem(f"run {run}: {settled.outside} settled items are none of its {row.items}")
+        for difference in differences(index, row, derived):
             self._problem(f"run {run}: {difference}")
 
     def _check_manifests(self, known: dict[str, int]) -> None:
@@ -238,21 +232,17 @@ class _Verifier:
         if self._run is not None and self._run not in known and self._run not in self._manifests | self._damaged:
             self._problem(f"neither the index nor the data folder knows a run {self._run} of this output")
 
-    def _commits(self, last: int) -> Iterator[_Commit]:
+    def _commits(self, last: int) -> Iterator[CommitRow]:
         after = 0
         while True:
-            with self._index.reading() as connection:
-                rows = connection.execute(
-                    "SELECT id, run, items, offset, length, checksum FROM commits WHERE id > ? AND id <= ? "
-                    "ORDER BY id LIMIT 1000",
-                    (after, last),
-                ).fetchall()
-            yield from (_Commit(*row) for row in rows)
-            if len(rows) < 1000:
+            with self._index.reading() as index:
+                page = list(index.commits(after, last, _PAGE_ROWS))
+            yield from page
+            if len(page) < _PAGE_ROWS:
                 return
-            after = rows[-1][0]
+            after = page[-1].id
 
-    def _check_bytes(self, source: BinaryIO, commit: _Commit) -> None:
+    def _check_bytes(self, source: BinaryIO, commit: CommitRow) -> None:
         """The commit's bytes are the ones that were written."""
         self._report.commits += 1
         checksum, left = checksum_of(source, commit.offset, commit.length)
@@ -268,15 +258,15 @@ class _Verifier:
             self._problem("its first or last bytes are not those by which the index knows it, so no commit is taken")
 
     def _check_end(self) -> None:
-        """What lies beyond L belongs to a writer at work, or to nobody."""
+        """Bytes beyond L belong to a writer at work, or to nobody."""
         if self._index.output.stat().st_size <= self._report.length:
             return
         try:
-            connection = self._index.begin()
+            index = self._index.begin()
         except FenceTimeout:
             return  # a writer is at work
         try:
-            length, size = read_state(connection).length, self._index.output.stat().st_size
+            length, size = index.state().length, self._index.output.stat().st_size
         finally:
             self._index.roll_back()
         self._report.stray_bytes = max(0, size - length)

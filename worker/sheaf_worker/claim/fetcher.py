@@ -210,7 +210,7 @@ class Fetcher(threading.Thread):
             versions.check(run, self._settings.tasks_dir)
             files = versions.files_in_force(run)
             separator = self._separator(run)
-            block = _read(run, batch, () if run.cancelled else self._output(run).remaining(name, batch))
+            block = _read(run, batch, () if run.cancelled else self._output(run).reader.remaining(name, batch))
         except RunDamaged as error:
             # Only this batch may be affected: others of the run are done if their part of the list is intact.
             self._refuse(name, number, str(error), refused=True)
@@ -270,7 +270,7 @@ class Fetcher(threading.Thread):
         name = run.manifest.run
         if name not in self._separators:
             combined = has_separator(run.manifest.output)
-            self._separators[name] = separator_of(self._output(run).header()) if combined else ""
+            self._separators[name] = separator_of(self._output(run).reader.state().header) if combined else ""
             if len(self._separators) > KNOWN_RUNS:
                 del self._separators[next(iter(self._separators))]
         return self._separators[name]

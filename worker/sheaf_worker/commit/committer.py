@@ -130,7 +130,7 @@ class Committer(threading.Thread):
             label=self._context.label,
             lease_s=self._settings.lock_lease_s,
         )
-        floor, asked = output.highest_token(), time.monotonic()
+        floor, asked = output.reader.state().token, time.monotonic()
         lease = None
         try:
             lease = lock.acquire(self._settings.lock_wait_s, floor)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheaf.output.commit.plan import RunResults, gather
+from sheaf.core.errors import IndexForeign
+from sheaf.output.commit.plan import RunResults, gather, plan
+from sheaf.output.index.database import Index
+from sheaf.output.index.reader import IndexReader
+from sheaf.output.index.rows import BatchRow, Size
 from sheaf.run.items import Bundle, Done, Failed, Result, Results, record_bytes, settled_count, single_results
 
 
@@ -38,7 +44,7 @@ def handed_over(draw: st.DrawFn) -> Results:
 
 def content(group: RunResults) -> dict[int, bytes]:
     """Each item's record, as the index would find it."""
-    whole = b"".join(group.done.pieces)
+    whole = b"".join(group.done.buffers)
     ends = itertools.accumulate(group.done.lengths)
     return {
         index: whole[end - length : end]
@@ -66,8 +72,8 @@ def test_bundles_are_gathered_as_single_results_are(results: Results) -> None:
     assert record_bytes(results) == sum(len(result.record) for result in singles if isinstance(result, Done))
 
 
-def test_bundles_of_two_children_stay_few_pieces() -> None:
-    """Stretches that interleave are put in order without a look at each item."""
+def test_bundles_of_two_children_stay_few_buffers() -> None:
+    """Spans of items that interleave are put in order without a look at each item."""
     records = b"x" * 8000
     ours = Bundle([0, 1, 4, 5], [2000] * 4, records)
     theirs = Bundle(range(2, 4), [4000] * 2, records)
@@ -76,4 +82,53 @@ def test_bundles_of_two_children_stay_few_pieces() -> None:
 
     assert group.done.ranges == [(0, 6)]
     assert group.done.lengths == [2000, 2000, 4000, 4000, 2000, 2000]
-    assert b"".join(group.done.pieces) == records * 2
+    assert b"".join(group.done.buffers) == records * 2
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[IndexReader]:
+    """Knows a run of 10 items in batches of 4; settled are 1 and 2, by commit 7, and all of the last batch."""
+    database = Index(tmp_path / "pages.txt", wait_s=60.0)
+    database.create(b"")
+    writer = database.begin()
+    writer.add_run("run", Size(10, 4), at=1.0)
+    run = writer.run("run")
+    writer.write_batches([BatchRow(run.id, 0, 2, b"\x06", b"\x01\x07"), BatchRow(run.id, 2, 0, None, b"\x01\x07")])
+    writer.count(run, done=4, failed=0, length=0, complete_below=0, at=1.0)
+    yield writer
+    database.roll_back()
+    database.drop()
+
+
+def test_what_is_settled_is_dropped_and_the_rest_keeps_its_records(index: IndexReader) -> None:
+    """Records and failures, whichever it was settled as; what is dropped counts as a duplicate."""
+    results: Results = [Bundle(range(4), [2] * 4, b"aabbccdd"), Failed(8, "E", "", 1), Failed(5, "E", "", 1)]
+
+    commit = plan(index, gather("run", results))
+
+    assert commit.done.indexes == [0, 3]
+    assert b"".join(commit.done.buffers) == b"aadd"
+    assert [failure.index for failure in commit.failed] == [5]
+    assert (commit.duplicates, commit.settled, commit.length) == (3, 3, 4)
+    assert commit.masks == {0: 0b1001, 1: 0b10}
+    assert commit.done_masks == {0: 0b1001}
+    assert commit.settled_before == {0: 0b0110, 1: 0, 2: 0b11}
+    assert not commit.finishes
+
+
+def test_the_last_open_items_finish_the_run(index: IndexReader) -> None:
+    results = [Done(item, b"") for item in (0, 3, 4, 5, 6)]
+    assert not plan(index, gather("run", results)).finishes
+    assert plan(index, gather("run", [*results, Failed(7, "E", "", 1)])).finishes
+
+
+def test_an_item_that_the_run_does_not_have_is_refused(index: IndexReader) -> None:
+    """Also a failed one."""
+    for results in ([Done(10, b"")], [Failed(-1, "E", "", 1)]):
+        with pytest.raises(ValueError, match="run run has 10 items"):
+            plan(index, gather("run", results))
+
+
+def test_a_run_that_the_index_does_not_know_is_refused(index: IndexReader) -> None:
+    with pytest.raises(IndexForeign, match="does not know the run other"):
+        plan(index, gather("other", [Done(0, b"")]))
