@@ -6,7 +6,7 @@
 Without `--busy`: one URL for each way in which an answer can be odd (status lines, heads, redirects, chunks, codings,
 statuses) among pages that take `--latency` seconds each. With it: that part of the URLs is at another host, which says
 503 to each. One embedded worker, two processes, as `sheaf load` comes. The time is that from the first request to the
-last answer that the site gave to one of the pages that are well; a page that was asked for twice is told.
+last answer that the site gave to one of the pages that are well; a page that was asked for twice is reported.
 """
 
 from __future__ import annotations

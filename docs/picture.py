@@ -27,9 +27,9 @@ def tmux(*arguments: str) -> str:
     return subprocess.run(["tmux", *arguments], check=True, capture_output=True, text=True).stdout
 
 
-def draw(screen: str) -> None:
+def draw(terminal: str) -> None:
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
-    console.print(Text.from_ansi(screen.rstrip()))
+    console.print(Text.from_ansi(terminal.rstrip()))
     console.save_svg(str(ROOT / "docs/terminal.svg"), title="sheaf load")
 
 

@@ -9,7 +9,7 @@
 #     /tmp,0
 #     /no/such,1
 #
-# It needs a running cluster: `sheaf up`. In the stack workers run commands only if they are told to:
+# It needs a running cluster: `sheaf up`. In the stack workers run commands only if this is allowed:
 #
 #     SHEAF_ALLOW_EXEC=1 SHEAF_TASKS=./examples docker compose up -d --wait
 #     docker compose run --rm --entrypoint sh python commands.sh

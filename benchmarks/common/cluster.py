@@ -75,7 +75,7 @@ class Cluster:
         return cpu_seconds(tree(self._state["supervisor"][0]))
 
     def cpu_parts(self) -> dict[str, float]:
-        """The same, told apart."""
+        """The same, separately."""
         workers = self.pids("worker")
         children = [pid for worker in workers for pid in tree(worker)[1:]]
         parts = {"redis": self.pids("redis"), "worker": workers, "children": children}
@@ -104,7 +104,7 @@ class Cluster:
         return state
 
     def commits(self, output: str, expected: int) -> Commits:
-        """Read what happened to the output's only run. Raises CommandFailed if not so many items are in it."""
+        """Read what happened to the output's only run. Raises CommandFailed if it has another number of items."""
         index = index_of(self.data / output)
         with closing(sqlite3.connect(f"file:{index}?mode=ro", uri=True)) as connection:
             run_id, name, items = connection.execute("SELECT id, run, done FROM runs").fetchone()
@@ -130,7 +130,7 @@ class Cluster:
         )
 
     def remove(self, output: str) -> None:
-        """Make room; the run is finished, so nobody looks at its output again."""
+        """Make room; the run is finished, so its output is not needed again."""
         for path in self.data.glob(f"{output}*"):
             path.unlink()
 

@@ -26,7 +26,7 @@ class Ran:
     wall_s: float
     #: CPU seconds of the command and of all its children that it waited for.
     cpu_s: float
-    #: The peak of the command's own memory; 0 if nobody asked. (What the system counts for a child that has ended
+    #: The peak of the command's own memory; 0 if not asked for. (What the system counts for a child that has ended
     #: includes what its parent had when it began.)
     peak_rss_mb: float
 

@@ -33,7 +33,7 @@ class Peer:
     name: str
     script: str
     variant: str
-    #: So many calls take it a few seconds.
+    #: Calls that take it a few seconds.
     items: int
     #: What it did, for people.
     note: str = ""

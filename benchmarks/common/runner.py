@@ -57,7 +57,7 @@ class Contender:
     items: int
     #: Its settings, the best found, for people.
     note: str = ""
-    #: It takes part in so many turns at most: for what is slow, or must run once.
+    #: It takes part in at most this many turns: for what is slow, or must run once.
     turns: int = 99
 
 
@@ -98,7 +98,7 @@ def take_turns(contenders: Sequence[Contender], repeats: int) -> list[dict[str, 
 
 
 def _in_turn(rows: Sequence[Row], turn: int) -> Iterator[Row]:
-    """Every second turn goes backwards, so that nobody always follows the same neighbour."""
+    """Every second turn goes backwards, so that none always follows the same neighbour."""
     order = rows if turn % 2 == 0 else rows[::-1]
     return (row for row in order if not row.error and turn < row.contender.turns)
 

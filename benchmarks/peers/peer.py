@@ -38,7 +38,7 @@ class Variant:
     """One way to use a peer: its workers, and how many calls at once are made of it."""
 
     start: Callable[[], AbstractContextManager[object]]
-    #: Returns the squares of so many first numbers, in order.
+    #: Returns the squares of the first numbers, in order.
     many: Callable[[int], list[int]]
     #: Returns one square; None where single calls are not the peer's business.
     one: Callable[[int], int] | None = None

@@ -51,7 +51,7 @@ def contenders(stage: Stage) -> Iterator[list[Contender]]:
 
 
 class Loads:
-    """Peers that load the first so many pages of the site, from one list or from two halves."""
+    """Peers that load the first pages of the site, from one list or from two halves."""
 
     def __init__(self, site: Site, work: Path, count: int) -> None:
         self._site, self._work, self._count = site, work, count

@@ -80,7 +80,7 @@ def contender(cluster: Cluster, kind: str, workers: int, command: list[str], cou
 
 
 def waits(cluster: Cluster, items: int) -> dict[str, float]:
-    """What the workers' entries say of their commits, all together, once they have counted so many items."""
+    """What the workers' entries say of their commits, all together, once they have counted this many items."""
     here = dataclasses.replace(Settings(), redis_url=f"unix://{cluster.redis_socket}")
     deadline = time.monotonic() + 30
     with connect(here) as connection:

@@ -64,7 +64,7 @@ def contenders(stage: Stage) -> Iterator[list[Contender]]:
 
 
 class Shape:
-    """The stack with so many workers, and so many pool processes in all."""
+    """The stack with this many workers, and this many pool processes in all."""
 
     def __init__(self, stack: Stack, workers: int, processes: int = PROCESSES) -> None:
         self._stack, self._workers, self._processes = stack, workers, processes
@@ -76,7 +76,7 @@ class Shape:
         return Contender(self._name(kind), turn, "sheaf", count)
 
     def measure(self, command: list[str], count: int, output: str) -> Measured:
-        """Run a command of the producer's whose output is to hold so many items."""
+        """Run a command of the producer's whose output is to hold this many items."""
         self._scale()
         before, _ = self._look("")
         self._stack.producer(*command, "-o", output, "--again")
@@ -98,7 +98,7 @@ class Shape:
         self._stack.compose("--profile", "site", "up", "-d", "--wait", "--scale", f"worker={self._workers}")
 
     def _look(self, output: str, items: float = 0) -> tuple[dict[str, float], list[Any]]:
-        """The sums of the workers' entries, once they have counted so many items; the run of the output."""
+        """The sums of the workers' entries, once they have counted this many items; the run of the output."""
         for _ in range(20):
             entries, found = json.loads(self._stack.producer_python(LOOK.format(output=output)))
             names = ("items", "lock_s", "fence_s", "write_s")

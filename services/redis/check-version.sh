@@ -1,6 +1,6 @@
 #!/bin/sh
 # Warns of a Redis whose Lua lets a script run code of its own (CVE-2025-49844). $1 is what `redis-server --version` says.
-# A warning only: distributions mend the flaw without a new number, and nobody but `admin` may load scripts here.
+# A warning only: distributions fix the flaw without a new number, and only `admin` may load scripts here.
 set -eu
 number=$(printf '%s\n' "$1" | sed -n 's/.* v=\([0-9][0-9.]*\).*/\1/p')
 case $1 in
@@ -19,6 +19,6 @@ for each in $mended; do
 done
 if ! at_least "${number:-0}" "$wanted"; then
     echo "sheaf: Redis ${number:-of an unknown version} is older than $wanted: its Lua has a flaw (CVE-2025-49844) that lets" \
-        "whoever may load scripts run code of their own, unless your distribution has mended it. Pull a newer image and" \
+        "a user who may load scripts run code in the server, unless your distribution has fixed it. Pull a newer image and" \
         "build again: docker compose build --pull redis" >&2
 fi

@@ -27,13 +27,13 @@ def lives(stack: Stack) -> dict[str, Any]:
 
 def test_an_item_that_fills_the_containers_memory_fails_alone(stack: Stack) -> None:
     """Without any setting: it is tried alone and fails with a reason; all others succeed, and no worker ends."""
-    (stack.lists / "tasks/hungry.py").write_text(GREEDY)
+    (stack.lists / "tasks/greedy.py").write_text(GREEDY)
     items = "".join("poison\n" if number == 30 else f"item {number}\n" for number in range(60))
     before = lives(stack)
 
-    stack.producer("map", "hungry:eat", "-", "-o", "hungry.jsonl", "--attempts", "2", given=items, check=False)
+    stack.producer("map", "greedy:eat", "-", "-o", "greedy.jsonl", "--attempts", "2", given=items, check=False)
 
-    assert "60 items: 59 done, 1 failed, 0 missing" in stack.producer("verify", "hungry.jsonl").stdout
+    assert "60 items: 59 done, 1 failed, 0 missing" in stack.producer("verify", "greedy.jsonl").stdout
     failures = stack.producer("failures", "last").stdout
     assert "signal 9 (SIGKILL): out of memory" in failures, failures
     assert lives(stack) == before

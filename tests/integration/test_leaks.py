@@ -106,7 +106,7 @@ def test_nothing_grows_with_what_is_over(bench: Bench) -> None:
             after = watched.look()
             return {name: (before[name], size) for name, size in after.items() if size - before[name] > allowed(name)}
 
-        # What is on its way out (the last leases, the trash of the last session) has a moment to go.
+        # What is on its way out (the last leases, the leftovers of the last session) has a moment to go.
         try:
             wait_until(lambda: not grown(), 30, "nothing has grown")
         except AssertionError:

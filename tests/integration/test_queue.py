@@ -231,7 +231,7 @@ def test_a_batch_that_is_queued_twice_is_worked_on_once(queue: BatchQueue, conne
 def test_a_batch_that_ran_out_and_is_queued_already_is_not_queued_twice(
     queue: BatchQueue, connection: redis.Redis
 ) -> None:
-    """A feeder may have been faster than the reaper."""
+    """The reconciler may have been faster than the reaper."""
     queue.put(batches(2))
     queue.claim("dead", 1, lease_s=0.05)
     queue.put(batches(1))
@@ -243,7 +243,7 @@ def test_a_batch_that_ran_out_and_is_queued_already_is_not_queued_twice(
 
 
 def test_a_renewal_does_not_bring_back_what_was_just_finished(queue: BatchQueue, connection: redis.Redis) -> None:
-    """The keeper's list of ids may be older than the committer's `finish()`: no lease may rise from the dead."""
+    """The heartbeat's list of ids may be older than the committer's `finish()`: no lease may come back."""
     queue.put(batches(1))
     queue.claim("worker-1", 1, lease_s=15)
     older_list = ids(0)

@@ -106,21 +106,21 @@ def test_a_dict_is_a_mapping_of_json_values(cluster: Cluster) -> None:
     assert not shared
 
 
-def test_a_queue_gives_each_value_to_one_taker_in_order(cluster: Cluster) -> None:
-    """Takers sleep until something comes; a full queue holds up whoever puts."""
+def test_a_queue_gives_each_value_to_one_consumer_in_order(cluster: Cluster) -> None:
+    """Consumers sleep until something comes; a full queue holds up whoever puts."""
     work, done = cluster.queue("work", maxsize=5), cluster.queue("done")
 
     def take() -> None:
         while (number := work.get(timeout=30)) is not None:
             done.put(number)
 
-    takers = threading.Thread(target=in_threads, args=(3, take))
-    takers.start()
+    consumers = threading.Thread(target=in_threads, args=(3, take))
+    consumers.start()
     for number in range(60):
         work.put(number, timeout=30)
     for _ in range(3):
         work.put(None, timeout=30)
-    takers.join(60)
+    consumers.join(60)
 
     assert sorted(done.get_nowait() for _ in range(60)) == list(range(60))
     assert work.empty()

@@ -65,7 +65,7 @@ def test_a_commit_that_hangs_is_said(bench: Bench) -> None:
 
 
 def test_batches_that_nobody_takes_are_said(bench: Bench) -> None:
-    """The worker lives, its taker hangs."""
+    """The worker is alive, its fetcher hangs."""
     _, flag, log = worker(bench, "fetcher", "hangs")
     wait_until(lambda: "worker started" in log.read_text(), 60, "it has started")
     flag.touch()

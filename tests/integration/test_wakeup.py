@@ -1,4 +1,4 @@
-"""The bell beside the queue: idle workers sleep, and are woken."""
+"""Wakeups: idle workers sleep, and are woken when something is queued."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support import RedisServer
 pytestmark = pytest.mark.redis
 
 
-def test_the_bell_wakes_who_waits(queue: BatchQueue, connection: redis.Redis) -> None:
+def test_a_wakeup_wakes_the_waiting(queue: BatchQueue, connection: redis.Redis) -> None:
     """An idle worker is woken when something is put on the queue, and when something is put back."""
     assert queue.wait(5) is True, "the first time it is not known what was missed"
     assert queue.wait(0.05) is False
@@ -28,7 +28,7 @@ def test_the_bell_wakes_who_waits(queue: BatchQueue, connection: redis.Redis) ->
     for ring in (lambda: queue.put(batches(1)), lambda: queue.hand_back("worker-2", ids(0))):
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(queue.wait, 60)
-            time.sleep(0.1)  # so that it is asleep; if it is not yet, the bell counts all the same
+            time.sleep(0.1)  # so that it is asleep; if it is not yet, the wakeup counts all the same
             started = time.monotonic()
             ring()
             assert waiting.result() is True
@@ -36,7 +36,7 @@ def test_the_bell_wakes_who_waits(queue: BatchQueue, connection: redis.Redis) ->
         queue.claim("worker-2", 1, lease_s=15)
 
 
-def test_a_bell_rung_while_nobody_waited_is_not_missed(queue: BatchQueue) -> None:
+def test_a_wakeup_before_the_wait_is_not_missed(queue: BatchQueue) -> None:
     """Between finding the queue empty and falling asleep, something may be put: the sleep then ends at once, once."""
     queue.wait(0)
     queue.put(batches(1))
@@ -63,7 +63,7 @@ def test_waiting_is_interrupted_by_another_thread(queue: BatchQueue) -> None:
     assert queue.wait(10) is True, "an interruption counts once"
 
 
-def test_a_bell_that_is_gone_is_an_error_and_then_a_reason_to_look(own_redis_server: RedisServer) -> None:
+def test_a_lost_connection_is_an_error_and_then_a_reason_to_look(own_redis_server: RedisServer) -> None:
     """Redis dies while somebody waits: said at once. When it is back, the first wait asks for a look at the queue."""
     with own_redis_server.client() as connection:
         queue = BatchQueue(connection)
@@ -81,7 +81,7 @@ def test_a_bell_that_is_gone_is_an_error_and_then_a_reason_to_look(own_redis_ser
 
 
 def test_whoever_watches_a_run_is_told_of_its_end(queue: BatchQueue, connection: redis.Redis) -> None:
-    """The bell of a run rings when that one is finished, and not when another is, or one of a program's."""
+    """A run's wakeup comes when that run is finished, not when another is, or one of a program's."""
     notifier = Notifier(connection, keys.FINISHED_PREFIX + "run-1")
     assert notifier.wait(5) is True, "the first time it is not known what was missed"
 

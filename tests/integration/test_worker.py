@@ -39,7 +39,7 @@ def test_a_worker_told_to_stop_hands_back_what_it_has_not_begun(bench: Bench) ->
     bench.assert_exactly_once(run)
 
 
-def test_a_card_tells_where_the_time_of_commits_goes(bench: Bench) -> None:
+def test_a_registry_entry_shows_where_commit_time_goes(bench: Bench) -> None:
     """While the fence is in another's hands the wait for it grows, and not the time of writing."""
     bench.worker()
     run = bench.submit(120)

@@ -16,7 +16,7 @@ from tests.integration.batches import RUN, batches
 pytestmark = pytest.mark.redis
 
 
-def test_a_workers_card_is_shown_until_it_leaves(queue: BatchQueue, connection: redis.Redis) -> None:
+def test_a_workers_entry_is_shown_until_it_leaves(queue: BatchQueue, connection: redis.Redis) -> None:
     """What a worker says of itself, as of its last beat; nothing is left when it has gone."""
     queue.registry.announce("worker-b-1", {"label": "b", "items": "1", "old": "x"}, ttl_s=30)
     queue.registry.announce("worker-b-1", {"label": "b", "items": "2"}, ttl_s=30)
@@ -35,7 +35,7 @@ def test_a_workers_card_is_shown_until_it_leaves(queue: BatchQueue, connection: 
     assert connection.keys("*") == []
 
 
-def test_a_dead_workers_card_disappears(queue: BatchQueue, connection: redis.Redis) -> None:
+def test_a_dead_workers_entry_disappears(queue: BatchQueue, connection: redis.Redis) -> None:
     """A worker that no longer beats is not shown, and the next beat of any other tidies up after it."""
     queue.registry.announce("dead", {"label": "dead"}, ttl_s=0.05)
     time.sleep(0.1)
@@ -45,7 +45,7 @@ def test_a_dead_workers_card_disappears(queue: BatchQueue, connection: redis.Red
     assert connection.zrange(keys.WORKERS, 0, -1) == [b"alive"]
 
 
-def test_a_card_is_whole_again_after_redis_was_emptied(queue: BatchQueue, connection: redis.Redis) -> None:
+def test_an_entry_is_complete_again_after_redis_was_emptied(queue: BatchQueue, connection: redis.Redis) -> None:
     """Each beat says everything."""
     queue.registry.announce("worker-1", {"label": "a"}, ttl_s=30)
     connection.flushall()

@@ -86,7 +86,7 @@ def test_stretches_with_gaps_between_come_through_the_pipe(steps: list[tuple[int
 
 
 def test_long_stretches_are_sent_as_such() -> None:
-    """What two lots of a range became takes as many bytes as four numbers; short stretches are not worth it."""
+    """What two blocks of a range became takes as many bytes as four numbers; short stretches are not worth it."""
     assert pack_indexes([*range(1000), *range(5000, 5500)]) == (0, -1000, 5000, -500)
     assert unpack_stretches((0, -1000, 5000, -500)) == [range(1000), range(5000, 5500)]
     assert pack_indexes(range(7, 10)) == (7, -3)

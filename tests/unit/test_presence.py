@@ -20,7 +20,7 @@ WELL = WorkerInfo("w-2", {"label": "w"}, silent_s=1.0)
 
 
 class Asked:
-    """A roster that answers whether Redis takes changes."""
+    """A worker registry that knows whether Redis takes changes."""
 
     def __init__(self, refusal: str | None = None) -> None:
         self._refusal = refusal

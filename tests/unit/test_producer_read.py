@@ -121,7 +121,7 @@ def test_binary_garbage_is_rejected_line_by_line(tmp_path: Path) -> None:
     assert all(line.problem for line in lines)
 
 
-def test_standard_input_is_read_for_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_input_is_read_for_a_hyphen(monkeypatch: pytest.MonkeyPatch) -> None:
     """`-` is standard input, gzipped or not."""
     stdin = io.TextIOWrapper(io.BufferedReader(io.BytesIO(gzip.compress(b"one\n"))))
     monkeypatch.setattr(sys, "stdin", stdin)

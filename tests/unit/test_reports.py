@@ -104,7 +104,7 @@ def test_what_is_no_message_raises_and_does_nothing(
     desk: Desk, ready: ChildHandle, message: tuple[object, ...]
 ) -> None:
     ready.give(block(1))
-    with pytest.raises(Exception):  # noqa: B017  whatever it is: the pool closes its ears
+    with pytest.raises(Exception):  # noqa: B017  whatever it is: the pool stops reading
         desk.say(*message)
     assert list(ready.outstanding) == [1]
     assert not desk.reports

@@ -1,4 +1,4 @@
-"""The memory that a child shares with its worker: what is on loan is never written over, and all room comes back."""
+"""The memory that a child shares with its worker: borrowed memory is never overwritten, and all of it comes back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def a_ring() -> tuple[RingReader, Memory]:
 
 
 def test_what_does_not_fit_is_refused_until_room_comes_back() -> None:
-    """A full ring says so; a loan that ends, and nothing else, makes room."""
+    """A full ring says so; only returned memory makes room."""
     reader, memory = a_ring()
     writer = RingWriter(memory)
     first = writer.put([b"a" * RING], RING)
@@ -41,7 +41,7 @@ def test_what_does_not_fit_is_refused_until_room_comes_back() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, RING // 2), st.integers(0, 5)), max_size=60))
-def test_loans_may_end_in_any_order(steps: list[tuple[int, int]]) -> None:
+def test_borrowed_memory_may_come_back_in_any_order(steps: list[tuple[int, int]]) -> None:
     """Records of every size, around the ring's end, given back early or late: each reads as it was put."""
     reader, memory = a_ring()
     writer = RingWriter(memory)

@@ -91,5 +91,5 @@ def test_slow_items_are_no_fault() -> None:
 @pytest.mark.parametrize(
     "odd", ["", "[]", "{", '{"r": 3}', '{"r": [1, 2]}', '{"r": [null, "x", {}, [], 1]}', '{"r": [2, "x", {}, [], 0]}']
 )
-def test_a_card_of_another_version_or_of_nonsense_is_passed_over(odd: str) -> None:
+def test_an_entry_of_another_version_or_of_nonsense_is_ignored(odd: str) -> None:
     explain_stall(replace(QUIET, entries=[WorkerInfo("a-1", {"label": "a", FIELD: odd}, 0.0)]))

@@ -213,7 +213,8 @@ class Worker:
         unstarted = take_unstarted(self._pool, self._in_flight)
         if unstarted:
             logger.debug(
-                "handing back batches that wait behind slow items", extra={"action": "lend", "batches": len(unstarted)}
+                "handing back batches that wait behind slow items",
+                extra={"action": "hand-back", "batches": len(unstarted)},
             )
             self._put_back(unstarted)
 

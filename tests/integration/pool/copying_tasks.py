@@ -54,7 +54,7 @@ def answer(text: str) -> object:
         process.join()
         return process.exitcode
     if text == "signals":
-        process = in_thread(lambda: started(count_takers))
+        process = in_thread(lambda: started(count_consumers))
         process.join()
         return process.exitcode
     return text
@@ -67,7 +67,7 @@ def ring() -> None:
     time.sleep(1000)
 
 
-def count_takers() -> None:
+def count_consumers() -> None:
     """How many threads the copy has (tens), and how many of them take a signal: only ours can be woken by one."""
     blocked = [
         int(mask, 16)

@@ -1,4 +1,4 @@
-"""What the pool's tests share: giving items, gathering results, looking at processes."""
+"""What the pool's tests share: sending items, collecting results, inspecting processes."""
 
 from __future__ import annotations
 

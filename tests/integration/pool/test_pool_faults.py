@@ -94,8 +94,8 @@ def test_what_a_dead_child_had_finished_is_not_done_again(make_pool: MakePool, t
 
 
 @pytest.mark.parametrize(("poison", "error"), [("kill", "ProcessDied"), ("raise", "ValueError")])
-def test_of_many_items_in_hand_only_the_guilty_fail(make_pool: MakePool, poison: str, error: str) -> None:
-    """A task with 8 items in hand dies, or lets an exception escape: each suspect is tried alone, the guilty fail."""
+def test_of_many_items_in_hand_only_the_harmful_fail(make_pool: MakePool, poison: str, error: str) -> None:
+    """A task with 8 items in hand dies, or lets an exception escape: each suspect is tried alone, the harmful fail."""
     pool = make_pool(2)
     many = TaskRun("many", TaskSpec("pool_tasks_many:echo", attempts=2), "out.jsonl")
     pool.add(many, items(*range(30), poison, *range(31, 60), poison, *range(61, 90)))

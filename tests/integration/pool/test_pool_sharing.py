@@ -45,7 +45,7 @@ def test_numbers_travel_as_a_range(make_pool: MakePool, tasks_dir: Path) -> None
 
 
 def test_what_is_left_of_several_batches_is_done_item_by_item(make_pool: MakePool) -> None:
-    """Stretches of indexes with gaps between them, in one lot: each index has its own text."""
+    """Stretches of indexes with gaps between them, in one block: each index has its own text."""
     pool = make_pool(1, child_items=0)
     left = [*range(300), *range(1000, 1700), *range(5000, 5100)]
     pool.add(ACT, items("0"))
@@ -112,7 +112,7 @@ def test_portions_become_small_near_the_end(
 
 
 def test_what_waits_behind_items_in_flight_goes_to_a_child_with_room(make_pool: MakePool, tasks_dir: Path) -> None:
-    """Two children with four in flight each: when one is done with a few, the other's surplus is begun there."""
+    """Two children with four in flight each: when one is done with a few, what the other has not begun is begun there."""
     (tasks_dir / "pool_flock.py").write_text(
         "import asyncio\nasync def rest(text):\n    await asyncio.sleep(float(text))\n"
     )

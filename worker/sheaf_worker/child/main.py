@@ -64,7 +64,7 @@ def main(ends: Ends, tasks_dir: Path | None, task_modules: Sequence[str], parent
     outbox = Outbox(connection, RingWriter(ends.ring))
     inbox = Inbox(connection, outbox, slots)
     lifeline = Lifeline()
-    os.register_at_fork(after_in_child=lambda: _stand_apart(lifeline, connection, inbox, outbox, slots))
+    os.register_at_fork(after_in_child=lambda: _detach_after_fork(lifeline, connection, inbox, outbox, slots))
     outbox.send("hello")
     start_helper(inbox, outbox)
     _warm_up()
@@ -80,8 +80,8 @@ def _settle_in(parent: int, printed: Connection) -> None:
     os.nice(_NICENESS)
     # Handlers that do nothing, where SIG_IGN would be inherited by every command that a task starts.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _pay_no_heed)
-    os.register_at_fork(after_in_child=_heed_again)
+        signal.signal(number, _ignore_signal)
+    os.register_at_fork(after_in_child=_restore_signals)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="utf-8")
     # What a task prints belongs with the logs; the worker passes it on, as much of it as a log can bear.
@@ -102,7 +102,9 @@ def _warm_up() -> None:
         importlib.import_module("sheaf.formats.jsonl")
 
 
-def _stand_apart(lifeline: Lifeline, connection: Connection, inbox: Inbox, outbox: Outbox, slots: SlotWriter) -> None:
+def _detach_after_fork(
+    lifeline: Lifeline, connection: Connection, inbox: Inbox, outbox: Outbox, slots: SlotWriter
+) -> None:
     """In a copy of this process that a task has forked: it ends with us, and pipe and slots are ours, not its own.
 
     A copy that comes back from the task's function finds its source closed and nobody to report to, and ends.
@@ -114,11 +116,11 @@ def _stand_apart(lifeline: Lifeline, connection: Connection, inbox: Inbox, outbo
     connection.close()
 
 
-def _pay_no_heed(_number: int, _frame: FrameType | None) -> None:
+def _ignore_signal(_number: int, _frame: FrameType | None) -> None:
     """The worker decides when a child ends."""
 
 
-def _heed_again() -> None:
+def _restore_signals() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

@@ -30,7 +30,7 @@ def take_unstarted(pool: Pool, in_flight: InFlight) -> list[str]:
 
 
 def _without(batches: Collection[int], size: int, block: ItemBlock) -> list[ItemBlock]:
-    """The parts of a lot that lie in other batches than these."""
+    """The parts of a block that belong to other batches than these."""
     parts = []
     for number, indexes in groupby(block.indexes, lambda index: index // size):
         part, block = block.cut(sum(1 for _ in indexes))

@@ -58,7 +58,7 @@ class Suspect(NamedTuple):
 
 
 class _Line:
-    """One run's items, in lots with the moment they came."""
+    """One run's items, in blocks with the moment they came."""
 
     def __init__(self, program: TaskRun) -> None:
         self.program = program
@@ -163,7 +163,7 @@ class Backlog:
         return [block for _, block in line.blocks] if line else []
 
     def sift(self, run: str, keep: Callable[[ItemBlock], Iterable[ItemBlock]]) -> None:
-        """Leave of each of the run's lots what `keep` returns of it, in its place; suspects are not touched."""
+        """Leave of each of the run's blocks what `keep` returns of it, in its place; suspects are not touched."""
         line = self._lines[run]
         line.blocks = deque((since, part) for since, block in line.blocks for part in keep(block))
         line.count = sum(len(block.indexes) for _, block in line.blocks)

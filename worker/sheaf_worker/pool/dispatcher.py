@@ -58,7 +58,7 @@ class Dispatcher:
         self._fair_share.count(children, parties, time.monotonic())
         rooms = self._rooms(children)
         # The backlog is divided among those that can take some, or will as soon as they are up.
-        takers = self.size - sum(child.state is State.READY and not rooms[child.number] for child in children)
+        idle = self.size - sum(child.state is State.READY and not rooms[child.number] for child in children)
         for child in children:
             if child.state in (State.IDLE, State.READY):
                 if child.retiring or self._left(child) <= 0:
@@ -66,8 +66,8 @@ class Dispatcher:
                 elif child.for_suspects:
                     self._serve_suspect(child)
                 elif rooms[child.number] or child.free:
-                    self._serve(child, self._next(child, parties, served), served, takers, rooms[child.number])
-                    takers -= 1
+                    self._serve(child, self._next(child, parties, served), served, idle, rooms[child.number])
+                    idle -= 1
 
     def _rooms(self, children: Iterable[ChildHandle]) -> dict[int, int]:
         """How many items each child should be sent now; fewer the less is left of its run."""
@@ -114,7 +114,7 @@ class Dispatcher:
             child.recall()
 
     def _serve(
-        self, child: ChildHandle, program: TaskRun | None, served: set[str | None], takers: int, room: int
+        self, child: ChildHandle, program: TaskRun | None, served: set[str | None], idle: int, room: int
     ) -> None:
         if program is None:
             return
@@ -125,7 +125,7 @@ class Dispatcher:
                 self._assign(child, program)
                 served.add(program.run)
             return
-        share = -(-self._backlog.count(program.run) // max(1, takers))
+        share = -(-self._backlog.count(program.run) // max(1, idle))
         count = min(room, share, self._left(child))
         if count > 0:
             child.give(self._backlog.take(program.run, count, child.room_bytes))

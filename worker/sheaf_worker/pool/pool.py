@@ -150,7 +150,7 @@ class Pool:
         return self._places.size
 
     def resize(self, size: int) -> None:
-        """Change the number of children. Surplus ones finish what they have in hand, and end."""
+        """Change the number of children. Those beyond it finish what they have in hand, and end."""
         self._dispatcher.size = size
         self._places.resize(size)
 

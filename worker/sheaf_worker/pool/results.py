@@ -240,7 +240,7 @@ def _pass() -> None:
 def _bundles(
     child: ChildHandle, stretches: Sequence[Sequence[int]], lengths: list[int], records: bytes | int
 ) -> Iterator[Bundle]:
-    """A bundle for each stretch. In shared memory they are one loan together."""
+    """A bundle for each stretch. In shared memory they are borrowed together."""
     if isinstance(records, bytes):
         child.ring.sweep()
         view, borrow = memoryview(records), None

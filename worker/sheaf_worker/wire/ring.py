@@ -1,9 +1,9 @@
 """Memory that a child shares with its worker: records lie there until they are committed, and never pass the pipe.
 
-    child: put() ──position, through the pipe──► worker: lend() ──► commit ──► the loan ends: room again
+    child: put() ──position, through the pipe──► worker: lend() ──► commit ──► returned: room again
 
-A ring. The child writes in front of what is on loan; the worker says up to where everything has come back. A child that
-dies takes nothing with it: the memory lives for as long as somebody has a part of it on loan.
+A ring. The child writes in front of what is borrowed; the worker says up to where everything has come back. A child that
+dies takes nothing with it: the memory lives for as long as any part of it is borrowed.
 """
 
 from __future__ import annotations
@@ -104,11 +104,11 @@ class Borrow:
 
 
 class RingReader:
-    """The worker's side. For one thread; loans may end in any."""
+    """The worker's side. For one thread; what is borrowed may be returned in any."""
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
-        #: End of each part that is on loan, oldest first, and whether it has come back.
+        #: End of each borrowed part, oldest first, and whether it was returned.
         self._lent: deque[list[int]] = deque()
 
     @classmethod
