@@ -18,7 +18,7 @@ QUICK   ?=
 CORES   := $(shell getconf _NPROCESSORS_ONLN)
 PROCESSES ?= $(shell expr 3 \* $(CORES))
 # What every kind of server has to do.
-SERVER_TESTS = $(addprefix tests/integration/test_,$(addsuffix .py,bell hands lock lock_trouble queue queue_trouble redis_version roster rq shared turns))
+SERVER_TESTS = $(addprefix tests/integration/test_,$(addsuffix .py,fair_turns hands lock lock_trouble queue queue_trouble redis_version rq shared wakeup worker_registry))
 BENCH_OPTIONS = $(addprefix --only ,$(ONLY)) $(if $(QUICK),--quick)
 
 .DEFAULT_GOAL := help
