@@ -21,7 +21,7 @@ LOOK_S = 1.0
 
 
 class SharedQueue:
-    """First in, first out, JSON values; each is given to one consumer, once. A consumer that dies takes its value along."""
+    """First in, first out, JSON values; each is given to one consumer, once. A consumer that dies loses its value."""
 
     def __init__(self, connection: redis.Redis, name: str, maxsize: int = 0) -> None:
         self.name = check_name(name)

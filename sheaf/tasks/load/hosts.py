@@ -2,8 +2,8 @@
 
 Such a host gets half of the connections that it had, and half again with each second in which it says so once more;
 after a minute without it is forgotten. What is to be asked of it meanwhile is held back, and takes none of the
-connections of others. A child can only hold a limited number of items, though: where other hosts' items come between, no more than
-a part of them is held, so that one host cannot stop all others; beyond that, or after a minute, the oldest goes.
+connections of others. But a child can hold only a limited number of items: if other hosts' items come between, no more
+than a part of them is held, so that one host cannot stop all others; beyond that, or after a minute, the oldest goes.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def test_portions_become_small_near_the_end(
 
 
 def test_what_waits_behind_items_in_flight_goes_to_a_child_with_room(make_pool: MakePool, tasks_dir: Path) -> None:
-    """Two children with four in flight each: when one is done with a few, what the other has not begun is begun there."""
+    """Two children with four in flight each: what one has not begun goes to the other once it has room."""
     (tasks_dir / "pool_flock.py").write_text(
         "import asyncio\nasync def rest(text):\n    await asyncio.sleep(float(text))\n"
     )

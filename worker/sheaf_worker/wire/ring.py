@@ -2,7 +2,7 @@
 
     child: put() ──position, through the pipe──► worker: lend() ──► commit ──► returned: room again
 
-A ring. The child writes in front of what is borrowed; the worker says up to where everything has come back. A child that
+A ring. The child writes in front of what is borrowed; the worker says up to where everything was returned. A child that
 dies takes nothing with it: the memory lives for as long as any part of it is borrowed.
 """
 
