@@ -98,7 +98,7 @@ class Console:
         return name
 
     def runs(self) -> list[str]:
-        """What lies in `runs/`: whole runs, and drafts if any were left."""
+        """What is in `runs/`: whole runs, and drafts if any were left."""
         folder = self.data / "runs"
         return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.exists() else []
 
@@ -127,7 +127,7 @@ class Site:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Meanwhile nobody gets an answer, so that a run cannot end before something is done to it, however late."""
+        """Meanwhile no request is answered, so that a run cannot end before something is done to it, however late."""
         self._process.send_signal(signal.SIGSTOP)
         try:
             yield

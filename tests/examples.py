@@ -19,9 +19,9 @@ class Example:
     #: What runs it: `python` or `sh`.
     program: str
     script: str
-    #: As they stand in the first lines' command.
+    #: As they are in the first lines' command.
     arguments: tuple[str, ...]
-    #: What stands below it.
+    #: What is below it.
     printed: str
 
     def at(self, site: str) -> tuple[list[str], str]:

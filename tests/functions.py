@@ -23,7 +23,7 @@ class ListSource:
         #: Items that were put aside, and how many there were at most.
         self.held: set[int] = set()
         self.most_held = 0
-        #: How often somebody waited for an item in vain.
+        #: How often an item was waited for in vain.
         self.lulls = 0
         #: What was put off, and for how long.
         self.postponed: list[tuple[int, float]] = []

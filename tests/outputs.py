@@ -23,7 +23,7 @@ def commit(output: Output, index: int) -> None:
 
 
 def assert_sound(output: Output, items: int) -> None:
-    """Nothing is wrong with it, and so many items are done."""
+    """Nothing is wrong with it, and this many items are done."""
     report = verify(output.path.parent, output.path)
     assert report.problems == []
     assert report.done == items

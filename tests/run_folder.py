@@ -2,7 +2,7 @@
 
 Each run has a folder of its own in the system's temporary folder, locked for as long as the run lives. Everything that
 the tests start makes its temporary files in there and carries the folder's name in its environment (TMPDIR), so the
-next run can tell which folders, processes and container stacks belong to nobody any more.
+next run can tell which folders, processes and container stacks belong to no live run.
 """
 
 from __future__ import annotations

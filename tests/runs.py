@@ -39,7 +39,7 @@ def write_run(
     batch_size: int = 7,
     fingerprint: str | None = None,
 ) -> Run:
-    """Submit these items. The fingerprint is of them alone, unless it is told."""
+    """Submit these items. The fingerprint is of them alone, unless given."""
     writer = RunWriter(data, run)
     writer.add_all(items)
     fingerprint = writer.digest if fingerprint is None else fingerprint

@@ -66,7 +66,7 @@ class RedisServer:
 
 
 class ForeignServer:
-    """A server that somebody else has started, at SHEAF_TEST_REDIS_URL. The tests empty it."""
+    """A server that was started elsewhere, at SHEAF_TEST_REDIS_URL. The tests empty it."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -76,7 +76,7 @@ class ForeignServer:
 
 
 class ReplyLosingProxy:
-    """Stands between clients and Redis, and loses a reply when told to, as a broken network does."""
+    """Sits between clients and Redis, and loses a reply when asked to, as a broken network does."""
 
     def __init__(self, server_url: str) -> None:
         self._server_url = server_url

@@ -1,4 +1,4 @@
-"""A web server for tests that does exactly as it is told, down to the byte. One thread per connection."""
+"""A web server for tests that does exactly what a test says, down to the byte. One thread per connection."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 def tls_context(folder: Path, *protocols: str) -> tuple[ssl.SSLContext, Path]:
-    """Make a certificate for `localhost` that nobody vouches for; return a server's context and the certificate."""
+    """Make a certificate for `localhost` without an authority; return a server's context and the certificate."""
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"]

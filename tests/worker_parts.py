@@ -125,7 +125,7 @@ class FakeQueue:
 
 
 class FakeLock:
-    """In place of a `FairLock`: given to whoever asks. `failures`: what the next ones who ask get instead."""
+    """In place of a `FairLock`: given on every request. `failures`: what the next requests get instead."""
 
     #: By connection, as a lock in Redis is.
     def __init__(self, connection: Any, name: str, *, owner: str, label: str, lease_s: float) -> None:
@@ -156,7 +156,7 @@ class FakeLease:
 
 
 class LockState:
-    """What stands for the connection where only locks are asked of it."""
+    """What takes the connection's place where only locks are asked of it."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []

@@ -15,7 +15,7 @@ from tests.console import Console, wait_until
 
 
 def answers(path: Path) -> bool:
-    """Whether somebody takes connections there; a socket's file is there a moment before."""
+    """Whether connections are accepted there; a socket's file exists a moment before."""
     with socket.socket(socket.AF_UNIX) as client:
         return client.connect_ex(str(path)) == 0
 
@@ -87,12 +87,12 @@ def test_a_request_that_cannot_be_met_is_refused_in_one_line(
 def test_a_file_that_is_not_ours_is_never_touched(person: Console) -> None:
     """An output's name on a file without an index: refused, and the file stays as it is."""
     path = person.data / "pages.html"
-    path.write_text("somebody's work")
+    path.write_text("another's work")
 
     complaint = person.refused("load", "-", "-o", "pages.html", given="http://example.org", status=1)
 
     assert "index" in complaint
-    assert path.read_text() == "somebody's work"
+    assert path.read_text() == "another's work"
     assert [path.name for path in person.data.iterdir()] == ["pages.html"]
 
 

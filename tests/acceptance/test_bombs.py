@@ -17,7 +17,7 @@ from tests.packing import KINDS, zstd
 from tests.webserver import Answer, AnswerPart, WebServer, answer
 
 AT_ONCE = 256
-#: What each of them unpacks to; every so many one is just within what a page may have, and becomes one.
+#: What each of them unpacks to; some are just within what a page may have, and become one.
 SIZE, ALLOWED, EVERY = 60_000_000, 16 * MIB - 1000, 16
 TEXT = b"<p>bomb</p>\n"
 
@@ -90,7 +90,7 @@ def test_256_bombs_at_once_stay_under_300_mb(own: Console, output: str) -> None:
             server.routes[f"/{number}"] = all_together(body, coding, meet)
         name = own.list_file("urls.txt", *[f"{server.url}/{number}" for number in range(AT_ONCE)])
         (worker,) = [pid for name, pid in own.pids().items() if name != "redis"]
-        # A worker has so many batches at once: of one URL each it would not have all.
+        # A worker's batches at once are limited: with one URL each it would not have all.
         options = ["--connections", str(AT_ONCE), "--batch-size", "64", "--allow-net", "127.0.0.0/8"]
         options += ["--deadline", "250", "--attempts", "1"]
         with watched(worker) as seen:

@@ -79,7 +79,7 @@ PAIRS = re.findall(r"\.\./examples/(\w+\.py)\">.*?```python\n(.*?)```.*?```pytho
 def test_the_multiprocessing_column_is_a_program_that_prints_the_same(
     script: str, left: str, tmp_path: Path, site: Site
 ) -> None:
-    """docs/from-multiprocessing.md: what stands on the left runs, and prints the lines of the example beside it."""
+    """docs/from-multiprocessing.md: what is on the left runs, and prints the lines of the example beside it."""
     path = tmp_path / "left.py"
     path.write_text(left)
     arguments, printed = by_name(script).at(site.url)
@@ -100,7 +100,7 @@ def test_the_multiprocessing_column_is_a_program_that_prints_the_same(
 
 @pytest.mark.parametrize(("script", "right"), [pair[::2] for pair in PAIRS], ids=[pair[0] for pair in PAIRS])
 def test_the_sheaf_column_is_taken_from_the_example(script: str, right: str) -> None:
-    """Each line of the right column stands in the example, comments left out, in the same order."""
+    """Each line of the right column is in the example, comments left out, in the same order."""
     lines = iter(re.sub("  # .*", "", line) for line in (EXAMPLES / script).read_text().splitlines())
 
     assert [line for line in right.splitlines() if line not in lines] == []

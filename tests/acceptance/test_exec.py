@@ -44,7 +44,7 @@ def test_a_command_that_takes_too_long_fails_its_item_only(cluster: Console) -> 
 
 
 def test_a_cluster_that_may_not_run_commands_says_so(tmp_path: Path, redis_program: Path) -> None:
-    """The run stands still, and the complaint names the setting; nothing is run."""
+    """The run is paused, and the message names the setting; nothing is run."""
     person = Console(tmp_path, SHEAF_ALLOW_EXEC="0")
     person.run("up", "--workers", "1")
     try:

@@ -103,7 +103,7 @@ def test_failures_are_told_and_can_be_loaded_again(cluster: Console, site: Site)
 
 
 def test_a_run_of_which_everything_failed_says_why_and_ends_with_1(cluster: Console, site: Site) -> None:
-    """The reason, with its cure, stands in the summary; nothing is offered to look at, as there is nothing."""
+    """The summary has the reason, with its cure; nothing is offered to look at, as there is nothing."""
     pages = site.pages(5, first=2200)
 
     refused = cluster.run("load", "-", "-o", "none.jsonl", given="\n".join(pages), status=1)
@@ -212,7 +212,7 @@ def test_a_terminal_shows_a_picture_that_leaves_only_the_summary(cluster: Consol
 
 
 def test_an_intranet_s_certificate_is_named_with_the_command(cluster: Console, tmp_path: Path) -> None:
-    """Refused with what to type; loaded with it, though the workers have no such file. A proxy's variable is told."""
+    """Refused with what to type; loaded with it, though the workers have no such file. A proxy variable is named."""
     context, certificate = tls_context(tmp_path)
     with WebServer(tls=context) as server:
         server.routes["/"] = answer(b"inside")

@@ -48,7 +48,7 @@ def tasks(cluster: Console) -> Path:
 
 
 def records(cluster: Console, name: str) -> list[dict[str, Any]]:
-    """What lies in a JSON lines output, in the items' order."""
+    """What a JSON lines output holds, in the items' order."""
     path = cluster.data / name
     text = gzip.decompress(path.read_bytes()).decode() if name.endswith(".gz") else path.read_text()
     return sorted(map(json.loads, text.splitlines()), key=lambda record: record["index"])
@@ -269,7 +269,7 @@ def test_a_value_that_json_cannot_hold_fails_its_item(cluster: Console) -> None:
 
 
 def test_nothing_doubles_in_silence(cluster: Console, tasks: Path) -> None:
-    """The same list by a corrected function does not go behind the first results unless a person says so."""
+    """The same list by a corrected function is not appended to the first results unless a person says so."""
     cluster.list_file("prices.txt", "1", "2", "3")
     (tasks / "twice.py").write_text("def price(line):\n    return int(line)\n")
     cluster.run("map", "twice:price", "prices.txt", "-o", "twice.jsonl")

@@ -1,4 +1,4 @@
-"""`sheaf prune`: what nobody needs goes; outputs, and what is unfinished or in use, stay."""
+"""`sheaf prune`: what is no longer needed goes; outputs, and what is unfinished or in use, stay."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_the_output_is_as_good_as_before(person: Console) -> None:
 
 
 def test_nothing_goes_without_a_yes(person: Console) -> None:
-    """A dry run only says what would go; where nobody can be asked, --yes has to be typed."""
+    """A dry run only says what would go; where there is no one to ask, --yes has to be typed."""
     drained = person.run("prune", "--older-than", "0s", "--dry-run").stdout
     assert "would go" in drained
     assert "runs/20260101-000000-00000000" in drained
@@ -96,7 +96,7 @@ def test_a_run_that_a_repair_has_opened_again_stays(person: Console) -> None:
 
 
 def test_what_the_dead_left_goes_and_what_lives_stays(person: Console) -> None:
-    """Lists that were being written, and programs' sessions: those of which nobody holds the lock."""
+    """Lists that were being written, and programs' sessions: those whose lock is free."""
     runs, sessions = person.data / "runs", person.data / "sessions"
     for name in (".20260101-000000-dead", ".20260101-000000-live"):
         (runs / name).mkdir()

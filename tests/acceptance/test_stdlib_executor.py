@@ -14,7 +14,7 @@ import pytest
 
 from sheaf import Cluster
 
-#: The test package as it lies in the tasks folder, where workers find its functions.
+#: The test package as it is in the tasks folder, where workers find its functions.
 PACKAGE = "stdlib_executor_tests"
 #: What newer versions of these tests want of `test.support`, and older versions of that do not have.
 SHIM = """
@@ -63,7 +63,7 @@ class Adapted:
 
 
 def stdlib_tests() -> Path | None:
-    """The folder of the tests: this Python's, or another's that lies about, since not every Python comes with them."""
+    """The folder of the tests: this Python's, or another's on this machine, since not every Python comes with them."""
     found = importlib.util.find_spec("test")
     here = [Path(place) for place in (found.submodule_search_locations or [] if found else [])]
     others = Path.home().glob(".pyenv/versions/3.1[2-9]*/lib/python3.*/test")

@@ -51,7 +51,7 @@ def socket_of(own: Console) -> Path:
 
 
 def test_a_supervisor_that_may_open_nothing_more_waits_until_it_may(own: Console) -> None:
-    """EMFILE while a worker and Redis have to be started again: nobody ends, and all comes back."""
+    """EMFILE while a worker and Redis have to be started again: no process ends, and all comes back."""
     supervisor, before = supervisor_of(own), own.pids()
     limits = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
     resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (3, limits[1]))
@@ -101,7 +101,7 @@ def test_a_wanted_number_that_cannot_be_read_changes_nothing(own: Console, odd: 
 
 @pytest.mark.parametrize("swept", ["the socket", "its folder"])
 def test_a_swept_socket_is_made_anew(own: Console, swept: str) -> None:
-    """A cleaner of /tmp: Redis lives, and nobody reaches it. The supervisor starts it again at the same place."""
+    """A cleaner of /tmp: Redis is alive but cannot be reached. The supervisor starts it again at the same place."""
     before, socket = own.pids(), socket_of(own)
     socket.unlink()
     if swept == "its folder":
@@ -119,7 +119,7 @@ def test_a_swept_socket_is_made_anew(own: Console, swept: str) -> None:
 
 
 def test_a_redis_that_does_not_answer_is_started_again(own: Console) -> None:
-    """SIGSTOP stands for whatever makes it hang."""
+    """SIGSTOP represents whatever makes it hang."""
     before = own.pids()["redis"]
     os.kill(before, signal.SIGSTOP)
 

@@ -39,7 +39,7 @@ BESIDE_OTHERS = ("take-over",)
 
 
 def _end_is_end(file: OutputFile, _state: object) -> None:
-    """What lies beyond L is not cut; the next append goes behind it, as with O_APPEND."""
+    """What is beyond L is not cut; the next append goes after it, as with O_APPEND."""
     file.length = file.size
 
 

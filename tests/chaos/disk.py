@@ -57,7 +57,7 @@ class Disk:
         if name == "mark":
             self.acknowledged.append(call.file)
             return True
-        # SQLite makes its shared memory anew when nobody has it open; what a cut leaves of it is never read.
+        # SQLite makes its shared memory anew when no process has it open; what a cut leaves of it is never read.
         if call.file.endswith("-shm") or name in _HARMLESS or call.result is None or call.result < 0:
             return False
         if name in ("openat", "open"):

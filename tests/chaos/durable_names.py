@@ -1,4 +1,4 @@
-"""What of a run and its marks is on the disk once it is told: `python -m tests.chaos.durable_names FOLDER [DROPPED]`.
+"""What of a run and its marks is on disk once reported: `python -m tests.chaos.durable_names FOLDER [DROPPED]`.
 
 The real calls are recorded by the tracer and followed on a model of a disk that loses all that was not synced: a file
 without its own sync holds nothing certain, and a name is there, or gone, only after a sync of its folder, that of the

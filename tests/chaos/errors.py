@@ -70,7 +70,7 @@ def main() -> int:
     parser.add_argument("means", choices=MEANS)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--full", action="store_true", help="every error at every place, not one of each")
-    parser.add_argument("--sample", type=int, help="only so many cases, drawn by the seed")
+    parser.add_argument("--sample", type=int, help="only this many cases, drawn by the seed")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--who", default="", help="only those of this process or thread")
     parser.add_argument("--where", default="", metavar="PATTERN", help="only those places")
@@ -81,7 +81,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="cases that are tried at once; most of the time they wait")
     parser.add_argument("--results", type=Path, help="add a line for each case to this file")
     asked = parser.parse_args()
-    # Everything that is started lies in folders of its own, and imports what is here.
+    # Everything that is started has folders of its own, and imports what is here.
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in (str(Path.cwd()), *sys.path) if path)
     asked.folder.mkdir(parents=True, exist_ok=True)
     maker = MEANS[asked.means](asked.folder.resolve())

@@ -2,7 +2,7 @@
 
 The judge looks from outside: at the file, with plain JSON, at the failures with plain SQLite, at the run's folder, at
 what a person is shown. It notices who hangs, not only who dies: a run has to come to its end once nothing fails any
-more, and while something fails for good, somebody has to say so.
+more, and while something fails for good, that has to be reported.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sheaf.chaos.plan import LEASES, Leases
 from tests.chaos.errors_case import Case
 from tests.chaos.errors_submitter import Submitter
 
-#: What is added to a place when the fault strikes while the worker ends because it was told to.
+#: What is added to a place when the fault strikes while the worker ends because it was asked to.
 AT_ITS_END = ", at its end"
 ITEMS, BATCH_SIZE = 12, 3
 #: What each run does: it prints, reads a file and takes a moment, as tasks do.
@@ -40,23 +40,23 @@ def square(text):
     time.sleep(0.005)
     return int(text) ** 2
 '''
-#: Seconds for which a fault that is to last is kept up, unless the run ends or somebody says what is wrong.
+#: Seconds for which a fault that is to last is kept up, unless the run ends or the problem is reported.
 LASTING_S = 10.0
-#: Seconds after which, if still nobody has said anything, a fault that lasts was met in silence.
+#: Seconds after which, if still nothing was reported, a lasting fault counts as silent.
 SILENT_S = 45.0
-#: Seconds for which it may stand still all the same, while it is said why: a problem is looked at again after 30.
+#: Seconds for which it may stall while the reason is reported: a problem is checked again after 30.
 WAITING_S = 75.0
 #: Seconds between two looks at what is said.
 LISTEN_S = 0.5
 #: Seconds in which a Python starts, at most, where nothing else happens; and how many times as long it may take.
 START_S, MOST_SLOW = 0.1, 10.0
-#: Seconds within which a worker that is told to end does so: its grace, what it gets beyond that, and a busy machine's.
+#: Seconds within which a worker ends when asked to: its grace, what it gets beyond that, and a busy machine's.
 END_S = 45.0
 #: Seconds until a person whose submission came to nothing tries again.
 AGAIN_S = 1.0
 #: Seconds without any progress, nor a word about why, after which a run hangs, on a busy machine.
 HUNG_S = 60.0
-#: What stands in a line that says why a process ends: in Sheaf's words, or in Python's while it reads the code.
+#: What is in a line that says why a process ends: in Sheaf's words, or in Python's while it reads the code.
 WORDS = ('"critical"', '"error"', "sheaf-worker: ", "sheaf: ", "made to raise", "importlib._bootstrap", "[Errno ")
 #: Lines of `sheaf status` that tell a person that something is wrong.
 SIGNS = ("problem", "blocked", "not known", "No workers are running", "no sign of life", "stopped", "damaged", "sheaf:")
@@ -84,7 +84,7 @@ class Bench:
     """Runs on a cluster, judged. A run that was not right leaves the bench `broken`: make another one."""
 
     def __init__(self, cluster: Any) -> None:
-        """`cluster`: a torture's, or something like it (`errors_supervisor.py`)."""
+        """`cluster`: the chaos kit's, or something like it (`errors_supervisor.py`)."""
         self.folder: Path = cluster.folder
         self.cluster = cluster
         (self.folder / "tasks/little.py").write_text(TASK)
@@ -159,7 +159,7 @@ class Bench:
         return slot.process.poll() is None and "worker started" in self.cluster.log_of(slot.label).read_text()
 
     def drive(self, within_s: float, *, until: Callable[[], bool] = lambda: False) -> bool:
-        """Start again what dies, until the run is finished (True), or `until`, or nothing moved for so long."""
+        """Start again what dies, until the run is finished (True), or `until`, or nothing moved for that long."""
         since, last = time.monotonic(), self._progress()
         submit_at = since + AGAIN_S
         while not self.finished and not until():
@@ -203,7 +203,7 @@ class Bench:
     def try_ending(
         self, case: Case, arm: Callable[[], None], struck: Callable[[], int], lift: Callable[[], None]
     ) -> Case:
-        """Let the fault strike while a worker ends because it was told to."""
+        """Let the fault strike while a worker ends because it was asked to."""
 
         def end() -> None:
             wrong = self.end_worker(arm)
@@ -246,19 +246,19 @@ class Bench:
         return case
 
     def _stand(self, case: Case, struck: Callable[[], int], exits: int) -> None:
-        """Wait while it fails for good: until the run ends all the same, or somebody says what is wrong."""
+        """Wait while it fails for good: until the run ends all the same, or the problem is reported."""
         silent_at = time.monotonic() + SILENT_S
         while not case.said:
             if self._listen(case, exits, LASTING_S) or not struck():
                 return
-            # Nobody says it in Redis or in a log: a person who asks is told, perhaps.
+            # It is reported neither in Redis nor in a log: perhaps when a person asks.
             case.said = case.said or self._shown()
             if not case.said and time.monotonic() > silent_at:
                 case.silent = 1
                 return
 
     def _listen(self, case: Case, exits: int, within_s: float) -> bool:
-        """Wait for the run's end (True), but no longer than until somebody says something."""
+        """Wait for the run's end (True), but no longer than until something is reported."""
         deadline = time.monotonic() + within_s
 
         def heard() -> bool:
@@ -272,7 +272,7 @@ class Bench:
         return next((line for line in self.status().splitlines() if any(sign in line for sign in SIGNS)), "")
 
     def _come_to_end(self, exits: int) -> bool:
-        """Drive the run to its end. It may wait for a reason that everybody is told, and goes on when that is over."""
+        """Drive the run to its end. It may wait for a reason that is reported, and goes on when that is over."""
         said, looked = False, 0.0
 
         def listen() -> bool:

@@ -18,7 +18,7 @@ from sheaf.chaos.refusals import Refusals, Rule, Site
 from tests.chaos.errors_bench import AT_ITS_END, HUNG_S, Bench
 from tests.chaos.errors_case import Case
 
-#: What a call may be refused with; the first that is drawn for it stands for the others in a short run.
+#: What a call may be refused with; the first that is drawn for it represents the others in a short run.
 ERRORS = {
     **dict.fromkeys(("read", "readv", "pread64", "preadv", "preadv2"), (errno.EIO,)),
     **dict.fromkeys(("write", "writev", "pwrite64", "pwritev", "pwritev2"), (errno.ENOSPC, errno.EIO)),
@@ -76,7 +76,7 @@ class CallErrors:
         producing = Counter({site: count for site, count in self._refusals.seen().items() if site.who == "producer"})
         bench.next_run()
         bench.submit()
-        assert bench.end_worker(self._forget_seen) == "", "a worker does not end when it is told to"
+        assert bench.end_worker(self._forget_seen) == "", "a worker does not end when asked to"
         self._ending = {site for site in self._refusals.seen() if site.who in ("worker", "child") and _is_ours(site)}
         self._starting = set(started) - set(working)
         self.sites = Counter({site: count for site, count in (started | working | producing).items() if _is_ours(site)})

@@ -28,7 +28,7 @@ class Case:
     failed: int = 0
     hung: int = 0
     silent: int = 0
-    #: What somebody said about it while the run stood still.
+    #: What was reported while the run stalled.
     said: str = ""
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0

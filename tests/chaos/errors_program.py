@@ -88,7 +88,7 @@ class ProgramErrors:
             return
         last = (done.stderr.strip().splitlines() or [""])[-1]
         case.said = last[:300]
-        # A program is told by an exception: one of Sheaf's, or what was raised itself.
+        # A program learns of it by an exception: one of Sheaf's, or what was raised itself.
         case.silent = int(not last.startswith(("sheaf.core.errors.", *ERRORS)))
         case.notes += [done.stderr[-600:]] * case.silent
 

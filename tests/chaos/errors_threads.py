@@ -1,4 +1,4 @@
-"""Exceptions that nobody expects: every thread of a worker raises at every function of ours that it calls."""
+"""Unexpected exceptions: every thread of a worker raises at every function of ours that it calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sheaf.chaos.raising import ERRORS
 from tests.chaos.errors_bench import AT_ITS_END, HUNG_S, Bench
 from tests.chaos.errors_case import Case
 
-#: Functions in which nothing can be told any more, or that are the telling itself: what would be raised is not heard.
+#: Functions in which nothing can be reported any more, or that do the reporting: an exception there is not seen.
 _NOT_TRIED = ("sheaf.core.logs:", "sheaf.core.settings:child_environment")
 
 
@@ -48,7 +48,7 @@ class ThreadErrors:
         time.sleep(0.5)
         after = self._recorded(bench)
         self._starting = {site for site in self.sites if after[site] == self.sites[site]}
-        assert bench.end_worker() == "", "a worker does not end when it is told to"
+        assert bench.end_worker() == "", "a worker does not end when asked to"
         ended = self._recorded(bench)
         self._ending = {site for site in ended if ended[site] > after[site]}
         self.close()

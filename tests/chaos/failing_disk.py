@@ -1,6 +1,6 @@
 """A sync that fails once on a real kernel: `python -m tests.chaos.failing_disk FILESYSTEM FOLDER [MUTATION]`, as root.
 
-The file system lies in a sparse image on a disk that has just run full, as a thin disk or a virtual machine's image
+The file system is in a sparse image on a disk that has just run full, as a thin disk or a virtual machine's image
 may: the blocks of the index's log cannot be had, and fsync says so, once. Everybody who saw it dies, the disk gets
 room, all start again, and go on. Then the file system is mounted anew, as after a power cut, and what was
 acknowledged is looked for. Prints what was seen, as JSON.
@@ -25,7 +25,7 @@ from sheaf.output.repair.verify import verify
 from sheaf.run.items import Done, Failed
 
 RUN, ITEMS = "r-1", 8
-#: File system -> what makes it, the MiB of its image, and those of the disk that the image lies on.
+#: File system -> what makes it, the MiB of its image, and those of the disk that holds the image.
 FILE_SYSTEMS = {
     "ext4": (["mkfs.ext4", "-q", "-O", "^has_journal", "-b", "4096"], 64, 12),
     "ext4 with a journal": (["mkfs.ext4", "-q", "-b", "4096"], 64, 24),

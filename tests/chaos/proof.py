@@ -16,7 +16,7 @@ FULL = os.environ.get("SHEAF_PROOF") == "full"
 
 
 def note(test: str, counts: dict[str, int], problems: int, began: float) -> None:
-    """Note what a test has tried since `began` (monotonic), if it was the long form and somebody wants to know."""
+    """Note what a test has tried since `began` (monotonic), if it was the long form and results were asked for."""
     results = os.environ.get("SHEAF_PROOF_RESULTS")
     if FULL and results:
         fields = {"kind": "long-test", "test": test, "counts": counts, "problems": problems, "code": code_digest()}

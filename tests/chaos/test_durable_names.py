@@ -1,4 +1,4 @@
-"""A run, its marks and the folders above them are on the disk when somebody is told so."""
+"""A run, its marks and the folders above them are on the disk when the command reports them."""
 
 import json
 import subprocess

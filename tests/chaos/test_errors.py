@@ -51,7 +51,7 @@ def make_fail(folder: Path, means: str, *options: str) -> tuple[int, str, list[d
 
 @pytest.mark.parametrize("means", SAMPLES)
 def test_whatever_fails_the_run_comes_to_its_end_or_somebody_says_why(tmp_path: Path, means: str) -> None:
-    """Once and for good: nothing is lost, doubled or torn, nothing hangs, nobody is silent."""
+    """Once and for good: nothing is lost, doubled or torn, nothing hangs, nothing goes unreported."""
     if means in NEED_HOLDING and (why := available()):
         pytest.skip(why)
 

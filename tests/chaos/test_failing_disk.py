@@ -60,7 +60,7 @@ def test_what_is_acknowledged_after_a_failed_sync_survives(file_system: str, tmp
 def test_a_log_that_is_trusted_loses_them(tmp_path: Path) -> None:
     """The check can fail: with the log as it is found, acknowledged records are gone after the next mount.
 
-    Not each time: a kernel that is short of memory, or is asked to sync by somebody else, may write them in between.
+    Not each time: a kernel that is short of memory, or is asked to sync by another process, may write them in between.
     """
     for number in range(5):
         folder = tmp_path / str(number)

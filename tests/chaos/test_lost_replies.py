@@ -73,7 +73,7 @@ class Cluster:
         producer = self.person.start(*command)
         producer.communicate(timeout=30)
         if producer.returncode != 0:
-            # A person who is told that Redis is away runs the same command again.
+            # A person who reads that Redis is away runs the same command again.
             self.person.run(*command)
         wait_until(lambda: self._settled(name) >= PAGES, 60, f"{name} holds {PAGES} pages")
         lines = [json.loads(line) for line in (self.person.data / name).read_text().splitlines()]
@@ -146,7 +146,7 @@ def count(cluster: Cluster, proxy: CountingProxy, side: str) -> tuple[list[str],
 @pytest.mark.parametrize("side", EXPECTED)
 def test_any_one_reply_may_be_lost(cluster: Cluster, side: str) -> None:
     """The reply to one request of each name, and to some (or all) by their place: each page is there exactly once, the
-    workers go on, and a producer that was told of an error makes no second run when it is run again."""
+    workers go on, and a producer that got an error makes no second run when it is run again."""
     # Given a run of which nothing is lost, in which the requests are counted,
     began = time.monotonic()
     proxy = cluster.workers_proxy if side == "workers" else cluster.producer_proxy

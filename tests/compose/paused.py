@@ -1,4 +1,4 @@
-"""A container is paused while it holds the fence: what goes through meanwhile, who waits, who is said to be to blame.
+"""A container is paused while it holds the fence: what goes through meanwhile, who waits, and whom they name.
 
 `python -m tests.compose.paused --results FILE` starts a stack of four workers of its own, pauses one for 60 s and adds
 what it saw to FILE, for `sheaf torture --report`. The test of this folder does the same with the session's stack.
@@ -49,7 +49,7 @@ while done < int(sys.argv[2]) and time.monotonic() < end:
     print(time.time(), done, size, flush=True)
     time.sleep(0.1)
 """
-#: How the pages of one load are told apart in the output: by their numbers on the site.
+#: How the pages of one load are distinguished in the output: by their numbers on the site.
 PAGE = re.compile(rb"<title>Page (\d+)</title>")
 END = re.compile(rb"<!-- end of page (\d+) -->")
 
@@ -108,7 +108,7 @@ class Seen:
 
 
 def pause_holder(stack: Stack, name: str, pages: int, pause_s: float, connections: int = 16) -> Seen:
-    """Load so many pages of the local site; pause who holds the fence when a fifth is done; tell what was seen."""
+    """Load this many pages of the local site; pause the fence's holder when a fifth is done; report what was seen."""
     seen = Seen(pages, pause_s, f"{name}.html")
     workers = {_worker_pid(worker): worker for worker in stack.containers("worker")}
     seen.workers = len(workers)
@@ -120,7 +120,7 @@ def pause_holder(stack: Stack, name: str, pages: int, pause_s: float, connection
     sampler.wait_for_pages(pages // 5)
 
     pid = stack.as_root_of_host("python", "-c", HUNT, f"/data/{seen.output}", *map(str, workers)).strip()
-    assert pid, "nobody was seen to hold the fence within 60 s"
+    assert pid, "no process was seen to hold the fence within 60 s"
     victim = workers[int(pid)]
     seen.paused = victim["Config"]["Hostname"]
     docker("pause", victim["Id"])

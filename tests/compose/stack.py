@@ -23,7 +23,7 @@ class Stack:
     def __init__(self, folder: Path) -> None:
         self.name = name_stack()
         self.lists = folder
-        # pytest's folders are closed to others; the producer's container is somebody else.
+        # pytest's folders are closed to others; the producer's container is another user.
         self.lists.chmod(0o755)
         self._environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("SHEAF_", "COMPOSE_"))
@@ -39,7 +39,7 @@ class Stack:
         }
 
     def _tasks_folder(self) -> Path:
-        """The examples, and what lies in `tasks/`, as one folder of tasks."""
+        """The examples, and what is in `tasks/`, as one folder of tasks."""
         folder = self.lists / "tasks"
         for source in ("examples", "tasks"):
             shutil.copytree(ROOT / source, folder, dirs_exist_ok=True)
@@ -56,7 +56,7 @@ class Stack:
         return done
 
     def pool_size(self, processes: int) -> None:
-        """The next `up` gives each worker so many processes."""
+        """The next `up` gives each worker this many processes."""
         self._environment["SHEAF_POOL_SIZE"] = str(processes)
 
     def producer(self, *arguments: str, given: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""A container is paused while it holds the fence: correctness waits, and everybody is told for whom."""
+"""A container is paused while it holds the fence: correctness waits, and it is reported for whom."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ import socket
 try:
     with socket.create_connection(({address!r}, 6379), timeout=3) as there:
         there.sendall(b'PING\\r\\n')
-        print('Redis' if there.recv(100).startswith((b'-NOAUTH', b'+PONG')) else 'somebody else')
+        print('Redis' if there.recv(100).startswith((b'-NOAUTH', b'+PONG')) else 'another server')
 except OSError as error:
     print('closed')
 """
@@ -178,12 +178,12 @@ def test_redis_cannot_be_reached_from_outside_its_network(stack: Stack) -> None:
     (network,) = redis["NetworkSettings"]["Networks"].values()
 
     for address in ("redis", network["IPAddress"]):
-        assert stack.python("site", ASK_REDIS.format(address=address)).strip() in ("closed", "somebody else")
+        assert stack.python("site", ASK_REDIS.format(address=address)).strip() in ("closed", "another server")
         assert stack.python("worker", ASK_REDIS.format(address=address)).strip() == "Redis"
 
 
 def test_redis_and_the_producer_have_no_way_out(stack: Stack) -> None:
-    """Their network is internal: what lies on the other network, like all the world, is out of reach."""
+    """Their network is internal: what is on the other network, like all the world, is out of reach."""
     site = stack.containers("site")[0]
     (network,) = site["NetworkSettings"]["Networks"].values()
     address = network["IPAddress"]
@@ -283,7 +283,7 @@ def test_a_client_that_sends_too_much_is_cut_off(stack: Stack) -> None:
 
 
 def test_redis_that_lost_its_functions_is_given_them_when_it_starts(stack: Stack) -> None:
-    """Whoever needs them waits, and says what is missing and how to bring it; a start of Redis does."""
+    """A worker that needs them waits, and says what is missing and how to bring it; a start of Redis does."""
     began = time.time()
     stack.as_admin("FUNCTION", "FLUSH")
     program = stack.start_producer("map", "math:sqrt", "range(10)", "-o", "lost.jsonl")

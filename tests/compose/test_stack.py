@@ -22,9 +22,9 @@ pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
 #: Seconds after a kill within which everything is in the output, on a machine that is busy with other things.
 RECOVERY_S = 90
-#: What the engine gives a worker that is told to stop (`stop_grace_period`); the command itself takes a while, too.
+#: What the engine gives a worker that is asked to stop (`stop_grace_period`); the command itself takes a while, too.
 GRACE_S = 60
-#: A worker's line in `sheaf status last`: its container's name (then what tells its boots apart), and its items.
+#: A worker's line in `sheaf status last`: its container's name (then what distinguishes its boots), and its items.
 SHARE = re.compile(r"^  ([0-9a-f]{12})-[0-9a-f]{8} +([0-9,]+) items?  ", re.MULTILINE)
 
 #: Prints whether simdjson is there, how often it and Python differ, and of how many texts.

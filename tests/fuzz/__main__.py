@@ -2,8 +2,8 @@
 
     python -m tests.fuzz --minutes 60 --folder .fuzz [TARGET...]
 
-Each target runs in a process of its own for its part of the time, which is told at the end with how many inputs it
-had; what breaks one lies in `.fuzz/TARGET/` and is shown. What was found to reach something new is kept in
+Each target runs in a process of its own for its part of the time, which is printed at the end with how many inputs it
+had; what breaks one is in `.fuzz/TARGET/` and is shown. What was found to reach something new is kept in
 `.fuzz/TARGET/corpus` and begun with the next time.
 """
 

@@ -173,7 +173,7 @@ def retry_after(data: bytes) -> None:
 
 
 class _Local(Transfer):
-    """Reads an answer that lies in a pipe already, through libcurl, as one that has come from a server."""
+    """Reads an answer that is in a pipe already, through libcurl, as one that has come from a server."""
 
     answer = b""
 

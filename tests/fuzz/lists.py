@@ -61,7 +61,7 @@ def _read_twice(reader: Reader, data: bytes) -> tuple[list[str], list[Line]]:
     whole = _read(reader, content, len(content) or 1)
     in_pieces = _read(reader, content, size % 16 + 1)
     assert in_pieces[0] == whole[0]
-    # What is rejected for a row that no line ends may be told in another order than one that is too long, never else.
+    # What is rejected for a row that no line ends may come in another order than one that is too long, never else.
     assert in_pieces[1] == whole[1]
     return whole
 
@@ -126,7 +126,7 @@ def json_lines(data: bytes) -> None:
     tokens=_CSV,
 )
 def table(data: bytes) -> None:
-    """Rows come out as they stand there; each line is a part of a row, blank, or rejected."""
+    """Rows come out as they are written; each line is a part of a row, blank, or rejected."""
     for column in (None, "a"):
         found = _rows(data, column)
         if found is None:

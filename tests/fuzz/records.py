@@ -23,7 +23,7 @@ def check_records(page: Page) -> None:
 
 
 def _check_warc(data: bytes) -> None:
-    """Each record is as long as it says, and the next one begins right behind it."""
+    """Each record is as long as it says, and the next one begins right after it."""
     records = 0
     while data:
         head, _, rest = data.partition(b"\r\n\r\n")

@@ -135,7 +135,7 @@ def intent(data: bytes) -> None:
 
 @target(b'%08x ["a"]' % zlib.crc32(b'["a"]'), b"1", tokens=(b"\n",))
 def catalog(data: bytes) -> None:
-    """Lines whose checksum is right; of others nothing is believed. What is behind the sum may be of any kind."""
+    """Lines whose checksum is right; of others nothing is believed. What follows the sum may be of any kind."""
     path = _folder() / "catalog"
     path.write_bytes(data + b"\n%08x %s\n" % (zlib.crc32(data), data))
     for name, entry in catalogs._read(path).items():

@@ -88,7 +88,7 @@ class Bench:
             output.close()
 
     def wait_until_done(self, run: Run, *, more_than: int | None = None, within_s: float = 120) -> None:
-        """Wait for the run's end, or for more than so many items."""
+        """Wait for the run's end, or for more than this many items."""
         target = run.manifest.items - 1 if more_than is None else more_than
         wait_until(lambda: self.done(run) > target, within_s, f"more than {target} items are in the output")
 

@@ -19,7 +19,7 @@ from tests.integration.bench import Bench
 from tests.support import ForeignServer, RedisServer, ReplyLosingProxy
 from tests.webserver import WebServer
 
-#: The tasks of these tests lie beside them.
+#: The tasks of these tests are beside them.
 TASKS = Path(__file__).parent
 
 
@@ -64,7 +64,7 @@ def connection(redis_server: RedisServer | ForeignServer) -> Iterator[redis.Redi
 
 @pytest.fixture
 def losing_proxy(redis_server: RedisServer | ForeignServer) -> Iterator[ReplyLosingProxy]:
-    """A way to the same Redis that loses a reply when told to."""
+    """A way to the same Redis that loses a reply when asked to."""
     proxy = ReplyLosingProxy(redis_server.url)
     yield proxy
     proxy.close()

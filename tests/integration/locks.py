@@ -19,5 +19,5 @@ def make_lock(
 def wait_for_waiters(connection: redis.Redis, count: int, name: str = "output:a") -> None:
     deadline = time.monotonic() + 30
     while connection.llen(keys.LOCK_PREFIX + name + keys.LOCK_WAITERS_SUFFIX) != count:
-        assert time.monotonic() < deadline, "the waiters did not stand in line in time"
+        assert time.monotonic() < deadline, "the waiters did not queue in time"
         time.sleep(0.005)

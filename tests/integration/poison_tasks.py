@@ -45,7 +45,7 @@ def fork_and_sleep(argument: str) -> object:
 
 
 def leave_running(argument: str) -> object:
-    """Leave a command running, in a session of its own, so that it is in nobody's process group."""
+    """Leave a command running, in a session of its own, so that it is in no process group of ours."""
     Path(argument).write_text(str(subprocess.Popen(["sleep", "1000"], start_new_session=True).pid))
     return "left"
 

@@ -23,7 +23,7 @@ def act(text: str) -> object:
 
 
 def leak(count: str) -> object:
-    """Leave so many files open; say how many files this process may have open."""
+    """Leave this many files open; say how many files this process may have open."""
     left_open.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(int(count)))
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 

@@ -26,7 +26,7 @@ def sessions(bench: Bench) -> list[str]:
 
 
 def test_map_gives_every_result_once_in_the_items_order(cluster: Cluster) -> None:
-    """Whatever the segments and whoever did them."""
+    """Whatever the segments, and whichever worker did them."""
     assert list(cluster.map("api_tasks:square", range(3000))) == [number * number for number in range(3000)]
 
 
@@ -121,7 +121,7 @@ def test_an_error_of_the_input_comes_behind_the_results_before_it(cluster: Clust
 
 
 def test_an_item_that_json_cannot_hold_is_named(cluster: Cluster) -> None:
-    """What stands before it is done."""
+    """What comes before it is done."""
     results = cluster.map("api_tasks:square", [1, 2, {3}, 4])
 
     assert [next(results), next(results)] == [1, 4]

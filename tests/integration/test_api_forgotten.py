@@ -1,4 +1,4 @@
-"""What a program forgets is said aloud: results that nobody reads, calls that nobody waits for, no main guard."""
+"""What a program forgets is reported: results that are never read, calls that are never awaited, no main guard."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TASKS = Path(__file__).parent
 
 
 def test_a_map_that_nobody_reads_says_so_where_it_was_called(cluster: Cluster) -> None:
-    """Nothing would be done, and nobody would know."""
+    """Nothing would be done, without anyone knowing."""
     with pytest.warns(RuntimeWarning, match=r"map\(api_tasks:square\) were never read.*list\(") as caught:
         cluster.map("api_tasks:square", range(8))
 

@@ -143,7 +143,7 @@ def test_whatever_ends_the_items_is_raised_and_no_result_is_left_out(
 def test_a_thread_of_the_session_that_ended_without_a_word_ends_all_that_waits(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
-    """By a SystemExit before it could say anything, say: calls, maps, and whoever calls next, are told."""
+    """By a SystemExit before it could say anything, say: calls, maps, and later calls, get the error."""
     monkeypatch.setattr(part, lambda _self: None)
 
     future = cluster.submit("api_tasks:nap", 1)

@@ -32,7 +32,7 @@ def replace(path: Path, make: Callable[[Path], object]) -> None:
 
 
 def set_field(name: str, value: object) -> Callable[[Path], None]:
-    """As whoever writes such a manifest would: without a checksum, and so without those of a list."""
+    """As an author of such a manifest would: without a checksum, and so without those of a list."""
 
     def write(folder: Path) -> None:
         values = json.loads((folder / "run.json").read_text())
@@ -140,7 +140,7 @@ def test_damaged_runs_are_set_aside_and_all_others_go_on(
         known, opens = run.manifest.run, name.startswith(("items", "offsets"))
         views = [shown(bench, "status", known, status=0 if opens else 2)]
         if name in ("manifest-empty", "options-list", "versions-list", "items-line"):
-            # Whoever cannot open the run says so; whoever can has it from the workers.
+            # A command that cannot open the run says so; one that can has it from the workers.
             opens = opens or name == "versions-list"
             views.append(shown(bench, "watch", known, status=1 if opens else 2))
             views.append(shown(bench, "failures", known, status=0 if opens else 2))
@@ -160,7 +160,7 @@ def test_damaged_runs_are_set_aside_and_all_others_go_on(
 
 @pytest.mark.usefixtures("worker")
 def test_odd_values_in_redis_end_no_worker(bench: Bench) -> None:
-    """What a producer may write, while batches are claimed, committed and looked at: all is done, and told."""
+    """What a producer may write, while batches are claimed, committed and looked at: all is done, and reported."""
     run = bench.call("t:f", *items_of("busy"), output="busy.jsonl")
     lock = keys.LOCK_PREFIX + keys.output_lock("busy.jsonl")
     with redis.Redis.from_url(bench.server.url) as client:

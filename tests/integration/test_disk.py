@@ -36,7 +36,7 @@ def disk(bench: Bench) -> Iterator[Path]:
 
 
 def test_a_disk_that_fails_into_read_only_stops_the_run_and_loses_nothing(bench: Bench, disk: Path) -> None:
-    """ext4's emergency in mid-run: every write and sync fails, SQLite's too. The problem is shown, nobody claims
+    """ext4's emergency in mid-run: every write and sync fails, SQLite's too. The problem is shown, no worker claims
     success; when the disk is back, what was acknowledged is there, and the run completes exactly once."""
     data = bench.person.data
     run = bench.submit(100)

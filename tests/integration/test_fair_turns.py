@@ -41,7 +41,7 @@ def claimed(queue: BatchQueue, limit: int, request: ClaimRequest | None = None) 
 
 
 def test_runs_are_claimed_in_turns(queue: BatchQueue) -> None:
-    """Each in its own order, whoever came first and however much it has there."""
+    """Each in its own order, whichever came first and however much it has there."""
     queue.put(of(A, 1000))
     queue.put(of(B, 3))
 

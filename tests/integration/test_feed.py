@@ -65,7 +65,7 @@ def test_only_what_is_undone_and_nowhere_is_put_on_the_queue(tmp_path: Path, run
 
 
 def test_the_queue_is_bounded_and_topped_up(tmp_path: Path, run: Run, connection: redis.Redis) -> None:
-    """No more stand on it than there is room for; as it drains, the rest follows."""
+    """No more are on it than there is room for; as it drains, the rest follows."""
     assert fed(tmp_path, connection, room=2) == 2
     assert fed(tmp_path, connection, room=2) == 0
     queue = BatchQueue(connection)

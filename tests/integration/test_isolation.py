@@ -1,4 +1,4 @@
-"""Items that take their worker along, and workers that are killed by somebody else."""
+"""Items that take their worker along, and workers that are killed from outside."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_workers_that_are_killed_by_somebody_else_cost_no_item_its_result(quick:
 
 
 def test_what_is_no_note_is_passed_over(bench: Bench) -> None:
-    """Whatever stands in Redis in its place: nothing is known then."""
+    """Whatever is in Redis in its place: nothing is known then."""
     with bench.server.client() as client:
         notes = Notes(client)
         notes.write("run_1", Note(3, 4, 5, 1, 2))
@@ -139,7 +139,7 @@ def test_what_is_no_note_is_passed_over(bench: Bench) -> None:
 
 
 def test_batches_that_are_handed_back_in_peace_are_not_counted(quick: Bench) -> None:
-    """A worker that is told to stop again and again: the next one takes the batch as if for the first time."""
+    """A worker that is asked to stop again and again: the next one takes the batch as if for the first time."""
     run = quick.call("deadly:act", *[f"slow {index}" for index in range(400)], batch_size=400)
     log = Path(quick.person.folder / "log")
     for _ in range(4):

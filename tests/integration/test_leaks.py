@@ -19,7 +19,7 @@ from tests.integration.bench import Bench
 
 pytestmark = pytest.mark.redis
 
-#: Calls of a session, each a run of its own, in each of so many sessions; and runs of a person.
+#: Calls of a session, each a run of its own, in each of this many sessions; and runs of a person.
 CALLS, SESSIONS, RUNS = 30, 6, 20
 #: What may be kept, though not for good: it is forgotten by time, and this is over sooner.
 FOR_A_WHILE = {

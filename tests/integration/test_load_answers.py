@@ -205,7 +205,7 @@ def test_an_odd_head_is_read_as_browsers_read_it(server: WebServer, name: str, o
     ],
 )
 def test_what_is_not_http_is_said_once_and_clearly(server: WebServer, broken: bytes, words: str) -> None:
-    """What libcurl refuses is the item's failure, with what was found; nobody asks for the same again."""
+    """What libcurl refuses is the item's failure, with what was found; it is not asked for again."""
     server.routes["/"] = raw(broken, None)
     result = load_one(server.url, attempts=3)
     assert isinstance(result, Failed), result
@@ -250,7 +250,7 @@ REDIRECTS: dict[str, Answer] = {
 @pytest.mark.parametrize("output", ["pages.jsonl", "pages.warc.gz"])
 @pytest.mark.parametrize("name", REDIRECTS)
 def test_a_redirects_own_body_does_not_matter(server: WebServer, name: str, output: str) -> None:
-    """With status and Location in hand it is followed, as browsers do, whatever its body is; nobody waits for it."""
+    """With status and Location in hand it is followed, as browsers do, whatever its body is; it is not waited for."""
     server.routes["/"] = REDIRECTS[name]
     server.routes["/page"] = answer(b"the page", content_type="text/plain")
     started = time.monotonic()
@@ -364,7 +364,7 @@ def test_only_what_may_pass_soon_is_tried_again(
 def test_a_part_that_nobody_asked_for_is_no_page(
     server: WebServer, content_range: str, accept: str, whole: bool
 ) -> None:
-    """206 counts only with all of the page, or where somebody wants parts: then the record says that it is one."""
+    """206 counts only with all of the page, or where parts are wanted: then the record says that it is one."""
     server.routes["/"] = answer(b"12345", "206 Partial Content", content_range=content_range)
     result = load_one(server.url, accept=accept, attempts=2)
     if whole:
@@ -547,7 +547,7 @@ def test_a_body_that_turns_out_too_large_after_a_pause_is_one_items_failure(
 def test_what_goes_wrong_as_a_body_goes_on_is_its_own_items_failure(
     server: WebServer, monkeypatch: pytest.MonkeyPatch, raised: Exception, error: str
 ) -> None:
-    """Another page's end makes room for it, and is not to blame."""
+    """Another page's end makes room for it, and is not charged."""
     monkeypatch.setattr(loader, "MemoryLimit", lambda: memory.MemoryLimit(1 << 20))
     real = transfer.Transfer.resume
 

@@ -152,7 +152,7 @@ def packed_by(*kinds: str) -> bytes:
     ],
 )
 def test_what_servers_send_is_unpacked_as_browsers_do(server: WebServer, coding: str, body: bytes) -> None:
-    """Lists, capitals, members one after the other, and what stands behind the end. An archive has it as it came."""
+    """Lists, capitals, members one after the other, and what follows the end. An archive has it as it came."""
     server.routes["/"] = by_length(body, coding)
     assert page(load_one(server.url))["text"] == TEXT.decode()
     assert warc_records(load_one(server.url, "p.warc.gz"))[1][1].endswith(b"\r\n\r\n" + body)
@@ -221,7 +221,7 @@ def test_a_packed_body_that_is_cut_by_us_gives_what_it_held(server: WebServer) -
 
 
 def test_a_redirect_and_a_refused_status_need_no_body_that_is_right(server: WebServer) -> None:
-    """Nobody reads it: the redirect is followed, the status is the failure."""
+    """It is not read: the redirect is followed, the status is the failure."""
     server.routes["/start"] = answer(b"no gzip", "302 Found", content_encoding="gzip", location="/page")
     server.routes["/page"] = by_length(TEXT, "utf-8")
     server.routes["/gone"] = answer(b"no gzip", "404 Not Found", content_encoding="gzip")

@@ -124,7 +124,7 @@ def test_a_slow_drip_ends_at_the_deadline_and_holds_up_nobody(server: WebServer)
         (raw(b"HTTP/1.1 200 OK\r\n" + b"X-Bomb: %s\r\n" % (b"x" * 1000) * 2000 + b"\r\n", None), "Protocol"),
         (answer(b"not gzip at all", content_encoding="gzip"), "Protocol"),
     ],
-    ids=["cut short", "cut chunk", "closed", "not HTTP", "header bomb", "lies about gzip"],
+    ids=["cut short", "cut chunk", "closed", "not HTTP", "header bomb", "false gzip"],
 )
 def test_a_broken_answer_fails_with_its_kind(server: WebServer, behaviour: Answer, error: str) -> None:
     """Never half a page as if it were whole; a broken connection is tried again, nonsense is not."""

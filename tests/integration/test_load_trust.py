@@ -78,7 +78,7 @@ def test_a_bundle_that_is_not_there_is_no_pages_fault(tmp_path: Path) -> None:
 
 
 def test_certificates_are_looked_at_before_anything_is_submitted(tmp_path: Path) -> None:
-    """A file that is not there, or is no certificate; what stands between the certificates is left out."""
+    """A file that is not there, or is no certificate; what is between the certificates is left out."""
     with pytest.raises(InputError, match="cannot be read"):
         read_certificates(str(tmp_path / "none.pem"))
     (tmp_path / "key.pem").write_text("-----BEGIN CERTIFICATE-----\nbm9uc2Vuc2U=\n-----END CERTIFICATE-----\n")
@@ -109,7 +109,7 @@ def test_certificates_are_looked_at_before_anything_is_submitted(tmp_path: Path)
 def test_a_proxy_is_not_passed_over_in_silence(
     variables: dict[str, str], named: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whoever submits is told, once, that the variables are not obeyed, and why; nobody else is."""
+    """The submitter is informed, once, that the variables are not obeyed, and why."""
     assert proxy_variables(variables) == named
     monkeypatch.setattr("sheaf_producer.submit.load.proxy_variables", lambda: named)
     warn_of_proxies()

@@ -1,4 +1,4 @@
-"""The lock in Redis: one holder, in order of arrival, whoever dies."""
+"""The lock in Redis: one holder, in order of arrival, whatever dies."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_a_release_wakes_the_next_in_line_at_once(connection: redis.Redis) -> No
 
 
 def test_a_timeout_names_the_holder_and_leaves_no_trace(connection: redis.Redis) -> None:
-    """Who gives up is told who has the lock and for how long, and does not stand in line any more."""
+    """A waiter that gives up learns who has the lock and for how long, and leaves the queue."""
     lease = make_lock(connection).acquire(1)
 
     with pytest.raises(LockTimeout, match=r"'output:a' .* held by WORKER-1 \(worker-1\) for \d+\.\d s"):
@@ -164,7 +164,7 @@ def test_a_try_without_patience_is_answered_at_once(connection: redis.Redis) -> 
     with pytest.raises(LockTimeout):
         make_lock(connection, "worker-2").acquire(timeout_s=0)
 
-    # Whoever has patience comes back for an answer when the lease of 10 s is over, if not before.
+    # A patient waiter comes back for an answer when the lease of 10 s is over, if not before.
     assert time.monotonic() - started < 5
     lease.release()
     make_lock(connection, "worker-2").acquire(timeout_s=0).release()
@@ -177,7 +177,7 @@ def test_a_dead_holder_is_overtaken_when_its_lease_runs_out(connection: redis.Re
 
     lease = make_lock(connection, "worker-2", lease_s=0.5).acquire(timeout_s=20)
 
-    # Not before, and by no other event: nobody ever gives it back.
+    # Not before, and by no other event: it is never given back.
     assert time.monotonic() - started >= 0.5
     assert lease.token == lost.token + 1
     with pytest.raises(LockLost, match="ran out"):
@@ -187,7 +187,7 @@ def test_a_dead_holder_is_overtaken_when_its_lease_runs_out(connection: redis.Re
 
 
 def test_a_waiter_that_was_killed_is_skipped(connection: redis.Redis, redis_server: RedisServer) -> None:
-    """kill -9 of the process that is next in line: the one behind it has the lock a second later, not with the end of
+    """kill -9 of the process that is next in line: the one after it has the lock a second later, not with the end of
     its own patience."""
     url = redis_server.url
     lease = make_lock(connection).acquire(1)
@@ -201,20 +201,20 @@ def test_a_waiter_that_was_killed_is_skipped(connection: redis.Redis, redis_serv
     with subprocess.Popen([sys.executable, "-c", program]) as process:
         wait_for_waiters(connection, 1)
         with ThreadPoolExecutor(1) as pool:
-            behind = pool.submit(make_lock(connection, "worker-2").acquire, 60)
+            second = pool.submit(make_lock(connection, "worker-2").acquire, 60)
             wait_for_waiters(connection, 2)
             process.kill()
             process.wait()
             started = time.monotonic()
             lease.release()
-            behind.result().release()
+            second.result().release()
 
     assert time.monotonic() - started < 20
     assert lock_status(connection, "output:a").waiting == 0
 
 
 def test_a_waiter_that_is_interrupted_leaves_the_line_and_passes_its_turn_on(connection: redis.Redis) -> None:
-    """Whatever ends the waiting, the next one does not wait for somebody who is gone."""
+    """Whatever ends the waiting, the next one does not wait for a waiter that is gone."""
     lease = make_lock(connection).acquire(1)
     impatient = make_lock(connection, "worker-2")
 
@@ -243,7 +243,7 @@ def test_a_lease_in_use_is_kept_in_the_background(connection: redis.Redis) -> No
 
 
 def test_a_lease_that_is_no_longer_used_is_not_kept(connection: redis.Redis) -> None:
-    """Once `keep()` has ended, nobody renews: a lock that was never given back runs out."""
+    """Once `keep()` has ended, nothing renews: a lock that was never given back runs out."""
     lease = make_lock(connection, lease_s=0.3).acquire(1)
     with lease.keep():
         time.sleep(0.15)
@@ -297,7 +297,7 @@ def test_the_status_tells_who_holds_and_how_many_wait(connection: redis.Redis) -
 
 
 def test_a_lease_is_kept_no_longer_than_its_holder_may_take(connection: redis.Redis) -> None:
-    """Who hangs with a lock in hand keeps others out for a while, not for ever, and is told that it was lost."""
+    """Who hangs with a lock in hand keeps others out for a while, not for ever, and learns that it was lost."""
     lease = make_lock(connection, lease_s=1.5).acquire(1)
 
     with lease.keep(4.0):
@@ -308,7 +308,7 @@ def test_a_lease_is_kept_no_longer_than_its_holder_may_take(connection: redis.Re
 
 
 def test_leases_that_nobody_renews_any_more_are_lost(connection: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread that renews them breaks: their holders are told, and the next lease has a thread again."""
+    """The thread that renews them breaks: their holders learn of it, and the next lease has a thread again."""
 
     def broken(_lease: object) -> None:
         raise RuntimeError("broken on purpose")
@@ -318,7 +318,7 @@ def test_leases_that_nobody_renews_any_more_are_lost(connection: redis.Redis, mo
     monkeypatch.setattr("sheaf.broker.lock.Lease.renew", broken)
     first = make_lock(connection, lease_s=0.3).acquire(1)
     with first.keep():
-        wait_until(lambda: first.lost, 30, "it is told")
+        wait_until(lambda: first.lost, 30, "it is reported")
     monkeypatch.setattr("sheaf.broker.lock.Lease.renew", lambda lease: None)
     wait_until(lambda: bool(said), 30, "the thread's end is noticed")
     second = make_lock(connection, lease_s=30).acquire(5)

@@ -30,7 +30,7 @@ def test_a_clock_that_is_set_back_does_not_hold_the_lock_for_ever(connection: re
 
 
 def test_a_waiter_that_died_before_the_clock_was_set_back_is_skipped(connection: redis.Redis) -> None:
-    """Its last sign of life seems to lie an hour ahead; it is still taken for dead after a second."""
+    """Its last sign of life seems to be an hour ahead; it is still taken for dead after a second."""
     key = keys.LOCK_PREFIX + "output:a"
     connection.rpush(key + keys.LOCK_WAITERS_SUFFIX, "dead:1")
     connection.hset(key + keys.LOCK_SEEN_SUFFIX, "dead:1", int(connection.time()[0]) * 1000 + 3_600_000)

@@ -1,4 +1,4 @@
-"""Every key of ours in Redis, holding what nobody of ours would put there: nothing breaks, and no batch is lost."""
+"""Every key of ours in Redis, holding what no code of ours would put there: nothing breaks, and no batch is lost."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ HASHES: dict[str, list[str | bytes]] = {
     keys.WORKER_PREFIX + WORKER: ["seen_ms", "beat_s", "pool", "cores", "label", "explain", b"\xff"],
     keys.PROBLEM_PREFIX + RUN: ["problem", "worker", "since_ms", "refused", b"\xff"],
     LOCK: ["holder", "label", "token", "since_ms", "until_ms", "lease_ms"],
-    LOCK + keys.LOCK_SEEN_SUFFIX: ["somebody:1", b"\xff"],
+    LOCK + keys.LOCK_SEEN_SUFFIX: ["other:1", b"\xff"],
 }
 LISTS = [keys.RQ_QUEUE, keys.LINE_PREFIX + RUN, LOCK + keys.LOCK_WAITERS_SUFFIX]
 SORTED_SETS = [keys.TURNS, keys.LEASES, keys.RQ_STARTED, keys.RQ_FAILED, keys.WORKERS]
@@ -110,7 +110,7 @@ def assert_no_batch_is_lost(queue: BatchQueue) -> None:
 
 @pytest.fixture
 def busy(queue: BatchQueue) -> BatchQueue:
-    """Batches 0 and 1 are leased, 2 to 4 stand on the queue."""
+    """Batches 0 and 1 are leased, 2 to 4 are queued."""
     queue.put(batches(5))
     assert numbers(queue.claim(WORKER, 2, lease_s=15)) == [0, 1]
     queue.registry.announce(WORKER, {"label": WORKER, "pool": "2"}, ttl_s=30)
@@ -134,7 +134,7 @@ def test_a_key_of_another_type_is_removed_and_costs_nothing(
 @pytest.mark.parametrize("value", ODD.values(), ids=ODD)
 @pytest.mark.parametrize("key", ALL_KEYS)
 def test_an_odd_value_in_a_key_costs_nothing(busy: BatchQueue, connection: redis.Redis, key: str, value: bytes) -> None:
-    """What is not UTF-8, no number, empty or huge is passed over, whichever field it stands in."""
+    """What is not UTF-8, no number, empty or huge is passed over, whichever field it is in."""
     for field in HASHES.get(key, []):
         connection.hset(key, field, value)
     if key in LISTS:
@@ -203,11 +203,11 @@ def test_leases_of_what_is_no_batch_come_to_nothing(queue: BatchQueue, connectio
 
 
 def test_what_is_no_batch_is_not_claimed_from_a_partys_line(queue: BatchQueue, connection: redis.Redis) -> None:
-    """Written into the line by hand, and on the list: it is taken off, and the batches behind it are claimed."""
+    """Written into the line by hand, and on the list: it is taken off, and the batches after it are claimed."""
     queue.put(batches(2))
     queue.hand_back("worker-1", [batch for batch in ids(0) if queue.claim("worker-1", 1, lease_s=15)])
-    connection.lpush(keys.RQ_QUEUE, "nobody's")
-    connection.lpush(f"sheaf:line:{RUN}", "nobody's")
+    connection.lpush(keys.RQ_QUEUE, "foreign")
+    connection.lpush(f"sheaf:line:{RUN}", "foreign")
     connection.incr(keys.LINED)
 
     assert numbers(queue.claim("worker-1", 9, lease_s=15)) == [0, 1]

@@ -148,7 +148,7 @@ def test_a_worker_follows_an_output_that_was_removed_and_made_anew(tmp_path: Pat
 
 
 def test_a_stopped_holder_keeps_others_out_and_is_named(tmp_path: Path) -> None:
-    """While it is stopped nobody writes; killed, it makes way at once."""
+    """While it is stopped nothing is written; killed, it makes way at once."""
     path = tmp_path / "out.txt"
     create(path)
     holder = start("stop-at", path, "append")
@@ -181,7 +181,7 @@ def shared_folder() -> Iterator[Path]:
 
 
 def test_containers_of_different_users_share_an_output_by_their_group(shared_folder: Path) -> None:
-    """One user creates it, another commits and reads, the first goes on; whoever opened it first."""
+    """One user creates it, another commits and reads, the first goes on; whichever opened it first."""
     umask = os.umask(0o002)
     try:
         create(shared_folder / "out.txt")

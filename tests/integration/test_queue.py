@@ -1,4 +1,4 @@
-"""The batch queue: each batch has one worker at a time, and is never stranded, whoever dies."""
+"""The batch queue: each batch has one worker at a time, and is never stranded, whatever dies."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_the_snapshot_shows_what_is_queued_and_who_holds_the_rest(queue: BatchQu
 
 
 def test_a_dead_workers_batches_come_back_to_the_front(queue: BatchQueue, connection: redis.Redis) -> None:
-    """A lease that ran out is reaped: the batches stand at the front again, in order, and count one claim more."""
+    """A lease that ran out is reaped: the batches are at the front again, in order, and count one claim more."""
     queue.put(batches(4))
     queue.claim("dead", 2, lease_s=2)
     assert queue.reap() == []
@@ -144,7 +144,7 @@ def test_a_worker_learns_what_was_taken_over_while_it_slept(queue: BatchQueue, c
     lost = queue.renew("sleeper", ids(0, 1), lease_s=15)
 
     assert lost == ids(0)
-    # The one that nobody had taken yet is ours again, and no longer queued.
+    # The one that was not taken yet is ours again, and no longer queued.
     assert queued(connection) == []
     assert {name: worker for name, (worker, _) in queue.snapshot().leased.items()} == {
         ids(0)[0]: "other",
@@ -158,7 +158,7 @@ def test_a_worker_learns_what_was_taken_over_while_it_slept(queue: BatchQueue, c
 def test_a_batch_committed_after_its_lease_ran_out_is_not_done_again(
     queue: BatchQueue, connection: redis.Redis
 ) -> None:
-    """The worker was slow, not dead: it finishes a batch that is queued again, and nobody has to look at it."""
+    """The worker was slow, not dead: it finishes a batch that is queued again, and it need not be checked."""
     queue.put(batches(2))
     queue.claim("slow", 1, lease_s=0.05)
     time.sleep(0.1)
@@ -184,7 +184,7 @@ def test_leases_that_redis_forgot_are_made_anew(queue: BatchQueue, connection: r
 
 
 def test_a_batch_that_is_handed_back_stands_at_the_front(queue: BatchQueue, connection: redis.Redis) -> None:
-    """A worker that is told to stop gives back what it has not done, in order; the next worker goes on with it."""
+    """A worker that is asked to stop gives back what it has not done, in order; the next worker goes on with it."""
     queue.put(batches(4))
     queue.claim("worker-1", 2, lease_s=15)
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.redis
 
 @pytest.fixture
 def flaky(losing_proxy: ReplyLosingProxy) -> Iterator[BatchQueue]:
-    """A queue behind the proxy, which has run each of its scripts once."""
+    """A queue through the proxy, which has run each of its scripts once."""
     with losing_proxy.client() as client:
         queue = BatchQueue(client)
         queue.put(batches(1, start=1000))
@@ -54,7 +54,7 @@ def test_a_claim_whose_reply_was_lost_strands_nothing(
 def test_a_claim_that_failed_altogether_is_made_up_for_by_the_next(
     connection: redis.Redis, losing_proxy: ReplyLosingProxy
 ) -> None:
-    """Two replies lost in a row: the error is raised, and the next claim brings the same batches."""
+    """Two consecutive replies lost: the error is raised, and the next claim brings the same batches."""
     with losing_proxy.client() as client:
         queue = BatchQueue(client)
         queue.put(batches(3))

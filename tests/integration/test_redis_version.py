@@ -35,5 +35,5 @@ def test_a_flaw_is_told_where_this_user_may_load_scripts(
 
 def test_a_redis_that_cannot_be_asked_is_not_judged() -> None:
     """A worker waits for it; this is no reason to end."""
-    with connect(Settings(redis_url="redis://127.0.0.1:1/0")) as nobody:
-        assert scripting_flaw(nobody) is None
+    with connect(Settings(redis_url="redis://127.0.0.1:1/0")) as refused:
+        assert scripting_flaw(refused) is None

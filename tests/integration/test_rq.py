@@ -81,7 +81,7 @@ def test_counting_started_jobs_re_runs_none(queue: BatchQueue, connection: redis
 
 
 def test_a_job_of_another_program_is_reported_and_not_lost(queue: BatchQueue, connection: redis.Redis) -> None:
-    """It is moved to RQ's failed jobs, with the reason; an id without a job is dropped; ours behind it is claimed."""
+    """It is moved to RQ's failed jobs, with the reason; an id without a job is dropped; ours after it is claimed."""
     theirs = rq.Queue(keys.QUEUE, connection=connection, serializer=JSONSerializer).enqueue(
         "os.getcwd", job_id="theirs"
     )
@@ -126,7 +126,7 @@ def test_the_function_that_jobs_name_says_what_to_do() -> None:
 
 @pytest.mark.parametrize("prefix", ["shop", "rq:", "{rq}", "", "a b"])
 def test_another_key_prefix_of_rq_is_refused(prefix: str, tmp_path: Path) -> None:
-    """Whoever would put batches on a queue that no worker knows is told the setting, and the queue's name."""
+    """An attempt to put batches on a queue that no worker knows is refused, with the setting and the queue's name."""
     made = "from sheaf.broker.queue import BatchQueue; import redis; BatchQueue(redis.Redis())"
     environment = {**os.environ, "RQ_KEY_PREFIX": prefix}
     done = subprocess.run([sys.executable, "-c", made], env=environment, cwd=tmp_path, capture_output=True, text=True)
@@ -143,7 +143,7 @@ def test_another_key_prefix_of_rq_is_refused(prefix: str, tmp_path: Path) -> Non
 def test_a_command_says_in_one_line_that_the_key_prefix_must_go(
     redis_server: RedisServer, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
-    """Before it does anything: workers would do a run that stands on the volume, though its command was refused."""
+    """Before it does anything: workers would do a run that is on the volume, though its command was refused."""
     (tmp_path / "list.txt").write_text("http://127.0.0.1:1/\n")
     environment = {**os.environ, "RQ_KEY_PREFIX": "shop", "SHEAF_DATA_DIR": str(tmp_path / "data")}
     if command != ("up",):
@@ -157,7 +157,7 @@ def test_a_command_says_in_one_line_that_the_key_prefix_must_go(
 
 
 def test_rqs_own_key_prefix_changes_nothing(connection: redis.Redis, redis_server: RedisServer, tmp_path: Path) -> None:
-    """Set to what it is without: the batch stands where workers look for it."""
+    """Set to what it is without: the batch is where workers look for it."""
     put = (
         "import sys; from sheaf.broker.connection import connect; from sheaf.core.settings import Settings\n"
         "from sheaf.broker.queue import BatchQueue; from tests.integration.batches import batches\n"

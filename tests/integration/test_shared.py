@@ -107,7 +107,7 @@ def test_a_dict_is_a_mapping_of_json_values(cluster: Cluster) -> None:
 
 
 def test_a_queue_gives_each_value_to_one_consumer_in_order(cluster: Cluster) -> None:
-    """Consumers sleep until something comes; a full queue holds up whoever puts."""
+    """Consumers sleep until something comes; a full queue holds up puts."""
     work, done = cluster.queue("work", maxsize=5), cluster.queue("done")
 
     def take() -> None:

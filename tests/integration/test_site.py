@@ -95,7 +95,7 @@ def test_a_list_of_addresses_passes_options_on(port: int) -> None:
 
 
 def test_pipelined_requests_are_answered_in_order(port: int) -> None:
-    """A late answer holds up those behind it; more requests than fit into any buffer get through."""
+    """A late answer holds up those after it; more requests than fit into any buffer get through."""
     count = 800
     requests = b"".join(
         b"GET /page/%d%s HTTP/1.1\r\nHost: site\r\nX-Filler: %s\r\n\r\n"
@@ -141,7 +141,7 @@ def test_no_process_outlives_a_killed_site(tmp_path: Path) -> None:
 
 
 def list_fds(process: str) -> list[Path]:
-    """A zombie that nobody has collected yet has none."""
+    """A zombie that was not collected yet has none."""
     try:
         return list(Path(f"/proc/{process}/fd").iterdir())
     except OSError:

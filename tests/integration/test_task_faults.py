@@ -90,7 +90,7 @@ def test_bad_items_answer_for_themselves_alone(faulty: Bench) -> None:
 
     worker = faulty.workers[0]
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(timeout=30) == 0, "a thread that a task has left keeps nobody from ending"
+    assert worker.wait(timeout=30) == 0, "a thread that a task has left keeps no process from ending"
 
 
 def test_files_that_items_leave_open_cost_the_others_nothing(faulty: Bench) -> None:
@@ -181,7 +181,7 @@ def test_a_stream_is_answered_item_by_item(faulty: Bench) -> None:
 
 
 def test_no_value_of_a_stream_stands_beside_another_item(faulty: Bench) -> None:
-    """A generator that is always behind leaves items out: those fail, by its name, and all others have their own."""
+    """A generator that never catches up leaves items out: those fail, by its name, and all others have their own."""
     items = [f"{index:04}" for index in range(2000)]
     run = submit(faulty, "task_faults:forgetful", *items)
 
@@ -219,7 +219,7 @@ def test_time_counts_for_each_attempt_and_not_for_the_pauses(faulty: Bench) -> N
 
 
 def test_an_item_of_more_than_64_mb_comes_through(faulty: Bench) -> None:
-    """In and out: the item's text stands in its record."""
+    """In and out: the item's text is in its record."""
     large = "length:" + "x" * (70 << 20)
     run = submit(faulty, "task_faults:act", "good", large, "good")
 

@@ -66,7 +66,7 @@ def test_a_changed_file_is_used_by_the_next_run(folder: Folder) -> None:
 
 
 def stand_still(folder: Folder, run: Run) -> None:
-    """Change the task in mid-run, and wait until the worker says that the run stands still."""
+    """Change the task in mid-run, and wait until the worker says that the run is paused."""
     folder.bench.worker(log=folder.path / "log", SHEAF_POOL_SIZE="1")
     folder.bench.wait_until_done(run, more_than=3)
     folder.write("two ")

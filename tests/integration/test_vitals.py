@@ -79,7 +79,7 @@ def test_any_kind_of_exception_ends_the_worker(bench: Bench, part: str, how: str
 
 
 def test_a_main_loop_that_hangs_ends_the_worker(bench: Bench) -> None:
-    """Nothing is raised, nothing ends: the process ends all the same, says where it stood, and keeps no lease."""
+    """Nothing is raised, nothing ends: the process ends all the same, says where it was, and keeps no lease."""
     worker, flag, log = breaking(bench, "pool", "hangs")
     run = bench.submit(60)
     bench.wait_until_done(run, more_than=2)
@@ -108,7 +108,7 @@ def test_a_worker_that_breaks_while_it_stops_ends_as_well(bench: Bench) -> None:
 
 
 def test_a_worker_that_was_stopped_for_long_is_not_taken_for_hung(bench: Bench) -> None:
-    """SIGSTOP for longer than the main loop may stand still: it goes on when it wakes."""
+    """SIGSTOP for longer than the main loop may hang: it goes on when it wakes."""
     worker, _, log = breaking(bench, "main", "raises")
     wait_until(lambda: "worker started" in log.read_text(), 60, "it has started")
     time.sleep(1.5)

@@ -47,7 +47,7 @@ def test_a_wakeup_before_the_wait_is_not_missed(queue: BatchQueue) -> None:
 
 
 def test_waiting_is_interrupted_by_another_thread(queue: BatchQueue) -> None:
-    """A worker that is told to stop does not sleep on; an interruption before the sleep counts as well."""
+    """A worker that is asked to stop does not sleep on; an interruption before the sleep counts as well."""
     queue.wait(0)
     timer = threading.Timer(0.1, queue.interrupt)
     timer.start()
@@ -64,7 +64,7 @@ def test_waiting_is_interrupted_by_another_thread(queue: BatchQueue) -> None:
 
 
 def test_a_lost_connection_is_an_error_and_then_a_reason_to_look(own_redis_server: RedisServer) -> None:
-    """Redis dies while somebody waits: said at once. When it is back, the first wait asks for a look at the queue."""
+    """Redis dies during a wait: reported at once. When it is back, the first wait asks for a look at the queue."""
     with own_redis_server.client() as connection:
         queue = BatchQueue(connection)
         queue.wait(0)

@@ -1,4 +1,4 @@
-"""A worker as a process, with a real Redis: told to stop, killed, cut off from Redis, from its volume, from space."""
+"""A worker as a process, with a real Redis: asked to stop, killed, cut off from Redis, from its volume, from space."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_a_worker_with_another_volume_loses_nothing(bench: Bench, tmp_path: Path
         assert "share the producer's volume" in problem.text
         assert not problem.refused
 
-    # The stranger goes on taking what it cannot use; whoever has the right volume ends the run all the same.
+    # The stranger goes on taking what it cannot use; the worker with the right volume finishes the run all the same.
     bench.worker()
     assert stranger.poll() is None
     bench.wait_until_done(run)

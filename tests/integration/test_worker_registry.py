@@ -57,7 +57,7 @@ def test_an_entry_is_complete_again_after_redis_was_emptied(queue: BatchQueue, c
 
 
 def test_a_problem_is_told_with_the_time_since_it_began(queue: BatchQueue) -> None:
-    """The same problem told again keeps its beginning; it goes when solved, or when nobody tells it any more."""
+    """The same problem reported again keeps its beginning; it goes when solved, or when it is no longer reported."""
     assert queue.registry.problem(RUN) is None
     queue.registry.set_problem(RUN, "disk full", "worker-1", ttl_s=30)
     time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""A worker that is stopped while it holds the fence: who waits is told who blocks and what to do; nothing is harmed."""
+"""A worker that is stopped while it holds the fence: the others report who blocks and what to do; nothing is harmed."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_stopped_holder_of_the_fence_is_named_to_everybody(bench: Bench, end: 
     assert re.search(named, seen), seen
     assert watch.returncode == 0
     # Worker-b's own entry says so with its next beat.
-    wait_until(lambda: "blocked" not in bench.person.run("status").stdout, 60, "nobody is blocked any more")
+    wait_until(lambda: "blocked" not in bench.person.run("status").stdout, 60, "nothing is blocked any more")
 
 
 def test_a_worker_that_waits_for_the_fence_still_ends_in_time(bench: Bench) -> None:
@@ -96,6 +96,6 @@ def test_a_short_hold_is_not_called_a_blockade(tmp_path: Path) -> None:
     path = tmp_path / "out.txt"
     output = Output.create(path)
     assert blocker(path) is None
-    with output._transactions.begin("somebody"):
+    with output._transactions.begin("another"):
         assert blocker(path) is None
     output.close()

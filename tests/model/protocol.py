@@ -14,7 +14,7 @@ from tests.model.world import (
     DONE,
     FAILED,
     HOLE,
-    NOBODY,
+    NONE,
     OPEN,
     Index,
     Worker,
@@ -40,12 +40,10 @@ class Protocol:
 
     def initial(self) -> World:
         nothing = Index(0, (OPEN,) * self.items)
-        none = (NOBODY,) * self.items
+        none = (NONE,) * self.items
         queue = (int(self.redis),) * self.items
         idle = (Worker(),) * self.workers
-        return World(
-            (), nothing, None, NOBODY, NOBODY, (), nothing, queue, none, NOBODY, (0,) * self.items, False, idle
-        )
+        return World((), nothing, None, NONE, NONE, (), nothing, queue, none, NONE, (0,) * self.items, False, idle)
 
     # --- every step ----------------------------------------------------------------------------------------------
 
@@ -55,7 +53,7 @@ class Protocol:
                 yield f"worker {who} {label}", self._plain(after), True
             if worker.at != "idle" or worker.open:
                 yield f"worker {who} is killed", self._plain(killed(world, who)), False
-        if OPEN not in world.index.settled and not world.finished and world.fence == NOBODY:
+        if OPEN not in world.index.settled and not world.finished and world.fence == NONE:
             yield "the reconciler sees that all is settled", self._finish(world), True
         if self.redis:
             yield from self._redis(world)
@@ -64,7 +62,7 @@ class Protocol:
                 yield "the power is cut", after, False
 
     def _plain(self, world: World) -> World:
-        """Without power cuts, what is durable is nobody's concern."""
+        """Without power cuts, what is durable does not matter."""
         return world if self.power else world._replace(disk_file=(), disk_index=self.initial().disk_index)
 
     def _work(self, world: World, who: int, me: Worker) -> Iterator[tuple[str, World]]:
@@ -79,7 +77,7 @@ class Protocol:
                 if not self.redis or world.queue[item]:
                     yield from self._claim(world, who, me, item)
         elif me.at == "ready":
-            if world.lock == NOBODY:
+            if world.lock == NONE:
                 yield "gets the lock", become(world._replace(lock=who), at="turn")
             if self.broken != "lease as the only guard":
                 yield "goes without the lock, as Redis is away", become(world, at="turn")
@@ -87,24 +85,24 @@ class Protocol:
             yield from self._begin(world, who, me)
         elif me.at == "settled":
             freed = world._replace(
-                lock=NOBODY if world.lock == who else world.lock,
-                leases=put(world.leases, me.item, NOBODY) if world.leases[me.item] == who else world.leases,
-                told=put(world.told, me.item, 1),
+                lock=NONE if world.lock == who else world.lock,
+                leases=put(world.leases, me.item, NONE) if world.leases[me.item] == who else world.leases,
+                acknowledged=put(world.acknowledged, me.item, 1),
                 finished=world.finished or me.ends,
             )
             yield (
                 f"finishes the batch of {name(me.item)}",
-                become(freed, at="idle", item=NOBODY, fails=False, ends=False),
+                become(freed, at="idle", item=NONE, fails=False, ends=False),
             )
         else:
             yield from self._commit(world, who, me)
-        if self.redis and me.item != NOBODY and world.leases[me.item] == NOBODY:
+        if self.redis and me.item != NONE and world.leases[me.item] == NONE:
             kept = world._replace(leases=put(world.leases, me.item, who), queue=put(world.queue, me.item, 0))
             yield f"renews its lease of {name(me.item)}", kept
 
     def _claim(self, world: World, who: int, me: Worker, item: int) -> Iterator[tuple[str, World]]:
         taken = world._replace(queue=put(world.queue, item, 0)) if self.redis else world
-        if world.leases[item] not in (NOBODY, who):
+        if world.leases[item] not in (NONE, who):
             yield f"drops the doubled {name(item)}", taken
             return
         leased = taken._replace(leases=put(world.leases, item, who)) if self.redis else taken
@@ -115,17 +113,17 @@ class Protocol:
             yield f"claims {name(item)} and {outcome}", after
 
     def _begin(self, world: World, who: int, me: Worker) -> Iterator[tuple[str, World]]:
-        if world.fence != NOBODY and self.broken not in ("no fence", "lease as the only guard"):
+        if world.fence != NONE and self.broken not in ("no fence", "lease as the only guard"):
             return
         for label, after in self._connected(world, me):
             turn = me._replace(at="fenced", open=True, seen=after.index)
             yield f"takes the fence{label}", after._replace(fence=who, workers=put(after.workers, who, turn))
 
     def _connected(self, world: World, me: Worker) -> Iterator[tuple[str, World]]:
-        """The first to open the index brings a ghost to life; so may anybody, if it was half published. Whoever opens
+        """The first to open the index brings a ghost to life; so may anybody, if it was half published. Who opens
         it syncs what it finds there, before trusting it."""
         choices = [("", world)]
-        if world.ghost is not None and world.fence == NOBODY:
+        if world.ghost is not None and world.fence == NONE:
             revived = (" and revives a ghost", world._replace(index=world.ghost[0], ghost=None))
             alone = not any(worker.open for worker in world.workers)
             choices = [revived] if alone else [*choices, revived] if world.ghost[1] else choices
@@ -146,7 +144,7 @@ class Protocol:
             ends = at == "settled" and OPEN not in after.index.settled
             return after._replace(workers=put(after.workers, who, me._replace(at=at, seen=seen_after, ends=ends)))
 
-        fence_given_back = world.fence if world.fence != who else NOBODY
+        fence_given_back = world.fence if world.fence != who else NONE
         outcome = FAILED if me.fails else DONE
         after = Index(seen.length + (0 if me.fails else 2), put(seen.settled, me.item, outcome))
         if me.at == "fenced":
@@ -156,7 +154,7 @@ class Protocol:
             yield "syncs the file", become(world._replace(disk_file=durable), "synced")
         elif me.at == "clean":
             half = f"{name(me.item)}1{who}"
-            yield "appends half", become(written(world, seen.length, half)._replace(seal=NOBODY), "torn")
+            yield "appends half", become(written(world, seen.length, half)._replace(seal=NONE), "torn")
         elif me.at == "torn":
             half = f"{name(me.item)}2{who}"
             yield "appends the rest", become(written(world, seen.length + 1, half), "appended")
@@ -164,8 +162,13 @@ class Protocol:
             synced = world if self.broken == "done before sync" else world._replace(disk_file=world.file)
             yield "syncs the file", become(synced, "synced")
         elif me.at == "synced":
-            told = put(world.told, me.item, 1) if self.broken == "ack before commit" else world.told
-            yield "writes the log", become(world._replace(ghost=(after, False), seal=NOBODY, told=told), "logged")
+            acknowledged = (
+                put(world.acknowledged, me.item, 1) if self.broken == "ack before commit" else world.acknowledged
+            )
+            yield (
+                "writes the log",
+                become(world._replace(ghost=(after, False), seal=NONE, acknowledged=acknowledged), "logged"),
+            )
         elif me.at == "logged":
             if self.broken == "ack before sync":
                 yield "does not sync the log", become(world, "log synced")
@@ -196,22 +199,22 @@ class Protocol:
 
     def _redis(self, world: World) -> Iterator[tuple[str, World, bool]]:
         for item, owner in enumerate(world.leases):
-            if owner != NOBODY:
+            if owner != NONE:
                 yield (
                     f"the lease of {name(item)} runs out",
-                    world._replace(leases=put(world.leases, item, NOBODY)),
+                    world._replace(leases=put(world.leases, item, NONE)),
                     True,
                 )
             if not world.queue[item]:
                 queued = world._replace(queue=put(world.queue, item, 1))
-                if owner != NOBODY or world.index.settled[item] != OPEN:
+                if owner != NONE or world.index.settled[item] != OPEN:
                     yield f"{name(item)} is queued twice", queued, False
                 elif self.broken != "no reconciler":
                     yield f"{name(item)} is put back on the queue", queued, True
-        if world.lock != NOBODY:
-            yield "the lock's lease runs out", world._replace(lock=NOBODY), True
-        none = (NOBODY,) * self.items
-        empty = world._replace(queue=(0,) * self.items, leases=none, lock=NOBODY)
+        if world.lock != NONE:
+            yield "the lock's lease runs out", world._replace(lock=NONE), True
+        none = (NONE,) * self.items
+        empty = world._replace(queue=(0,) * self.items, leases=none, lock=NONE)
         if empty != world:
             yield "Redis loses everything", empty, False
 
@@ -220,14 +223,14 @@ class Protocol:
         if self.broken == "no last look" or len(world.file) == world.index.length:
             return world._replace(finished=True)
         file = world.file[: world.index.length]
-        sealed = world._replace(ghost=None, disk_index=world.index, seal=NOBODY)
+        sealed = world._replace(ghost=None, disk_index=world.index, seal=NONE)
         return self._plain(sealed._replace(finished=True, file=file, disk_file=file))
 
     def _power_cut(self, world: World) -> Iterator[World]:
         """Whatever was not synced may be there or not, half by half."""
         indexes = {world.disk_index}
         if world.ghost is None or not world.ghost[1]:
-            # A log that is being written over may also have lost what stood there.
+            # A log that is being written over may also have lost what was there.
             indexes |= {world.index, world.ghost[0] if world.ghost else world.index}
         files = {world.disk_file}
         length = max(len(world.file), len(world.disk_file))
@@ -238,7 +241,7 @@ class Protocol:
             files.add(tuple(cell or HOLE for cell in cells))
         for index, file in itertools.product(sorted(indexes), sorted(files)):
             yield world._replace(
-                file=file, disk_file=file, index=index, disk_index=index, ghost=None, seal=NOBODY, fence=NOBODY,
+                file=file, disk_file=file, index=index, disk_index=index, ghost=None, seal=NONE, fence=NONE,
                 workers=(Worker(),) * self.workers,
             )  # fmt: skip
 
@@ -252,7 +255,7 @@ class Protocol:
             return "(a) what the index calls committed is torn"
         if sorted(names) != [name(item) for item, state in enumerate(settled) if state == DONE]:
             return "(b) an item is not in exactly one committed record"
-        if any(told and state == OPEN for told, state in zip(world.told, settled, strict=True)):
+        if any(acknowledged and state == OPEN for acknowledged, state in zip(world.acknowledged, settled, strict=True)):
             return "a batch was finished, but its item is not settled"
         if world.finished and len(world.file) > length:
             return "(e) the run is finished, and the file ends in a torn record"
@@ -267,13 +270,13 @@ class Protocol:
         return ""
 
     def complete(self, world: World) -> bool:
-        """Everything settled once, nobody at work, nothing queued or leased."""
+        """Everything settled once, no worker busy, nothing queued or leased."""
         return (
             world.finished
             and OPEN not in world.index.settled
             and not any(world.queue)
-            and world.lock == NOBODY
-            and set(world.leases) == {NOBODY}
+            and world.lock == NONE
+            and set(world.leases) == {NONE}
             and all(worker.at == "idle" for worker in world.workers)
             and len(world.file) == world.index.length
         )

@@ -16,11 +16,11 @@ MUTATIONS = {
     "ack before commit": "the batch finishes before its commit (sheaf_worker/commit/committer.py, _settle)",
     "no sync on take-over": "what a dead writer left is trusted unsynced (sheaf/output/index/opener.py)",
     "cut not synced": "a torn tail's cut is not synced (commit/data_file.py, remove_excess; output/output.py, _write)",
-    "no last look": "a run is finished without a last cut of what lies beyond L (sheaf/scheduling/reconciler.py)",
-    "no reconciler": "nobody puts back what Redis has lost (sheaf/scheduling/reconciler.py)",
+    "no last look": "a run is finished without a last cut of what is beyond L (sheaf/scheduling/reconciler.py)",
+    "no reconciler": "nothing puts back what Redis has lost (sheaf/scheduling/reconciler.py)",
 }
 OPEN, DONE, FAILED = 0, 1, 2
-NOBODY = -1
+NONE = -1
 HOLE = "??"
 
 
@@ -32,7 +32,7 @@ class Index(NamedTuple):
 
 class Worker(NamedTuple):
     at: str = "idle"
-    item: int = NOBODY
+    item: int = NONE
     fails: bool = False
     #: What it read when it got the fence.
     seen: Index | None = None
@@ -45,10 +45,10 @@ class Worker(NamedTuple):
 class World(NamedTuple):
     # --- the volume, as processes see it (page cache)
     file: tuple[str, ...]
-    index: Index  # type: ignore[assignment]  # hides tuple.index(), which nobody needs here
+    index: Index  # type: ignore[assignment]  # hides tuple.index(), which is not needed here
     #: A transaction in SQLite's log that is not published, and whether it is synced.
     ghost: tuple[Index, bool] | None
-    #: Whose seal holds: nobody has noted an append or committed since.
+    #: Whose seal holds: no append was noted and nothing committed since.
     seal: int
     fence: int
     # --- the volume, as it is after a power cut
@@ -58,9 +58,9 @@ class World(NamedTuple):
     queue: tuple[int, ...]
     leases: tuple[int, ...]
     lock: int
-    # --- who was told that an item is done, ever
-    told: tuple[int, ...]
-    #: Whether the run is marked as finished: nobody will look again.
+    # --- which items were ever acknowledged as done
+    acknowledged: tuple[int, ...]
+    #: Whether the run is marked as finished: it is not checked again.
     finished: bool
     workers: tuple[Worker, ...]
 
@@ -91,7 +91,7 @@ def written(world: World, place: int, cell: str) -> World:
 def killed(world: World, who: int) -> World:
     """Its connection and the fence go with it; what it wrote stays, and so do its leases, until they run out."""
     return world._replace(
-        fence=NOBODY if world.fence == who else world.fence,
-        seal=NOBODY if world.seal == who else world.seal,
+        fence=NONE if world.fence == who else world.fence,
+        seal=NONE if world.seal == who else world.seal,
         workers=put(world.workers, who, Worker()),
     )

@@ -70,7 +70,7 @@ REFUSED = [
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_the_public_internet_is_let_through(address: str) -> None:
-    """Also where an IPv6 address stands for a public IPv4 address."""
+    """Also where an IPv6 address represents a public IPv4 address."""
     assert AddressGate().lets_through(address)
 
 
@@ -122,7 +122,7 @@ def test_a_clouds_secrets_are_opened_only_if_both_name_them() -> None:
 
 
 def test_an_operator_says_what_a_run_can_open_at_most() -> None:
-    """What lies beyond it stays closed; the public internet is open to all; nothing is opened that no run asked for."""
+    """What is beyond it stays closed; the public internet is open to all; nothing is opened that no run asked for."""
     gate = AddressGate(["10.0.0.0/8", "127.0.0.0/8", "fd00::/8"], ["10.1.0.0/16", "192.168.0.0/16"])
     opened = ["10.1.2.3", "::ffff:10.1.2.3", "8.8.8.8", "2606:4700:4700::1111"]
     refused = ["10.2.0.1", "127.0.0.1", "192.168.0.1", "fd00::1", "64:ff9b::7f00:1"]

@@ -89,7 +89,7 @@ def test_a_wrapped_function_is_not_taken_for_what_it_wraps(monkeypatch: pytest.M
     [(SharedLock(redis.Redis(), "log", 10.0), "lock(name)"), (SharedDict(redis.Redis(), "d"), "dict(name)")],
 )
 def test_what_is_shared_is_passed_by_name_and_the_message_says_how(shared: object, way: str) -> None:
-    """`Object of type SharedLock is not JSON serializable` helps nobody."""
+    """`Object of type SharedLock is not JSON serializable` does not help."""
     with pytest.raises(InputError, match="pass its name.*" + re.escape(f"`Cluster().{way}`")):
         encode_call(Call("a:b"), [shared], {})
 
@@ -132,7 +132,7 @@ def test_numbers_of_numpy_are_sent_as_numbers() -> None:
 
 @pytest.mark.parametrize("bad", [{1}, b"bytes", math.nan, object(), numpy.float64("inf"), numpy.datetime64("2026")])
 def test_an_item_that_json_cannot_hold_ends_the_lines(bad: object) -> None:
-    """What stands before it is encoded all the same."""
+    """What comes before it is encoded all the same."""
     lines, error = encode_items([1, "a", bad, 2])
 
     assert lines == ["1", '"a"']

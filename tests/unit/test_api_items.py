@@ -1,4 +1,4 @@
-"""The stream behind `map` when a part of it breaks: whoever reads the results is told, and never waits for ever."""
+"""The stream behind `map` when a part of it breaks: its reader gets the error and never waits for ever."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def stream(items: Iterator[int]) -> ItemStream:
 
 @pytest.mark.timeout(30)
 def test_a_session_that_breaks_while_items_are_taken_ends_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The items are neither waiting nor sent then: nobody will ever bring their results."""
+    """The items are neither waiting nor sent then: their results will never come."""
     made = stream(iter(range(3)))
     made._thread.join()
 
@@ -38,7 +38,7 @@ def test_a_session_that_breaks_while_items_are_taken_ends_the_results(monkeypatc
 
 @pytest.mark.timeout(30)
 def test_a_reader_that_died_without_a_word_ends_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before it had begun, say: it can tell nobody."""
+    """Before it had begun, say: it cannot report it."""
     monkeypatch.setattr(ItemStream, "_read", lambda *_: None)
     made = stream(iter(range(3)))
 

@@ -1,4 +1,4 @@
-"""The proof kit's judge can say no, for every format and kind of damage; and its plans are what they should be."""
+"""The chaos kit's judge can say no, for every format and kind of damage; and its plans are what they should be."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_doubled_page_is_noticed(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("damage", ["cut", "twist", "swap", "stranger"])
 def test_damage_is_noticed(tmp_path: Path, suffix: str, damage: str) -> None:
-    """A record without its end, a byte that changed, another page's bytes, a page nobody asked for."""
+    """A record without its end, a byte that changed, another page's bytes, a page that was not asked for."""
     pages = list(EXPECTED.items())
     if damage == "swap":
         pages[0], pages[1] = (pages[0][0], pages[1][1]), (pages[1][0], pages[0][1])
@@ -153,7 +153,7 @@ def values(count: int) -> list[bytes]:
 def test_values_are_judged_line_by_line(
     tmp_path: Path, damage: Callable[[list[bytes]], list[bytes]], lost: int, doubled: int, torn: int
 ) -> None:
-    """A function's values: in any order; one lost, doubled, without its end, cut into the next, wrong, or nobody's."""
+    """A function's values: in any order; one lost, doubled, without its end, cut into the next, wrong, or no item's."""
     path = tmp_path / "values.jsonl"
     path.write_bytes(b"".join(damage(values(5))))
 

@@ -1,4 +1,4 @@
-"""A child as its worker sees it: its states, its items, and that nobody else changes either."""
+"""A child as its worker sees it: its states, its items, and that nothing else changes either."""
 
 from __future__ import annotations
 

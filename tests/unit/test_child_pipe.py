@@ -72,7 +72,7 @@ def test_who_has_an_item_alone_does_not_wait_for_another(ends: Ends) -> None:
 
 
 def test_what_is_put_aside_is_out_of_hand(ends: Ends) -> None:
-    """Nobody to blame, and no time of its own, until it is taken up again or has its result; the worker is told."""
+    """Not charged, and without time of its own, until it is resumed or has its result; the worker learns of it."""
     ends.give(*map(str, range(100)))
     for _ in range(100):
         ends.source.take(0)

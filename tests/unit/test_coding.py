@@ -80,7 +80,7 @@ def test_a_damaged_stream_raises_nothing_else(
 @every_kind
 @pytest.mark.parametrize("behind", [b"\0", b"\0" * 9000, b"\r\n<!-- cache -->", b"x" * 70_000])
 def test_what_follows_a_stream_is_left_out(name: str, pack: Pack, spare: int, behind: bytes) -> None:
-    """Padding, and whatever a server wrote behind it, as browsers do."""
+    """Padding, and whatever a server wrote after it, as browsers do."""
     body = b"<p>text</p>" * 9000
     assert unpack(pack(body) + behind, (name,), MIB) == Unpacked(body)
 

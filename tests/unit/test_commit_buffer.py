@@ -58,7 +58,7 @@ def test_whoever_waits_is_woken(late: str) -> None:
 
 
 def test_what_a_program_waits_for_is_due_soon() -> None:
-    """Also if other things lie there that may wait for long."""
+    """Also if other things are there that may wait for long."""
     buffer = buffer_of()
     buffer.add(a_run(), done(0))
     buffer.add(a_run("session-2026-1"), done(0))
@@ -94,7 +94,7 @@ def test_a_worker_is_not_idle_before_all_is_written() -> None:
 
 
 def test_what_is_being_written_still_crowds() -> None:
-    """Whoever paused is told of room: it would wait for its next turn, and the disk for it."""
+    """A paused pool learns of room: it would wait for its next turn, and the disk for it."""
     said: list[str] = []
     buffer = CommitBuffer(1000, NEVER_S, on_room=lambda: said.append("room"))
     buffer.add(a_run(), [Done(0, b"x" * 1500)])
@@ -130,7 +130,7 @@ def test_what_comes_while_its_run_is_written_keeps_the_run() -> None:
 
 
 def test_no_run_is_kept_that_another_worker_finishes() -> None:
-    """Nobody tells a worker that a run is finished whose last commit is another's: it keeps none of its own accord."""
+    """A worker does not learn of the end of a run whose last commit is another's: it keeps none of its own accord."""
     buffer = buffer_of()
     for number in range(300):
         buffer.add(a_run(f"run-{number}"), done(0))

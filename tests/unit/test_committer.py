@@ -1,4 +1,4 @@
-"""What becomes of a group of results: committed, tried again, refused or left to others, and what Redis is told."""
+"""What becomes of a group of results: committed, tried again, refused or left to others, and what Redis learns."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Bed:
     def __init__(self, data: Path) -> None:
         self.data = data
         self.queue, self.locks = FakeQueue(), LockState()
-        # Nobody waits for a fence here: who has it keeps it until the test is through with that.
+        # There is no waiting for a fence here: its holder keeps it until the test is through with that.
         self.context = make_context(data, self.queue, self.locks, lock_wait_s=0.01)
         self.buffer = CommitBuffer(1 << 20, 1000.0, lambda: None)
         self.committer = Committer(self.context, self.buffer)
@@ -155,7 +155,7 @@ def test_what_another_worker_has_settled_is_dropped_and_its_batch_finished(bed: 
 
 
 def test_without_redis_the_fence_alone_excludes(bed: Bed, caplog: pytest.LogCaptureFixture) -> None:
-    """What is done is committed; what Redis has to be told waits for it."""
+    """What is done is committed; what Redis has to learn waits for it."""
     run = bed.submit()
     bed.do(run, 0, 1, 2, 3)
     bed.locks.failures.append(RedisUnavailable("Redis is away"))
@@ -253,7 +253,7 @@ def test_a_fence_that_another_process_keeps_is_waited_for(bed: Bed) -> None:
     run = bed.submit()
     bed.do(run, 0)
     other = Output(bed.data / "o.jsonl")
-    with other._transactions.begin("somebody"):
+    with other._transactions.begin("another"):
         bed.start()
         wait_until(lambda: bed.committer.problem is not None, 60, "it cannot commit")
         assert RUN in bed.queue.registry.problems
@@ -339,7 +339,7 @@ def test_a_group_that_cannot_be_committed_before_the_end_is_left_to_others(bed: 
     run = bed.submit()
     bed.do(run, 0, 1, 2, 3)
     other = Output(bed.data / "o.jsonl")
-    with other._transactions.begin("somebody"):
+    with other._transactions.begin("another"):
         bed.start()
         wait_until(lambda: bed.committer.problem is not None, 60, "it cannot commit")
         bed.end(within_s=0.0)

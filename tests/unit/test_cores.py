@@ -16,7 +16,7 @@ def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def machine(folder: Path, membership: str, **files: str) -> tuple[Path, Path]:
-    """A /proc and a /sys/fs/cgroup with these files; `__` in a name stands for a slash, `_dot_` for a dot."""
+    """A /proc and a /sys/fs/cgroup with these files; `__` in a name means a slash, `_dot_` for a dot."""
     (folder / "proc/self").mkdir(parents=True)
     (folder / "proc/self/cgroup").write_text(membership)
     for name, text in files.items():

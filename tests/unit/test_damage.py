@@ -28,7 +28,7 @@ from sheaf.tasks import versions
 from tests import runs
 
 NAME = "20260101-000000-abcdef"
-#: A list whose checksums stand in the manifest, and one that has a file of them.
+#: A list whose checksums are in the manifest, and one that has a file of them.
 SHORT = [f"{number} item" for number in range(100)]
 LONG = [f"{number} {'ä' * 150}" for number in range(4000)]
 BATCH = 30
@@ -68,7 +68,7 @@ def read_all(data_dir: Path) -> tuple[Manifest, list[list[str] | None]]:
 
 @functools.cache
 def texts_of(folder: Path) -> list[list[str]]:
-    """Each batch's texts in a run's folder that nobody changes."""
+    """Each batch's texts in a run's folder that does not change."""
     run = Run.open(folder.parents[1], folder.name)
     return [list(run.read(run.manifest.batch(number))[1]) for number in range(run.manifest.batches)]
 
@@ -336,7 +336,7 @@ def as_hole(path: Path) -> None:
 def test_another_kind_of_thing_in_a_files_place_is_not_waited_for(
     tmp_path: Path, name: str, kind: Callable[[Path], None]
 ) -> None:
-    """A fifo that nobody writes to hung the reconciler and `status`."""
+    """A fifo without a writer hung the reconciler and `status`."""
     run = write_run(tmp_path, LONG)
     path = run.folder / name
     path.unlink(missing_ok=True)

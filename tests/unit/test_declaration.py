@@ -65,7 +65,7 @@ def test_a_declaration_is_found_as_browsers_find_it(start: bytes, name: str | No
     ],
 )
 def test_a_media_type_names_a_charset(content_type: str, charset: str | None) -> None:
-    """A parameter of that name, never what stands in another one's value."""
+    """A parameter of that name, never what is in another one's value."""
     assert charset_of(content_type) == charset
 
 

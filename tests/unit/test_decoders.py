@@ -67,7 +67,7 @@ def digest_of(name: str, sequences: list[bytes]) -> str:
 
 @pytest.mark.parametrize("name", DIGESTS)
 def test_every_short_sequence_is_read_as_browsers_read_it(name: str) -> None:
-    """Also those that stand for nothing: how many U+FFFD there are, and where reading goes on."""
+    """Also those that mean nothing: how many U+FFFD there are, and where reading goes on."""
     double = name in ("big5", "euc-jp", "euc-kr", "gbk", "gb18030", "iso-2022-jp", "shift_jis")
     sequences = PAIRS if double else [bytes([byte]) for byte in range(256)]
     assert digest_of(name, sequences) == DIGESTS[name]
@@ -81,7 +81,7 @@ def test_longer_characters_are_read_as_browsers_read_them(what: str) -> None:
 
 
 def test_all_four_byte_characters_of_gb18030_are_read_as_browsers_read_them() -> None:
-    """Each is four bytes long, whether it stands for something or not: many can be read in one go."""
+    """Each is four bytes long, whether it means something or not: many can be read in one go."""
     leads, digits = range(0x81, 0xFF), range(0x30, 0x3A)
     blocks = [b"".join(map(bytes, itertools.product([lead], digits, leads, digits))) for lead in leads]
     text = "".join(decode(block, "gb18030") for block in blocks)

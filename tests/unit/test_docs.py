@@ -42,7 +42,7 @@ def test_every_variable_of_the_stack_is_documented() -> None:
 
 
 def test_the_drawing_of_the_error_tree_is_the_error_tree() -> None:
-    """Each class stands in the drawing at the top of the file, under its parent, and says what to do."""
+    """Each class is in the drawing at the top of the file, under its parent, and says what to do."""
     drawing = (errors.__doc__ or "").split("A message says")[0]
     drawn = [
         (len(match[1]), match[2])
@@ -78,7 +78,7 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
 
 
 def test_every_guarantee_names_the_tests_that_hold_it() -> None:
-    """A row of the table without an existing test is a promise that nobody keeps."""
+    """A row of the table without an existing test is a promise that is not kept."""
     rows = [line for line in (ROOT / "docs/guarantees.md").read_text().splitlines() if re.match(r"\| \d", line)]
     tests = {
         f"{path.relative_to(ROOT)}::{name}"

@@ -54,7 +54,7 @@ def can_open(index: Path) -> bool:
 
 
 def test_one_at_a_time_is_in_the_door(note: Path) -> None:
-    """Who stays with the index open, or leaves, makes room for the next; who would wait too long is told so."""
+    """Who stays with the index open, or leaves, makes room for the next; a wait that is too long is reported."""
     first, second = Presence(note, INODE), Presence(note, INODE)
     assert first.enter(time.monotonic())
 
@@ -74,7 +74,7 @@ def test_one_at_a_time_is_in_the_door(note: Path) -> None:
 
 
 def test_who_stays_is_known_until_it_leaves_or_is_gone(note: Path) -> None:
-    """By its word, by the loss of it, by the end of whoever had it: the next one is alone then."""
+    """By its word, by the loss of it, by the end of its holder: the next one is alone then."""
     staying, coming = Presence(note, INODE), Presence(note, INODE)
     assert staying.enter(time.monotonic()) and staying.alone()
     staying.stay()
@@ -92,7 +92,7 @@ def test_who_stays_is_known_until_it_leaves_or_is_gone(note: Path) -> None:
 
 
 def test_several_may_stay(note: Path) -> None:
-    """The word of each stands for itself: nobody is alone until the last of them is gone."""
+    """Each counts by itself: no process is alone until the last of them is gone."""
     staying = [Presence(note, INODE) for _ in range(3)]
     for presence in staying:
         assert presence.enter(time.monotonic())
@@ -108,7 +108,7 @@ def test_several_may_stay(note: Path) -> None:
 
 
 def test_another_index_at_the_same_place_has_a_door_of_its_own(note: Path) -> None:
-    """Whoever has a deleted index open, or opens it, knows nothing of the log of the one that lies there now."""
+    """A process that has a deleted index open, or opens it, knows nothing of the log of the present one."""
     old, new = Presence(note, INODE), Presence(note, INODE + 1)
     assert old.enter(time.monotonic())
 
@@ -168,7 +168,7 @@ def test_whoever_cannot_open_it_does_not_stand_in_the_door(tmp_path: Path) -> No
 
 
 def test_a_door_that_stays_occupied_opens_for_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever stands in it may be about to write the log anew."""
+    """A process in it may be about to write the log anew."""
     monkeypatch.setattr(opener_module, "_DOOR_S", 0.05)
     index = Index(tmp_path / "pages.txt", 0.0)
     index.create(b"")

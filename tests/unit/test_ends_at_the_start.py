@@ -1,4 +1,4 @@
-"""A worker or supervisor that ends by what nobody expected has said why, in the log and in `status`."""
+"""A worker or supervisor that ends unexpectedly has said why, in the log and in `status`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def quiet_again() -> Iterator[None]:
-    """Take away what the process under test has told logging to do."""
+    """Take away what the process under test has set up for logging."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -61,7 +61,7 @@ def said(data: Path, log: str) -> tuple[str, dict[str, str]]:
 def test_a_worker_that_cannot_begin(
     data: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], error: BaseException
 ) -> None:
-    """Before it runs nobody guards its parts, and it is started again and again."""
+    """Before it runs nothing guards its threads, and it is started again and again."""
     module = importlib.import_module("sheaf_worker.__main__")
     monkeypatch.setattr(module, "connect", raising(error))
 
@@ -79,7 +79,7 @@ def test_a_worker_that_cannot_begin(
 def test_a_supervisor_that_breaks(
     data: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], error: BaseException
 ) -> None:
-    """With it the whole cluster ends, and nobody is left who could be asked."""
+    """With it the whole cluster ends, and no process is left that could be asked."""
     module = importlib.import_module("sheaf.embedded.__main__")
     monkeypatch.setattr(module, "supervise", raising(error))
     monkeypatch.setattr("sys.argv", ["sheaf.embedded", str(data)])
@@ -92,7 +92,7 @@ def test_a_supervisor_that_breaks(
 
 
 def test_a_supervisor_that_cannot_serve(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What stands in its log only, nobody looks for."""
+    """What is only in its log is not found."""
     module = importlib.import_module("sheaf.embedded.__main__")
     monkeypatch.setattr(module, "supervise", raising(ClusterError("redis-server does not start: no room")))
     monkeypatch.setattr("sys.argv", ["sheaf.embedded", str(data)])

@@ -1,4 +1,4 @@
-"""Commands per item: what stands in the place of `{}`, what is kept of what they print, and who is killed when."""
+"""Commands per item: what takes the place of `{}`, what is kept of what they print, and who is killed when."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_what_a_command_prints_is_kept_up_to_a_size(tmp_path: Path) -> None:
 
 
 def test_a_large_item_is_read_whole_by_a_command_that_reads_late(tmp_path: Path) -> None:
-    """Nobody waits for the other."""
+    """Neither waits for the other."""
     done = run_command(["sh", "-c", "head -c 200000 /dev/zero; wc -c"], tmp_path, b"x" * 3_000_000, 20, 300_000)
 
     assert done.stdout.lstrip(b"\0").strip() == b"3000000"
@@ -117,7 +117,7 @@ def outcomes(*texts: str, **options: Any) -> list[Any]:
 
 
 def test_an_exit_status_is_a_failure_unless_it_is_accepted() -> None:
-    """The failure says what the command said; an accepted status stands in the value."""
+    """The failure says what the command said; an accepted status is in the value."""
     words = ["sh", "-c", 'echo "not $1" >&2; exit "$1"', "sh", "{}"]
 
     good, bad = outcomes("0", "4", command=words)
@@ -177,7 +177,7 @@ def test_workers_run_commands_only_if_they_are_told_to() -> None:
 
 
 def test_what_is_not_utf8_is_kept_exactly(tmp_path: Path) -> None:
-    """The byte 0xff and the text `\\xff` look the same to a person, and are told apart by a program."""
+    """The byte 0xff and the text `\\xff` look the same to a person, and are distinguished by a program."""
     lines = (
         r"printf '\377'",
         r"printf '\\xff'",

@@ -1,4 +1,4 @@
-"""Lines of shell with an item in them: whatever the item holds and wherever it stands, it is its text, or refused."""
+"""Lines of shell with an item in them: whatever the item holds and wherever it is, it is its text, or refused."""
 
 from __future__ import annotations
 
@@ -268,7 +268,7 @@ echo|printf %s|cat|{}|{}|{/}|{.}|"{}"|"a {} b"|'|"|`|$(|)|\\|$|;|&&|\n|#|<<E|\nE
 |xargs -r echo|for x in|do|done|{ |! |a[|]=1|>o|<|command|env|printf -v|alias|unset|declare|~|2>&1|$x|"$x"|"$@"
 |--|-o|f()
 """
-#: What hands the next words to an interpreter, and an item as somebody means to give it one.
+#: What hands the next words to an interpreter, and an item as a user means to give it one.
 LEADS = ["eval ", "sh -c ", "bash -c ", "x=1 command eval ", "env bash -c ", "echo | xargs sh -c ", "x={}; eval "]
 ENDS = ["{}", '"{}"', '"a {} b"', "{/}", '"$(echo {})"', '"x\n{}"', '"$x"']
 

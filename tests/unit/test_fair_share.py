@@ -30,7 +30,7 @@ class Process:
 
 
 class Hall:
-    """So many processes, and who has had how much of their time."""
+    """A number of processes, and who has had how much of their time."""
 
     def __init__(self, size: int, prices: dict[str, float] | None = None) -> None:
         self.turns = FairShare()

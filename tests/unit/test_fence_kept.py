@@ -75,7 +75,7 @@ def test_a_look_whose_own_connection_never_gave_a_lock_back_gives_it_back(tmp_pa
 
 @pytest.mark.parametrize("in_use", [False, True], ids=["idle", "in use"])
 def test_a_fence_that_another_connection_of_this_process_never_gave_back(tmp_path: Path, in_use: bool) -> None:
-    """SQLite keeps such a lock until a process has closed every connection to the index: torture's seed 100172."""
+    """SQLite keeps such a lock until a process has closed every connection to the index: chaos seed 100172."""
     output = Output.create(tmp_path / "o.jsonl", fence_wait_s=0.3)
     output.register_run("r-1", 2, 2)
     kept = Output(tmp_path / "o.jsonl")

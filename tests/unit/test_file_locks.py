@@ -16,7 +16,7 @@ def descriptors() -> int:
 
 
 def test_a_file_is_locked_by_one_at_a_time(tmp_path: Path) -> None:
-    """Whoever does not get it holds no descriptor either; when the first is closed the next has it."""
+    """A process that does not get it holds no descriptor either; when the first is closed the next has it."""
     path = tmp_path / "lock"
     first = lock_file(path, 0o600)
     assert first is not None

@@ -1,4 +1,4 @@
-"""Whether something lies at a path: what cannot be told is an error, never a "no"."""
+"""Whether something is at a path: what cannot be determined is an error, never a "no"."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sheaf.core import files
 
 ROOT = Path(__file__).parents[2]
 ASK = [files.exists, files.is_file, files.is_dir, files.is_symlink]
-#: The proof kit reads what it has made itself.
+#: The chaos kit reads what it has made itself.
 CHECKED = [
     path
     for folder in ("sheaf", "worker", "producer")
@@ -41,7 +41,7 @@ def test_what_cannot_be_looked_at_is_an_error(ask: object, tmp_path: Path, monke
 
 
 def test_what_is_not_there_is_not_there(tmp_path: Path) -> None:
-    """Nor what lies behind a file, in a circle of links, or under a name that no file can have."""
+    """Nor what is below a file, in a circle of links, or under a name that no file can have."""
     (tmp_path / "file").touch()
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
     (tmp_path / "nowhere").symlink_to(tmp_path / "none")

@@ -85,7 +85,7 @@ def test_a_warc_reader_reads_back_what_was_written(suffix: str) -> None:
         assert record.get_header("WARC-IP-Address") == "93.184.215.14"
     for block, record in ((request[1], request[0].rec_headers), (response[1], response[0].rec_headers)):
         digest = "sha1:" + b32encode(hashlib.sha1(block).digest()).decode() if suffix == ".warc" else None
-        assert record.get_header("WARC-Block-Digest") == digest, "packed, the gzip member's CRC stands for it"
+        assert record.get_header("WARC-Block-Digest") == digest, "packed, the gzip member's CRC replaces it"
     assert response[0].rec_headers.get_header("WARC-Payload-Digest").startswith("sha1:")
     assert request[0].rec_headers.get_header("WARC-Concurrent-To") == response[0].rec_headers.get_header(
         "WARC-Record-ID"
@@ -154,7 +154,7 @@ def test_a_digest_is_written_in_base_32(digest: bytes) -> None:
     ],
 )
 def test_a_stored_head_fits_the_stored_body(changes: dict[str, Any], head: bytes) -> None:
-    """A header that would mislead a reader is renamed, and the right length stands in its place."""
+    """A header that would mislead a reader is renamed, and the right length takes its place."""
     _, response = warc_records(format_for("p.warc").page(page(exchange(**changes))))
     assert response[1] == head + b"Stra\xdfe"
     assert response[0].rec_headers.get_header("WARC-Truncated") == changes.get("truncated")
@@ -235,7 +235,7 @@ def test_without_pydantic_core_the_line_is_the_same(body: bytes, monkeypatch: py
 
 
 def test_text_that_is_utf8_already_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fast way is taken: nobody asks for the decoded text."""
+    """The fast way is taken: the decoded text is not asked for."""
     monkeypatch.setattr("sheaf.formats.jsonl.decode", None)
     answer = exchange(head=[b"Content-Type: text/html\r\n"], body='Straße "日本"\n'.encode())
     assert json.loads(format_for("p.jsonl").page(page(answer)))["text"] == 'Straße "日本"\n'
@@ -257,7 +257,7 @@ def test_a_value_is_a_json_line(value: object) -> None:
 
 
 def test_bytes_are_kept_in_base64() -> None:
-    """Under a name of their own, so that nobody takes them for text."""
+    """Under a name of their own, so that they are not taken for text."""
     line = format_for("p.jsonl").value(3, "three", b"\xff\x00")
     assert json.loads(line) == {"index": 3, "item": "three", "value_base64": "/wA="}
 
@@ -343,7 +343,7 @@ def test_a_combined_file_is_utf8_under_the_pages_names() -> None:
 
 
 def test_a_combined_file_leaves_out_what_is_no_text() -> None:
-    """The page's line stands there, and says so."""
+    """The page's line is there, and says so."""
     picture = page(exchange(head=[b"Content-Type: image/png\r\n"], body=b"\x89PNG"))
     assert format_for("p.html").page(picture) == (
         f"<!-- sheaf 7 {URL} (image/png, 4 bytes, not text: left out) -->\n".encode()

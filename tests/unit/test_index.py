@@ -150,7 +150,7 @@ def test_what_makes_no_sense_of_what_was_read_is_a_damaged_index(index: Index) -
 
 
 def test_what_cannot_be_read_as_an_index_is_not_kept_open(index: Index) -> None:
-    """No connection to it is left, nor a descriptor, for as long as somebody has the error in hand."""
+    """No connection to it is left, nor a descriptor, for as long as the error is referenced."""
     index.drop()
     index.path.write_bytes(b"not a database, but long enough to be one")
     with pytest.raises(IndexForeign) as caught:
@@ -172,7 +172,7 @@ def test_a_database_of_another_program_is_refused(index: Index) -> None:
 
 @pytest.mark.parametrize(("durable", "synchronous"), [(True, 2), (False, 0)])
 def test_only_what_has_to_last_is_synced(tmp_path: Path, durable: bool, synchronous: int) -> None:
-    """A program's results end with the program: nobody asks whether the disk has them, or who else has them open."""
+    """A program's results end with the program: whether the disk has them, or who has them open, does not matter."""
     index = Index(tmp_path / "pages.txt", wait_s=60.0, durable=durable)
     index.create(b"")
 
@@ -183,7 +183,7 @@ def test_only_what_has_to_last_is_synced(tmp_path: Path, durable: bool, synchron
 
 @pytest.mark.parametrize("name", ["a?mode=memory", "50%25 off", "a#b", "two  blanks"])
 def test_an_output_may_have_any_name(tmp_path: Path, name: str) -> None:
-    """Its index lies beside it, under the same name; what the folder is called need be no UTF-8 either."""
+    """Its index is beside it, under the same name; what the folder is called need be no UTF-8 either."""
     folder = tmp_path / os.fsdecode(b"\xff")
     folder.mkdir()
     index = Index(folder / name, wait_s=60.0)

@@ -10,7 +10,7 @@ BLOCK = ItemBlock(range(100, 164), [str(index) for index in range(100, 164)])
 
 
 def test_without_a_note_a_batch_is_done_in_parts() -> None:
-    """Nobody knows what was in hand: all of it is divided, nothing fails."""
+    """What was in hand is not known: all of it is divided, nothing fails."""
     parts, suspect = _plan(BLOCK, None, 3, DEATHS)
 
     assert suspect is None

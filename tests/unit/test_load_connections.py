@@ -73,7 +73,7 @@ def test_connections_are_no_more_than_files() -> None:
 
 
 def test_connections_that_could_not_be_opened_are_not_tried_again() -> None:
-    """Files that somebody else has taken meanwhile lower the number, to one at least, and no trial raises it again."""
+    """Files that other code has taken meanwhile lower the number, to one at least, and no trial raises it again."""
     connections = Connections(0, 0.0)
     now = drive(connections, 5, 0.25, 1e6)
     connections.lacks_files(17, now)
@@ -99,7 +99,7 @@ def test_a_round_that_was_short_of_items_says_nothing() -> None:
 
 
 def round_of(connections: Connections, end: float, pages: int, waited_s: float) -> int:
-    """A round that ends then, with so many pages; the number of connections in the next one."""
+    """A round that ends then, with this many pages; the number of connections in the next one."""
     connections.ended(pages)
     connections.waited(waited_s)
     connections.look(end)
@@ -107,7 +107,7 @@ def round_of(connections: Connections, end: float, pages: int, waited_s: float) 
 
 
 def test_a_round_takes_its_time_and_sees_each_connection() -> None:
-    """A tenth of a second, and as many pages as there are connections: of fewer nobody knows how fast they are."""
+    """A tenth of a second, and as many pages as there are connections: how fast fewer are is not known."""
     connections = Connections(0, 0.0)
     assert round_of(connections, 0.05, 2 * FIRST, 0.05) == FIRST
     assert round_of(connections, 0.1, 0, 0.05) > FIRST
@@ -142,7 +142,7 @@ def test_a_trial_that_did_not_pay_is_made_again_later_and_later() -> None:
 
 
 def test_a_round_that_ends_short_of_items_says_nothing() -> None:
-    """Its end counts, too: nobody has brought the next item yet."""
+    """Its end counts, too: the next item has not come yet."""
     connections = Connections(0, 0.0)
     connections.mark_drained(0.5)
     assert round_of(connections, 1.0, FIRST, 1.0) == FIRST

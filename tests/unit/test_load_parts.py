@@ -216,7 +216,7 @@ def test_a_status_line_without_three_digits_is_no_http(line: bytes) -> None:
         ),
         ([b"HTTP/1.1 101 Up\r\n", b"A: b\r\n", b"\r\n"], [b"A: b\r\n"]),
         ([b"HTTP/1.1 200 OK\r\n", b" lost\r\n", b"A: b\r\n", b"\tc\r\n", b"\r\n"], [b"A: b c\r\n"]),
-        # The connection was closed within the head: that is none, even behind an interim response's.
+        # The connection was closed within the head: that is none, even after an interim response's.
         ([b"HTTP/1.1 200 OK\r\n", b"A: b\r\n"], None),
         ([b"HTTP/1.1 103 Early\r\n", b"\r\n", b"HTTP/1.1 200 OK\r\n"], None),
         ([b"HTTP/1.1 100 Continue\r\n", b"\r\n"], None),
@@ -230,7 +230,7 @@ def test_the_head_is_the_final_response_s_and_whole(lines: list[bytes], expected
 
 
 def test_freed_memory_is_kept_where_the_c_library_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    """glibc is told three sizes; another library has no such call, and nothing happens."""
+    """glibc gets three sizes; another library has no such call, and nothing happens."""
     said: dict[int, int] = {}
     for library in (SimpleNamespace(mallopt=said.__setitem__), SimpleNamespace()):
         monkeypatch.setattr("sheaf.tasks.load.allocator.ctypes.CDLL", lambda _name, library=library: library)

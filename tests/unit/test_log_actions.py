@@ -1,4 +1,4 @@
-"""docs/logs.md lists every action that stands in a log, with its levels, and no other."""
+"""docs/logs.md lists every action that is in a log, with its levels, and no other."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def log_calls(tree: ast.Module) -> Iterator[tuple[ast.Call, str]]:
 
 
 def action_of(call: ast.Call, function: ast.AST) -> str | None:
-    """The action of a call's fields, which stand in it or in a dict that the function makes."""
+    """The action of a call's fields, which are in it or in a dict that the function makes."""
     extra = next((word.value for word in call.keywords if word.arg == "extra"), None)
     if extra is None:
         return None
@@ -92,7 +92,7 @@ def test_every_line_of_a_log_has_an_action() -> None:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_every_action_is_described_and_none_that_is_not_logged(part: str) -> None:
-    """With each level at which it stands in a log: what it means, and what to do."""
+    """With each level at which it is in a log: what it means, and what to do."""
     found, rows = logged()[0][part], described(part)
     assert sorted(rows) == sorted(found)
     assert {action: levels - rows[action] for action, levels in found.items() if levels - rows[action]} == {}

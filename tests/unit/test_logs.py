@@ -23,7 +23,7 @@ RESERVED = {*vars(logging.makeLogRecord({})), "message", "asctime"}
 
 
 def test_a_record_becomes_one_line_of_json_with_its_fields() -> None:
-    """The sentence is fixed; what varies stands in fields of its own, and a traceback stays on the line."""
+    """The sentence is fixed; what varies is in fields of its own, and a traceback stays on the line."""
     formatter = JsonLines({"worker": "w-1"})
     try:
         raise ValueError("broken\nin two lines")
@@ -91,7 +91,7 @@ def no_room() -> Iterator[None]:
 
 
 def pipe(*, read: bool) -> int:
-    """The writing end of a pipe that nobody reads; `read`: whose reading end is open."""
+    """The writing end of a pipe without a reader; `read`: whose reading end is open."""
     reading, writing = os.pipe()
     if not read:
         os.close(reading)

@@ -67,7 +67,7 @@ def test_a_run_that_still_writes_counts_and_one_that_nobody_will_do_does_not(tmp
 
 
 def test_failures_alone_are_no_records(tmp_path: Path) -> None:
-    """A run of which nothing came to the file is in nobody's way."""
+    """A run of which nothing came to the file blocks nothing."""
     first, _ = submitted(tmp_path)
     finish(tmp_path, first, failed=True)
 

@@ -1,4 +1,4 @@
-"""An answer of Redis that makes no sense is as good as none: whoever asks waits and says so, and never ends by it."""
+"""An answer of Redis that makes no sense is as good as none: the caller waits and reports it, and never ends by it."""
 
 from __future__ import annotations
 

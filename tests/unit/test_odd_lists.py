@@ -20,7 +20,7 @@ class Odd(NamedTuple):
     content: bytes
     #: The items; of a table, as Python values.
     items: list[Any]
-    #: Of each line that is rejected: its number, how many lines it stands for, and words of the reason.
+    #: Of each line that is rejected: its number, how many lines it covers, and words of the reason.
     rejected: list[tuple[int, int, str]]
 
 
@@ -181,7 +181,7 @@ def test_another_delimiter_is_given_by_name(tmp_path: Path) -> None:
 
 
 def test_a_line_that_is_too_long_is_no_part_of_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between rows it is left out; in the midst of a field, nobody knows where the next row begins."""
+    """Between rows it is left out; in the midst of a field, it is not known where the next row begins."""
     monkeypatch.setattr(csv_rows, "ITEM_LIMIT_BYTES", 2 * BLOCK_BYTES)
     long = b"x" * (3 * BLOCK_BYTES)
     path = tmp_path / "list.csv"
@@ -196,7 +196,7 @@ def test_a_line_that_is_too_long_is_no_part_of_a_row(tmp_path: Path, monkeypatch
 
 
 def test_a_field_without_an_end_ends_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody knows where the next row begins; the lines that went with it are counted, and held by nobody."""
+    """Where the next row begins is not known; the lines lost to it are counted, and not kept."""
     monkeypatch.setattr(csv_rows, "ITEM_LIMIT_BYTES", 1000)
     monkeypatch.setattr(lines, "ITEM_LIMIT_BYTES", 1000)
     path = tmp_path / "list.csv"

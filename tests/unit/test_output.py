@@ -155,8 +155,8 @@ def test_a_result_of_no_item_of_the_run_commits_nothing(output: Output) -> None:
 
 def test_a_run_that_the_index_does_not_know_is_refused(output: Output) -> None:
     """It may be the index of another time or place; no item of it can be settled there."""
-    with pytest.raises(IndexForeign, match="does not know the run nobody"):
-        output.commit({"nobody": done(1)}, worker="w", token=1)
+    with pytest.raises(IndexForeign, match="does not know the run unknown"):
+        output.commit({"unknown": done(1)}, worker="w", token=1)
     with pytest.raises(IndexForeign, match="items in batches of"):
         output.register_run(RUN, items=11, batch_size=4)
 

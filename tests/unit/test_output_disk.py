@@ -39,7 +39,7 @@ def output(tmp_path: Path) -> Iterator[Output]:
 
 
 def read_only(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
-    """Have SQLite open so many connections as it does when it is refused the file for writing."""
+    """Have SQLite open this many connections as it does when it is refused the file for writing."""
     left, connect = times, sqlite3.connect
 
     def instead(address: str, **options: Any) -> sqlite3.Connection:
@@ -87,7 +87,7 @@ def test_a_disk_that_cannot_be_written_to_is_waited_for(output: Output, monkeypa
 
 
 def killed_after_commit(output: Output, index: int) -> None:
-    """A process commits and is killed; nobody else has the index open, so that its log is all there is of it."""
+    """A process commits and is killed; no other process has the index open, so that its log is all there is of it."""
     output.close()
     child = os.fork()
     if child == 0:
@@ -108,7 +108,7 @@ def test_what_another_program_appends_is_moved_aside_and_kept(output: Output) ->
 
 
 def test_a_cut_is_on_the_disk_before_anything_else_is(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else a power cut could bring the torn bytes back behind a run that is finished, where nobody would cut them."""
+    """Else a power cut could bring the torn bytes back behind a run that is finished, where they would not be cut."""
     with open(output.path, "ab") as stranger:
         stranger.write(b"beyond L")
     calls: list[str] = []
@@ -258,7 +258,7 @@ def test_whoever_had_the_index_open_dies_while_another_opens_it(
 
 
 def test_a_forked_child_does_not_keep_its_parents_word(output: Output) -> None:
-    """It lives on when the parent is killed, and must not pass for somebody who has the index open."""
+    """It lives on when the parent is killed, and must not pass for a process that has the index open."""
     output.reader.run(RUN)
     note, inode = output.path.with_name("pages.txt.intent"), output.path.with_name("pages.txt.index").stat().st_ino
     ready, go = os.pipe(), os.pipe()
@@ -319,7 +319,7 @@ def test_a_stranger_that_has_the_index_open_keeps_its_log(output: Output, monkey
 def test_no_connection_moves_the_log_by_itself_and_it_stays_short(
     output: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SQLite's WAL-reset bug needs one that moves the log while another writes: whoever moves it has the fence."""
+    """SQLite's WAL-reset bug needs one that moves the log while another writes: its mover has the fence."""
     moves: list[bool] = []
     longest = 0
     real = wal.move
@@ -354,7 +354,7 @@ def test_no_connection_moves_the_log_by_itself_and_it_stays_short(
 
 
 def test_a_log_that_cannot_be_moved_fails_no_commit(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The commit stands already; its worker would do its items again."""
+    """The commit is made already; its worker would do its items again."""
     monkeypatch.setattr(wal, "LONG", 1)
     error = sqlite3.OperationalError("disk I/O error")
     error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC

@@ -29,7 +29,7 @@ def output(tmp_path: Path) -> Iterator[Output]:
 
 
 def test_a_file_without_an_index_is_never_touched(tmp_path: Path) -> None:
-    """It is somebody's; not even an index is put beside it."""
+    """It is a user's; not even an index is put beside it."""
     path = tmp_path / "theirs.txt"
     path.write_bytes(b"theirs")
 
@@ -71,7 +71,7 @@ def test_an_output_that_was_removed_and_made_anew_is_followed(output: Output, le
 
 def test_a_new_index_inherits_nothing_from_a_deleted_one(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite would take side files that another process still has open for the new index's own, and write its log
-    behind the old one's end, where nobody would find it after a crash."""
+    behind the old one's end, where it would not be found after a crash."""
     found: list[str] = []
     real = index_module.Index._fill
 
@@ -179,7 +179,7 @@ def test_an_index_of_another_output_is_refused(output: Output) -> None:
 
 @pytest.mark.parametrize("content", [b"not a database, but long enough to be one", None], ids=["text", "database"])
 def test_something_else_at_the_indexs_place_is_refused(tmp_path: Path, content: bytes | None) -> None:
-    """Neither a text nor somebody's own database is taken for an index, or written to."""
+    """Neither a text nor a user's own database is taken for an index, or written to."""
     path = tmp_path / "x.txt.index"
     if content is None:
         with sqlite3.connect(path) as theirs:

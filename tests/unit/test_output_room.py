@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ROOM = ROOT / "sheaf/output"
-#: The proof kit judges outputs with SQL of its own, so as to share nothing with what it judges.
+#: The chaos kit judges outputs with SQL of its own, so as to share nothing with what it judges.
 MAY_SPEAK_SQL = (ROOM / "index", ROOT / "sheaf/chaos")
 STATEMENT = re.compile(
     r"^\s*(SELECT\s.+\sFROM|INSERT\s.*INTO|REPLACE\s+INTO|UPDATE\s.+\sSET|DELETE\s+FROM|CREATE\s+(TABLE|INDEX)"
@@ -59,7 +59,7 @@ def product() -> Iterator[Path]:
 
 
 def texts(tree: ast.Module) -> Iterator[str]:
-    """Every text of a module; in one that is put together, `?` stands for each value."""
+    """Every text of a module; in one that is put together, `?` is put for each value."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value

@@ -50,7 +50,7 @@ def test_it_is_a_dict_that_takes_numbers_without_spelling_them_out(data: st.Data
 
 
 def test_numbers_that_come_back_in_order_stay_a_range() -> None:
-    """A million of them cost as much as ten, and weigh nothing until somebody asks for their texts."""
+    """A million of them cost as much as ten, and weigh nothing until their texts are needed."""
     outstanding = Outstanding()
     outstanding.add(block_of_numbers(0, 1_000_000))
     outstanding.add(block_of_numbers(1_000_000, 1_000_000))

@@ -118,7 +118,7 @@ def test_what_cannot_be_read_costs_its_own_row(tmp_path: Path) -> None:
 
 
 def test_a_moment_that_python_has_reads_as_it_always_did(tmp_path: Path) -> None:
-    """Whatever else stands in its column: what was submitted yesterday is the same list today."""
+    """Whatever else is in its column: what was submitted yesterday is the same list today."""
     when = datetime.datetime(2026, 1, 2, 3, 4, 5, 678, datetime.UTC)
     kind = pyarrow.timestamp("us", "America/New_York")
     path = tmp_path / "x.parquet"

@@ -1,4 +1,4 @@
-"""docs/performance.md is written by a program from what was measured; nobody improves it by hand."""
+"""docs/performance.md is written by a program from what was measured; it is not edited by hand."""
 
 from benchmarks.report import ORDER, PAGE, PLOTS, page, read_results
 

@@ -105,7 +105,7 @@ def test_standard_input_by_any_of_its_names(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_pipe_that_does_not_wait_is_waited_for() -> None:
-    """Whoever shares it may have made it so: that nothing is there yet is not its end."""
+    """Another process that shares it may have made it so: that nothing is there yet is not its end."""
     go_on = threading.Event()
     with pipe(CONTENT[:7], CONTENT[7:], hold=go_on) as descriptor:
         os.set_blocking(descriptor, False)
@@ -138,7 +138,7 @@ def test_a_list_of_urls_through_pipes() -> None:
 
 
 def test_the_same_pipe_twice_is_refused(tmp_path: Path) -> None:
-    """The second time nothing would be left in it, or nobody would ever write into it again."""
+    """The second time nothing would be left in it, or nothing would ever be written into it again."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("pipe")
     with pytest.raises(InputError, match="the same pipe cannot be read twice"):
@@ -151,7 +151,7 @@ def test_the_same_pipe_twice_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["x.parquet", "x"])
 def test_parquet_does_not_come_through_a_pipe(tmp_path: Path, name: str) -> None:
-    """It is read from its end. Told by its name or, when it is read, by its first bytes."""
+    """It is read from its end. Recognised by its name or, when it is read, by its first bytes."""
     path = tmp_path / name
     os.mkfifo(path)
     writer = threading.Thread(target=lambda: path.write_bytes(b"PAR1 and so on"))

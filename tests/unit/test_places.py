@@ -46,7 +46,7 @@ class Bed:
     def problem(self) -> str:
         return self.places.problem or ""
 
-    def told(self, child: ChildHandle) -> list[str]:
+    def sent(self, child: ChildHandle) -> list[str]:
         return kinds(self.processes[child].theirs)
 
     def tend(self, *, idle: bool = True, after_s: float = 0.0) -> None:
@@ -227,7 +227,7 @@ def test_a_smaller_pool_has_the_others_finish(bed: Bed) -> None:
     bed.places.resize(1)
 
     assert last.retiring and not bed[0].retiring
-    assert bed.told(last)[-1] == "recall"
+    assert bed.sent(last)[-1] == "recall"
     bed.die(last)
     bed.tend(after_s=100)
     assert bed.numbers == [0]
@@ -374,7 +374,7 @@ def test_one_that_waits_for_the_cluster_lends_its_place_and_is_kept_afterwards(b
     bed.tend()
 
     assert bed.places.lent == [child]
-    assert bed.told(child)[-1] == "recall", "what it has not begun is done by others"
+    assert bed.sent(child)[-1] == "recall", "what it has not begun is done by others"
     bed.tend()
     assert bed.numbers == [0, 1] and bed[0] is not child
     check(bed)

@@ -8,7 +8,7 @@ from sheaf_worker.pool.prefetch import AHEAD_S, MOST_ITEMS, Prefetch
 
 
 def test_it_begins_with_one_and_grows_with_each_report_up_to_some_time_s_work() -> None:
-    """The first items may have been easy: nobody is sent thousands after one."""
+    """The first items may have been easy: no child is sent thousands after one."""
     prefetch, targets = Prefetch(), []
     for _ in range(5):
         prefetch.learn(10, 10 * 0.0001)

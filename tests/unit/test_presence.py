@@ -1,4 +1,4 @@
-"""Nobody is called absent who cannot be seen: which sentence is said when no worker shows a sign of life."""
+"""Workers that cannot be seen are not called absent: which sentence is said when no worker shows a sign of life."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_living_processes_are_named(tmp_path: Path) -> None:
 
 
 def test_a_redis_that_takes_no_changes_is_the_reason(tmp_path: Path) -> None:
-    """Before anything is said of workers: their entries run out there, whoever lives."""
+    """Before anything is said of workers: their entries expire there even of live workers."""
     living = cluster(tmp_path, worker=own())
     assert said(living, refusal="the disk is full") == (
         f"worker-1 (pid {os.getpid()}) live, but cannot show it: the disk is full"
@@ -98,7 +98,7 @@ def test_what_a_living_supervisor_is_at_is_said(tmp_path: Path, alive: bool, wor
 
 
 def test_beside_a_redis_of_ones_own_no_embedded_cluster_counts(tmp_path: Path) -> None:
-    """Its workers are others', whatever lies in the data folder."""
+    """Its workers are others', whatever is in the data folder."""
     cluster(tmp_path, supervisor=own(), worker=own(), troubles=("x",))
     settings = Settings(data_dir=tmp_path, redis_url="redis://redis:6379")
 

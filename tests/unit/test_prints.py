@@ -1,4 +1,4 @@
-"""What tasks print is passed on; what is behind the log never ends or holds up a worker."""
+"""What tasks print is passed on; the reader of the log never ends or holds up a worker."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_what_was_printed_is_passed_on(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_bytes() == b"hello\n"
 
 
-@pytest.mark.parametrize("device", ["/dev/full", "pipe without a reader", "pipe that nobody reads"])
+@pytest.mark.parametrize("device", ["/dev/full", "pipe without a reader", "pipe that is not read"])
 def test_a_log_that_takes_nothing_costs_the_prints_only(device: str, caplog: pytest.LogCaptureFixture) -> None:
     """ENOSPC, EPIPE, a full pipe: the child goes on, and it is said how much is missing."""
     if device == "/dev/full":

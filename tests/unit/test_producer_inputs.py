@@ -147,7 +147,7 @@ def test_parquet_rows_are_objects(tmp_path: Path) -> None:
     assert [line.number for line in read(path, column="s")[1]] == [2, 3]
     assert read(path, column="n")[0] == ["1", "2", "3"]
     assert [Inputs([str(path)], column=name).passing for name in "sn"] == ["text", "json"]
-    assert Inputs([str(path.rename(tmp_path / "told-by-content"))]).passing == "json"
+    assert Inputs([str(path.rename(tmp_path / "known-by-content"))]).passing == "json"
 
 
 def test_parquet_that_is_damaged_or_piped_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +221,7 @@ def test_kinds_that_a_function_would_get_in_two_ways_are_not_mixed(tmp_path: Pat
 @pytest.mark.parametrize("change", ["grow", "shrink", "rewrite"])
 @pytest.mark.parametrize("name", ["list.txt", "list.csv", "list.jsonl"])
 def test_a_file_that_is_changed_while_it_is_read_submits_nothing(tmp_path: Path, name: str, change: str) -> None:
-    """Half of the old file and half of the new one would be a list that nobody wrote."""
+    """Half of the old file and half of the new one would be neither list."""
     path = write(tmp_path / name, ("1" * 999 + "\n") * 9000)
     items = Inputs([str(path)]).read(lambda _: None)
     next(items)
@@ -237,7 +237,7 @@ def test_a_file_that_is_changed_while_it_is_read_submits_nothing(tmp_path: Path,
 
 
 def test_a_file_that_is_removed_while_it_is_read_is_read_to_its_end(tmp_path: Path) -> None:
-    """It stays whole for whoever has it open."""
+    """It stays whole for a process that has it open."""
     path = write(tmp_path / "list", ("1" * 999 + "\n") * 9000)
     items = Inputs([str(path)]).read(lambda _: None)
     count = len(next(items))

@@ -1,4 +1,4 @@
-"""Lists: whatever lies in a file, each line is read, or rejected with its number and a reason."""
+"""Lists: whatever is in a file, each line is read, or rejected with its number and a reason."""
 
 import bz2
 import gzip
@@ -43,7 +43,7 @@ def read(path: Path, content: bytes) -> list[Line]:
     ],
 )
 def test_a_list_is_read_however_it_is_written(tmp_path: Path, content: bytes) -> None:
-    """Line ends, a byte order mark, comments, blank lines and gzip (told by content, not by name) do not matter."""
+    """Line ends, a byte order mark, comments, blank lines and gzip (known by content, not by name) do not matter."""
     assert [line.text for line in read(tmp_path / "list", content)] == ["one", "two"]
 
 
@@ -130,7 +130,7 @@ def test_standard_input_is_read_for_a_hyphen(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_lists_that_are_not_there_are_named_before_anything_is_read(tmp_path: Path) -> None:
-    """The name that was typed stands in the message."""
+    """The name that was typed is in the message."""
     with pytest.raises(InputError, match=r"no file missing\.txt"):
         check_inputs(["missing.txt"])
     with pytest.raises(InputError, match="is a folder"):

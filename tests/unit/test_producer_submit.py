@@ -54,7 +54,7 @@ def finish(data: Path, run: Run) -> None:
 
 
 def test_a_new_run_is_known_to_volume_and_output(tmp_path: Path) -> None:
-    """Manifest and items lie in the data folder, the output's index knows the run, and no draft is left."""
+    """Manifest and items are in the data folder, the output's index knows the run, and no draft is left."""
     run, outcome = submitted(tmp_path)
 
     assert outcome is Outcome.NEW
@@ -109,7 +109,7 @@ def test_tuning_does_not_make_another_run(tmp_path: Path) -> None:
 
 
 def test_a_finished_run_is_not_submitted_again_until_its_output_is_removed(tmp_path: Path) -> None:
-    """Truth is what lies in the output, not the mark in the run's folder."""
+    """Truth is what is in the output, not the mark in the run's folder."""
     run, _ = submitted(tmp_path)
     finish(tmp_path, run)
     assert submitted(tmp_path)[1] is Outcome.FINISHED
@@ -204,7 +204,7 @@ def test_an_output_that_cannot_be_is_refused_before_anything_is_read(tmp_path: P
     ],
 )
 def test_the_batch_size_follows_the_number_of_items(items: int, pages: int, others: int) -> None:
-    """Enough batches to share among workers, never so many that they cost more than their items."""
+    """Enough batches to share among workers, never more than pays."""
     assert (batch_size_for(items, slow=True), batch_size_for(items, slow=False)) == (pages, others)
 
 

@@ -181,7 +181,7 @@ def test_an_output_without_an_index_has_no_blocker(bed: Bed) -> None:
     """What is wrong with it is said by who commits to it."""
     assert bed.watchdog._blocker("o.jsonl") == ""
     Output.create(bed.data / "o.jsonl").close()
-    assert bed.watchdog._blocker("o.jsonl") == "", "nobody has its fence"
+    assert bed.watchdog._blocker("o.jsonl") == "", "its fence is free"
 
 
 def test_without_redis_nothing_is_reported(bed: Bed) -> None:

@@ -1,4 +1,4 @@
-"""Which functions the proof kit makes raise: ours, wherever the folder lies in which we are."""
+"""Which functions the chaos kit makes raise: ours, wherever our folder is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(sheaf.__file__).parent
 
 
 def code_of(path: Path) -> CodeType:
-    """The code of a function that stands in such a file."""
+    """The code of a function that is in such a file."""
     scope: dict[str, object] = {}
     exec(compile("def function():\n    pass\n", str(path), "exec"), scope)
     return scope["function"].__code__  # type: ignore[attr-defined, no-any-return]
@@ -27,7 +27,7 @@ def test_a_function_of_ours_has_the_name_by_which_it_is_imported() -> None:
 
 
 def test_functions_of_others_have_none() -> None:
-    """Also in a clone that is called `sheaf`, whose environment lies in it, or that lies in a folder `chaos`."""
+    """Also in a clone that is called `sheaf`, whose environment is in it, or that is in a folder `chaos`."""
     assert raising._name(code_of(Path("/home/me/sheaf/.venv/lib/python3.11/site-packages/redis/utils.py"))) == ""
     assert raising._name(code_of(ROOT.parent / "tests/test_something.py")) == ""
     assert raising._name(code_of(ROOT / "chaos/checker.py")) == ""

@@ -1,4 +1,4 @@
-"""When a worker's recovery thread looks at the volume: in time, and when somebody asks for it."""
+"""When a worker's recovery thread looks at the volume: in time, and on request."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 @pytest.mark.parametrize("name", ["redis-server", "valkey-server"])
 def test_a_server_on_path_comes_before_the_wheels(machine: Machine, name: str) -> None:
-    """Whoever has installed one has chosen it."""
+    """A user who has installed one has chosen it."""
     machine.has_package(WHEEL, VALKEY.format("9.1.2"))
     installed = machine.has_program(name, (REDIS if name == "redis-server" else VALKEY).format("7.2.4"))
     assert find_redis_server() == installed

@@ -55,6 +55,6 @@ def test_a_flawed_version_is_told_with_the_one_that_is_well(name: str) -> None:
 
 
 def test_both_know_the_same_versions() -> None:
-    """The image has no Python, so the list stands twice."""
+    """The image has no Python, so the list exists twice."""
     listed = re.findall(r'mended="([^"]+)"', CHECK.read_text())
     assert [tuple(each.split()) for each in listed] == [MENDED["valkey"], MENDED["redis"]]

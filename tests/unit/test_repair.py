@@ -99,7 +99,7 @@ def test_what_is_whole_needs_no_repair(path: Path) -> None:
 def test_a_shortened_output_is_rolled_back_to_its_last_whole_commit(
     path: Path, cut: int, kept: int, reopened: dict[str, int]
 ) -> None:
-    """Looking changes nothing. Repaired, what is left of torn commits lies aside, and the run loads the rest again."""
+    """Looking changes nothing. Repaired, what is left of torn commits is kept, and the run loads the rest again."""
     content = path.read_bytes()[: max(0, path.stat().st_size - cut)]
     path.write_bytes(content)
 
@@ -260,7 +260,7 @@ def test_a_repair_on_a_full_disk_changes_nothing(path: Path, monkeypatch: pytest
 
 
 def test_an_index_that_contradicts_itself_is_not_guessed_at(path: Path) -> None:
-    """Where the commits' places do not add up, nobody knows what is whole."""
+    """Where the commits' places do not add up, it is not known what is whole."""
     change(path, "UPDATE commits SET offset = offset + 1 WHERE id = 3")
 
     with pytest.raises(IndexForeign, match="contradicts itself"):
@@ -293,7 +293,7 @@ def lines(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 
 
 def test_the_index_of_json_lines_is_made_anew(lines: Path) -> None:
-    """Each line says which item it is, and the runs' lists say whose; a line that is nobody's is left out, and kept."""
+    """Each line says which item it is, and the runs' lists say whose; a line of no run is left out, and kept."""
     foreign = b'{"index": 3, "item": "not ours"}\n'
     with open(lines, "ab") as stranger:
         stranger.write((gzip.compress(foreign) if lines.suffix == ".gz" else foreign) + b"torn")

@@ -1,4 +1,4 @@
-"""What Redis answers is made into texts and numbers: odd ones are shown, or count as the default, and end nobody."""
+"""What Redis answers is made into texts and numbers: odd ones are shown or count as the default."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_number_is_what_it_says(value: object, whole: int, exact: float) -> No
     "value", [None, b"", "many", b"\xff", b"0x7", [], {}, b"nan", b"inf", b"-inf", b"1e300", b"-1e17", 10**400, 2**54]
 )
 def test_what_is_no_number_counts_as_the_default(value: object) -> None:
-    """Nor is one that is larger than anything that is counted: it would break whoever adds to it."""
+    """Nor is one that is larger than anything that is counted: it would break code that adds to it."""
     assert (replies.number(value), replies.number(value, 5)) == (0, 5)
     assert (replies.amount(value), replies.amount(value, 0.5)) == (0.0, 0.5)
 

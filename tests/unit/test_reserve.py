@@ -90,7 +90,7 @@ def test_the_oldest_go_when_there_are_too_many_and_each_after_its_time(make: Mak
 
 
 def test_one_that_retires_counts_among_those_that_go(make: Make) -> None:
-    """With one too many, and one that goes anyway, nobody else has to."""
+    """With one too many, and one that goes anyway, no other has to."""
     reserve = Reserve()
     children = [make(RUN) for _ in range(WARM + 1)]
     for child in children:

@@ -91,7 +91,7 @@ def test_a_range_of_numbers_takes_no_room(tmp_path: Path) -> None:
 
 
 def test_a_list_that_was_cut_short_is_not_taken_for_empty_items(tmp_path: Path) -> None:
-    """Work on items that nobody submitted would be worse than none."""
+    """Work on items that were not submitted would be worse than none."""
     run = write_run(tmp_path, [f"item {number}" for number in range(40)], batch_size=40)
     path = run.folder / "items"
     whole = path.read_bytes()
@@ -137,7 +137,7 @@ def test_a_manifest_of_a_newer_version_is_refused(tmp_path: Path) -> None:
 
 
 def test_cancelled_and_finished_are_marks_on_the_volume(tmp_path: Path) -> None:
-    """Whoever opens the run sees them, and a cancelled run can be taken up again."""
+    """A process that opens the run sees them, and a cancelled run can be taken up again."""
     run = write_run(tmp_path, ["a"])
     run.cancel()
     assert Run.open(tmp_path, run.manifest.run).cancelled

@@ -101,7 +101,7 @@ def test_what_is_started_makes_its_temporary_files_in_the_runs_folder(temporary:
 
 
 def test_stacks_of_unknown_runs_are_old_three_hours_after_their_newest_container() -> None:
-    """A stack in use has a younger one; other projects are nobody's business."""
+    """A stack in use has a younger one; other projects do not matter."""
     listed = [
         "sheaf-test-old 2026-01-01 08:00:00 +0000 UTC",
         "sheaf-test-used 2026-01-01 08:00:00 +0000 UTC",

@@ -57,7 +57,7 @@ def test_the_first_line_tells_the_word_in_all_headings(name: str, first: str, he
 
 
 def test_words_differ() -> None:
-    """Each output draws its own: nobody can know it before the file is there."""
+    """Each output draws its own: it cannot be known before the file is there."""
     words = {new_separator() for _ in range(1000)}
     assert len(words) == 1000
     assert all(re.fullmatch("[0-9a-f]{16}", word) for word in words)

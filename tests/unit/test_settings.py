@@ -34,7 +34,7 @@ def test_an_empty_variable_counts_as_unset() -> None:
     ],
 )
 def test_a_bad_value_names_its_variable(environment: dict[str, str], named: str) -> None:
-    """Whoever reads the error knows which variable to correct."""
+    """The error's reader knows which variable to correct."""
     with pytest.raises(SettingsError, match=named):
         Settings.from_env(environment)
 

@@ -31,7 +31,7 @@ def test_a_small_quota_leaves_its_rest_to_others() -> None:
 
 @given(st.lists(st.integers(1, 64), min_size=1, max_size=12), st.integers(0, 70))
 def test_no_host_gets_more_processes_than_cores(cores: list[int], fixed: int) -> None:
-    """... unless there are more workers than cores; none is left idle that somebody may use."""
+    """... unless there are more workers than cores; none is left idle that a worker may use."""
     shares = parts(*cores, fixed=fixed)
 
     assert all(1 <= share <= most for share, most in zip(shares, cores, strict=True))

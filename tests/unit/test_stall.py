@@ -82,7 +82,7 @@ def test_what_stands_in_a_runs_way_is_named(facts: Facts, kind: Kind, words: str
 
 def test_slow_items_are_no_fault() -> None:
     """Whatever else waits: what is in progress within its time is named as such, and never as what is wrong."""
-    slow = replace(QUIET, entries=[entry("a", r=at(1, 3, 500, 3600))], snapshot=TAKEN, blocker="somebody")
+    slow = replace(QUIET, entries=[entry("a", r=at(1, 3, 500, 3600))], snapshot=TAKEN, blocker="another process")
 
     assert explain_stall(slow).kind is Kind.SLOW
     assert "which is no fault" in explain_stall(slow).text

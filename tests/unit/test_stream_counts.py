@@ -1,4 +1,4 @@
-"""Generators that give too few or too many values: none stands beside another's item, and few calls tell."""
+"""Generators that give too few or too many values: none is recorded for another's item, and few calls find out."""
 
 from __future__ import annotations
 
@@ -277,7 +277,7 @@ def copies(items):
 
 
 def test_a_pipeline_that_is_always_behind_holds_little(tasks_dir: Path) -> None:
-    """It is asked for what it owes from time to time: after so many items, or so many bytes."""
+    """It is asked for what it owes from time to time: after a number of items, or of bytes."""
     (tasks_dir / "steady.py").write_text(STEADY)
     source = ListSource([f"{number} " for number in range(1000)])
 

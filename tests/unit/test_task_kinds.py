@@ -68,7 +68,7 @@ def test_async_items_are_in_flight_together(tasks_dir: Path) -> None:
 
 
 def test_an_async_item_that_takes_too_long_is_cancelled_alone(tasks_dir: Path) -> None:
-    """A time-out of its own code's making is told apart; so are cancellations and exits."""
+    """A time-out raised by its own code is distinguished; so are cancellations and exits."""
     (tasks_dir / "late.py").write_text(
         "import asyncio, sys\nfrom sheaf import task\n"
         "@task(timeout_s=0.2)\nasync def f(x):\n"

@@ -217,7 +217,7 @@ def manifest(run_name: str, digests: dict[str, str]) -> Manifest:
 
 
 def test_a_run_tells_its_versions(tmp_path: Path) -> None:
-    """The one it was submitted with, and those it was told to go on with; half a line of a killed writer is none."""
+    """The one it was submitted with, and those it was switched to later; half a line of a killed writer is none."""
     one, two = {"a.py": "1"}, {"a.py": "2"}
     made = Run(tmp_path, manifest("r", one))
     assert files_in_force(made) == one
@@ -254,7 +254,7 @@ def test_a_check_of_a_version_costs_a_stat(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_messages_are_taken_apart_as_they_were_put_together() -> None:
-    """Whatever stands in them: places are told from other text in brackets, and kept when there is none."""
+    """Whatever is in them: places are distinguished from other text in brackets, and kept when there is none."""
     assert split("E: text (/a/b c.py:7)\nTraceback\n  x") == ("E: text", "/a/b c.py:7", "Traceback\n  x")
     assert split("404 Not Found (http://a/)") == ("404 Not Found (http://a/)", "", "")
     assert split("") == ("", "", "")

@@ -1,4 +1,4 @@
-"""An error of the system while a task is imported is no item's fault: it is tried again before anybody is blamed."""
+"""An error of the system while a task is imported is no item's fault: it is retried before anything is charged."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Ended(BaseException):
 
 
 class Service:
-    """A program's time in a child, without the child: what it told its worker, and how it ended."""
+    """A program's time in a child, without the child: what it reported to its worker, and how it ended."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, tasks_dir: Path) -> None:
         self.said: list[tuple[Any, ...]] = []
@@ -124,7 +124,7 @@ class Service:
 
 
 def refusing(monkeypatch: pytest.MonkeyPatch, module: str, code: int, times: int) -> None:
-    """Have the import of a module end in that error so many times."""
+    """Have the import of a module end in that error this many times."""
     left, original = times, builtins.__import__
 
     def instead(name: str, *arguments: Any, **keywords: Any) -> Any:

@@ -83,7 +83,7 @@ def test_a_manifest_of_an_earlier_sheaf_says_whose_run_it_is(tmp_path: Path) -> 
 
 
 def test_a_manifest_of_another_session_is_refused(tmp_path: Path) -> None:
-    """What it says of its session has to fit to where it lies."""
+    """What it says of its session has to match its path."""
     run = publish(tmp_path, "20260101-000000-abcdef")
     rewrite(run, session="session-1")
     with pytest.raises(RunDamaged, match="belongs to session 'session-1', but is elsewhere"):

@@ -84,7 +84,7 @@ raise ValueError(text)
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "us-ascii:strict", "iso8859-1:strict"])
 def test_the_streams_show_what_is_printed_and_data_stays_exact(encoding: str) -> None:
-    """Whoever prints, and how: echo, print, a traceback. What a program reads is untouched."""
+    """However it is printed: echo, print, a traceback. What a program reads is untouched."""
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, env={"PYTHONIOENCODING": encoding})
 
     shown = b"\\x1b[2J\\u202e\\u009b"

@@ -67,7 +67,7 @@ def test_a_mark_that_a_person_took_away_is_missed_for_a_while_only(tmp_path: Pat
 
 
 def test_the_catalog_names_each_run_and_opens_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs of any age are found, whoever wrote them; the next reader opens those that are new."""
+    """Runs of any age are found, whatever wrote them; the next reader opens those that are new."""
     runs = [a_run(tmp_path, number, f"{number % 2}.jsonl") for number in range(6)]
     assert [entry.run for entry in catalog(tmp_path)] == [name_of(run) for run in runs]
     new = a_run(tmp_path, 6, "0.jsonl")

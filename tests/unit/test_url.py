@@ -208,7 +208,7 @@ def test_usual_lines_take_the_short_cut() -> None:
     ],
 )
 def test_a_line_that_takes_a_closer_look_gets_it(line: str) -> None:
-    """Wherever it stands among others that do not."""
+    """Wherever it is among others that do not."""
     assert url.split_normal(f"http://a/b\n{line}\nhttp://a/c\n".encode()) is None
 
 

@@ -89,7 +89,7 @@ FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\
 
 @pytest.mark.parametrize("field", FORMULAS)
 def test_a_csv_for_spreadsheets_holds_no_formula(field: str) -> None:
-    """An item or a value of others' making is shown, not run; without the option it stands as it is."""
+    """A foreign item or value is shown, not run; without the option it is unchanged."""
     plain, safe = format_for("v.csv"), format_for("v.csv", {"csv_safe": True})
 
     rows = list(csv.reader(io.StringIO(safe.value(0, field, {"key": field}).decode(), newline="")))

@@ -60,7 +60,7 @@ def test_a_number_of_numpy_is_a_number(value: object, written: str) -> None:
     ids=str,
 )
 def test_a_number_that_is_none_is_a_text_that_can_be_told_from_others(value: Any, written: Any, places: Any) -> None:
-    """JSON has no NaN: the record says where a text stands for one, and a program that reads it gets the number."""
+    """JSON has no NaN: the record says where a text represents one, and a program that reads it gets the number."""
     line = format_for("o.jsonl").value(3, "x", value)
     assert json.loads(line) == {"index": 3, "item": "x", "value": written, "not_finite": places}
     assert gzip.decompress(format_for("o.jsonl.gz").value(3, "x", value)) == line

@@ -76,7 +76,7 @@ def test_a_changed_byte_is_found(path: Path, place: int) -> None:
 
 
 def test_a_shortened_file_and_one_that_goes_on_are_found(path: Path) -> None:
-    """Bytes that are gone tear records; bytes beyond the last commit belong to nobody."""
+    """Bytes that are gone tear records; bytes beyond the last commit are foreign."""
     content = path.read_bytes()
     path.write_bytes(content[:-5])
     report = verify(path.parent, path)
@@ -146,7 +146,7 @@ def test_an_index_without_its_state_is_called_damaged(path: Path) -> None:
 
 def test_without_an_output_or_an_index_there_is_nothing_to_verify(path: Path) -> None:
     """Said as an error, not as an empty report; and an unknown run is no whole run."""
-    assert "knows a run nobody" in verify(path.parent, path, "nobody").problems[0]
+    assert "knows a run unknown" in verify(path.parent, path, "unknown").problems[0]
     with pytest.raises(IndexMissing):
         verify(path.parent, "other.txt")
     path.unlink()

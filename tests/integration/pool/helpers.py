@@ -20,7 +20,7 @@ def items(*texts: object) -> list[Item]:
 
 
 def gather(pool: Pool, count: int, within_s: float = 60) -> dict[int, Result]:
-    """Poll until so many results are here; none may come twice."""
+    """Poll until this many results are here; none may come twice."""
     results: dict[int, Result] = {}
     turn_until(pool, lambda: len(results) >= count, within_s, results)
     return results

@@ -33,7 +33,7 @@ def note(argument: str) -> object:
 
 
 def die_once(argument: str) -> object:
-    """Kill this process, but only if nobody has before."""
+    """Kill this process, but only the first time."""
     try:
         Path(argument).touch(exist_ok=False)
     except FileExistsError:

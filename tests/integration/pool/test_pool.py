@@ -103,7 +103,7 @@ def test_runs_take_turns(make_pool: MakePool) -> None:
 
 
 def test_pausing_keeps_results_with_the_children(make_pool: MakePool) -> None:
-    """While the output cannot take more, nothing is read, and no item is blamed for the wait."""
+    """While the output cannot take more, nothing is read, and no item is charged for the wait."""
     pool = make_pool(2)
     pool.add(with_spec(ACT, item_timeout_s=1.0), items(*["big:1000000"] * 40))
     pool.paused = True
@@ -132,7 +132,7 @@ def test_draining_returns_what_was_not_begun(make_pool: MakePool, tmp_path: Path
 
 
 def test_forgotten_items_are_not_run(make_pool: MakePool) -> None:
-    """A cancelled run's waiting items are dropped, and told."""
+    """A cancelled run's waiting items are dropped, and reported."""
     pool = make_pool(1)
     pool.add(ACT, items("sleep:0.3", *range(50)))
     pool.add(ACT._replace(run="other"), items("b"))

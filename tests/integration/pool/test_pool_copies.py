@@ -37,7 +37,7 @@ def test_what_a_thread_forks_outlives_the_thread(make_pool: MakePool) -> None:
 
 @pytest.mark.parametrize("how", ["go", "die"])
 def test_what_a_task_forks_ends_with_its_process(make_pool: MakePool, tmp_path: Path, how: str) -> None:
-    """Whoever has forked it, also twice, and also in a session of its own with nothing left open; and not before."""
+    """Whatever has forked it, also twice, and also in a session of its own with nothing left open; and not before."""
     pool = make_pool(1)
     pool.add(LEAVE, items(f"{tmp_path}/left {how}"))
     gather(pool, 1)

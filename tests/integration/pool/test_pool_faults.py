@@ -81,7 +81,7 @@ def test_a_killed_child_loses_nothing(make_pool: MakePool, tmp_path: Path) -> No
 
 
 def test_what_a_dead_child_had_finished_is_not_done_again(make_pool: MakePool, tmp_path: Path) -> None:
-    """Results that lie in the pipe when their child dies are taken, not thrown away."""
+    """Results that are in the pipe when their child dies are taken, not thrown away."""
     pool = make_pool(1)
     once = with_spec(ACT, attempts=1)
     pool.add(once, items(*range(1000)))
@@ -115,7 +115,7 @@ def test_a_hang_in_native_code_is_ended(make_pool: MakePool, tmp_path: Path) -> 
 
 
 def test_an_idle_child_that_is_killed_is_replaced(make_pool: MakePool) -> None:
-    """It had nothing, so nothing is blamed; the pool is whole again at once."""
+    """It had nothing, so nothing is charged; the pool is whole again at once."""
     pool = make_pool(2)
     pool.add(ACT, items("pid"))
     gather(pool, 1)
@@ -163,7 +163,7 @@ builtins.__import__ = imported
 def test_processes_that_may_open_nothing_fail_no_item_of_our_own_tasks(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """They cannot even import the task: that is shown for as long as it lasts, and no item is to blame."""
+    """They cannot even import the task: that is shown for as long as it lasts, and no item is charged."""
     flag = tmp_path / "lack"
     flag.touch()
     (tmp_path / "sitecustomize.py").write_text(LACK.format(flag=str(flag)))

@@ -1,4 +1,4 @@
-"""Items that end their process when they are long done, and runs that nobody wants any more."""
+"""Items that end their process when they are long done, and runs that are no longer wanted."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_an_item_whose_thread_kills_the_process_costs_no_other_its_result(make_p
 
     results = gather(pool, 602)
 
-    # One that was in hand when it happened cannot be told from one that killed its process.
+    # One that was in hand when it happened cannot be distinguished from one that killed its process.
     assert sum(not isinstance(result, Done) for result in results.values()) <= 2
 
 
@@ -235,7 +235,7 @@ def test_a_place_that_was_lent_is_another_items(make_pool: MakePool, tasks_dir: 
     pool.add(ACT._replace(run="other"), [item._replace(index=item.index + 1) for item in items("a", "b")])
     turn_until(pool, lambda: len(results) == 2, results=results)
     assert (pool.in_hand, pool.problem) == (1, None)
-    assert pool.in_progress()["run"].item == 0  # or nobody could say what the run waits for
+    assert pool.in_progress()["run"].item == 0  # or it could not be said what the run waits for
 
     mark.touch()
 
@@ -248,7 +248,7 @@ def test_a_place_that_was_lent_is_another_items(make_pool: MakePool, tasks_dir: 
 def test_an_error_of_ours_at_a_good_message_is_no_childs_fault(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the message told of may be lost then: the worker has to end, so that others do all of it again."""
+    """What the message reported may be lost then: the worker has to end, so that others do all of it again."""
     pool = make_pool(1)
     pool.add(ACT, items(*range(20)))
     monkeypatch.setattr("sheaf_worker.pool.outstanding.Outstanding.take", raising(KeyError("a fault of ours")))

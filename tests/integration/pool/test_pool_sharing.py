@@ -90,7 +90,7 @@ def test_the_pool_says_how_many_items_could_be_in_progress(make_pool: MakePool, 
 def test_portions_become_small_near_the_end(
     make_pool: MakePool, tasks_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or one child would end long before the other: nobody is sent more than half of a fair part of what is left."""
+    """Or one child would end long before the other: no child is sent more than half of a fair part of what is left."""
     (tasks_dir / "pool_naps.py").write_text("import time\ndef nap(text):\n    time.sleep(0.005)\n    return text\n")
     pool = make_pool(2)
     #: What the child has by then, what is left in all, what it was sent.
@@ -129,7 +129,7 @@ def test_what_waits_behind_items_in_flight_goes_to_a_child_with_room(make_pool: 
         return False
 
     turn_until(pool, both_have_begun, results={})
-    assert pool.free_capacity == 2, "a child without work asks for one item: nobody knows what the next ones are like"
+    assert pool.free_capacity == 2, "a child without work asks for one item: what the next ones are like is not known"
     # Eight for each: one has four in flight for ever and four that wait behind them, the other has one for ever.
     texts = [1000, 1000, 1000, 1000, 0, 0, 0, 0, 1000, 0, 0, 0, 0, 0, 0, 0]
     pool.add(FLOCK, [Item(index, str(text)) for index, text in enumerate(texts, start=2)])

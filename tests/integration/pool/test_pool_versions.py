@@ -19,7 +19,7 @@ def program(run: str, source: str) -> TaskRun:
 
 
 def test_a_run_of_another_version_is_let_go_of_without_a_failure(make_pool: MakePool, tasks_dir: Path) -> None:
-    """Its items give no result, the worker is told which run it is; the children serve the next run."""
+    """Its items give no result, the worker learns which run it is; the children serve the next run."""
     one, two = SOURCE.format(answer=1), SOURCE.format(answer=2)
     (tasks_dir / "versed.py").write_text(two)
     pool = make_pool(2)
