@@ -39,10 +39,10 @@ def finish(bench: Bench, run: Run, within_s: float = 60) -> tuple[dict[int, Any]
     """Wait for the run's end; return the values and the failures by item."""
     wait_until(lambda: Run.open(bench.person.data, run.manifest.run).finished, within_s, "the run is finished")
     output = Output(bench.person.data / run.manifest.output)
-    values = {index: json.loads(line)["value"] for index, line in output.records(run.manifest.run)}
+    values = {index: json.loads(line)["value"] for index, line in output.records.all(run.manifest.run)}
     failures = {
         failure.index: (failure.error, failure.message, failure.attempts)
-        for failure in output.failures(run.manifest.run)
+        for failure in output.reader.failures(run.manifest.run)
     }
     output.close()
     return values, failures
