@@ -38,7 +38,7 @@ class Heartbeat(threading.Thread):
         look: Callable[[list[WorkerInfo]], None] | None,
     ) -> None:
         super().__init__(name="heartbeat")
-        self._context = context
+        self._worker_context = context
         self._settings, self._queue = context.settings, context.queue
         self._describe = describe
         self._well = well
@@ -67,7 +67,7 @@ class Heartbeat(threading.Thread):
                 time.sleep(min(CALM_S, self._settings.heartbeat_s))
             self._requested.clear()
         try:
-            self._queue.registry.leave(self._context.worker_id)
+            self._queue.registry.leave(self._worker_context.worker_id)
         except ClusterError as error:
             logger.warning(
                 "could not deregister worker; its entry will expire", extra={"action": "leave", "why": str(error)}
@@ -77,10 +77,10 @@ class Heartbeat(threading.Thread):
         self._touch_health_file()
         try:
             lost = self._queue.renew(
-                self._context.worker_id, self._context.in_flight.ids(), self._settings.batch_lease_s
+                self._worker_context.worker_id, self._worker_context.in_flight.ids(), self._settings.batch_lease_s
             )
             self._queue.registry.announce(
-                self._context.worker_id, self._describe(), ttl_s=max(ENTRY_S, self._settings.batch_lease_s * 2)
+                self._worker_context.worker_id, self._describe(), ttl_s=max(ENTRY_S, self._settings.batch_lease_s * 2)
             )
             if self._look is not None:
                 self._look(self._queue.registry.workers())

@@ -28,7 +28,7 @@ class ProgressWatchdog:
     """
 
     def __init__(self, context: WorkerContext) -> None:
-        self._context = context
+        self._worker_context = context
         self._queue = context.queue
         self._checked_at = 0.0
         #: Run -> how much of it was settled, since when (monotonic), and the kind of stall last reported.
@@ -70,7 +70,7 @@ class ProgressWatchdog:
             quiet = run.manifest.session is not None or stall.kind in (Kind.SLOW, Kind.BUSY)
             fields = {"action": "stall", "run": name, "why": stall.text}
             logger.log(logging.INFO if quiet else logging.WARNING, "run makes no progress", extra=fields)
-        self._queue.registry.set_problem(name, stall.text, worker=self._context.label, ttl_s=PROBLEM_S)
+        self._queue.registry.set_problem(name, stall.text, worker=self._worker_context.label, ttl_s=PROBLEM_S)
         return stall.kind
 
     def _explain(self, run: Run, stalled_s: float) -> Stall:
@@ -81,14 +81,14 @@ class ProgressWatchdog:
                 stalled_s=stalled_s,
                 snapshot=self._queue.snapshot(),
                 entries=self._queue.registry.workers(),
-                lock=lock_status(self._context.connection, keys.output_lock(output)),
+                lock=lock_status(self._worker_context.connection, keys.output_lock(output)),
                 blocker=self._blocker(output),
             )
         )
 
     def _blocker(self, output: str) -> str:
         try:
-            holder = blocker(self._context.settings.data_dir / output)
+            holder = blocker(self._worker_context.settings.data_dir / output)
         except (OutputError, ClusterError):
             return ""
         return holder.describe() if holder is not None else ""

@@ -47,7 +47,7 @@ class Committer(threading.Thread):
         buffer: CommitBuffer,
     ) -> None:
         super().__init__(name="committer", daemon=True)
-        self._context = context
+        self._worker_context = context
         self._settings, self._queue, self._in_flight = context.settings, context.queue, context.in_flight
         self._buffer = buffer
         self._deadline: float | None = None
@@ -113,7 +113,7 @@ class Committer(threading.Thread):
         with self._locked(name, output) as token:
             began, fence_s = time.monotonic(), output.waited_s
             try:
-                receipt = output.commit(groups, worker=self._context.worker_id, token=token)
+                receipt = output.commit(groups, worker=self._worker_context.worker_id, token=token)
             finally:
                 fence_s = output.waited_s - fence_s
                 self.stats.fence_s += fence_s
@@ -124,10 +124,10 @@ class Committer(threading.Thread):
     def _locked(self, name: str, output: Output) -> Iterator[int]:
         """Hold the output's lock in Redis. Without Redis there is no order among workers; the fence still excludes."""
         lock = FairLock(
-            self._context.connection,
+            self._worker_context.connection,
             keys.output_lock(name),
-            owner=self._context.worker_id,
-            label=self._context.label,
+            owner=self._worker_context.worker_id,
+            label=self._worker_context.label,
             lease_s=self._settings.lock_lease_s,
         )
         floor, asked = output.reader.state().token, time.monotonic()
@@ -195,7 +195,7 @@ class Committer(threading.Thread):
         if not self._unfinished_jobs:
             return
         try:
-            self._queue.finish(self._context.worker_id, self._unfinished_jobs)
+            self._queue.finish(self._worker_context.worker_id, self._unfinished_jobs)
         except ClusterError as error:
             logger.warning(
                 "could not remove finished batches from Redis; will retry",
@@ -228,7 +228,9 @@ class Committer(threading.Thread):
         self.problem = why
         try:
             for run in groups:
-                self._queue.registry.set_problem(run, why, worker=self._context.label, ttl_s=PROBLEM_S, refused=refused)
+                self._queue.registry.set_problem(
+                    run, why, worker=self._worker_context.label, ttl_s=PROBLEM_S, refused=refused
+                )
         except ClusterError as error:
             logger.warning("could not publish the problem in Redis", extra={"action": "problem", "why": str(error)})
 
