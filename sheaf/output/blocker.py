@@ -23,7 +23,7 @@ def blocker(output: Path) -> LockOwner | None:
         index.begin()
     except FenceTimeout:
         owner = index.note.owner()
-        # Another one than before the wait: it changes hands, so nobody blocks.
+        # Another one than before the wait: the fence changes hands, so no process blocks it.
         return owner if owner is not None and owner == before and owner.held_s >= BLOCKS_S else None
     finally:
         index.drop()

@@ -4,7 +4,7 @@
         ─► note the intent ─► append at L ─► fdatasync ─► rows, L ─► COMMIT, synced: only now are the items done
 
 All processes of one host share one kernel, so the fence holds even against a worker whose lease in Redis ran out while
-it was stopped. Bytes beyond L were never promised to anybody: a crash at any step leaves a state from which the next
+it was stopped. Bytes beyond L were never promised to anyone: a crash at any step leaves a state from which the next
 commit proceeds. In this room: `commit/transaction.py` takes the fence and cleans up after dead writers,
 `commit/plan.py` drops what is settled, `commit/data_file.py` appends, `commit/entry.py` writes the rows; `index/` has
 the tables, `read/` the readers.
@@ -178,7 +178,7 @@ class Output:
             self._index.note.write(Intent(offset, length - offset, start.hex(), worker, token))
             self._steps("note")
             file.append(buffers, self._steps, to_be_synced=self._index.durable)
-        # Without records too: a torn append that was cut must not come back with the power, when nobody looks any more.
+        # Without records too: a torn append that was cut must not come back after a power cut, unnoticed.
         if self._index.durable:
             file.sync()
         self._steps("sync")

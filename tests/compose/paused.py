@@ -176,7 +176,7 @@ def result_of(seen: Seen) -> dict[str, Any]:
         "paused": seen.paused,
         "parts": parts,
         "lock_wait_s": max(seen.waits("acquired the output's lock after a long wait"), default=None),
-        "fence_wait_s": max(seen.waits("has the output's fence after a long wait"), default=None),
+        "fence_wait_s": max(seen.waits("got the output's fence after a long wait"), default=None),
         "resumed_after_s": seen.resumed_after_s,
         "said": said,
         "lost": seen.lost,

@@ -27,7 +27,7 @@ def test_a_paused_container_that_holds_the_fence_is_named_and_costs_nothing(stac
     blocked = [line for line in seen.status.splitlines() if line.startswith("blocked")]
     assert blocked and re.search(named, blocked[0]) and advice in blocked[0], seen.status
     assert any(re.search(named, text) and advice in text for _, text in seen.blockers()), seen.logs
-    assert max(seen.waits("has the output's fence after a long wait"), default=0.0) >= 5.0, seen.logs
+    assert max(seen.waits("got the output's fence after a long wait"), default=0.0) >= 5.0, seen.logs
     assert seen.workers == WORKERS
     assert seen.resumed_after_s is not None
     quarantine(seen, stack.fetch(seen.output, tmp_path))

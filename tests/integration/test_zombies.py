@@ -81,7 +81,7 @@ def test_a_worker_that_waits_for_the_fence_still_ends_in_time(bench: Bench) -> N
     holder = stopped_in_mid_commit(bench, run)
     log = bench.person.folder / "b.log"
     waiting = bench.worker(SHEAF_LABEL="worker-b", SHEAF_LOCK_WAIT_S="60", log=log)
-    wait_until(lambda: "waits for the output's fence" in log.read_text(), 60, "it waits for the fence")
+    wait_until(lambda: "waiting for the output's fence" in log.read_text(), 60, "it waits for the fence")
 
     waiting.send_signal(signal.SIGTERM)
 

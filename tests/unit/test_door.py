@@ -16,7 +16,7 @@ import pytest
 from sheaf.core.errors import FenceTimeout, IndexForeign
 from sheaf.output.index import opener as opener_module
 from sheaf.output.index.database import Index
-from sheaf.output.index.door import Presence, nobody_else
+from sheaf.output.index.door import Presence, no_other
 from sheaf.output.index.opener import Opener
 from tests.console import wait_until
 
@@ -121,7 +121,7 @@ def test_another_index_at_the_same_place_has_a_door_of_its_own(note: Path) -> No
 
 def test_strangers_are_kept_out_for_a_while(index: Path) -> None:
     """An older Sheaf, or a person with a tool, who opens it just then would believe the log as it is."""
-    with nobody_else(index) as alone:
+    with no_other(index) as alone:
         assert alone
         assert not can_open(index)
     assert can_open(index)
@@ -139,16 +139,16 @@ def test_a_stranger_who_is_there_is_noticed(index: Path) -> None:
     assert stranger.stdout is not None
     stranger.stdout.readline()
 
-    with nobody_else(index) as alone:
+    with no_other(index) as alone:
         assert not alone
     stranger.communicate("\n")
-    with nobody_else(index) as alone:
+    with no_other(index) as alone:
         assert alone
 
 
 def test_an_index_that_nobody_has_open_has_nobody_to_keep_out(tmp_path: Path) -> None:
     """What SQLite shares is there for as long as anybody has it open."""
-    with nobody_else(tmp_path / "pages.txt.index") as alone:
+    with no_other(tmp_path / "pages.txt.index") as alone:
         assert alone
 
 
@@ -206,6 +206,6 @@ def test_who_waits_at_the_door_says_so(
     index.drop()
 
     first, *_, last = caplog.records
-    assert first.getMessage() == "waits for the output's fence"
-    assert "opens the index" in vars(first)["blocked_by"]
-    assert last.getMessage() == "has the output's fence after a long wait"
+    assert first.getMessage() == "waiting for the output's fence"
+    assert "stopped while opening the index" in vars(first)["blocked_by"]
+    assert last.getMessage() == "got the output's fence after a long wait"

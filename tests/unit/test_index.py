@@ -71,12 +71,12 @@ def test_a_file_that_comes_while_its_index_is_created_is_not_ours(
 def test_a_file_system_that_shares_no_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite makes do with another kind of log there, and readers would keep writers out."""
     index = Index(tmp_path / "pages.txt", wait_s=60.0)
-    real = Index.patiently
+    real = Index.wait_for
 
     def without(self: Index, connection: sqlite3.Connection, statement: str, *given: Any) -> Any:
         return "delete" if statement.startswith("PRAGMA journal_mode") else real(self, connection, statement, *given)
 
-    monkeypatch.setattr(Index, "patiently", without)
+    monkeypatch.setattr(Index, "wait_for", without)
     with pytest.raises(OutputUnwritable, match="cannot share memory between processes"):
         index.create(b"")
 
@@ -116,9 +116,9 @@ def test_whoever_waits_for_the_fence_says_for_whom(
     assert waiting.begun
     assert waiting.waited_s > before
     first, *_, last = caplog.records
-    assert first.getMessage() == "waits for the output's fence"
+    assert first.getMessage() == "waiting for the output's fence"
     assert vars(first)["blocked_by"].startswith(f"worker-1 (pid {os.getpid()}")
-    assert last.getMessage() == "has the output's fence after a long wait"
+    assert last.getMessage() == "got the output's fence after a long wait"
     waiting.drop()
 
 

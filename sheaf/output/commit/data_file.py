@@ -22,12 +22,12 @@ from sheaf.run.run import sync_folder
 
 #: Bytes at either end of the committed part by which the file is recognised.
 EDGE_BYTES = 4096
-#: Buffers handed to the kernel in one call (its limit, IOV_MAX).
+#: Buffers passed to the kernel in one call (its limit, IOV_MAX).
 BUFFERS = 1024
 #: ... and bytes. For a longer write some file systems take pages of 2 MiB and more, which a virtual machine may have to
 #: get from its host first: the same bytes then cost up to twelve times as much (docs/decisions/0016-short-writes.md).
 WRITE_BYTES = 512 << 10
-#: Bytes of a file that are held at once.
+#: Bytes of a file that are kept in memory at once.
 _COPY_BYTES = 1 << 20
 _STRAY_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: Errors of opening a stray file where there is something that we should not write to.

@@ -53,7 +53,7 @@ class Records:
 
 @dataclass(slots=True)
 class RunResults:
-    """One run's results as they were handed over: sorted by index, each index once, the first one of it."""
+    """One run's results as a commit gets them: sorted by index, each index once, the first one of it."""
 
     run: str
     done: Records

@@ -3,8 +3,8 @@
 It begins with BEGIN IMMEDIATE and ends with COMMIT or ROLLBACK. If the file is longer than the committed length, a
 writer died in mid-append or a stranger wrote to it. Before such bytes are cut, the index is sealed: a small
 transaction of its own is committed first. For a writer that was killed within COMMIT may have left a whole transaction
-in SQLite's log that nobody sees, but that SQLite brings to life when it next repairs the log; the seal overwrites it.
-Without the seal, cutting the file would turn such a ghost into an index that claims bytes which are gone.
+in SQLite's log that no reader sees, but that SQLite brings to life when it next recovers the log; the seal overwrites
+it. Without the seal, cutting the file would turn such a ghost into an index that claims bytes which are gone.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class WriteTransaction:
 
 
 class WriteTransactions:
-    """Lets one writer at a time through, and leaves nothing half done behind it."""
+    """Lets one writer at a time through, and leaves nothing half done."""
 
     def __init__(self, index: Index, steps: Callable[[str], None]) -> None:
         self._index = index

@@ -1,1 +1,1 @@
-"""The index beside the output: a SQLite database. This room opens it, and turns SQLite's errors into ours."""
+"""The index beside the output: a SQLite database. Opens it, reads and writes its tables, translates its errors."""

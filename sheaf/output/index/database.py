@@ -4,8 +4,8 @@ One row per commit and one small row per batch, never one per item; failed items
 opens the database, begins and ends its transactions, and turns SQLite's errors into ours.
 
 Two traps, both of SQLite: the database's file must never be opened and closed by other means in a process that has
-it open here (closing any descriptor drops SQLite's locks), and it must be created group-writable by us, since SQLite
-would create it without.
+it open here (closing any descriptor drops SQLite's locks), and we must create it group-writable, since SQLite would
+create it without.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SPOILT = 3
 
 
 class Index(Opener):
-    """One connection, opened when first needed and opened anew when the file was replaced or a commit went wrong.
+    """One connection, opened when first needed and opened anew when the file was replaced or a commit failed.
 
     Use it from one thread at a time; it may be created in another.
     """
@@ -47,7 +47,7 @@ class Index(Opener):
         #: Device and inode of the index that the connection was last opened on.
         self.file: tuple[int, int] | None = None
         self._usage = siblings.Usage()
-        #: A write to SQLite's log went wrong: the disk may not have what the page cache shows of it.
+        #: A write to SQLite's log failed: the disk may not have what the page cache shows of it.
         self._suspect = False
         #: How many connections in a row could only read, though they may write.
         self._spoilt = 0
@@ -67,7 +67,7 @@ class Index(Opener):
             raise disk_errors.index_missing(self.output, self.path)
         with self._creating():
             if not exists(self.path):
-                # Left by an index that was deleted while somebody had it open; they would be taken for this one's.
+                # Left by an index that was deleted while in use; SQLite would take them for this one's.
                 for suffix in ("-wal", "-shm"):
                     self.path.with_name(f"{self.path.name}{suffix}").unlink(missing_ok=True)
                 os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
@@ -98,9 +98,9 @@ class Index(Opener):
         connection = self.open()
         try:
             with self.translated():
-                if self.patiently(connection, "PRAGMA journal_mode = WAL") != "wal":
+                if self.wait_for(connection, "PRAGMA journal_mode = WAL") != "wal":
                     raise disk_errors.unwritable(self.path, "its filesystem cannot share memory between processes")
-                self.patiently(connection, "BEGIN IMMEDIATE")
+                self.wait_for(connection, "BEGIN IMMEDIATE")
                 if not schema.has_tables(connection):
                     if exists(self.output):
                         raise disk_errors.index_missing(self.output, self.path)
@@ -115,7 +115,7 @@ class Index(Opener):
             connection.close()
 
     def connect(self) -> sqlite3.Connection:
-        """Return the connection to the index that lies at our path now. Raises IndexMissing, IndexForeign."""
+        """Return the connection to the index that is at our path now. Raises IndexMissing, IndexForeign."""
         try:
             status = self.path.stat()
         except FileNotFoundError as error:
@@ -137,7 +137,7 @@ class Index(Opener):
             return IndexWriter(self._begin(self._connect_idle()))
 
     def _connect_idle(self) -> sqlite3.Connection:
-        """As connect(), but not the connection of a transaction that somebody could not even roll back."""
+        """As connect(), but not the connection of a transaction that could not even be rolled back."""
         if self.begun:
             self.drop()
         return self.connect()
@@ -146,7 +146,7 @@ class Index(Opener):
         started = time.monotonic()
         try:
             with self.translated(), self.noticed() as notice:
-                self.patiently(connection, "BEGIN IMMEDIATE", notice)
+                self.wait_for(connection, "BEGIN IMMEDIATE", notice)
         finally:
             self.waited_s += time.monotonic() - started
         return connection
@@ -157,8 +157,8 @@ class Index(Opener):
         Connections of one process share what they know of SQLite's shared memory, for as long as one is open: if
         none that can be written to is to be had any more, that is IndexSpoilt.
 
-        After a wait in vain this process closes all its connections: one of them may itself be in the way, with a lock
-        that SQLite failed to give back.
+        After a wait in vain this process closes all its connections: one of them may itself have the lock, if SQLite
+        failed to release it.
         """
         if isinstance(error, OSError):
             return disk_errors.unwritable(self.output, error)
@@ -179,7 +179,7 @@ class Index(Opener):
         return self._connection is not None and self._connection.in_transaction
 
     def commit(self) -> None:
-        """Commit and give the fence back. After an error it is unknown whether it happened; the next begin() shows."""
+        """Commit and release the fence. After an error it is unknown whether it happened; the next begin() shows."""
         with self._in_use():
             self._commit()
 
@@ -201,7 +201,7 @@ class Index(Opener):
         self._keep_log_short(connection)
 
     def _keep_log_short(self, connection: sqlite3.Connection) -> None:
-        """Move SQLite's log into the database when it has grown long. The commit stands, whatever comes of this."""
+        """Move SQLite's log into the database when it has grown long. The commit is made, even if this fails."""
         if wal.size(self.path) < wal.LONG:
             return
         try:
@@ -214,7 +214,7 @@ class Index(Opener):
             self.drop()
 
     def roll_back(self) -> None:
-        """Undo everything since begin() and give the fence back."""
+        """Undo everything since begin() and release the fence."""
         if self.begun and self._connection is not None:
             try:
                 self._connection.execute("ROLLBACK")
@@ -232,10 +232,10 @@ class Index(Opener):
     @contextmanager
     def _reading(self, connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         with self.translated():
-            self.patiently(connection, "BEGIN")
+            self.wait_for(connection, "BEGIN")
             try:
-                # The moment is that of the first look; it may have to wait while another process repairs the log.
-                self.patiently(connection, "SELECT id FROM state")
+                # The moment is that of the first read, which may have to wait while another process recovers the log.
+                self.wait_for(connection, "SELECT id FROM state")
                 with disk_errors.making_sense(self.path):
                     yield connection
             finally:

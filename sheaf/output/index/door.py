@@ -1,9 +1,10 @@
-"""The way to an index's connection: one process at a time opens it, and learns whether anybody had it open all along.
+"""Opening an index's connection: one process at a time does, and learns whether another had it open all along.
 
-Whoever opens an index that nobody has open makes SQLite read its log anew, and so believes whatever whole transaction
-stands in it: perhaps one whose sync has failed, which the page cache shows and the disk has not. It has to know that it
-is alone (docs/power-loss.md). The locks lie on the note beside the output; the kernel gives them back when their holder
-dies. They are of the open file, so two objects in one process see each other; a forked child gives its copy back.
+A process that opens an index which no other has open makes SQLite read its log anew, and so trusts every whole
+transaction in it: perhaps one whose sync has failed, which the page cache shows and the disk does not have. It has to
+know that it is alone (docs/power-loss.md). The locks are on the note beside the output; the kernel releases them when
+their process dies. They belong to the open file, so two objects in one process see each other; a forked child closes
+its copy.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 
 #: `struct flock` of a 64-bit Linux: type, whence, start, length, pid.
 _FLOCK = "hhqqi4x"
-#: Bytes of the note that are locked, far behind its end: two for each inode that an index may have.
+#: Bytes of the note that are locked, far after its end: two for each inode that an index may have.
 _INODE_MASK = (1 << 61) - 1
 #: The byte of SQLite's shared memory that each connection to the index holds a read lock on (its "dead man switch").
 _SQLITE_ALIVE = 128
@@ -28,7 +29,7 @@ _POLL_S = 0.005
 
 
 class Presence:
-    """A process's word that it has an index open; as long as one stands, the log is known to be what it says."""
+    """Says that a process has an index open; as long as there is one, the log is known to be on the disk."""
 
     _descriptor = -1
 
@@ -38,7 +39,7 @@ class Presence:
         _all.add(self)
 
     def enter(self, deadline: float, waits: Callable[[], None] = lambda: None) -> bool:
-        """Wait until nobody else is in the door, calling `waits` again and again; return whether that was in time."""
+        """Wait until no other process is in the door, calling `waits` repeatedly; return False if it is too late."""
         while not _lock(self._descriptor, fcntl.F_WRLCK, self._at + 1):
             if time.monotonic() >= deadline:
                 return False
@@ -68,7 +69,7 @@ _all: weakref.WeakSet[Presence] = weakref.WeakSet()
 
 
 def _leave_all() -> None:
-    """A forked child has its parent's locks as well, and would hold them when that one is dead."""
+    """A forked child has its parent's locks as well, and would keep them after the parent's death."""
     for presence in list(_all):
         with suppress(OSError):
             presence.leave()
@@ -78,16 +79,16 @@ os.register_at_fork(after_in_child=_leave_all)
 
 
 @contextmanager
-def nobody_else(index: Path) -> Iterator[bool]:
-    """Keep SQLite from being opened on the index by whoever does not come through the door: an older Sheaf, a person.
+def no_other(index: Path) -> Iterator[bool]:
+    """Keep out those that open the index without the door: an older Sheaf, a person.
 
-    Yields whether none of those has it open. Only for a process that has no connection to it: closing the file gives
-    SQLite's own locks back.
+    Yields whether none of those has it open. Only for a process that has no connection to it: closing the file releases
+    SQLite's own locks.
     """
     try:
         descriptor = os.open(f"{index}-shm", os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
-        yield True  # it is there for as long as anybody has the index open
+        yield True  # it exists as long as any process has the index open
         return
     try:
         yield _lock(descriptor, fcntl.F_WRLCK, _SQLITE_ALIVE)

@@ -1,4 +1,4 @@
-"""What the disk and SQLite say when they cannot, said as our errors."""
+"""Our errors for those of the disk and of SQLite."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sheaf.output.index.lock_owner import LockOwner
 
 #: What the disk and SQLite raise; `Index.translate()` makes an error of ours of it.
 ERRORS = (OSError, sqlite3.Error)
-#: SQLite's codes for "another process is at it".
+#: SQLite's codes for a database that another process has locked.
 BUSY_CODES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 _DISK_CODES = (
     sqlite3.SQLITE_FULL,
@@ -41,25 +41,25 @@ def code_of(error: sqlite3.Error) -> int:
 
 
 def translate(error: sqlite3.Error, index: Path, if_busy: str) -> OutputError:
-    """Return our error for SQLite's, or raise it as it is; `if_busy` is what to say when the index stayed locked."""
+    """Return our error for SQLite's, or raise it as it is; `if_busy` is the message for an index that stayed locked."""
     code = code_of(error)
     if code in BUSY_CODES:
         return FenceTimeout(if_busy)
     if code in _DISK_CODES:
         return unwritable(index, str(error))
-    # What SQLite gives us as a text need not be one; that error is the sqlite3 module's own.
+    # A text from SQLite need not be valid; that error is the sqlite3 module's own.
     if code in _FOREIGN_CODES or (code == 0 and "decode" in str(error)):
         return index_damaged(index, str(error))
     raise error
 
 
-def busy(index: Path, holder: LockOwner | None, waited_s: float) -> str:
-    """What to say when an index stayed locked."""
-    if holder is None:
+def busy(index: Path, owner: LockOwner | None, waited_s: float) -> str:
+    """The message for an index that stayed locked."""
+    if owner is None:
         name, advice = "a process that did not leave its name", "if it is paused, let it continue or kill it"
     else:
-        since = time.strftime("%H:%M:%S", time.gmtime(holder.since))
-        name, advice = f"{holder.name} (since {since} UTC, {holder.held_s:.0f} s ago)", holder.advice
+        since = time.strftime("%H:%M:%S", time.gmtime(owner.since))
+        name, advice = f"{owner.name} (since {since} UTC, {owner.held_s:.0f} s ago)", owner.advice
     return (
         f"{index} is locked by {name} for longer than the {waited_s:g} s that we wait; {advice}. "
         "Nothing was written, this can be tried again"
@@ -77,7 +77,7 @@ def index_damaged(index: Path, why: str) -> IndexForeign:
 def making_sense(index: Path) -> Iterator[None]:
     """Raise IndexForeign for what was read from an index and is none of what is written to one.
 
-    SQLite checks neither what stands in a row nor of what type it is: one bit may make a list of numbers a text.
+    SQLite checks neither the values of a row nor their types: one flipped bit may make a list of numbers a text.
     """
     try:
         yield
@@ -94,9 +94,9 @@ def unwritable(path: Path, why: OSError | str) -> OutputUnwritable:
 
 
 def is_read_only_without_reason(error: BaseException | None, index: Path) -> bool:
-    """Whether SQLite says that an index cannot be written although this user and its file system would let us.
+    """Whether SQLite says that an index is read-only although this user and its file system let us write to it.
 
-    SQLite opens a file for reading only when it is refused it for writing, for whatever passing reason.
+    SQLite opens a file for reading only when opening it for writing fails, for whatever passing reason.
     """
     if not isinstance(error, sqlite3.Error) or code_of(error) != sqlite3.SQLITE_READONLY:
         return False

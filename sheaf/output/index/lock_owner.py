@@ -1,4 +1,4 @@
-"""Who holds the fence of an output: what it leaves about itself, and what a person is told about it."""
+"""The process that has an output's fence: what it notes about itself, and what a person reads about it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-#: Characters of a holder's and of a host's name that are kept.
+#: Characters of an owner's and of a host's name that are kept.
 NAME_LENGTH, _HOST_LENGTH = 200, 64
 #: Seconds since 1970 that a calendar has a date for, and the kernel's largest pid.
 _LATEST, _LARGEST_PID = 2**36, 2**22
@@ -18,10 +18,10 @@ _LATEST, _LARGEST_PID = 2**36, 2**22
 
 @dataclass(frozen=True, slots=True)
 class LockOwner:
-    """Who holds the fence, or held it last."""
+    """Who has the fence, or had it last."""
 
     who: str
-    #: Seconds since 1970, for people, and of the clock that no hand sets: all containers of a host share that one.
+    #: Seconds since 1970, for people; and of the monotonic clock, which all containers of a host share.
     since: float
     taken: float = 0.0
     pid: int = 0
@@ -58,7 +58,7 @@ class LockOwner:
 
     @property
     def advice(self) -> str:
-        """What to do about it, if it is in the way."""
+        """What to do if it blocks others."""
         state = self._state() if self.space == _pid_space() else None
         if state is None:
             return (
@@ -75,7 +75,7 @@ class LockOwner:
         return "it is running: its disk may be slow; killing it (kill -9) loses nothing"
 
     def _state(self) -> str | None:
-        """The letter that the kernel has for it; None if there is no such process."""
+        """The kernel's letter for its state; None if there is no such process."""
         try:
             return (
                 Path(f"/proc/{self.pid}/stat")
@@ -92,7 +92,7 @@ class LockOwner:
 
 @functools.cache
 def _pid_space() -> str:
-    """What tells pid namespaces apart; "" where there is no such thing."""
+    """The name of this pid namespace; "" where there is none."""
     try:
         return os.readlink("/proc/self/ns/pid")  # noqa: PTH115  not a path
     except OSError:

@@ -1,4 +1,4 @@
-"""Opening an index: whoever does it sees nothing that the disk may not have, and says SQLite's errors as ours."""
+"""Opening an index so that nothing is seen which the disk may not have; SQLite's errors become ours."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from urllib.parse import quote
 from sheaf.core.errors import FenceTimeout, IndexForeign, OutputError
 from sheaf.output.index import errors as disk_errors
 from sheaf.output.index import schema, wal
-from sheaf.output.index.door import Presence, nobody_else
+from sheaf.output.index.door import Presence, no_other
 from sheaf.output.index.intent import IntentNote
 
 logger = logging.getLogger(__name__)
 
-#: Seconds after which a wait for another process is said, and said again.
+#: Seconds after which a wait for another process is logged, and logged again.
 NOTICE_S = 5.0
-#: Seconds for which SQLite waits by itself, before we look whether our own time is over.
+#: Seconds for which SQLite waits by itself, before our own deadline is checked.
 _BUSY_S = 0.25
-#: Seconds to wait for whoever opens the same index, whatever the time that we may wait for the fence.
+#: Seconds to wait at least for another process that opens the same index, however short the wait for the fence is.
 _DOOR_S = 2.0
 
 
@@ -33,7 +33,7 @@ class Opener:
 
     def __init__(self, output: Path, wait_s: float, *, durable: bool) -> None:
         self.output = output
-        #: Whether a commit has to survive a power cut, and not only the death of whoever made it.
+        #: Whether a commit has to survive a power cut, and not only the death of its writer.
         self.durable = durable
         self.path = output.with_name(f"{output.name}.index")
         self.note = IntentNote(output.with_name(f"{output.name}.intent"))
@@ -75,17 +75,17 @@ class Opener:
             raise disk_errors.unwritable(self.path, error) from error
 
     def _open_inside(self, presence: Presence, *, suspect: bool) -> sqlite3.Connection:
-        with self.noticed("another process, which opens the index and may have been stopped over it") as notice:
+        with self.noticed("another process, which may have been stopped while opening the index") as notice:
             if not presence.enter(time.monotonic() + max(self.wait_s, _DOOR_S), notice):
                 raise FenceTimeout(self.busy_text())
         alone = presence.alone()
         if alone:
-            with nobody_else(self.path) as alone:
+            with no_other(self.path) as alone:
                 if alone:
                     wal.put_anew(self.path)
         connection = self._open_ours()
         try:
-            # Whoever had it open is gone, perhaps before we came: then it was us who read the log.
+            # The others that had it open are gone, perhaps before we came: then it was us who read the log.
             if suspect or (not alone and presence.alone()):
                 self._write_log_anew(connection)
         except BaseException:
@@ -106,15 +106,15 @@ class Opener:
 
     def _write_log_anew(self, connection: sqlite3.Connection) -> None:
         with self.translated(), self.noticed() as notice:
-            self.patiently(connection, "BEGIN IMMEDIATE", notice)
+            self.wait_for(connection, "BEGIN IMMEDIATE", notice)
             try:
                 wal.write_anew(self.path)
             finally:
                 connection.execute("ROLLBACK")
 
     def _check_ours(self, connection: sqlite3.Connection) -> None:
-        application = self.patiently(connection, "PRAGMA application_id")
-        version = self.patiently(connection, "PRAGMA user_version")
+        application = self.wait_for(connection, "PRAGMA application_id")
+        version = self.wait_for(connection, "PRAGMA user_version")
         if application == 0 and not schema.has_tables(connection):
             raise disk_errors.index_missing(self.output, self.path)
         if application != schema.APPLICATION_ID:
@@ -130,33 +130,33 @@ class Opener:
 
     @contextmanager
     def noticed(self, otherwise: str = "") -> Iterator[Callable[[], None]]:
-        """Yield what is to be called again and again while this process waits for another one: every few seconds it
-        logs who is in the way, as the note says, or else `otherwise`. The end of such a wait is logged, too.
+        """Yield a function to be called repeatedly while this process waits for another one: every few seconds it logs
+        which one has the fence, as the note says, or else `otherwise`. The end of such a wait is logged, too.
         """
-        started = said = time.monotonic()
+        started = logged = time.monotonic()
         output = str(self.output)
 
         def notice() -> None:
-            nonlocal said
+            nonlocal logged
             now = time.monotonic()
-            if now - said < NOTICE_S:
+            if now - logged < NOTICE_S:
                 return
             owner = self.note.owner()
             blocked_by = owner.describe() if owner is not None else otherwise
             if blocked_by:
-                said = now
+                logged = now
                 fields = {"action": "wait", "output": output, "waited_s": round(now - started)}
-                logger.warning("waits for the output's fence", extra={**fields, "blocked_by": blocked_by})
+                logger.warning("waiting for the output's fence", extra={**fields, "blocked_by": blocked_by})
 
         yield notice
-        if said > started:
+        if logged > started:
             fields = {"action": "wait", "output": output, "waited_s": round(time.monotonic() - started, 1)}
-            logger.warning("has the output's fence after a long wait", extra=fields)
+            logger.warning("got the output's fence after a long wait", extra=fields)
 
-    def patiently(
-        self, connection: sqlite3.Connection, statement: str, waits: Callable[[], None] = lambda: None
-    ) -> Any:
-        """Execute a statement, for as long as we may wait; return the first column of its first row."""
+    def wait_for(self, connection: sqlite3.Connection, statement: str, waits: Callable[[], None] = lambda: None) -> Any:
+        """Execute a statement, again while another process has the index locked, for as long as we may wait; return the
+        first column of its first row.
+        """
         deadline = time.monotonic() + self.wait_s
         while True:
             try:
@@ -176,7 +176,7 @@ class Opener:
         except sqlite3.Error as error:
             raise self.translate(error) from error
         except UnicodeDecodeError as error:
-            # SQLite's own words about a damaged schema, which quote it.
+            # SQLite's message about a damaged schema quotes it.
             raise disk_errors.index_damaged(self.path, "a name in it is no text") from error
 
     def translate(self, error: sqlite3.Error) -> OutputError:

@@ -1,4 +1,4 @@
-"""The index's tables. Their version is in the database's header; whoever changes them has to raise it."""
+"""The index's tables. Their version is in the database's header; a change to them has to raise it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ STATEMENTS = (
         run INTEGER,                          -- NULL: the header
         items INTEGER NOT NULL,
         low INTEGER, high INTEGER,            -- lowest and highest item
-        ranges BLOB NOT NULL,                 -- the items, packed (core/ranges.py); records lie in the items' order
+        ranges BLOB NOT NULL,                 -- the items, packed (core/ranges.py); records are in the items' order
         lengths BLOB NOT NULL,                -- the records' lengths, packed
         offset INTEGER NOT NULL,
         length INTEGER NOT NULL,
@@ -85,9 +85,9 @@ def damage(connection: sqlite3.Connection) -> str | None:
     """Say what is wrong with the database itself; None if it is whole. Reads all of it.
 
     A disk that dropped SQLite's own syncs leaves pages of different moments: some of their rows have no value where
-    there must be one, and whoever reads those is misled.
+    there must be one, which misleads every reader.
     """
-    # SQLite's own indexes are compared with their tables, too: a lookup goes by those.
+    # SQLite's own indexes are compared with their tables, too: lookups use them.
     (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
         return " ".join(str(found).split())

@@ -1,8 +1,8 @@
-"""One process's connections to the same index: a lock that SQLite failed to give back is kept by all of them.
+"""One process's connections to the same index: a lock that SQLite failed to release is kept by all of them.
 
-SQLite says nothing when it fails to unlock a file, and remembers such a lock until the process has closed its last
-connection to that file. So whoever waited in vain has them all closed: idle ones at once, those in use as soon
-as they are idle.
+SQLite reports no error when it fails to unlock a file, and remembers such a lock until the process has closed its last
+connection to that file. So a connection that waited in vain has all others closed: idle ones at once, those in use as
+soon as they are idle.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """SQLite's log, `<output>.index-wal`: written anew before it is trusted, and moved into the database under the fence.
 
-Connections never checkpoint by themselves (decision 24): a process that moves the log while another begins it anew is
-what SQLite's WAL-reset bug needs, and a fence that both respect keeps them apart, whatever SQLite's version is.
+Connections never checkpoint by themselves (decision 24): SQLite's WAL-reset bug needs one process that moves the log
+while another begins it anew, and a fence that both respect keeps them apart, whatever SQLite's version is.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from sheaf.run.run import sync_folder
 
 #: Bytes of the log at which it is moved into the database; 1000 pages, as SQLite's own default.
 LONG = 4 << 20
-_PIECE = 1 << 20
-#: What a connection is told about the log. A log that is begun anew is cut, so that its size says how much is in it.
+_COPY_BYTES = 1 << 20
+#: A connection's settings for the log. A log that is begun anew is cut, so that its size says how much is in it.
 PRAGMAS = ("PRAGMA wal_autocheckpoint = 0", "PRAGMA journal_size_limit = 0")
 
 
@@ -34,18 +34,18 @@ def size(index: Path) -> int:
 
 
 def write_anew(index: Path) -> None:
-    """Write what the log is seen to hold once more, in place, and sync it: then the disk has it, or we know better.
+    """Write the log's visible content once more, in place, and sync it: then the disk has it, or an error is raised.
 
-    A sync that failed once is not repaired by one that succeeds: the kernel has told its error to whoever asked first,
-    and takes the pages for written. Only new writes are tried again. Nobody else may write to the log meanwhile.
+    A sync that failed once is not repaired by one that succeeds: the kernel reports its error only once, and takes the
+    pages for written. Only new writes are tried again. No other process may write to the log meanwhile.
     """
     with suppress(FileNotFoundError), open(path_of(index), "r+b", buffering=0) as log:
         _copy(log.fileno(), log.fileno())
 
 
 def put_anew(index: Path) -> None:
-    """The same for a log that no process has open: as a new file, for what the disk knows of the old one (its size,
-    where it lies) may have been lost with the sync, too.
+    """The same for a log that no process has open: as a new file, since the old one's metadata (its size and place on
+    the disk) may have been lost with the sync, too.
     """
     log = path_of(index)
     draft = log.with_name(f"{log.name}-anew")
@@ -71,7 +71,7 @@ def put_anew(index: Path) -> None:
 
 def _copy(source: int, target: int) -> None:
     offset = 0
-    while data := os.pread(source, _PIECE, offset):
+    while data := os.pread(source, _COPY_BYTES, offset):
         offset += os.pwrite(target, data, offset)
     if offset:
         os.fdatasync(target)
@@ -86,7 +86,7 @@ def move(connection: sqlite3.Connection, fence: sqlite3.Connection) -> None:
         fence.execute("BEGIN IMMEDIATE")
     except sqlite3.OperationalError as error:
         if disk_errors.code_of(error) in disk_errors.BUSY_CODES:
-            return  # whoever has the fence does it, when it has committed
+            return  # the writer that has the fence does it, when it has committed
         raise
     try:
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()

@@ -1,6 +1,6 @@
 """What is written to the index's tables, while the fence is ours. All SQL that changes a table of the index is here.
 
-Nothing is durable, or seen by anybody else, before `Index.commit()`.
+Nothing is durable, or seen by others, before `Index.commit()`.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class Diagnosis:
     lost: list[CheckedCommit] = field(default_factory=list)
     #: The lost header is known to the index and can be written again.
     header: bytes = b""
-    #: Runs with lost items whose lists are gone, too: nobody can do those again.
+    #: Runs with lost items whose lists are gone, too: those cannot be done again.
     orphans: list[str] = field(default_factory=list)
     #: What earlier repairs, and commits, have put aside.
     strays: list[Path] = field(default_factory=list)
@@ -157,10 +157,10 @@ def _commits(data_dir: Path, index: IndexReader) -> list[CheckedCommit]:
     return commits
 
 
-def _is_taken(held: list[Range], taken: Bitmap | None) -> bool:
-    if taken is None or held[-1][1] > taken.size:
+def _is_taken(items: list[Range], taken: Bitmap | None) -> bool:
+    if taken is None or items[-1][1] > taken.size:
         return True
-    return sum(taken.add(first, end) for first, end in held) > 0
+    return sum(taken.add(first, end) for first, end in items) > 0
 
 
 def size_of(data_dir: Path, row: RunRow) -> Size:

@@ -31,9 +31,9 @@ from sheaf.run.catalog import runs_of
 from sheaf.run.items import Batch, Done, Result
 from sheaf.run.run import Run, sync_folder
 
-#: A commit is made when so many bytes or records are gathered.
+#: A commit is made of this many bytes or records.
 _COMMIT_BYTES, _COMMIT_RECORDS = 8 << 20, 10_000
-#: Items of a list that are read at once, to be compared with what stands in the records.
+#: Items of a list that are read at once, to be compared with the records.
 _ITEMS = 1000
 
 
@@ -51,7 +51,7 @@ class Rebuilt:
 
 
 def rebuild(data_dir: Path, inside: str, *, apply: bool) -> Rebuilt:
-    """Read the file and, if told to `apply`, put a new one with an index in its place.
+    """Read the file and, with `apply`, put a new one with an index in its place.
 
     Raises OutputMissing, and IndexMissing for a file whose records do not say whose they are.
     """
@@ -88,7 +88,7 @@ def runs_into(data_dir: Path, inside: str) -> list[Run]:
         try:
             run = Run.open(data_dir, name)
         except RunNotFound:
-            continue  # a folder without a manifest: no run that anybody could go on with
+            continue  # a folder without a manifest: no run that could be continued
         if run.manifest.output == inside:
             runs.append(run)
     return runs
@@ -122,7 +122,7 @@ def _import(output: Path, runs: list[Run], rebuilt: Rebuilt, folder: Path | None
 
 
 def _owner(line: bytes, lists: list[_ItemList]) -> tuple[str, int] | None:
-    """Return the run and the item that a line is the record of: the oldest run that it fits and that has it not yet."""
+    """Return the run and item whose record a line is: those of the oldest run that it fits and that has it not yet."""
     try:
         value = json.loads(line)
         index, text = int(value["index"]), value.get("item", value.get("url"))
@@ -172,18 +172,18 @@ def _put_in_place(folder: Path, rebuilt: Rebuilt, runs: list[Run]) -> None:
     index = Index(output, 0.0)
     if exists(index.path):
         raise IndexMissing(f"{index.path} has come back meanwhile; nothing was changed. Repair again")
-    # Left by the index that is gone; they would be taken for the new one's.
+    # Left by the index that is gone; SQLite would take them for the new one's.
     for suffix in ("-wal", "-shm"):
         index.path.with_name(f"{index.path.name}{suffix}").unlink(missing_ok=True)
     # A second name for the old file, until the new one takes the first: whenever this is killed, there is an output.
     rebuilt.aside = free_name(output)
     os.link(output, rebuilt.aside)
     sync_folder(output.parent)
-    # The index last: until it is there, nobody touches the file.
+    # The index last: until it is there, no writer touches the file.
     for name in (output.name, f"{index.path.name}-wal", index.path.name):
         if exists(folder / name):
             (folder / name).rename(output.with_name(name))
-    # Without an index nobody could mark a run as finished; whoever looks now sees what is missing.
+    # Without an index no run could be marked as finished; from now on it shows what is missing.
     for run in runs:
         if rebuilt.found[run.manifest.run] < run.manifest.items:
             run.reopen()

@@ -23,7 +23,7 @@ from sheaf.output.index.rows import CommitRow, RunRow, State
 from sheaf.run.catalog import runs_of
 from sheaf.run.run import Run
 
-#: Seconds to wait for a writer that may be about to commit what lies beyond the committed length.
+#: Seconds to wait for a writer that may be about to commit the bytes beyond the committed length.
 _WRITER_WAIT_S = 2.0
 #: Commits read at once; each may be some 10,000 bytes.
 _PAGE_ROWS = 100
@@ -258,7 +258,7 @@ class _Verifier:
             self._problem("its first or last bytes are not those by which the index knows it, so no commit is taken")
 
     def _check_end(self) -> None:
-        """Bytes beyond L belong to a writer at work, or to nobody."""
+        """Bytes beyond L that no writer is about to commit are a problem."""
         if self._index.output.stat().st_size <= self._report.length:
             return
         try:
@@ -273,6 +273,6 @@ class _Verifier:
         if self._report.stray_bytes:
             self._report.torn += 1
             self._problem(
-                f"{self._report.stray_bytes} bytes lie beyond the last commit, left by a writer that died, or written "
+                f"{self._report.stray_bytes} bytes are beyond the last commit, left by a writer that died, or written "
                 "by another program; the next commit cuts them, or moves them aside if they are not ours"
             )
