@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import zlib
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -136,16 +137,30 @@ def test_a_file_that_is_gone_is_created_only_if_nothing_was_committed_to_it(tmp_
     assert not (tmp_path / "gone.txt").exists()
 
 
-def test_another_file_of_the_same_length_is_refused(tmp_path: Path) -> None:
-    """A copy of the right one is not; nor is a file that is known by its inode looked at up to its first byte."""
+@pytest.mark.parametrize(
+    ("data", "known", "refused"),
+    [
+        (b"committed\n", False, False),
+        (b"committEd\n", True, True),
+        (b"Committed\n", False, True),
+        (b"Committed\n", True, False),
+    ],
+)
+def test_a_file_is_known_by_its_edges_and_its_inode(
+    tmp_path: Path, monkeypatch: MonkeyPatch, data: bytes, known: bool, refused: bool
+) -> None:
+    """A copy of the right one is taken; of a file that is known by its inode, only the last bytes are compared."""
+    monkeypatch.setattr(data_file, "EDGE_BYTES", 4)
     path = tmp_path / "pages.txt"
-    opened(path, b"committed\n").close()
+    path.write_bytes(b"committed\n")
     with open(path, "rb") as source:
-        noted = state(10, "another:1", edges_of(source, 10))
+        edges = edges_of(source, 10)
+    status = path.stat()
+    noted = state(10, f"{status.st_dev}:{status.st_ino}" if known else "another:1", edges)
 
-    path.write_bytes(b"different\n")
+    path.write_bytes(data)
     file = OutputFile.open(path, noted)
-    with pytest.raises(OutputReplaced, match="is not the file that was committed to"):
+    with pytest.raises(OutputReplaced, match="is not the file that was committed to") if refused else nullcontext():
         file.check(noted)
     file.close()
 

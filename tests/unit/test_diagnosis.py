@@ -87,16 +87,17 @@ def test_a_damaged_header_is_known_and_not_lost(path: Path) -> None:
 def test_what_an_unfinished_repair_put_aside_is_found_there(path: Path) -> None:
     """The last such file first; a link among them is not followed."""
     whole = path.read_bytes()
-    path.with_name(f"{NAME}.damaged-1").write_bytes(whole)
-    path.with_name(f"{NAME}.damaged-2").symlink_to(path.with_name(f"{NAME}.damaged-1"))
+    for number in (1, 2):
+        path.with_name(f"{NAME}.damaged-{number}").write_bytes(whole)
+    path.with_name(f"{NAME}.damaged-3").symlink_to(path.with_name(f"{NAME}.damaged-1"))
     path.write_bytes(whole[:50])
 
     found = look(path)
 
     assert ids(found) == ([1, 2, 3, 4], [])
-    assert [commit.source for commit in found.kept] == [None, None, None, path.with_name(f"{NAME}.damaged-1")]
+    assert [commit.source for commit in found.kept] == [None, None, None, path.with_name(f"{NAME}.damaged-2")]
     assert found.from_aside and found.needed
-    assert found.strays == list_strays(path) == [path.with_name(f"{NAME}.damaged-{number}") for number in (1, 2)]
+    assert found.strays == list_strays(path) == [path.with_name(f"{NAME}.damaged-{number}") for number in (1, 2, 3)]
 
 
 def test_a_file_that_is_gone_has_lost_everything(path: Path) -> None:
