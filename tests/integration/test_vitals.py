@@ -88,7 +88,7 @@ def test_a_main_loop_that_hangs_ends_the_worker(bench: Bench) -> None:
 
     assert worker.wait(GONE_S) == 1
     said = reason(log)
-    assert "the main loop has not turned for" in said["why"]
+    assert "the main loop has made no progress for" in said["why"]
     assert "break_down" in said["why"]
     assert "in broken" in said["stack"] or "step" in said["stack"]
     bench.worker()

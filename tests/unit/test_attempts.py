@@ -10,7 +10,7 @@ def test_failed_attempts_are_counted_per_item_until_it_is_settled() -> None:
     assert [attempts.charge("a", 1), attempts.charge("a", 1), attempts.charge("a", 2), attempts.charge("b", 1)] == [
         *(1, 2, 1, 1)
     ]
-    attempts.settle_all("a", range(2))
+    attempts.forget_all("a", range(2))
     assert [attempts.count("a", 1), attempts.count("a", 2), attempts.count("b", 1)] == [0, 1, 1]
     attempts.forget("a")
     assert [attempts.count("a", 2), attempts.count("b", 1)] == [0, 1]
@@ -33,9 +33,9 @@ def test_the_limit_ends_when_all_that_may_be_the_cause_is_done() -> None:
     bisection = Bisection()
     bisection.narrow("a", 80)
     bisection.narrow("a", 10)
-    bisection.settle("a", 79)
+    bisection.finished("a", 79)
     assert bisection.limit("a") == 1, "the cause may be the eightieth"
-    bisection.settle("a", 1)
+    bisection.finished("a", 1)
     assert bisection.limit("a") is None
 
     bisection.narrow("a", 80)

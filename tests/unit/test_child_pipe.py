@@ -83,4 +83,4 @@ def test_what_is_put_aside_is_out_of_hand(ends: Ends) -> None:
     ends.source.resume(5)
     assert sorted(ends.slots.in_hand()) == [5, 99]
     said = [ends.worker.recv_bytes() for _ in range(3)]
-    assert said == [encode(("holding", count)) for count in (32, 64, 96)]
+    assert said == [encode(("parked", count)) for count in (32, 64, 96)]

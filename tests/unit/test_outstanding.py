@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sheaf.run.number_range import Numbers
 from sheaf_worker.pool.backlog import ItemBlock
 from sheaf_worker.pool.outstanding import Outstanding
-from sheaf_worker.wire.channel import pack_indexes, unpack_indexes, unpack_stretches
+from sheaf_worker.wire.channel import pack_indexes, unpack_indexes, unpack_spans
 
 
 def block_of_numbers(first: int, count: int) -> ItemBlock:
@@ -68,7 +68,7 @@ def test_indexes_come_through_the_pipe_as_they_are(indexes: list[int]) -> None:
     """Any order, doubles included: what is unpacked is what was packed, stretch by stretch or one by one."""
     packed = pack_indexes(indexes)
 
-    assert [index for stretch in unpack_stretches(packed) for index in stretch] == indexes
+    assert [index for stretch in unpack_spans(packed) for index in stretch] == indexes
     assert list(unpack_indexes(packed)) == indexes
 
 
@@ -82,13 +82,13 @@ def test_stretches_with_gaps_between_come_through_the_pipe(steps: list[tuple[int
     packed = pack_indexes(indexes)
 
     assert list(unpack_indexes(packed)) == indexes
-    assert [index for stretch in unpack_stretches(packed) for index in stretch] == indexes
+    assert [index for stretch in unpack_spans(packed) for index in stretch] == indexes
 
 
 def test_long_stretches_are_sent_as_such() -> None:
     """What two blocks of a range became takes as many bytes as four numbers; short stretches are not worth it."""
     assert pack_indexes([*range(1000), *range(5000, 5500)]) == (0, -1000, 5000, -500)
-    assert unpack_stretches((0, -1000, 5000, -500)) == [range(1000), range(5000, 5500)]
+    assert unpack_spans((0, -1000, 5000, -500)) == [range(1000), range(5000, 5500)]
     assert pack_indexes(range(7, 10)) == (7, -3)
     odd = list(range(1, 1001, 2))
-    assert unpack_stretches(pack_indexes(odd)) == [tuple(odd)]
+    assert unpack_spans(pack_indexes(odd)) == [tuple(odd)]

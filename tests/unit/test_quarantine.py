@@ -176,5 +176,5 @@ def test_a_result_settles_what_was_charged(ward: Ward) -> None:
     child = ward.child(1, attempts=2)
     for _ in range(3):
         ward.quarantine.charge(child, [1], Verdict("ValueError", "no"))
-        ward.quarantine.settle(RUN.run, [1])
+        ward.quarantine.finished(RUN.run, [1])
     assert ward.failed == []

@@ -96,7 +96,7 @@ def test_messages_at_the_wrong_time_change_no_state(desk: Desk, ready: ChildHand
         ("returned", 5),
         ("ready", "all"),
         ("refused",),
-        ("holding", "many"),
+        ("parked", "many"),
         (),
     ],
 )
@@ -224,7 +224,7 @@ def test_deaths_during_the_import_have_the_run_refused_in_the_end(desk: Desk) ->
 
 
 def test_notes_are_kept(desk: Desk, ready: ChildHandle) -> None:
-    desk.say("holding", 3)
+    desk.say("parked", 3)
     desk.say("waits", 2)
     desk.say("lacks", "no files")
     desk.say("choices", [("connections", "8", "measured")])

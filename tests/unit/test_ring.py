@@ -25,7 +25,7 @@ def test_what_does_not_fit_is_refused_until_room_comes_back() -> None:
     writer = RingWriter(memory)
     first = writer.put([b"a" * RING], RING)
     assert first == 0
-    view, borrow = reader.lend(first, RING)
+    view, borrow = reader.borrow(first, RING)
 
     assert writer.put([b"b"], 1) is None
     del view
@@ -36,7 +36,7 @@ def test_what_does_not_fit_is_refused_until_room_comes_back() -> None:
 
     place = writer.put([b"b"], 1)
     assert place is not None
-    assert bytes(reader.lend(place, 1)[0]) == b"b"
+    assert bytes(reader.borrow(place, 1)[0]) == b"b"
     assert writer.put([b"c" * (RING + 1)], RING + 1) is None
 
 
@@ -50,7 +50,7 @@ def test_borrowed_memory_may_come_back_in_any_order(steps: list[tuple[int, int]]
         record = bytes([number % 256]) * size
         position = writer.put([record[:1], record[1:]], size)
         if position is not None:
-            lent.append((*reader.lend(position, size), record))
+            lent.append((*reader.borrow(position, size), record))
         elif lent:
             lent.rotate(place)
             lent.popleft()

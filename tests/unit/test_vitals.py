@@ -102,7 +102,7 @@ def test_a_main_loop_that_does_not_turn_ends_the_process(bed: Bed, caplog: pytes
     cause = bed.look(turns=False) or ""
 
     assert not bed.vitals.well
-    assert "the main loop has not turned for 30 s; it stands in " in cause
+    assert "the main loop has made no progress for 30 s; it is in " in cause
     assert f"(in the thread {MAIN!r})" in cause
     assert (bed.statuses, bed.farewells) == ([1], 1)
     assert bed.timers, "should even that hang, the kernel ends the process"
@@ -114,7 +114,7 @@ def test_a_heartbeat_that_is_silent_ends_the_process(bed: Bed) -> None:
     for _ in range(int(SILENT_S)):
         assert bed.look(beats=False) is None
 
-    assert "no sign of life was given for 91 s (in the thread 'heartbeat')" in (bed.look(beats=False) or "")
+    assert "no heartbeat was sent for 91 s (in the thread 'heartbeat')" in (bed.look(beats=False) or "")
 
 
 def test_a_process_that_was_stopped_itself_is_not_taken_for_hung(bed: Bed) -> None:
@@ -140,7 +140,7 @@ def test_a_thread_that_ends_unasked_ends_the_process(bed: Bed) -> None:
     bed.vitals.guard([part])
     part.join(60)
 
-    assert "the thread ended although nobody had asked it to (in the thread 'fetcher')" in (bed.look() or "")
+    assert "the thread ended although it was not asked to (in the thread 'fetcher')" in (bed.look() or "")
     bed.vitals.close()
 
 
@@ -160,7 +160,7 @@ def test_a_worker_that_does_not_end_in_time_is_ended(bed: Bed) -> None:
     bed.vitals.stopping(20.0)
     assert bed.look(after_s=20 + LATE_S, turns=False) is None
 
-    assert "it did not end in time after it was told to stop" in (bed.look(turns=False) or "")
+    assert "it did not end in time after it was asked to stop" in (bed.look(turns=False) or "")
 
 
 def test_an_exception_ends_the_process_with_its_reason(bed: Bed) -> None:
@@ -219,6 +219,7 @@ def test_its_thread_looks_until_all_has_ended_as_it_should(bed: Bed, monkeypatch
     part = thread(lambda: None, "fetcher")
     bed.vitals.guard([part])
     assert looks.wait(60)
+    assert list((bed.data / ".sheaf/last-words").glob("*")), "room for its last words, while there is any"
 
     bed.vitals.close()
     bed.vitals.join(60)

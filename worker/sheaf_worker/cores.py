@@ -1,4 +1,4 @@
-"""How many cores this process may really use: its affinity, and the CPU quota of its container (cgroup v1 and v2)."""
+"""How many cores this process may use: its affinity, and the CPU quota of its container (cgroup v1 and v2)."""
 
 from __future__ import annotations
 

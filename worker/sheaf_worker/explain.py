@@ -1,4 +1,4 @@
-"""What a worker has chosen by itself, and why: on its entry, for `sheaf status --explain`."""
+"""The choices that a worker has made, with reasons: a field of its entry, for `sheaf status --explain`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Choice(NamedTuple):
     why: str
 
 
-def explain(settings: Settings, pool: Pool, cores: int, neighbours: int, rate: float, times: CommitStats) -> str:
+def explain(settings: Settings, pool: Pool, cores: int, neighbours: int, rate: float, stats: CommitStats) -> str:
     """Return a worker's choices as JSON: a list of name, value and reason."""
     choices = [_pool_size(pool, cores, neighbours)]
-    # Children at the same task choose much the same; one of them speaks for all.
+    # Children of the same task make much the same choices; one of each is shown.
     choices += {name: Choice(name, value, why) for name, value, why in reversed(pool.choices)}.values()
     if rate:
         choices.append(
@@ -32,8 +32,8 @@ def explain(settings: Settings, pool: Pool, cores: int, neighbours: int, rate: f
                 f"{settings.ahead_s:g} s of work at {rate:,.0f} items/s; the rest is left to other workers",
             )
         )
-    if times.commits:
-        choices.append(_commit_size(settings, times))
+    if stats.commits:
+        choices.append(_commit_size(settings, stats))
     return json.dumps(choices)
 
 
@@ -44,17 +44,18 @@ def _pool_size(pool: Pool, cores: int, neighbours: int) -> Choice:
     return Choice("processes", str(pool.size), f"{cores} usable cores, {others}")
 
 
-def _commit_size(settings: Settings, times: CommitStats) -> Choice:
-    """A commit takes whatever has come while the one before it was written: it grows by itself with the load."""
-    spent_s = times.lock_s + times.fence_s + times.write_s
+def _commit_size(settings: Settings, stats: CommitStats) -> Choice:
+    """A commit takes all results that came while the previous one was written, so it grows with the load."""
+    waited_s = stats.lock_s + stats.fence_s
+    spent_s = waited_s + stats.write_s
     return Choice(
         "commit",
-        bytes_text(times.bytes // times.commits),
+        bytes_text(stats.bytes // stats.commits),
         f"what comes in {settings.commit_s:g} s, {settings.commit_mb:g} MiB, or during the commit before it; "
-        f"{spent_s / times.commits * 1000:.1f} ms each on average, {_share(times.lock_s + times.fence_s, spent_s)} of "
+        f"{spent_s / stats.commits * 1000:.1f} ms each on average, {_percent(waited_s, spent_s)} of "
         "it waiting for others",
     )
 
 
-def _share(part: float, whole: float) -> str:
+def _percent(part: float, whole: float) -> str:
     return f"{100 * part / whole:.0f} %" if whole else "0 %"

@@ -1,4 +1,4 @@
-"""Workers of one host share its cores: each takes its part, which changes as workers come and go."""
+"""Workers of one host share its cores: each takes a fair share, which changes as workers come and go."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def host_name(given: str | None) -> str:
-    """What tells this host from others: the setting, or the kernel's own name for its present life."""
+    """What identifies this host: the setting, or the kernel's id of the current boot."""
     if given:
         return given
     try:
@@ -24,8 +24,8 @@ def host_name(given: str | None) -> str:
 def fair_share(cores: Mapping[str, int], worker: str, fixed: int = 0) -> int:
     """Return how many processes `worker` should run: one at least, and no more than the cores it may use.
 
-    `cores`: how many each worker of the host may use that shares; `fixed`: processes of those that do not. Whoever may
-    use the most is taken to see the whole host. All workers come to the same parts, without talking.
+    `cores`: how many cores each sharing worker of the host may use; `fixed`: processes of those that do not share. The
+    largest number is taken for the host's. All workers arrive at the same shares without communicating.
     """
     shares = dict.fromkeys(sorted(cores), 1)
     spare = max(cores.values()) - fixed - len(shares)
@@ -40,7 +40,7 @@ def fair_share(cores: Mapping[str, int], worker: str, fixed: int = 0) -> int:
 
 
 def share_among(entries: Collection[WorkerInfo], worker: str, host: str, own_cores: int) -> tuple[int, int]:
-    """Return this worker's part of the host's cores, and how many live workers of the host there are."""
+    """Return this worker's share of the host's cores, and the number of live workers on the host."""
     here = [
         entry for entry in entries if entry.fields.get("machine") == host and not entry.silent and entry.id != worker
     ]

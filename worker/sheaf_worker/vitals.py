@@ -2,11 +2,11 @@
 
     a thread raises ───────────────┐
     a thread ends unasked ─────────┼──► log ─► last words ─► batches handed back (3 s at most) ─► exit 1
-    the main loop does not turn ───┘
+    the main loop hangs ───────────┘
 
-Whoever started the worker (`sheaf up`, compose) starts a fresh one; what this one had in hand is done by others.
-Waiting is not hanging: the committer may wait for a disk or for another process's fence as long as it takes, which is
-said as a problem (`docs/decisions/0023-a-broken-thread-is-a-dead-worker.md`).
+`sheaf up` or compose, which started the worker, starts a fresh one; other workers do what this one had in hand.
+Waiting is not hanging: the committer may wait for a disk or for another process's fence as long as it takes, and
+reports that as a problem (`docs/decisions/0023-a-broken-thread-is-a-dead-worker.md`).
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from sheaf.core.last_words import LastWords, cause_of
 
 logger = logging.getLogger(__name__)
 
-#: A worker whose main loop has not turned for so many seconds is stuck, though its process lives.
+#: Seconds without an iteration of the main loop after which the worker counts as stuck, though its process lives.
 STUCK_S = 30.0
-#: A beat waits for Redis at times, which may take its time to say that it is not there. Three beats, if that is longer.
+#: Seconds without a heartbeat, or three intervals if those are longer. It waits for Redis, which may time out slowly.
 SILENT_S = 90.0
-#: Seconds between two looks. A look that comes so much later means that the process itself was held up.
+#: Seconds between two checks. A gap longer than the second value means that the whole process was stopped.
 LOOK_S, BLIND_S = 1.0, 5.0
 #: Seconds that the hand-back of the batches may take, and the end as a whole, when even that hangs.
 FAREWELL_S, END_S = 3.0, 10.0
-#: Seconds for which no thread of Python may get its turn (native code that keeps the interpreter's lock).
+#: Seconds for which native code may keep the interpreter's lock, so that no Python thread runs.
 FROZEN_S = 300.0
-#: Seconds beyond its grace period that a worker which was told to stop may take.
+#: Seconds beyond its grace period that a stopping worker may take.
 LATE_S = 15.0
 _STDERR = 2
 MAIN = threading.main_thread().name
 
 
 class Vitals(threading.Thread):
-    """One thread. `farewell` hands back what the worker holds, as well as that can be done now.
+    """One thread. `farewell` hands back the worker's batches, on a best-effort basis.
 
-    `last_turn` and `last_beat` say when (monotonic) the main loop and the heartbeat last came round.
+    `last_iteration` and `last_beat` return when (monotonic) the main loop and the heartbeat last ran.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Vitals(threading.Thread):
         worker: str,
         words: LastWords,
         farewell: Callable[[], None],
-        last_turn: Callable[[], float],
+        last_iteration: Callable[[], float],
         last_beat: Callable[[], float],
         beat_s: float,
     ) -> None:
@@ -63,11 +63,11 @@ class Vitals(threading.Thread):
         self._worker = worker
         self._words = words
         self._farewell = farewell
-        self._last_turn, self._last_beat = last_turn, last_beat
+        self._last_iteration, self._last_beat = last_iteration, last_beat
         self._parts: Sequence[threading.Thread] = ()
-        #: Until when the process has to end, once it was told to stop.
+        #: When the process has to have ended, once it was asked to stop.
         self._stop_by: float | None = None
-        #: When this thread last looked, and since when the process has not been held up from outside.
+        #: When this thread last checked, and since when the process has run without being stopped from outside.
         self._looked = self._awake = time.monotonic()
         self._ending = threading.Lock()
         #: The thread that broke.
@@ -76,8 +76,8 @@ class Vitals(threading.Thread):
 
     @property
     def well(self) -> bool:
-        """Whether the main loop turns; what does not turn keeps no lease and shows no sign of life."""
-        return self._stop_by is not None or self._age(self._last_turn()) < STUCK_S
+        """Whether the main loop runs. If it hangs, no lease is renewed and no heartbeat sent."""
+        return self._stop_by is not None or self._age(self._last_iteration()) < STUCK_S
 
     def guard(self, parts: Sequence[threading.Thread]) -> None:
         """Start these threads; from now on they live as long as the worker does."""
@@ -89,7 +89,7 @@ class Vitals(threading.Thread):
         self.start()
 
     def stopping(self, within_s: float) -> None:
-        """The worker was told to stop: its threads may end, and all is over after so many seconds."""
+        """The worker was asked to stop: its threads may end, and the process has to within this time."""
         self._stop_by = time.monotonic() + within_s + LATE_S
 
     @property
@@ -99,11 +99,11 @@ class Vitals(threading.Thread):
 
     @property
     def broke_apart_from_items(self) -> bool:
-        """Whether what broke has nothing to do with any item: it is no reason to suspect those in hand."""
+        """Whether what broke cannot be due to an item, so that those in hand are not suspected."""
         return self._broken not in (None, MAIN, "committer")
 
     def close(self) -> None:
-        """All ended as it should."""
+        """The worker has ended in order."""
         self._done.set()
         faulthandler.cancel_dump_traceback_later()
         self._words.release()
@@ -119,20 +119,20 @@ class Vitals(threading.Thread):
 
     def _look(self, now: float) -> None:
         if now - self._looked > BLIND_S:
-            self._awake = now  # stopped, frozen, suspended: no thread of ours is to blame
+            self._awake = now  # stopped, frozen, suspended: not the fault of our threads
         self._looked = now
         if self._stop_by is not None:
             if now > self._stop_by:
-                self._end_hung(MAIN, "it did not end in time after it was told to stop")
+                self._end_hung(MAIN, "it did not end in time after it was asked to stop")
             return
         if not self.well:
-            self._end_hung(MAIN, f"the main loop has not turned for {self._age(self._last_turn()):.0f} s")
+            self._end_hung(MAIN, f"the main loop has made no progress for {self._age(self._last_iteration()):.0f} s")
         if self._age(self._last_beat()) > self._silent_s:
-            self._end_hung("heartbeat", f"no sign of life was given for {self._age(self._last_beat()):.0f} s")
+            self._end_hung("heartbeat", f"no heartbeat was sent for {self._age(self._last_beat()):.0f} s")
         for part in self._parts:
-            # Asked to stop meanwhile, or in a farewell, it may end.
+            # It may end if the worker was asked to stop meanwhile, or is being ended.
             if not part.is_alive() and self._stop_by is None and not self.ending:
-                self._end_hung(part.name, "the thread ended although nobody had asked it to")
+                self._end_hung(part.name, "the thread ended although it was not asked to")
 
     def _age(self, moment: float) -> float:
         return time.monotonic() - max(moment, self._awake)
@@ -140,14 +140,14 @@ class Vitals(threading.Thread):
     def _end_hung(self, thread: str, why: str) -> NoReturn:
         limit_end()
         stack = _stack_of(thread)
-        place = f"; it stands in {stack[-1].filename}:{stack[-1].lineno}, {stack[-1].name}" if stack else ""
+        place = f"; it is in {stack[-1].filename}:{stack[-1].lineno}, {stack[-1].name}" if stack else ""
         fields = {"action": "fail", "part": thread, "why": why + place, "stack": "".join(traceback.format_list(stack))}
         logger.critical("a part of the worker hangs; the process ends", extra=fields)
         self._end(thread, why + place)
 
     def _end(self, thread: str, why: str) -> NoReturn:
         if not self._ending.acquire(blocking=False):
-            time.sleep(END_S)  # another one is at it
+            time.sleep(END_S)  # another thread is ending the process
             os._exit(1)
         try:
             limit_end()
@@ -165,12 +165,12 @@ class Vitals(threading.Thread):
 
 
 def limit_end() -> None:
-    """Have the kernel end the process soon, whatever hangs on the way there. Nobody here handles SIGALRM."""
+    """Have the kernel end the process soon, whatever hangs until then. SIGALRM has no handler here."""
     signal.setitimer(signal.ITIMER_REAL, END_S)
 
 
 def _stack_of(thread: str) -> list[traceback.FrameSummary]:
-    """Where a thread is, by its name; the innermost call last."""
+    """The stack of a thread, found by its name; the innermost call last."""
     idents = {each.name: each.ident for each in threading.enumerate()}
     frame = sys._current_frames().get(idents.get(thread) or 0)
     return list(traceback.extract_stack(frame)) if frame is not None else []

@@ -79,9 +79,9 @@ class Worker:
         self._moved = time.monotonic()
         self._cancelled: SimpleQueue[str] = SimpleQueue()
         self._host = host_name(settings.host)
-        #: Cores that this worker may use; 0: the size of its pool is set, and it shares with nobody.
+        #: Cores that this worker may use; 0: the size of its pool is set, and it shares with no other worker.
         self._cores = 0 if settings.pool_size else usable_cores()
-        #: Processes that the pool should have, and live workers on this host, as of the last beat.
+        #: Processes that the pool should have, and live workers on this host, as of the last heartbeat.
         self._share, self._neighbours = settings.pool_size or self._cores, 1
         self._pool = Pool(
             self._share,
@@ -109,7 +109,7 @@ class Worker:
             LastWords(settings.data_dir, self.label),
             self._say_farewell,
             lambda: self._last_iteration,
-            lambda: self._heartbeat.beaten,
+            lambda: self._heartbeat.last_beat,
             settings.heartbeat_s,
         )
 
@@ -122,7 +122,7 @@ class Worker:
             while not self._stop_asked:
                 self._iterate()
             self._end()
-        except BaseException as error:  # noqa: BLE001  whatever it is: no thread may outlive this one
+        except BaseException as error:  # noqa: BLE001  on any error: no thread may outlive this one
             self._on_thread_failure(threading.ExceptHookArgs((type(error), error, None, threading.current_thread())))
         return 0
 
@@ -187,11 +187,11 @@ class Worker:
             self._pass_on(name, [failed])
         while True:
             try:
-                held, items = self._fetcher.taken.get_nowait()
+                claimed, items = self._fetcher.taken.get_nowait()
             except Empty:
                 return
             self._moved = time.monotonic()
-            manifest = held.run.manifest
+            manifest = claimed.run.manifest
             options = limited(
                 manifest.spec.task,
                 manifest.spec.options,
@@ -199,13 +199,13 @@ class Worker:
                 self._settings.ca_bundle,
                 self._settings.ca_folder,
             )
-            spec = dataclasses.replace(manifest.spec, options=options, files=held.files)
-            program = TaskRun(manifest.run, spec, manifest.output, held.separator)
+            spec = dataclasses.replace(manifest.spec, options=options, files=claimed.files)
+            program = TaskRun(manifest.run, spec, manifest.output, claimed.separator)
             self._pool.add(program, items)
             self._fetcher.passed_on += 1
 
     def _release_unstarted(self) -> None:
-        """While slow items occupy all children, give the batches that wait behind them to other workers."""
+        """While slow items occupy all children, hand back the batches that wait after them, for other workers."""
         now = time.monotonic()
         if now - self._moved < RELEASE_S or not self._pool.waiting or self._pool.free_capacity or self._pool.paused:
             return
@@ -337,8 +337,8 @@ class Worker:
         self._pool.abandon()
         # What it claimed after the hand-back would be blocked for the length of a lease.
         self._fetcher.stop(within_s=1.0)
-        # One of them may be the cause.
+        # Unless the cause is known to be another, an item in one of them may be it.
         self._hand_back(in_peace=self._vitals.broke_apart_from_items)
-        # Stop the heartbeat first: another beat would bring the entry back.
+        # Stop the heartbeat first: it would announce the worker again.
         self._heartbeat.stop(within_s=1.0)
         self._queue.registry.leave(self.id)

@@ -1,7 +1,7 @@
-"""Copies of a child that a task forks: each lives as long as the child, whoever has forked it, and no longer.
+"""Copies of a child that a task forks: each lives as long as the child and no longer, whichever thread has forked it.
 
-The kernel's own signal (PR_SET_PDEATHSIG) comes when the *thread* ends that has forked, and for the copy of a copy when
-the one between ends. So only what the child's main thread forks is left to it; the others look for themselves.
+The kernel's own signal (PR_SET_PDEATHSIG) is sent when the *thread* that forked ends, and to a copy of a copy when the
+copy in between ends. So it serves only for forks of the child's main thread; other copies watch the child themselves.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ import threading
 from sheaf.core.parent_death import signal_at_parents_death
 from sheaf.core.pidfd import open_process
 
-# As they are before any task has come: one may patch them (gevent does).
+# The originals, before any task patches them (gevent does).
 _start_new_thread = _thread.start_new_thread
 _poll = select.poll
 
 
 def end_with_parent(parent: int) -> None:
-    """Have the kernel end this process with the thread that has started it. Ends it now if `parent` is gone already."""
+    """Have the kernel end this process with the thread that started it; end it now if `parent` is gone already."""
     signal_at_parents_death(signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(0)
 
 
 class Lifeline:
-    """What ties copies to the child. Made in its main thread."""
+    """Ties copies to the child. Created in its main thread."""
 
     def __init__(self) -> None:
         self._child = os.getpid()
@@ -38,21 +38,21 @@ class Lifeline:
         try:
             self._descriptor = os.pidfd_open(self._child)
         except OSError:
-            self._descriptor = -1  # a kernel or a sandbox without it
+            self._descriptor = -1  # a kernel or a sandbox without pidfds
 
     def hold(self) -> None:
-        """In a copy, first of all: have it end when the child does."""
+        """To be called first in a copy: have it end when the child does."""
         by_main_thread = threading.get_ident() == self._main_thread and not self._is_copy
         self._is_copy = True
         if by_main_thread:
             end_with_parent(self._child)
             return
-        # No signal is for that thread: a handler has to interrupt what the copy itself waits for.
+        # That thread takes no signals: they have to interrupt what the copy itself waits for.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             _start_new_thread(self._end_with_child, ())
         except RuntimeError:
-            pass  # no thread is to be had here; it ends with the child's process group
+            pass  # no thread can be started; the copy ends with the child's process group
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -62,7 +62,7 @@ class Lifeline:
             waiter = _poll()
             with contextlib.suppress(OSError, ValueError):
                 waiter.register(descriptor, select.POLLIN)
-                # If the copy closes it, we still wait for what was open when we began.
+                # If the copy closes the descriptor, poll() still waits for what it referred to.
                 if any(events & select.POLLIN for _, events in waiter.poll()):
                     break
             try:

@@ -1,4 +1,4 @@
-"""The process that runs tasks: one of a pool's children. Imports no Redis, no RQ: its start is short, its memory small.
+"""The process that runs tasks, one of a pool's children. Imports neither redis nor rq: it starts fast and stays small.
 
 worker ──program, items──► inbox ──► source ──► task.run() ──► outbox ──results──► worker
 """
@@ -34,31 +34,31 @@ from sheaf_worker.wire.exit_codes import FILES_USED_UP, LACKING
 from sheaf_worker.wire.ring import Memory, RingWriter
 from sheaf_worker.wire.slots import SharedSlots, SlotWriter
 
-#: Of all processes of a container, the kernel should take one of these when memory runs out: the pool can replace it.
+#: When memory runs out, the kernel should kill one of these processes: the pool can replace it.
 _OOM_SCORE = "500"
-#: Steps of niceness below its worker, which commits, renews leases and hands out work for all its children: it should
-#: not wait in line behind them for a core (docs/decisions/0017-children-are-nicer.md).
+#: How much nicer than its worker, which commits, renews leases and dispatches items for all its children: it should not
+#: have to wait for a core because of them (docs/decisions/0017-children-are-nicer.md).
 _NICENESS = 5
-#: Before a task is tried again that failed without an item in hand: the worker may be about to give it up, or what the
-#: system refused it is to be had again.
+#: Seconds before retrying a task that failed without an item in hand: the worker may give it up meanwhile, or the
+#: system may grant what it refused.
 _PAUSE_S, _PASSING_PAUSE_S = 0.1, 1.0
-#: Seconds between two looks at what the task has decided.
-_TELL_S = 1.0
+#: Seconds between two checks of the task's choices.
+_REPORT_S = 1.0
 
 
 class Ends(NamedTuple):
     """The child's ends of what joins it to its worker."""
 
     connection: Connection
-    #: What takes the place of stdout and stderr.
+    #: Replaces stdout and stderr.
     printed: Connection
     slots: SharedSlots
     ring: Memory
 
 
 def main(ends: Ends, tasks_dir: Path | None, task_modules: Sequence[str], parent: int) -> None:
-    """Serve one program after another until told to end, or until the worker is gone."""
-    _settle_in(parent, ends.printed)
+    """Serve one program after another until asked to end, or until the worker is gone."""
+    _set_up_process(parent, ends.printed)
     connection = ends.connection
     slots = SlotWriter(ends.slots)
     outbox = Outbox(connection, RingWriter(ends.ring))
@@ -73,30 +73,30 @@ def main(ends: Ends, tasks_dir: Path | None, task_modules: Sequence[str], parent
         outbox.flush()
 
 
-def _settle_in(parent: int, printed: Connection) -> None:
+def _set_up_process(parent: int, printed: Connection) -> None:
     end_with_parent(parent)
-    # A group of its own: what the task starts can be ended with it, and a Ctrl-C is the worker's to handle.
+    # A process group of its own: what the task starts can be killed with it, and Ctrl-C reaches the worker only.
     os.setpgid(0, 0)
     os.nice(_NICENESS)
-    # Handlers that do nothing, where SIG_IGN would be inherited by every command that a task starts.
+    # Handlers that do nothing: SIG_IGN would be inherited by every command that a task starts.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _ignore_signal)
     os.register_at_fork(after_in_child=_restore_signals)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="utf-8")
-    # What a task prints belongs with the logs; the worker passes it on, as much of it as a log can bear.
+    # What a task prints belongs in the log; the worker passes it on, up to a limit.
     sys.stdout.flush()
     for descriptor in (1, 2):
         os.dup2(printed.fileno(), descriptor)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # Line by line, or it would be seen only when this process ends.
+        # Otherwise the text would appear only when this process ends.
         sys.stdout.reconfigure(line_buffering=True)
     printed.close()
 
 
 def _warm_up() -> None:
-    """Import, while there is nothing to do, what most runs need first: theirs then begin so much sooner."""
-    # What the system refuses now is asked for again when there is something to do, and said if it is refused then.
+    """Import what most runs need, while there is nothing to do, so that runs start sooner."""
+    # If the system refuses something now, the imports are repeated for the first run, which reports the failure.
     with contextlib.suppress(ImportError, OSError, MemoryError):
         importlib.import_module("sheaf.tasks.function.task")
         importlib.import_module("sheaf.formats.jsonl")
@@ -105,9 +105,9 @@ def _warm_up() -> None:
 def _detach_after_fork(
     lifeline: Lifeline, connection: Connection, inbox: Inbox, outbox: Outbox, slots: SlotWriter
 ) -> None:
-    """In a copy of this process that a task has forked: it ends with us, and pipe and slots are ours, not its own.
+    """In a copy of this process that a task has forked: have it end with us, and take pipe and slots from it.
 
-    A copy that comes back from the task's function finds its source closed and nobody to report to, and ends.
+    A copy that returns from the task's function finds its source closed and no worker to report to, and ends.
     """
     lifeline.hold()
     slots.detach()
@@ -126,26 +126,26 @@ def _restore_signals() -> None:
 
 
 class Lacking(Exception):
-    """The system refuses what this process needs to begin, and did so again and again."""
+    """The system has refused repeatedly what this process needs to start."""
 
 
 class Choices:
-    """Tells the worker, now and then, what the task has decided by itself. Most tasks decide nothing."""
+    """Reports the task's own choices to the worker at intervals. Most tasks make none."""
 
     def __init__(self, outbox: Outbox) -> None:
         #: A task with an attribute `choices`, a list of objects with name, value and why.
         self.task: object = None
         self._outbox = outbox
-        self._told: list[tuple[str, str, str]] = []
+        self._reported: list[tuple[str, str, str]] = []
         self._due = 0.0
 
-    def tell_if_due(self) -> None:
+    def report_if_due(self) -> None:
         now = time.monotonic()
         if now >= self._due:
-            self._due = now + _TELL_S
+            self._due = now + _REPORT_S
             choices = [(choice.name, str(choice.value), choice.why) for choice in getattr(self.task, "choices", ())]
-            if choices != self._told:
-                self._told = choices
+            if choices != self._reported:
+                self._reported = choices
                 self._outbox.send("choices", choices)
 
 
@@ -186,10 +186,10 @@ class _Service:
             os._exit(LACKING)
         except SheafError as error:
             self._refuse(type(error).__name__, str(error))
-        except BaseException as error:  # noqa: BLE001 - a module's, or a decorator's, code may raise anything
+        except BaseException as error:  # noqa: BLE001 - the code of a module or a decorator may raise anything
             self._refuse(TaskError.__name__, f"{name!r} cannot be made ready: {explain(error, self._tasks_dir)}")
         finally:
-            # Of async items and streams, which share one process and moment, too.
+            # Also after async items and streams, which run in the same process at the same time.
             process_state.go_back()
 
     def _find(self, name: str, files: Mapping[str, str], make_format: Callable[[], Format]) -> tuple[Task, Format]:
@@ -202,27 +202,27 @@ class _Service:
             )
         except Exception as error:
             if name in BUILT_IN and passes(error):
-                # No code of the user's has a part in it: the worker shows it, and tries again for as long as it takes.
+                # No user code is involved: the worker reports it, and retries for as long as it takes.
                 raise Lacking(f"it cannot begin with {name!r}: {describe(error, None)}") from error
             refuse_used_up(error, self._tasks_dir)
             raise
 
     def _refuse(self, error: str, message: str) -> None:
-        """Not an item's fault: the task cannot be found, or not be called so. The same for every item of the run."""
+        """Not an item's fault: the task cannot be found or called like this, whichever item of the run it is."""
         self._slots.clear()
         self._outbox.flush()
         self._outbox.send("refused", error, message)
 
     def _pass_on(self, results: Iterator[Result | None]) -> None:
-        """Send off results until the source is closed, or an exception comes through."""
+        """Send results until the source is closed or an exception escapes the task."""
         finish, add = self._slots.finish, self._outbox.add
         try:
             for result in results:
                 if result is None:
                     self._outbox.flush_if_due()
-                    self._choices.tell_if_due()
+                    self._choices.report_if_due()
                 else:
-                    # In this order: an item whose result cannot be taken is still in hand, and gets the blame.
+                    # In this order: an item whose result is invalid is still in hand, and is charged for it.
                     add(result)
                     finish(result.index)
             if not self._source.closed:
@@ -230,10 +230,10 @@ class _Service:
         except SheafError:
             raise
         except FilesUsedUp:
-            # What this process has begun is seen in its slots; what it has finished goes on its way.
+            # The worker sees in the slots what this process has begun; finished results are sent.
             self._outbox.flush()
             os._exit(FILES_USED_UP)
-        except BaseException as error:  # noqa: BLE001 - also SystemExit: whatever it is, the worker has to know
+        except BaseException as error:  # noqa: BLE001 - also SystemExit: the worker has to know of any
             in_hand = self._slots.clear()
             self._outbox.flush()
             if not in_hand and passes(error):

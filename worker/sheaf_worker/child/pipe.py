@@ -1,7 +1,7 @@
 """The child's end of the pipe: items come in through a source, results go out in bundles.
 
-The thread that runs the task does both. While one item keeps that thread busy, a helper thread sends off what is
-finished and answers a recall, so that a slow item keeps neither results nor waiting items from anybody.
+The thread that runs the task does both. While an item keeps that thread busy, a helper thread sends finished results
+and answers a recall, so that a slow item delays neither results nor items that wait after it.
 """
 
 from __future__ import annotations
@@ -22,41 +22,40 @@ from sheaf.tasks.protocol import Pair, Step
 from sheaf_worker.wire.channel import Message, decode, encode, pack_indexes, unpack_indexes
 from sheaf_worker.wire.exit_codes import PIPE_LOST
 from sheaf_worker.wire.ring import RingWriter
-from sheaf_worker.wire.slots import LINE, SlotWriter
+from sheaf_worker.wire.slots import SERIAL, SlotWriter
 
-#: Results are sent off when they weigh what the ring best takes at once, are so old (in seconds), or when there is
-#: nothing else to do.
+#: Results are sent when they fill a portion of the ring, when they are this old (s), or when there is nothing to do.
 FLUSH_S = 0.05
-#: Seconds for which a thread waits for the cluster before the worker is told.
+#: Seconds for which a thread waits for the cluster before that is reported to the worker.
 WAIT_S = 0.1
-#: What a result weighs besides its record.
+#: Bytes that a result counts for besides its record.
 _RESULT_BYTES = 32
-#: Of so many more items that a task holds back its worker is told, and sends others.
-_TELL_EVERY = 32
-#: Fewer bytes than this go through the pipe with the message that tells of them.
+#: Parked items are reported to the worker, which then sends others, in steps of this many.
+_REPORT_EVERY = 32
+#: Records of fewer bytes than this are part of the message instead of going through the ring.
 _SHARED_FROM = 1 << 14
 
 
 class Outbox:
-    """Gathers results. `add` belongs to the task's thread; `flush` and `send` to any."""
+    """Collects results. add() belongs to the task's thread; flush() and send() may be called by any."""
 
     def __init__(self, connection: Connection, ring: RingWriter) -> None:
         self._connection = connection
         self._ring = ring
         self._portion = ring.portion
         self._lock = threading.Lock()
-        # One thread appends, whoever flushes takes from the left: no lock is needed around either.
+        # One thread appends, and flushing takes from the left: neither needs a lock.
         self._done: deque[tuple[int, bytes]] = deque()
         self._failed: deque[tuple[int, str, str, int]] = deque()
         self._bytes = 0
         self._flushed = time.monotonic()
-        #: Threads that wait for the cluster, as the worker was told.
-        self._waits_told = 0
+        #: Threads that wait for the cluster, as last reported.
+        self._reported_waits = 0
         #: Seconds since the last flush in which there was nothing to do.
         self.waited_s = 0.0
 
     def add(self, result: Result) -> None:
-        """Raises TypeError for a result that is none."""
+        """Raises TypeError for what is not a result."""
         if type(result) is Done:
             index, record = result
             if type(record) is not bytes or type(index) is not int:
@@ -69,16 +68,16 @@ class Outbox:
             self._bytes += len(result.message) + _RESULT_BYTES
         else:
             raise TypeError(f"a task gave {type(result).__name__} as a result; it has to be Done or Failed")
-        # No look at the clock for each item: the helper sends off what is overdue.
+        # The clock is not read for each item: the helper sends what is overdue.
         if self._bytes >= self._portion:
             self.flush()
 
     def do_all(self, pairs: Iterator[Pair], step: Step, cells: memoryview) -> None:
-        """Do items one after the other, until none is left: what `add` does for each, in few steps."""
+        """Do items one after the other until none is left, like add() for each in fewer steps."""
         append, size, portion = self._done.append, self._bytes, self._portion
         for pair in pairs:
             index = pair[0]
-            cells[LINE] = index + 1
+            cells[SERIAL] = index + 1
             record = step(pair)
             if type(record) is bytes:
                 append((index, record))
@@ -87,7 +86,7 @@ class Outbox:
                     self.flush()
                     size = 0
             else:
-                self.add(record)  # type: ignore[arg-type]  # it is no bytes; add() says what is wrong if it is no Failed
+                self.add(record)  # type: ignore[arg-type]  # not bytes; add() raises if it is not Failed either
         self._bytes = size
 
     def flush(self) -> None:
@@ -97,15 +96,15 @@ class Outbox:
             now = time.monotonic()
             busy_s = max(0.0, now - self._flushed - self.waited_s)
             self._bytes, self.waited_s, self._flushed = 0, 0.0, now
-            # With results, the worker takes it that none waits any more.
-            self._waits_told = 0 if done or failed else self._waits_told
+            # The worker takes results as a sign that no thread waits any more.
+            self._reported_waits = 0 if done or failed else self._reported_waits
             if done:
                 self._send(("results", *self._packed(done), failed, busy_s))
             elif failed:
                 self._send(("results", (), b"", b"", failed, busy_s))
 
     def _packed(self, done: list[tuple[int, bytes]]) -> tuple[tuple[int, ...], bytes, int | bytes]:
-        """Indexes, lengths, and the records: where they lie in the ring, or themselves if that has no room."""
+        """Indexes, lengths, and the records: their position in the ring, or their bytes if it has no room."""
         indexes, records = zip(*done, strict=True)
         lengths = array("Q", map(len, records))
         size = sum(lengths)
@@ -116,12 +115,12 @@ class Outbox:
         if (self._done or self._failed) and time.monotonic() - self._flushed >= FLUSH_S:
             self.flush()
 
-    def tell_waits(self) -> None:
-        """Tell the worker how many threads of the task wait for the cluster, if that has changed."""
+    def report_waits(self) -> None:
+        """Report how many threads of the task wait for the cluster, if that has changed."""
         count = waits.lasting(WAIT_S)
-        if count != self._waits_told:
+        if count != self._reported_waits:
             with self._lock:
-                self._waits_told = count
+                self._reported_waits = count
                 self._send(("waits", count))
 
     def send(self, *message: Any) -> None:
@@ -129,7 +128,7 @@ class Outbox:
             self._send(message)
 
     def detach(self) -> None:
-        """In a forked copy: the lock may have been held by a thread that is not there, and the results are not its."""
+        """In a forked copy: the lock's holder may not exist there, and the results are the original's."""
         self._lock = threading.Lock()
         self._ring.detach()
         self._done.clear()
@@ -151,13 +150,13 @@ class ItemSource:
         self._inbox = inbox
         self._outbox = outbox
         self._slots = slots
-        # What was sent together, as iterators: taking the next is one step of the interpreter, whichever thread does
-        # it. Only the task's thread removes those that are used up.
+        # An iterator for each message: taking the next item is one step of the interpreter in any thread. Only the
+        # task's thread removes exhausted ones.
         self._blocks: deque[Iterator[Pair]] = deque()
         self._closed = False
-        #: Items that were put aside, and how many of them the worker was told of.
-        self._held = self._told = 0
-        #: What was sent last is all that comes for now: who has taken it need not wait for more.
+        #: Items that the task has parked, and how many of them were reported.
+        self._parked = self._reported = 0
+        #: No more items come along with the last ones: take() need not wait for others.
         self._alone = False
 
     @property
@@ -202,13 +201,13 @@ class ItemSource:
 
     def hold(self, index: int) -> None:
         if self._slots.finish(index):
-            self._held += 1
-            if self._held - self._told >= _TELL_EVERY:
-                self._tell(self._held)
+            self._parked += 1
+            if self._parked - self._reported >= _REPORT_EVERY:
+                self._report(self._parked)
 
     def resume(self, index: int) -> None:
-        self._held -= 1
-        # Of more than can be in hand at once, the last ones are done without a time of their own.
+        self._parked -= 1
+        # Beyond the number of slots, items are done without a start time of their own.
         if self._slots.free:
             self._slots.begin(index)
 
@@ -216,27 +215,27 @@ class ItemSource:
         for result in results:
             self._outbox.add(result)
             if not self._slots.finish(result.index):
-                self._held -= 1
-        if self._told > self._held:
+                self._parked -= 1
+        if self._reported > self._parked:
             self._outbox.flush()
-            self._tell(self._held)
+            self._report(self._parked)
 
-    def _tell(self, held: int) -> None:
-        self._told = held
-        self._outbox.send("holding", held)
+    def _report(self, parked: int) -> None:
+        self._reported = parked
+        self._outbox.send("parked", parked)
 
     def do_all(self, step: Step) -> None:
         if not self._blocks:
             self._inbox.read()
         if self._blocks:
-            cells = self._slots.open_line()
+            cells = self._slots.begin_serial()
             while self._blocks:
                 self._outbox.do_all(self._blocks[0], step, cells)
                 self._blocks.popleft()
-            self._slots.close_line()
+            self._slots.end_serial()
 
     def extend(self, indexes: tuple[int, ...], items: Sequence[str] | range) -> None:
-        """Take over items: their texts, or numbers."""
+        """Take over items, as texts or numbers."""
         self._alone = False
         self._blocks.append(zip(unpack_indexes(indexes), items, strict=True))
 
@@ -244,17 +243,17 @@ class ItemSource:
         self._alone = True
 
     def give_back(self) -> list[int]:
-        """Take out what is not begun; return its indexes in order."""
+        """Take out the items that are not begun; return their indexes in order."""
         return [index for block in list(self._blocks) for index, _ in list(block)]
 
     def close(self) -> None:
-        """Nothing more will come, and what is not begun is not wanted."""
+        """No more items will come, and those not begun are dropped."""
         self._closed = True
         self.give_back()
 
 
 class Inbox:
-    """Reads what the worker sends. `wait` and `read` belong to the task's thread, `mind` to the helper."""
+    """Reads the worker's messages. wait() and read() belong to the task's thread, read_for_it() to the helper."""
 
     def __init__(self, connection: Connection, outbox: Outbox, slots: SlotWriter) -> None:
         self._connection = connection
@@ -267,20 +266,20 @@ class Inbox:
             poller.register(connection.fileno(), select.POLLIN)
         self._sources: deque[ItemSource | None] = deque()
         self._last: ItemSource | None = None
-        #: The task's thread waits for a message: the helper must not take it away from under its nose.
+        #: The task's thread waits for a message, which the helper must leave to it.
         self._waiting = False
-        #: Set while the task's thread has something to do.
+        #: Set while the task's thread is not waiting for a message.
         self.busy = threading.Event()
 
     def next_source(self) -> ItemSource | None:
-        """Wait for the next program; None: the child is to end."""
+        """Wait for the next program; None if the child should end."""
         while not self._sources:
             self.wait(60.0, lambda: bool(self._sources))
             self.read()
         return self._sources.popleft()
 
     def wait(self, wait_s: float, has_come: Callable[[], bool]) -> None:
-        """Wait until there is something to read, unless what is waited for has come by way of the helper."""
+        """Wait until there is something to read, unless the helper has already read what is waited for."""
         self.busy.clear()
         with self._lock:
             self._waiting = True
@@ -290,18 +289,18 @@ class Inbox:
         self.busy.set()
 
     def detach(self) -> None:
-        """In a forked copy: nothing more will come, and what is here is the original's."""
+        """In a forked copy: no more messages will come, and items are the original's."""
         self._lock = threading.Lock()
         if self._last is not None:
             self._last.close()
 
     def read(self) -> None:
-        """Handle what has come."""
+        """Handle the messages that have come."""
         with self._lock:
             self._read()
 
-    def mind(self) -> None:
-        """Handle what has come, if the task's thread is not about to do so."""
+    def read_for_it(self) -> None:
+        """Handle the messages that have come, unless the task's thread is about to do so."""
         with self._lock:
             if not self._waiting:
                 self._read()
@@ -311,8 +310,8 @@ class Inbox:
             try:
                 message = decode(self._connection.recv_bytes())
             except EOFError:
-                os._exit(0)  # the worker is gone, and nobody waits for what this process still has
-            except Exception:  # noqa: BLE001 - a task has closed the pipe, or read from it what was for us
+                os._exit(0)  # the worker is gone, and with it the reader of results
+            except Exception:  # noqa: BLE001 - a task has closed the pipe, or has read from it
                 os._exit(PIPE_LOST)
             self._handle(message)
 
@@ -334,14 +333,14 @@ class Inbox:
 
 
 def start_helper(inbox: Inbox, outbox: Outbox) -> None:
-    """Start the thread that minds the pipe while an item keeps the task's thread from it."""
+    """Start the thread that serves the pipe while an item keeps the task's thread busy."""
 
-    def mind_the_pipe() -> None:
+    def serve_pipe() -> None:
         while True:
             inbox.busy.wait()
             time.sleep(FLUSH_S)
             outbox.flush_if_due()
-            outbox.tell_waits()
-            inbox.mind()
+            outbox.report_waits()
+            inbox.read_for_it()
 
-    threading.Thread(target=mind_the_pipe, name="sheaf-pipe", daemon=True).start()
+    threading.Thread(target=serve_pipe, name="sheaf-pipe", daemon=True).start()

@@ -1,4 +1,4 @@
-"""What the parts of a worker have in common."""
+"""What the threads of a worker share."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Between steps 2 and 3 of 6: claims batches from the queue, a little ahead of the pool, and reads their items.
 
-Claiming is one atomic step in Redis (pop and lease), and it never blocks: a signal only sets a flag that is looked at
-between two claims, so a worker that is asked to stop cannot strand a batch on its way.
+Claiming is one atomic step in Redis (pop and lease) that never blocks. A signal only sets a flag, which is checked
+between two claims, so stopping a worker cannot strand a batch between queue and lease.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ KNOWN_RUNS = 64
 #: Seconds between two claims while nothing is wanted (new parties may have come), while the last batches are on their
 #: way to the pool, while the limit is reached, and while the queue has nothing of the wanted parties.
 IDLE_S, PASS_ON_S, LIMIT_S, OTHERS_S = 0.25, 0.001, 0.01, 0.05
-#: Seconds between two steps while a batch is done part by part (isolation.py).
+#: Seconds between two steps while a batch is isolated (isolation.py).
 ISOLATION_STEP_S = 0.005
 #: Seconds to wait for a wakeup before the queue is polled anyway (a message may be lost).
 WAKEUP_S = 1.0
-#: A worker that has never found a run on its volume pauses for this many seconds after it did not find one.
+#: Seconds for which a worker that has never found a run on its volume pauses after another miss.
 STRANGER_S = 5.0
 #: Seconds to wait before reconnecting to Redis, doubled each time up to the limit.
 RECONNECT_S = (0.2, 5.0)
 
 
 class Fetcher(threading.Thread):
-    """One thread. `taken` has the claimed batches and their open items, for the worker to give to its pool."""
+    """One thread. `taken` holds the claimed batches and their open items, for the worker's loop."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Fetcher(threading.Thread):
         self._runs: dict[str, Run] = {}
         self._separators: dict[str, str] = {}
         self.taken: SimpleQueue[tuple[InFlightBatch, ItemBlock]] = SimpleQueue()
-        #: Runs and their items that fail without another try.
+        #: Items that fail without another attempt, with their runs.
         self.failed: SimpleQueue[tuple[str, Failed]] = SimpleQueue()
         self._given = 0
         #: How many entries of `taken` the worker has passed on to its pool.
@@ -98,9 +98,9 @@ class Fetcher(threading.Thread):
             lambda run, failed: self.failed.put((run, failed)),
             lambda: self._given == self.passed_on and idle(),
         )
-        #: Whether, as far as is known, the queue has nothing more for this worker.
+        #: Whether the queue, as far as is known, has nothing more for this worker.
         self.drained = True
-        #: Why no batch can be claimed now; None while all is well.
+        #: Why no batch can be claimed; None while claims succeed.
         self.problem: str | None = None
 
     def want(self, demand: Demand) -> None:
@@ -143,7 +143,7 @@ class Fetcher(threading.Thread):
             self._stop_asked.wait(ISOLATION_STEP_S)
             return
         if not self.taken.empty():
-            # The last batches are not yet in the pool, so its demand is not known.
+            # The last batches have not reached the pool yet, so its demand is out of date.
             self._stop_asked.wait(PASS_ON_S)
             return
         urgent, demand = self._wanted.wait(IDLE_S), self._demand
@@ -165,7 +165,7 @@ class Fetcher(threading.Thread):
         elif urgent:
             self._set_drained()
             if claims.left:
-                # Of the other parties there is enough here, but not for long.
+                # The worker has enough of the other parties, but not for long.
                 self._stop_asked.wait(OTHERS_S)
             else:
                 self._queue.wait(WAKEUP_S)
@@ -174,12 +174,12 @@ class Fetcher(threading.Thread):
         self._refill_if_low(claims)
 
     def _refill_if_low(self, claims: Claims) -> None:
-        """If a run has more batches than may be queued at once, have more of them queued in time."""
-        share = self._settings.queue_batches // max(1, claims.parties)
+        """If a run has more batches than may be queued at once, have the next ones queued in time."""
+        quota = self._settings.queue_batches // max(1, claims.parties)
         for name in {run for run, _, _ in claims.batches}:
             run = self._runs.get(name)
             left = claims.left_of.get(party_of(name), 0)
-            if run is not None and run.manifest.batches > share and left <= share // 2:
+            if run is not None and run.manifest.batches > quota and left <= quota // 2:
                 self._refill()
 
     def _set_drained(self) -> None:
@@ -188,7 +188,7 @@ class Fetcher(threading.Thread):
             self._wake()
 
     def _request(self, demand: Demand) -> ClaimRequest:
-        """Batches to claim at once: no more than the pool will soon need, so that other workers get theirs."""
+        """How many batches to claim: no more than the pool will soon need, so that other workers get some."""
         named = {
             party: min(CLAIM_LIMIT, -(-count // self._batch_items.get(party, self._last_items)))
             for party, count in demand.named.items()
@@ -197,14 +197,14 @@ class Fetcher(threading.Thread):
         return ClaimRequest(named, demand.others, max(1, each))
 
     def _take(self, name: str, number: int, claims: int) -> None:
-        """Read a claimed batch's open items and pass them on, or finish it if there is nothing to do."""
+        """Read a claimed batch's open items and pass them on, or finish the batch if none is open."""
         try:
             run = self._run(name)
             batch = run.manifest.batch(number)
             if batch.count <= 0:
                 raise RunNotFound(f"run {name!r} has no batch {number}")
             if self._in_flight.has(batch.id):
-                # Queued twice, and we have the first: it is the same lease, just renewed.
+                # It was queued twice. The lease is the same one, and the claim has renewed it.
                 return
             check_allowed(run.manifest.spec.task, self._settings.allow_exec)
             versions.check(run, self._settings.tasks_dir)
@@ -212,7 +212,7 @@ class Fetcher(threading.Thread):
             separator = self._separator(run)
             block = _read(run, batch, () if run.cancelled else self._output(run).reader.remaining(name, batch))
         except RunDamaged as error:
-            # Only this batch may be affected: others of the run are done if their part of the list is intact.
+            # Perhaps only this batch is affected: others of the run go on if their part of the list is intact.
             self._refuse(name, number, str(error), refused=True)
             return
         except RunNotFound as error:
@@ -220,7 +220,7 @@ class Fetcher(threading.Thread):
                 name, number, f"{error}; does this worker ({self._settings.data_dir}) share the producer's volume?"
             )
             if not self._runs:
-                # This worker seems to have another volume: leave the queue to those that have the right one.
+                # This worker seems to have the wrong volume: leave the queue to those that have the right one.
                 self._stop_asked.wait(STRANGER_S)
             return
         except (TaskChanged, TaskForbidden) as error:
@@ -233,17 +233,17 @@ class Fetcher(threading.Thread):
             self._queue.finish(self._worker, [batch.id])
             return
         note = self._isolation.note_of(batch.id) if claims > CLAIMS else None
-        held = InFlightBatch.of(batch, run, block.indexes, files, separator)
-        self._in_flight.add(held)
+        claimed = InFlightBatch.of(batch, run, block.indexes, files, separator)
+        self._in_flight.add(claimed)
         self._note_size(party_of(name), len(block.indexes))
         if claims > CLAIMS:
-            self._isolation.add(held, block, claims, note)
+            self._isolation.add(claimed, block, claims, note)
         else:
-            self._give(held, block)
+            self._give(claimed, block)
 
-    def _give(self, held: InFlightBatch, block: ItemBlock) -> None:
+    def _give(self, claimed: InFlightBatch, block: ItemBlock) -> None:
         self._given += 1
-        self.taken.put((held, block))
+        self.taken.put((claimed, block))
         self._wake()
 
     def _note_size(self, party: str, items: int) -> None:

@@ -1,4 +1,4 @@
-"""What this worker holds: the batches it has claimed, and which of their items are not yet settled."""
+"""The batches that this worker has claimed, and which of their items are not yet settled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class InFlightBatch:
 
     batch: Batch
     run: Run
-    #: A bit for each item that is neither in the output nor among the failures, as far as this worker knows.
+    #: A bit for each item that is not settled, as far as this worker knows.
     open_items: int
     #: The task's files, with their digests, that the items are to be done with.
     files: Mapping[str, str] = field(default_factory=dict)
@@ -40,53 +40,53 @@ class InFlightBatch:
 
 
 class InFlight:
-    """Thread-safe: the fetcher adds, the committer settles, the heartbeat renews what is here."""
+    """Thread-safe: the fetcher adds batches, the committer settles items, the heartbeat renews the leases."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._held: dict[str, InFlightBatch] = {}
+        self._batches: dict[str, InFlightBatch] = {}
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._batches)
 
-    def add(self, held: InFlightBatch) -> None:
+    def add(self, claimed: InFlightBatch) -> None:
         with self._lock:
-            self._held[held.batch.id] = held
+            self._batches[claimed.batch.id] = claimed
 
     def has(self, batch: str) -> bool:
-        return batch in self._held
+        return batch in self._batches
 
     def ids(self) -> list[str]:
         with self._lock:
-            return list(self._held)
+            return list(self._batches)
 
     def runs(self) -> dict[str, Run]:
         with self._lock:
-            return {held.batch.run: held.run for held in self._held.values()}
+            return {claimed.batch.run: claimed.run for claimed in self._batches.values()}
 
     def run(self, name: str) -> Run | None:
-        """The run, if one of its batches is held."""
+        """The run, if one of its batches is in flight."""
         with self._lock:
-            return next((held.run for held in self._held.values() if held.batch.run == name), None)
+            return next((claimed.run for claimed in self._batches.values() if claimed.batch.run == name), None)
 
     def settle(self, run: Run, results: Results) -> list[str]:
-        """Note that these are settled; return the batches that are thereby finished, which are no longer held."""
+        """Note that these are settled; return the batches that this finishes; they are no longer in flight."""
         manifest = run.manifest
         finished = []
         with self._lock:
             for number, mask in _masks(results, manifest.batch_size).items():
                 name = batch_id(manifest.run, number)
-                held = self._held.get(name)
-                if held is None:
+                claimed = self._batches.get(name)
+                if claimed is None:
                     continue
-                held.open_items &= ~mask
-                if not held.open_items:
-                    del self._held[name]
+                claimed.open_items &= ~mask
+                if not claimed.open_items:
+                    del self._batches[name]
                     finished.append(name)
         return finished
 
     def drop_untouched(self, run: str, masks: Mapping[int, int]) -> list[tuple[int, str]]:
-        """Let go of the run's batches whose open items are all among these; return their numbers and ids.
+        """Drop the run's batches whose open items are all among these; return their numbers and ids.
 
         `masks`: per number of a batch a bit for each item, as from to_masks().
         """
@@ -94,25 +94,25 @@ class InFlight:
         with self._lock:
             for number, mask in masks.items():
                 name = batch_id(run, number)
-                held = self._held.get(name)
-                if held is not None and not held.open_items & ~mask:
-                    del self._held[name]
+                claimed = self._batches.get(name)
+                if claimed is not None and not claimed.open_items & ~mask:
+                    del self._batches[name]
                     dropped.append((number, name))
         return dropped
 
     def drop_run(self, run: str) -> list[str]:
-        """Let go of all batches of a run; return their ids."""
+        """Drop all batches of a run; return their ids."""
         with self._lock:
-            dropped = [name for name, held in self._held.items() if held.batch.run == run]
+            dropped = [name for name, claimed in self._batches.items() if claimed.batch.run == run]
             for name in dropped:
-                del self._held[name]
+                del self._batches[name]
         return dropped
 
     def drop_all(self) -> list[str]:
-        """Let go of everything; return the ids."""
+        """Drop all batches; return their ids."""
         with self._lock:
-            dropped = list(self._held)
-            self._held.clear()
+            dropped = list(self._batches)
+            self._batches.clear()
         return dropped
 
 

@@ -1,12 +1,12 @@
-"""Batches whose workers died with them again and again: done part by part, with nothing beside, to find the item.
+"""Batches whose workers died repeatedly: processed part by part, with nothing else in hand, to find the fatal item.
 
     claimed for the third time ─► wait until all else is done ─► note a part in Redis, do it, note the next …
                                                                       ✗ the worker dies
     next claim: that part, in smaller parts ◄─────────────────────────┘
                 one item, and that alone, again and again ─► it fails: ProcessDied
 
-Most workers that die are killed by a person, or by a machine that is full. Then no part is at fault, and what is done
-in parts is committed as any other: it costs time, and no item its result (docs/decisions/0026).
+Most workers that die were killed by a person, or because memory ran out. Then no item is at fault: the parts are
+committed like any other results, and isolation costs only time (docs/decisions/0026).
 """
 
 from __future__ import annotations
@@ -26,24 +26,23 @@ from sheaf_worker.pool.quarantine import DIED
 
 logger = logging.getLogger(__name__)
 
-#: Claims that may have come to nothing before a batch is done part by part.
+#: Claims without a result after which a batch is processed part by part.
 CLAIMS = 2
-#: Parts that a batch, or the part that was in hand, is divided into.
+#: Parts into which a batch, or the part that was in hand, is divided.
 PARTS = 8
-#: So often a worker has to die with one item, and that alone in hand, before the item fails; or as often as the item
-#: may be tried, if that is more.
+#: Deaths of workers with one item alone in hand after which that item fails; or its number of attempts, if larger.
 DEATHS = 3
-#: Of deaths with other items in hand beside it, so many count as one.
+#: Deaths with other items in hand that count as one death alone.
 _BESIDE = 3
-#: Seconds that a part waits until nothing else is in hand, and for which nothing else is begun beside it.
+#: Seconds for which a part waits until nothing else is in hand, and for which no other item is started beside it.
 QUIET_S, ALONE_S = 10.0, 30.0
 
 
 @dataclass(slots=True)
 class _Batch:
-    held: InFlightBatch
+    claimed: InFlightBatch
     claims: int
-    #: What is to be done, one after another; with each part its note.
+    #: The parts still to be done, each with its note.
     parts: deque[tuple[ItemBlock, Note]]
     #: The note of the part that was given to the pool.
     note: Note | None = None
@@ -51,7 +50,7 @@ class _Batch:
 
 
 class Isolation:
-    """For the fetcher's thread. `idle` says whether the pool is empty."""
+    """For the fetcher's thread. `idle` returns whether the pool is empty."""
 
     def __init__(
         self,
@@ -67,17 +66,17 @@ class Isolation:
         self._batches: deque[_Batch] = deque()
 
     def note_of(self, batch: str) -> Note | None:
-        """What was in hand of it when its worker died, if known."""
+        """Which of its items were in hand when its worker died, if known."""
         return self._notes.read(batch)
 
-    def add(self, held: InFlightBatch, block: ItemBlock, claims: int, note: Note | None) -> None:
+    def add(self, claimed: InFlightBatch, block: ItemBlock, claims: int, note: Note | None) -> None:
         """Take over a batch that is in flight after this many claims, with its open items."""
         logger.warning(
             "workers died with this batch in hand; processing it part by part",
-            extra={"action": "isolate", "batch": held.batch.id, "claims": claims},
+            extra={"action": "isolate", "batch": claimed.batch.id, "claims": claims},
         )
-        parts, failed = _plan(block, note, claims, max(DEATHS, held.run.manifest.spec.attempts))
-        self._batches.append(_Batch(held, claims, deque(parts)))
+        parts, failed = _plan(block, note, claims, max(DEATHS, claimed.run.manifest.spec.attempts))
+        self._batches.append(_Batch(claimed, claims, deque(parts)))
         if failed is not None:
             count = failed.deaths + failed.deaths_beside
             beside = "" if failed.deaths_beside else ", with nothing else in hand"
@@ -85,17 +84,17 @@ class Isolation:
                 f"the worker that did this item died with it, {count} times{beside}: "
                 "the item ends it, or memory runs out and the kernel takes the worker"
             )
-            self._fail(held.batch.run, Failed(failed.first, DIED, message, count))
+            self._fail(claimed.batch.run, Failed(failed.first, DIED, message, count))
 
     def advance(self) -> bool:
-        """Do what can be done now; return whether nothing else should be claimed meanwhile."""
+        """Do the next step, if there is one now; return whether claiming should pause."""
         if not self._batches:
             return False
         batch = self._batches[0]
-        if not self._in_flight.has(batch.held.batch.id):
-            # All of it is committed, or it was released.
-            if not batch.held.open_items:
-                self._notes.remove(batch.held.batch.id)
+        if not self._in_flight.has(batch.claimed.batch.id):
+            # It was committed or released.
+            if not batch.claimed.open_items:
+                self._notes.remove(batch.claimed.batch.id)
             self._batches.popleft()
             for following in self._batches:
                 following.since = time.monotonic()
@@ -106,7 +105,7 @@ class Isolation:
                 self._stop_isolating(batch, batch.note)
             return waited_s <= ALONE_S
         if not batch.parts:
-            return False  # it only has to be committed
+            return False  # it only waits for its commit
         if batch.note is None and waited_s < QUIET_S and not self._idle():
             return True
         self._begin_next(batch)
@@ -115,35 +114,35 @@ class Isolation:
     def _done(self, batch: _Batch, note: Note) -> bool:
         if self._idle():
             return True
-        first = batch.held.batch.first
+        first = batch.claimed.batch.first
         mask = ((1 << (note.end - note.first)) - 1) << (note.first - first)
-        return not batch.held.open_items & mask
+        return not batch.claimed.open_items & mask
 
     def _begin_next(self, batch: _Batch) -> None:
         block, note = batch.parts[0]
         note = replace(note, alone=int(self._idle()))
-        self._write(batch.held.batch.id, note)
+        self._write(batch.claimed.batch.id, note)
         batch.parts.popleft()
         batch.note, batch.since = note, time.monotonic()
-        self._give(batch.held, block)
+        self._give(batch.claimed, block)
 
     def _stop_isolating(self, batch: _Batch, note: Note) -> None:
-        """It takes long, and other batches have waited long enough."""
+        """The part takes long, and other batches have waited long enough."""
         batch.note = replace(note, alone=0)
-        self._write(batch.held.batch.id, batch.note)
+        self._write(batch.claimed.batch.id, batch.note)
 
     def _write(self, batch: str, note: Note) -> None:
         try:
             self._notes.write(batch, note)
         except RedisFull:
-            # Redis has to drain, with a note or without; an old note would mislead.
+            # Redis is full: work has to go on without a note, and an old note would mislead.
             self._notes.remove(batch)
 
 
 def _plan(
     block: ItemBlock, note: Note | None, claims: int, most: int
 ) -> tuple[list[tuple[ItemBlock, Note]], Note | None]:
-    """The parts to do one after another, and the item that is to fail, if one is."""
+    """The parts to do one after another, and the note of the item that fails, if one does."""
     if note is None:
         return _parts(block, claims), None
     suspects, others = _split(block, note.first, note.end)

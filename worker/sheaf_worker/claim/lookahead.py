@@ -1,6 +1,6 @@
-"""How much a worker claims ahead of its pool: half a second of work of each party, and a look for new ones.
+"""How much a worker claims ahead of its pool: half a second of work of each party, and room for new parties.
 
-No more, so that no item waits here while another worker has nothing to do.
+No more, so that no item waits here while another worker is idle.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Lookahead:
         self.rate.add(count)
 
     def demand(self, pool: Pool, *, stalled: bool) -> Demand:
-        """`stalled`: slow items occupy all processes, so what is claimed now would wait behind them."""
+        """`stalled`: slow items occupy all processes, so further claims would only wait here."""
         if pool.paused:
             return NOTHING
         waiting = pool.backlog.parties()

@@ -24,7 +24,7 @@ class ProgressWatchdog:
     """Remembers when each unfinished run last made progress. For the thread that holds the reconciler's lock.
 
     That lock moves from worker to worker; two checks by the same worker are enough to know how long a run has stalled.
-    A problem that another part has reported, which knows more, is left as it is.
+    A problem that another part of a worker has reported is left as it is, since that part knows more.
     """
 
     def __init__(self, context: WorkerContext) -> None:

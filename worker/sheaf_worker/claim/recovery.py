@@ -17,14 +17,14 @@ from sheaf_worker.claim.progress_watchdog import ProgressWatchdog
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for which one pass may keep other workers from theirs. If it takes longer, it hangs on a dead disk.
+#: Seconds for which the lock is renewed during a pass. One that takes longer hangs on a dead disk.
 MOST_S = 120.0
 #: Seconds until the next pass after a requested one that queued nothing.
 FUTILE_S = 1.0
 
 
 class Recovery(threading.Thread):
-    """One thread. `cancelled` receives the runs that were cancelled while this worker has batches of them."""
+    """One thread. `cancelled` is called with each cancelled run of which this worker has batches."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Recovery(threading.Thread):
         self.join()
 
     def call(self) -> None:
-        """The queue runs low: reconcile at once, not only when it is time. For any thread."""
+        """The queue runs low: reconcile now instead of at the next interval. For any thread."""
         self._requested.set()
 
     def run(self) -> None:
@@ -65,7 +65,7 @@ class Recovery(threading.Thread):
                 break
             self._requested.clear()
             if self._pass() == 0 and requested:
-                # Nothing to queue yet, or another worker is at it; a request that comes meanwhile is served then.
+                # Nothing to queue yet, or another worker is reconciling. Later requests are served after the pause.
                 self._stop_asked.wait(min(FUTILE_S, self._settings.reconcile_s))
         self._reconciler.close()
 
@@ -77,7 +77,7 @@ class Recovery(threading.Thread):
             self.problem = None
             return put
         except LockError:
-            pass  # another worker is at it
+            pass  # another worker is reconciling
         except ClusterError as error:
             logger.debug("cannot reconcile without Redis", extra={"action": "reconcile", "why": str(error)})
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Releases whole batches that wait behind slow items, for other workers to do meanwhile."""
+"""Releases whole batches that wait after slow items, so that other workers can do them."""
 
 from __future__ import annotations
 

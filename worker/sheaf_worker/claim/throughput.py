@@ -1,15 +1,15 @@
-"""How fast items are done, for deciding how many to take ahead."""
+"""How fast items are done, which decides how many are claimed ahead."""
 
 from __future__ import annotations
 
 import time
 
-#: Seconds over which a rate is measured; so few are enough if that many items have come.
+#: Seconds over which a rate is measured; MANY items need only the short round.
 ROUND_S, SHORT_ROUND_S, MANY = 0.2, 0.01, 500
 
 
 class Throughput:
-    """Items per second over the last seconds, smoothed. Pauses count: what comes singly is not to be taken ahead."""
+    """Items per second over the last seconds, smoothed. Pauses count: single items should not be claimed ahead."""
 
     def __init__(self) -> None:
         self.per_s = 0.0
@@ -17,7 +17,7 @@ class Throughput:
         self._since = self._last = time.monotonic()
 
     def now(self, at_once: int) -> float:
-        """The rate as it can be at most, since nothing has come for a while: all that is in progress may take long."""
+        """An upper bound of the rate while no result has come for a while: the items in progress may be slow ones."""
         return min(self.per_s, at_once / max(1e-6, time.monotonic() - self._last))
 
     def add(self, count: int) -> None:

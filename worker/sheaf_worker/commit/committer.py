@@ -30,11 +30,11 @@ logger = logging.getLogger(__name__)
 
 #: Seconds before a commit that the disk or another process prevents is retried.
 RETRY_S = 2.0
-#: A longer wait for the lock, in seconds, is logged.
+#: Waits for the lock that are longer than this, in seconds, are logged.
 NOTICE_S = 1.0
-#: Seconds for which a commit may keep the lock in Redis. If it takes longer, it hangs, and only the fence protects it.
+#: Seconds for which a commit's lease is renewed. One that takes longer hangs; then only the fence excludes others.
 KEPT_S = 300.0
-#: Seconds that a commit in progress gets to finish when the grace period is over.
+#: Seconds that a commit in progress gets to finish after the grace period.
 LATE_S = 2.0
 
 
@@ -55,7 +55,7 @@ class Committer(threading.Thread):
         self._unfinished_jobs: list[str] = []
         #: Runs whose output was refused; the worker takes them out of its pool.
         self.refused: queue.SimpleQueue[str] = queue.SimpleQueue()
-        #: Why the last try did not succeed; None while all is well.
+        #: Why the last attempt failed; None while commits succeed.
         self.problem: str | None = None
         self.stats = CommitStats()
         #: Items settled and bytes written since the start, for the worker registry.
@@ -65,8 +65,8 @@ class Committer(threading.Thread):
     def close(self, within_s: float) -> None:
         """Commit what is pending, for at most `within_s` seconds, and end the thread.
 
-        A commit that still waits then (another process has the fence, the disk hangs) is abandoned: it ends with the
-        process, as if that were killed, and other workers do its items again.
+        A commit that still waits then (another process has the fence, the disk hangs) is abandoned. It ends with the
+        process, as if that were killed, and other workers redo its items.
         """
         self._deadline = time.monotonic() + within_s
         self._buffer.close()
@@ -92,7 +92,7 @@ class Committer(threading.Thread):
         return outputs
 
     def _commit(self, name: str, groups: Groups) -> None:
-        """Try until the group is committed, is refused for good, or there is no time left."""
+        """Retry until the group is committed or refused, or no time is left."""
         prepared = prepare(groups)
         while True:
             try:
@@ -105,7 +105,7 @@ class Committer(threading.Thread):
                     return
             else:
                 self.stats.count(groups.values())
-                self._settle(groups, receipt)
+                self._after_commit(groups, receipt)
                 return
 
     def _commit_once(self, name: str, groups: Sequence[RunResults]) -> Receipt:
@@ -155,12 +155,12 @@ class Committer(threading.Thread):
             try:
                 lease.release()
             except (ClusterError, LockError) as error:
-                # The commit stands; a lease that is not released expires.
+                # The commit is valid all the same; a lease that is not released expires.
                 logger.warning(
                     "could not release the lock; its lease will expire", extra={"action": "release", "why": str(error)}
                 )
 
-    def _settle(self, groups: Groups, receipt: Receipt) -> None:
+    def _after_commit(self, groups: Groups, receipt: Receipt) -> None:
         if self.problem is not None:
             logger.info("commits succeed again", extra={"action": "commit"})
             self._forget_problem(groups)
@@ -172,21 +172,21 @@ class Committer(threading.Thread):
         for run in receipt.finished_runs:
             manifest = self._buffer.run(run).manifest
             mark_finished(self._buffer.run(run), self._outputs.get(manifest.output))
-            # A program's runs are many and short: not worth a line each.
+            # A program's runs are many and short: at INFO they would flood the log.
             level = logging.INFO if manifest.session is None else logging.DEBUG
             logger.log(level, "run finished", extra={"action": "finish", "run": run})
         self._notify(groups, receipt.finished_runs)
         self._finish_jobs(finished)
 
     def _notify(self, runs: Iterable[str], finished: Iterable[str]) -> None:
-        """Wake the programs and commands that wait for these runs; those that miss it poll."""
+        """Wake the programs and commands that wait for these runs; those that miss the message poll."""
         try:
             self._queue.publish_committed(runs)
             self._queue.publish_finished(finished)
         except ClusterError as error:
             logger.warning(
                 "could not announce new results; waiting programs will poll",
-                extra={"action": "tell", "why": str(error)},
+                extra={"action": "announce", "why": str(error)},
             )
 
     def _finish_jobs(self, batches: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Where a worker's commits spend their time, for the worker registry and the last line of its log."""
+"""Where a worker's commits spend their time, for the worker registry and its final log message."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sheaf.run.items import Results, record_bytes
 
 @dataclass(slots=True)
 class CommitStats:
-    """Since the start; times are in seconds."""
+    """Totals since the start; durations are in seconds."""
 
     commits: int = 0
     bytes: int = 0

@@ -1,4 +1,4 @@
-"""How often items were tried whose processes died, and the search for an item that kills its process later on."""
+"""Counts the failed attempts of items whose processes died, and finds items that kill their process only later."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Attempts:
-    """Failed attempts of each item that has had any. Empty while all goes well."""
+    """Failed attempts of each item that has had any. Empty while no process dies."""
 
     _counts: dict[tuple[str, int], int] = field(default_factory=dict)
 
@@ -21,14 +21,14 @@ class Attempts:
     def count(self, run: str, index: int) -> int:
         return self._counts.get((run, index), 0)
 
-    def settle(self, run: str, index: int) -> None:
-        """The item has its result: forget it."""
+    def forget_item(self, run: str, index: int) -> None:
+        """The item has its result."""
         self._counts.pop((run, index), None)
 
-    def settle_all(self, run: str, indexes: Iterable[int]) -> None:
+    def forget_all(self, run: str, indexes: Iterable[int]) -> None:
         if self._counts:
             for index in indexes:
-                self.settle(run, index)
+                self.forget_item(run, index)
 
     def forget(self, run: str) -> None:
         """Forget all items of a run."""
@@ -61,7 +61,7 @@ class Bisection:
             return None
         return self._limits[run][0]
 
-    def settle(self, run: str, count: int) -> None:
+    def finished(self, run: str, count: int) -> None:
         """This many items of the run have their results."""
         if run in self._limits:
             limit, left = self._limits.pop(run)

@@ -1,4 +1,4 @@
-"""What waits for the pool: the items of each run in the order they came, and suspects."""
+"""The items that are not yet sent to a child: those of each run in the order they came, and suspects."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sheaf.run.number_range import Numbers
 from sheaf.run.sessions import party_of
 from sheaf_worker.wire.channel import TaskRun
 
-#: A run whose items have waited so long gets a child of its own, even if that child could go on with another run of its
+#: Seconds after which a run that no child serves gets one, even if that child could go on with another run of its
 #: party.
-PATIENCE_S = 1.0
+LONGEST_WAIT_S = 1.0
 
 
 class ItemBlock(NamedTuple):
-    """Items, as two lists: making an object of each would cost more than all else that is done with it here."""
+    """Items as two lists: an object for each would cost more than everything else that the pool does with it."""
 
     indexes: Sequence[int]
     texts: Sequence[str]
@@ -44,7 +44,7 @@ class ItemBlock(NamedTuple):
 
 
 def weight(texts: Sequence[str]) -> int:
-    """Characters that have to be carried about. Numbers travel as their range, which is nothing to speak of."""
+    """Characters to send and keep. Numbers travel as a range, which weighs next to nothing."""
     return 0 if isinstance(texts, Numbers) else sum(map(len, texts))
 
 
@@ -53,12 +53,12 @@ class Suspect(NamedTuple):
 
     program: TaskRun
     item: Item
-    #: The process must not have done anything else before: what comes of this try decides.
+    #: It needs a process that has done nothing else before: this attempt is decisive.
     fresh: bool = False
 
 
-class _Line:
-    """One run's items, in blocks with the moment they came."""
+class _RunQueue:
+    """One run's items, in blocks with the times at which they came."""
 
     def __init__(self, program: TaskRun) -> None:
         self.program = program
@@ -69,109 +69,109 @@ class _Line:
 
 class Backlog:
     def __init__(self) -> None:
-        self._lines: dict[str, _Line] = {}
+        self._queues: dict[str, _RunQueue] = {}
         self.suspects: deque[Suspect] = deque()
 
     def __len__(self) -> int:
-        return sum(line.count for line in self._lines.values()) + len(self.suspects)
+        return sum(queue.count for queue in self._queues.values()) + len(self.suspects)
 
     @property
     def only_suspects(self) -> bool:
-        """Whether there is nothing for a child that has others beside it."""
-        return not self._lines
+        """Whether only suspects are left, which are done alone."""
+        return not self._queues
 
     def count(self, run: str) -> int:
         """Items of the run, suspects left out."""
-        line = self._lines.get(run)
-        return line.count if line else 0
+        queue = self._queues.get(run)
+        return queue.count if queue else 0
 
     def add(self, program: TaskRun, block: ItemBlock, *, front: bool = False) -> None:
         if not block.indexes:
             return
-        line = self._lines.setdefault(program.run, _Line(program))
+        queue = self._queues.setdefault(program.run, _RunQueue(program))
         if not front:
-            # A person may have told the run to go on with another version of its task.
-            line.program = program
-        line.count += len(block.indexes)
+            # The run may have been resumed with another version of its task.
+            queue.program = program
+        queue.count += len(block.indexes)
         if front:
-            line.blocks.appendleft((line.blocks[0][0] if line.blocks else time.monotonic(), block))
+            queue.blocks.appendleft((queue.blocks[0][0] if queue.blocks else time.monotonic(), block))
         else:
-            line.blocks.append((time.monotonic(), block))
+            queue.blocks.append((time.monotonic(), block))
 
     def parties(self) -> dict[str, int]:
         """Items of each party, suspects left out."""
         parties: dict[str, int] = {}
-        for line in self._lines.values():
-            parties[line.party] = parties.get(line.party, 0) + line.count
+        for queue in self._queues.values():
+            parties[queue.party] = parties.get(queue.party, 0) + queue.count
         return parties
 
     def choose(self, party: str, own: str | None, served: Container[str | None]) -> TaskRun | None:
-        """Say which run of a party a child should serve next that serves `own` now; some child serves those `served`.
+        """Choose which run of a party a child that serves `own` should serve next; `served`: runs that have a child.
 
-        It stays with its own run, except that a run that nobody serves and that has waited for long comes first.
+        It stays with its own run, unless another one that no child serves has waited for long.
         """
-        lines = [line for line in self._lines.values() if line.party == party]
-        if not lines:
+        queues = [queue for queue in self._queues.values() if queue.party == party]
+        if not queues:
             return None
-        oldest = min(lines, key=lambda line: line.blocks[0][0])
-        mine = self._lines.get(own) if own is not None else None
+        oldest = min(queues, key=lambda queue: queue.blocks[0][0])
+        mine = self._queues.get(own) if own is not None else None
         if mine is None or mine.party != party:
             return oldest.program
         waited_s = time.monotonic() - oldest.blocks[0][0]
-        if oldest.program.run not in served and waited_s > PATIENCE_S:
+        if oldest.program.run not in served and waited_s > LONGEST_WAIT_S:
             return oldest.program
         return mine.program
 
     def take(self, run: str, count: int, size: int) -> ItemBlock:
         """Take the run's next items: at most `count`, and no more than `size` characters, but always one."""
-        line = self._lines[run]
+        queue = self._queues[run]
         taken: list[ItemBlock] = []
         room = size
-        while count and line.blocks:
-            since, block = line.blocks.popleft()
+        while count and queue.blocks:
+            since, block = queue.blocks.popleft()
             wanted, rest = block.cut(count)
             fitting = _fitting(wanted.texts, room, at_least=0 if taken else 1)
             full = fitting < len(wanted.texts)
             if full:
                 wanted, rest = block.cut(fitting)
             if rest.indexes:
-                line.blocks.appendleft((since, rest))
+                queue.blocks.appendleft((since, rest))
             if wanted.indexes:
                 taken.append(wanted)
             if full or isinstance(block.texts, Numbers):
-                # Two ranges would no longer be one; what is behind them is taken next time.
+                # Two ranges cannot be sent as one; the next one is taken by the next call.
                 break
             count -= len(wanted.indexes)
             room -= weight(wanted.texts)
         whole = _together(taken)
-        line.count -= len(whole.indexes)
-        if not line.count:
-            del self._lines[run]
+        queue.count -= len(whole.indexes)
+        if not queue.count:
+            del self._queues[run]
         return whole
 
     def drop(self, run: str) -> list[Item]:
         """Take all items of a run, suspects too."""
-        line = self._lines.pop(run, None)
-        dropped = [item for _, block in line.blocks for item in block.items] if line else []
+        queue = self._queues.pop(run, None)
+        dropped = [item for _, block in queue.blocks for item in block.items] if queue else []
         dropped += [suspect.item for suspect in self.suspects if suspect.program.run == run]
         self.suspects = deque(suspect for suspect in self.suspects if suspect.program.run != run)
         return dropped
 
     def blocks(self, run: str) -> list[ItemBlock]:
         """The run's items, suspects left out."""
-        line = self._lines.get(run)
-        return [block for _, block in line.blocks] if line else []
+        queue = self._queues.get(run)
+        return [block for _, block in queue.blocks] if queue else []
 
     def sift(self, run: str, keep: Callable[[ItemBlock], Iterable[ItemBlock]]) -> None:
-        """Leave of each of the run's blocks what `keep` returns of it, in its place; suspects are not touched."""
-        line = self._lines[run]
-        line.blocks = deque((since, part) for since, block in line.blocks for part in keep(block))
-        line.count = sum(len(block.indexes) for _, block in line.blocks)
-        if not line.count:
-            del self._lines[run]
+        """Replace each of the run's blocks by what `keep` returns for it; suspects are not affected."""
+        queue = self._queues[run]
+        queue.blocks = deque((since, part) for since, block in queue.blocks for part in keep(block))
+        queue.count = sum(len(block.indexes) for _, block in queue.blocks)
+        if not queue.count:
+            del self._queues[run]
 
     def runs(self) -> set[str]:
-        return set(self._lines) | {suspect.program.run for suspect in self.suspects}
+        return set(self._queues) | {suspect.program.run for suspect in self.suspects}
 
 
 def _together(blocks: list[ItemBlock]) -> ItemBlock:

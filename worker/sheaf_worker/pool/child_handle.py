@@ -28,7 +28,7 @@ ModuleVersion = tuple[str, Mapping[str, str]]
 
 
 class ChildHandle:
-    """Its attributes are for everyone to read; they are changed by its own methods only."""
+    """Its attributes may be read from anywhere; only its own methods change them."""
 
     def __init__(self, number: int, process: ChildProcess) -> None:
         #: Its place in the pool.
@@ -39,13 +39,13 @@ class ChildHandle:
         self.slots, self.ring = process.slots, process.ring
 
         self.state = State.STARTING
-        #: When it entered that state, and when it was last heard of.
+        #: When it entered that state, and when its last message came.
         self.state_since = self.heard_at = time.monotonic()
         #: Exceptions in a row that escaped the task with no item in hand.
         self.failed_starts = 0
-        #: What the system refused it at its start; empty: nothing.
+        #: What the system refused it at its start; empty if nothing.
         self.missing = ""
-        #: Why we killed it, and when; None: we did not.
+        #: Why and when the worker killed it; None if it did not.
         self.killed: str | None = None
         self.killed_at = 0.0
         #: When its end of the pipe was found closed; None: it is open.
@@ -54,7 +54,7 @@ class ChildHandle:
         self.program: TaskRun | None = None
         #: The user's module that it has imported; None: none yet.
         self.module: ModuleVersion | None = None
-        #: The task whose setup has opened something in it (a model, a connection); None: none has.
+        #: The task that keeps something open in it (a model, a connection); None if none does.
         self.stateful_task: str | None = None
         #: When its run was forgotten while it had items of it or prepared for it; None: its results are wanted.
         self.forgotten_at: float | None = None
@@ -67,22 +67,22 @@ class ChildHandle:
         #: Results since its start.
         self.done = 0
         self.prefetch = Prefetch()
-        #: Items that its task has put aside while it works on others.
+        #: Items that its task has parked while it works on others.
         self.parked = 0
         #: Threads of its task that wait for the cluster.
         self.waiting_threads = 0
         #: When it was asked to return what it has not begun; None: it has answered.
         self.recalled_at: float | None = None
-        #: It is sent nothing more until it has finished an item.
+        #: It is sent nothing until it has finished another item.
         self.on_hold = False
         #: Recalls in a row that returned nothing although items were outstanding and none of them begun.
         self.empty_recalls = 0
 
         #: It is replaced as soon as it has nothing in hand.
         self.retiring = False
-        #: It gets suspects only, one at a time and with nothing beside them.
+        #: It gets suspects only, one at a time.
         self.for_suspects = False
-        #: It has been given a suspect, and nothing else.
+        #: It has a suspect, and nothing else.
         self.alone = False
 
     # --- what it can be given ------------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ class ChildHandle:
         return len(self.outstanding) - len(self.slots.in_hand())
 
     def suits(self, program: TaskRun) -> bool:
-        """Whether it may serve this: nothing that another module has changed, or opened, is in its process."""
+        """Whether it may serve this run: its process has not been changed by another module or another task's setup."""
         if self.module is None:
             return True
         return self.module == module_of(program) and self.stateful_task in (None, program.spec.task)
@@ -199,17 +199,17 @@ class ChildHandle:
             self.channel.send(encode(("items", pack_indexes(block.indexes), tuple(texts))))
 
     def give_alone(self, block: ItemBlock) -> None:
-        """Give it a suspect, and tell it not to wait for others that could go with it."""
+        """Give it a suspect, and have it not wait for further items to work on at the same time."""
         self.give(block)
         self.alone = True
         self.channel.send(encode(("alone",)))
 
     def take(self, indexes: Sequence[int]) -> set[int]:
-        """It has these no longer. Returns those that it did not have."""
+        """Take these items from it. Returns the indexes that it did not have."""
         unknown = self.outstanding.take(indexes)
         if not self.outstanding:
             self.alone = False
-            # Nothing is left of a forgotten run: it can go on with others.
+            # Nothing is left of a forgotten run: it can serve others.
             self.forgotten_at = None
         return unknown
 
@@ -234,19 +234,19 @@ class ChildHandle:
         return self.failed_starts
 
     def recall(self) -> None:
-        """Ask for what it has not begun. It answers at once, even in mid-item, unless native code blocks it."""
+        """Ask for the items that it has not begun. It answers even in mid-item, unless native code blocks it."""
         self.recalled_at, self.on_hold = time.monotonic(), True
         self.channel.send(encode(("recall",)))
 
     def recall_answered(self, indexes: Sequence[int]) -> None:
-        """It returns these items, which it still has until they are taken from it."""
+        """It returns these items, which stay outstanding until they are taken from it."""
         self.recalled_at = None
-        # The results of what it had may have come just before this answer.
+        # Its last results may have come just before this answer.
         empty = self.outstanding and not indexes and not self.slots.in_hand()
         self.empty_recalls = self.empty_recalls + 1 if empty else 0
 
     def forget_run(self) -> None:
-        """The results of its run are no longer wanted; it should soon be free."""
+        """The results of its run are no longer wanted: it should be free soon."""
         if self.forgotten_at is None and (self.outstanding or self.state is State.PREPARING):
             self.forgotten_at = time.monotonic()
             if len(self.outstanding) > 1:
@@ -282,13 +282,13 @@ class ChildHandle:
         self.number, self.for_suspects = NOWHERE, False
 
     def reserve_for_suspects(self) -> None:
-        """Give it suspects only; what it has not begun is done by others."""
+        """Give it suspects only; other children do the items that it has not begun."""
         self.for_suspects = True
         if self.outstanding:
             self.recall()
 
     def unreserve(self) -> None:
-        """Give it anything again, once it has finished the suspect it may have."""
+        """Give it any items again, once it has finished its present suspect."""
         self.for_suspects = self.alone
 
     def retire(self) -> None:

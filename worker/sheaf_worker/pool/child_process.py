@@ -77,7 +77,7 @@ class ChildProcess:
 
     def kill(self) -> None:
         """Kill the process and its process group. Its end is noticed like any other."""
-        # The id stays reserved until the process is reaped, so no other process can be hit.
+        # The pid stays reserved until the process is reaped, so no other process can be hit.
         for send in (os.killpg, os.kill):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 send(self.pid, signal.SIGKILL)
@@ -105,7 +105,7 @@ class ChildProcess:
         return sum(map(int, _PRIVATE_MEMORY.findall(status))) << 10
 
     def starved_s(self) -> float:
-        """Seconds for which it was runnable and no processor was free, as far as the kernel tells."""
+        """Seconds for which it was runnable and no processor was free, as far as the kernel reports it."""
         try:
             return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
         except (OSError, ValueError, IndexError):

@@ -1,4 +1,4 @@
-"""What people are shown of a child."""
+"""What `sheaf status` shows of a child."""
 
 from __future__ import annotations
 

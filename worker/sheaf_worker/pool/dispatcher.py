@@ -15,12 +15,12 @@ from sheaf_worker.pool.child_state import State
 from sheaf_worker.pool.fair_share import FairShare
 from sheaf_worker.wire.channel import TaskRun
 
-#: A child that has been silent for this long returns what it has not begun, if another has nothing to do.
+#: A child that has been silent for this long returns what it has not begun, if another one is idle.
 _RECALL_S = 0.1
-#: ... and after this long in any case: another worker may have nothing to do.
+#: ... and after this long in any case: another worker may be idle.
 RELEASE_S = 0.5
-#: A child is sent at most this fraction of its fair share of what is left: near the end the portions become small, and
-#: the children end together. (Guided self-scheduling, Polychronopoulos and Kuck 1987.)
+#: A child is sent at most this fraction of its fair share of what is left: near the end the portions become small, so
+#: that the children finish together. (Guided self-scheduling, Polychronopoulos and Kuck 1987.)
 _FRACTION = 0.5
 
 
@@ -42,14 +42,14 @@ class Dispatcher:
         self._bisection = bisection
         self.size = size
         self._child_items = child_items
-        #: Those that it is choosing for.
+        #: The children to choose for.
         self._children: Collection[ChildHandle] = ()
         self._fair_share = FairShare()
-        #: Number of a child -> the party that it moves to as soon as it has finished what it has.
+        #: Number of a child -> the party that it moves to once it has finished its present items.
         self._moving: dict[int, str] = {}
 
     def dispatch(self, children: Collection[ChildHandle]) -> None:
-        """Give every child that has room for more what it should do next."""
+        """Give every child that has room its next items."""
         self._children = children
         if self._backlog.suspects or any(child.for_suspects for child in children):
             self._reserve_for_suspects(children)
@@ -57,8 +57,8 @@ class Dispatcher:
         parties = self._backlog.parties()
         self._fair_share.count(children, parties, time.monotonic())
         rooms = self._rooms(children)
-        # The backlog is divided among those that can take some, or will as soon as they are up.
-        idle = self.size - sum(child.state is State.READY and not rooms[child.number] for child in children)
+        # The backlog is divided among the children that can take items now, or will once they are up.
+        candidates = self.size - sum(child.state is State.READY and not rooms[child.number] for child in children)
         for child in children:
             if child.state in (State.IDLE, State.READY):
                 if child.retiring or self._left(child) <= 0:
@@ -66,11 +66,11 @@ class Dispatcher:
                 elif child.for_suspects:
                     self._serve_suspect(child)
                 elif rooms[child.number] or child.free:
-                    self._serve(child, self._next(child, parties, served), served, idle, rooms[child.number])
-                    idle -= 1
+                    self._serve(child, self._next(child, parties, served), served, candidates, rooms[child.number])
+                    candidates -= 1
 
     def _rooms(self, children: Iterable[ChildHandle]) -> dict[int, int]:
-        """How many items each child should be sent now; fewer the less is left of its run."""
+        """How many items each child should be sent now; the less is left of its run, the fewer."""
         if self._backlog.only_suspects:
             return {child.number: 0 for child in children}
         left: dict[str | None, int] = {}
@@ -110,30 +110,30 @@ class Dispatcher:
     def _move(self, child: ChildHandle, party: str) -> None:
         self._moving[child.number] = party
         if child.unstarted > 0:
-            # What it has not begun would keep the other party waiting.
+            # The items that it has not begun would keep the other party waiting.
             child.recall()
 
     def _serve(
-        self, child: ChildHandle, program: TaskRun | None, served: set[str | None], idle: int, room: int
+        self, child: ChildHandle, program: TaskRun | None, served: set[str | None], candidates: int, room: int
     ) -> None:
         if program is None:
             return
         if program != child.program:
-            # Until it has finished what it has of its present run, it gets nothing more.
+            # It gets nothing more until it has finished its items of the present run.
             if child.free and (child.suits(program) or self._needs_more(program, child)):
                 self._moving.pop(child.number, None)
                 self._assign(child, program)
                 served.add(program.run)
             return
-        share = -(-self._backlog.count(program.run) // max(1, idle))
-        count = min(room, share, self._left(child))
+        portion = -(-self._backlog.count(program.run) // max(1, candidates))
+        count = min(room, portion, self._left(child))
         if count > 0:
             child.give(self._backlog.take(program.run, count, child.room_bytes))
 
     def _needs_more(self, program: TaskRun, child: ChildHandle) -> bool:
         """Whether the run has more items waiting than other children, which serve it or suit it, could begin.
 
-        Those that move to another party do not count: two that move to each other's would wait for each other.
+        Children that are moving to another party do not count: two moving to each other's would wait for each other.
         """
         party = party_of(program.run)
         others = (
@@ -174,14 +174,14 @@ class Dispatcher:
             child.reserve_for_suspects()
 
     def recall_idle_items(self, children: Collection[ChildHandle], now: float) -> None:
-        """Recall what waits behind a slow item: another child, or another worker, could begin it."""
+        """Recall items that wait after a slow one: another child, or another worker, could begin them."""
         wanted_here = self._backlog.only_suspects and any(child.spare and not child.for_suspects for child in children)
         for child in children:
             if child.alone or child.on_hold or child.state is not State.READY:
                 continue
-            # A window that the task itself has asked for is left to it, unless a child here has nothing to do.
-            patience_s = _RECALL_S if wanted_here else RELEASE_S if child.prefetch.adaptive else math.inf
-            if now - child.heard_at < patience_s:
+            # A task keeps the window that it has asked for, unless a child of this pool is idle.
+            silence_s = _RECALL_S if wanted_here else RELEASE_S if child.prefetch.adaptive else math.inf
+            if now - child.heard_at < silence_s:
                 continue
             if len(child.outstanding) > 1 and child.unstarted > 0:
                 child.recall()

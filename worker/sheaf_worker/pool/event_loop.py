@@ -48,7 +48,7 @@ class EventLoop:
             self._selector.register(descriptor, selectors.EVENT_READ, child)
 
     def listen(self, child: ChildHandle, *, read: bool) -> None:
-        """Watch its channel: for something to read if `read`, and for room if something waits to be sent."""
+        """Watch its channel: for messages if `read`, and for room if unsent messages are queued."""
         wanted = (selectors.EVENT_READ if read else 0) | (selectors.EVENT_WRITE if child.channel.sending else 0)
         registered = self._selector.get_map().get(child.channel.descriptor)
         if registered is None:
@@ -60,7 +60,7 @@ class EventLoop:
             self._selector.modify(child.channel.descriptor, wanted, child)
 
     def forget(self, *descriptors: int) -> None:
-        """Watch these no longer, if they were watched."""
+        """Stop watching these, if they are watched."""
         for descriptor in descriptors:
             if descriptor in self._selector.get_map():
                 self._selector.unregister(descriptor)

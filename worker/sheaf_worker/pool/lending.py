@@ -1,9 +1,9 @@
-"""Places of processes whose task waits for the cluster: lent to others, or what it waits for might never be done.
+"""Lends the places of processes whose task waits for the cluster, as what they wait for may need a place.
 
-A process that waits (for results of calls of its own, for a shared queue or lock) leaves its place, with the items it
-has begun, and another one takes it. When it has finished, it ends or is kept in reserve. The number of lent places is
-limited. When every place is taken by a waiting process and no more can be lent, that is reported as a problem, and
-after a while the latest item fails, so that the others go on (docs/decisions/0026).
+A process that waits (for results of its own calls, for a shared queue or lock) leaves its place with the items it has
+begun, and another one takes it. Once it has finished them, it ends or is kept in reserve. The number of lent places is
+limited. When waiting processes occupy every place and no more can be lent, that is reported as a problem, and after a
+while the latest item fails, so that the others can go on (docs/decisions/0026).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ REPORTED_S, STUCK_S = 5.0, 60.0
 
 
 def waits(child: ChildHandle) -> bool:
-    """Whether all that it has begun waits for the cluster."""
-    # Asked of every process at every check: most wait for nothing, and then their slots need not be read.
+    """Whether all items that it has begun wait for the cluster."""
+    # Called for every process at every check: most do not wait, so that their slots need not be read.
     return (
         child.waiting_threads > 0
         and child.state is State.READY
@@ -34,7 +34,7 @@ class Lending:
     def __init__(self) -> None:
         #: Those that have lent their places.
         self.lent: list[ChildHandle] = []
-        #: Since when everything waits and no place can be lent; None: something moves.
+        #: Since when everything waits and no place can be lent; None while there is progress.
         self._stuck: float | None = None
         self._size = 0
 
@@ -50,7 +50,7 @@ class Lending:
         return lend
 
     def moved(self) -> None:
-        """Something was finished."""
+        """An item was finished."""
         self._stuck = None
 
     def returned(self) -> list[ChildHandle]:
@@ -61,17 +61,17 @@ class Lending:
 
     @property
     def problem(self) -> str | None:
-        """Why nothing moves, if nothing does."""
+        """Why there is no progress; None while there is."""
         if self._stuck is None or time.monotonic() - self._stuck < REPORTED_S:
             return None
         return (
             f"all {self._size} processes of this worker run tasks that wait for the cluster (for calls of their own, a "
-            f"shared queue or a lock), and so do {len(self.lent)} more that have lent their places: nothing here can "
-            "do what they wait for; start more workers, or make fewer tasks wait"
+            f"shared queue or a lock), and so do {len(self.lent)} more that have lent their places: no process is left "
+            "to do what they wait for; start more workers, or make fewer tasks wait"
         )
 
     def hopeless(self, children: Collection[ChildHandle]) -> ChildHandle | None:
-        """The one to kill so that others can go on: of those that have a place, the one that was heard of last."""
+        """The one to kill so that others can go on: of those that have a place, the one that reported last."""
         if self._stuck is None or time.monotonic() - self._stuck < STUCK_S:
             return None
         self._stuck = time.monotonic()

@@ -11,13 +11,13 @@ from sheaf_worker.pool.backlog import ItemBlock, weight
 
 
 class Outstanding:
-    """index -> text. Numbers of a range stay one for as long as they come back in the order in which they were sent."""
+    """index -> text. Numbers stay a range for as long as they come back in the order in which they were sent."""
 
     def __init__(self) -> None:
         self._texts: dict[int, str] = {}
         self._numbers: deque[tuple[range, Numbers]] = deque()
         self._count = 0
-        #: What the texts weigh.
+        #: The weight of the texts (`backlog.weight`).
         self.weight = 0
 
     def __len__(self) -> int:
@@ -47,7 +47,7 @@ class Outstanding:
             self.weight += weight(block.texts)
 
     def take(self, indexes: Sequence[int]) -> set[int]:
-        """Remove these. Returns those that were not here."""
+        """Remove these items. Returns the indexes that were not outstanding."""
         if isinstance(indexes, range):
             indexes = self._take_first(indexes)
         if not indexes:
@@ -60,7 +60,7 @@ class Outstanding:
         return {index for index, text in zip(indexes, texts, strict=True) if text is None}
 
     def _take_first(self, indexes: range) -> range:
-        """Remove those that are the oldest numbers here; return the others."""
+        """Remove those that are the oldest outstanding numbers; return the others."""
         while indexes and self._numbers:
             first, numbers = self._numbers[0]
             count = min(len(indexes), len(first))
@@ -75,7 +75,7 @@ class Outstanding:
         return indexes
 
     def _spell_out(self) -> None:
-        """Something happens to single items: from here on each has its text."""
+        """Single items are needed: replace the ranges by a text for each."""
         while self._numbers:
             texts = dict(zip(*self._numbers.popleft(), strict=True))
             self._texts.update(texts)

@@ -89,7 +89,7 @@ class Places:
         )
 
     def moved(self) -> None:
-        """Something was finished: processes that wait may get what they wait for."""
+        """An item was finished: waiting processes may get what they wait for."""
         self._lending.moved()
 
     # --- how many there are --------------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ class Places:
         self._fill_vacancies(time.monotonic())
         successor = self._by_number.get(number)
         if successor is not None:
-            # Suspects go on being done there, so that no other items wait behind them.
+            # Suspects stay with this place, so that other items need not wait for them.
             successor.take_place(number, for_suspects=child.for_suspects)
 
     def clear(self) -> None:
@@ -224,7 +224,7 @@ class Places:
             del self._by_number[number]
             self._leave(child)
             self._lending.lent.append(child)
-            # Beyond the pool's size nobody takes over.
+            # A place beyond the pool's size stays empty.
             other = self._reserve.take_fresh() if number < self.size else None
             if other is not None:
                 self._without.remove(other)

@@ -81,7 +81,7 @@ class Pool:
 
     @property
     def backlog(self) -> Backlog:
-        """What is not yet sent to a child. What is taken out of it has no result."""
+        """The items that are not yet sent to a child. Items taken out of it get no result."""
         return self._backlog
 
     @property
@@ -118,7 +118,7 @@ class Pool:
         return [ChildStatus.of(child, now, self._places.deaths(child.number)) for child in children]
 
     def in_progress(self) -> dict[str, AtHand]:
-        """What is in progress of each run, on a lent place too, the oldest item by name. For any thread."""
+        """The items in progress of each run, also in children that have lent their places. For any thread."""
         now = time.monotonic()
         found: dict[str, AtHand] = {}
         for child in self._places.everyone:

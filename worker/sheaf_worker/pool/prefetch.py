@@ -1,6 +1,6 @@
 """How many items a child is sent ahead of the one it works on.
 
-Enough that it never waits for the worker, and few enough that the rest is left to others. Unless the task has asked for
+Enough that it never waits for the worker, and few enough to leave the rest to others. Unless the task has asked for
 a fixed window, the number follows the time that recent items took.
 """
 
@@ -37,7 +37,7 @@ class Prefetch:
     def missing(self, most: int, present: int) -> int:
         """How many items to send to a child that has `present`; 0 while it has more than half of what it should have.
 
-        `most`: the upper limit if the target is adaptive, except that some time's work is sent in any case.
+        `most`: the upper limit if the target is adaptive, except that a minimum of work is sent in any case.
         """
         target = self.target
         if self.adaptive and most < target:

@@ -58,13 +58,13 @@ class Quarantine:
             late = self._late(child, program, in_hand)
             self._put_back(child, program, except_for=late)
             if sum(begun <= child.killed_at for begun in in_hand.values()) > 1:
-                # One item that blocks the process makes all beside it late.
+                # A single item that blocks the process makes all items beside it late.
                 items = [Item(index, child.outstanding[index]) for index in late]
                 self._backlog.suspects.extend(Suspect(program, item) for item in items)
             else:
                 self._time_out(program, late)
         elif exit_code == FILES_USED_UP and child.done:
-            # Earlier items have left files open; in a fresh process these get what they need.
+            # Earlier items have left files open; a fresh process has room for these.
             self._put_back(child, program, except_for=())
         elif child.outstanding:
             self._find_cause(child, program, exit_code, list(in_hand))
@@ -82,7 +82,7 @@ class Quarantine:
             self.charge(child, in_hand, verdict)
             self._put_back(child, program, except_for=in_hand)
             return
-        # Any of them may be the cause: those it has finished, but could not report, are among them.
+        # Any of them may be the cause, as some may be finished and not reported.
         suspects = in_hand or (list(child.outstanding) if len(child.outstanding) == 1 else [])
         self.charge(child, suspects, verdict, certain=child.done == 0 and len(child.outstanding) == 1)
         if len(child.outstanding) > len(suspects):
@@ -93,13 +93,13 @@ class Quarantine:
         self.attempts.forget(run)
         self.bisection.forget(run)
 
-    def settle(self, run: str, indexes: Sequence[int]) -> None:
-        """These have their results."""
-        self.attempts.settle_all(run, indexes)
-        self.bisection.settle(run, len(indexes))
+    def finished(self, run: str, indexes: Sequence[int]) -> None:
+        """These items have their results."""
+        self.attempts.forget_all(run, indexes)
+        self.bisection.finished(run, len(indexes))
 
     def charge(self, child: ChildHandle, indexes: Iterable[int], verdict: Verdict, *, certain: bool = True) -> None:
-        """These were in hand when it happened: a single one is charged, several are tried alone.
+        """These items were in hand when it happened: a single one is charged, several are tried alone.
 
         Not `certain`: the cause may be an item that the process had finished before.
         """
@@ -118,16 +118,16 @@ class Quarantine:
             return
         count = self.attempts.charge(program.run, item.index)
         if count < program.spec.attempts:
-            # An exception is the item's own; a death may be due to what the process did before.
+            # An exception is due to the item; a death may be due to what the process did before.
             fresh = verdict.error == DIED and count + 1 >= program.spec.attempts
             self._backlog.suspects.append(Suspect(program, item, fresh))
             return
-        self.attempts.settle(program.run, item.index)
+        self.attempts.forget_item(program.run, item.index)
         tries = f"; tried {count} times, alone" if count > 1 else ""
         self._report(program.run, [Failed(item.index, verdict.error, verdict.message + tries, count)])
 
     def _late(self, child: ChildHandle, program: TaskRun, in_hand: dict[int, float]) -> list[int]:
-        """Those that were out of time when the child was killed; it may have finished others just before."""
+        """The items that were out of time when the child was killed; it may have finished others just before."""
         limit_s = program.spec.item_timeout_s or 0.0
         return [index for index, begun in in_hand.items() if child.killed_at - begun >= limit_s]
 
@@ -136,7 +136,7 @@ class Quarantine:
         failed = []
         for index in indexes:
             failed.append(Failed(index, TIMEOUT, message, self.attempts.charge(program.run, index)))
-            self.attempts.settle(program.run, index)
+            self.attempts.forget_item(program.run, index)
         self._report(program.run, failed)
 
     def _put_back(self, child: ChildHandle, program: TaskRun, except_for: Iterable[int]) -> None:

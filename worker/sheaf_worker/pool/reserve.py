@@ -3,7 +3,7 @@
     place ◄──take── fresh, or has the module already          place ──keep──► has its module, for later
 
 A process that has imported a user's module does no work for another one: what the first has changed (a decimal context,
-patched sockets, gigabytes held) would affect the second. Some processes are kept ready, so that runs can alternate
+patched sockets, gigabytes of memory) would affect the second. Some processes are kept ready, so that runs can alternate
 without waiting for one to start (docs/decisions/0026).
 """
 
@@ -20,7 +20,7 @@ from sheaf_worker.wire.channel import TaskRun
 FRESH = 2
 #: Processes that are kept for their module, for how many seconds, and how large they may be.
 WARM, WARM_S, WARM_BYTES = 2, 60.0, 64 << 20
-#: Seconds after one was taken until another is started, unless the pool is idle before.
+#: Seconds from taking one until another is started, unless the pool is idle before.
 _REFILL_S = 2.0
 
 
@@ -35,7 +35,7 @@ class Reserve:
         self._fresh.append(child)
 
     def take(self, program: TaskRun) -> ChildHandle | None:
-        """Hand out a process for this: one that has done such work before, else a fresh one."""
+        """Hand out a process for this run: one that has imported its module, else a fresh one."""
         module = module_of(program)
         able = [child for child in (*self._warm, *self._fresh) if child.free and child.suits(program)]
         if not able:
@@ -43,7 +43,7 @@ class Reserve:
             able = [child for child in self._fresh if child.state is State.STARTING]
         if not able:
             return None
-        # Among those without a module, one that has never done anything: it has nothing left from earlier items.
+        # Among those without a module, prefer one that has never done anything: no earlier item has changed it.
         child = min(able, key=lambda child: (child.module != module, child.done > 0 and module is not None))
         self.drop(child)
         self._taken_at = time.monotonic()
@@ -75,7 +75,7 @@ class Reserve:
             self._fresh.remove(child)
 
     def evict(self, now: float) -> list[ChildHandle]:
-        """Take out those that are to end: too old, too large, or more than are kept."""
+        """Remove and return those that should end: too old, too large, or too many."""
         evicted = {child for child, since in self._warm.items() if child.retiring or now - since > WARM_S}
         remaining = [child for child in self._warm if child not in evicted]
         evicted.update(remaining[: max(0, len(remaining) - WARM)])

@@ -16,7 +16,7 @@ from sheaf_worker.pool.backlog import Backlog, ItemBlock, Suspect
 from sheaf_worker.pool.child_handle import ChildHandle
 from sheaf_worker.pool.child_state import State
 from sheaf_worker.pool.quarantine import Quarantine, Verdict
-from sheaf_worker.wire.channel import Message, TaskRun, unpack_stretches
+from sheaf_worker.wire.channel import Message, TaskRun, unpack_spans
 
 #: A run is refused after this many deaths in a row while its task is imported, or exceptions in a row without an item.
 _FAILED_STARTS_LIMIT = 3
@@ -38,9 +38,9 @@ class Reports:
         self._backlog = backlog
         self.quarantine = Quarantine(backlog, self.add)
         self._results: dict[str, list[Result | Bundle]] = {}
-        #: Seconds that an item of a run took lately.
+        #: Run -> seconds that one of its items took recently.
         self._item_s: dict[str, float] = {}
-        #: Deaths in a row while a child imported the run's task.
+        #: Run -> deaths in a row while a child imported its task.
         self._failed_imports: Counter[str] = Counter()
         #: Runs whose task cannot be used: until when, and why.
         self._refused: dict[str, tuple[float, Verdict]] = {}
@@ -51,7 +51,7 @@ class Reports:
         return bool(self._results)
 
     def collect(self) -> list[tuple[str, Results]]:
-        """Return what has come since the last call."""
+        """Return the results since the last call."""
         results, self._results = self._results, {}
         return list(results.items())
 
@@ -83,7 +83,7 @@ class Reports:
             raise HandlingFailed(f"a message of a pool process could not be handled: {error!r}") from error
 
     def _parse(self, child: ChildHandle, message: Message) -> Callable[[], None]:
-        """Return how to handle it. All of a message is checked here: a task may have written anything to the pipe."""
+        """Return how to handle it. It is validated here as a whole: a task may have written anything to the pipe."""
         kind, *rest = message
         program = child.program
         handle: Callable[[], None] = _pass
@@ -112,7 +112,7 @@ class Reports:
         handle: Callable[[], None] = _pass
         if kind == "hello" and child.state is State.STARTING:
             handle = child.started
-        elif kind == "holding":
+        elif kind == "parked":
             handle = partial(child.note_parked, int(content))
         elif kind == "waits":
             handle = partial(child.note_waiting, int(content))
@@ -129,7 +129,7 @@ class Reports:
 
     def died_preparing(self, child: ChildHandle, cause: str) -> None:
         """A child died before its task was imported; after a few such deaths in a row the run is refused."""
-        # In a process that had done items before, one of those may be the cause.
+        # In a process that had done items before, one of them may be the cause.
         if child.program is not None and child.done == 0 and child.forgotten_at is None:
             self._failed_imports[child.program.run] += 1
             if self._failed_imports[child.program.run] >= _FAILED_STARTS_LIMIT:
@@ -143,7 +143,7 @@ class Reports:
             child.unassign()
 
     def refuse(self, child: ChildHandle, verdict: Verdict) -> None:
-        """The child's run cannot be served: all its items fail, and for a minute those that still come."""
+        """The child's run cannot be served: all its items fail, including those added within the next minute."""
         program = child.program
         if program is None:
             return
@@ -165,52 +165,52 @@ class Reports:
         failures: Sequence[tuple[int, str, str, int]],
         busy_s: float,
     ) -> Callable[[], None]:
-        """Nothing here is done item by item in Python unless an item failed."""
-        stretches, lengths = unpack_stretches(packed), array("Q", packed_lengths).tolist()
-        if sum(map(len, stretches)) != len(lengths):
-            raise ValueError(f"{len(lengths)} records for {sum(map(len, stretches))} items")
+        """There is no Python loop over items, unless some failed."""
+        spans, lengths = unpack_spans(packed), array("Q", packed_lengths).tolist()
+        if sum(map(len, spans)) != len(lengths):
+            raise ValueError(f"{len(lengths)} records for {sum(map(len, spans))} items")
         size = sum(lengths)
         if not isinstance(records, bytes):
             child.ring.check(records, size)
         elif len(records) != size:
             raise ValueError(f"{len(records)} bytes of records that should have {size}")
         failed = [Failed(int(index), str(error), str(text), int(tries)) for index, error, text, tries in failures]
-        return partial(self._take_results, child, program, stretches, lengths, records, failed, float(busy_s))
+        return partial(self._take_results, child, program, spans, lengths, records, failed, float(busy_s))
 
     def _take_results(
         self,
         child: ChildHandle,
         program: TaskRun,
-        stretches: list[Sequence[int]],
+        spans: list[Sequence[int]],
         lengths: list[int],
         records: bytes | int,
         failed: list[Failed],
         busy_s: float,
     ) -> None:
-        results: list[Result | Bundle] = [*failed, *_bundles(child, stretches, lengths, records)]
-        finished = [*stretches, [failure.index for failure in failed]]
+        results: list[Result | Bundle] = [*failed, *_bundles(child, spans, lengths, records)]
+        finished = [*spans, [failure.index for failure in failed]]
         wanted = child.forgotten_at is None
         unknown = set().union(*map(child.take, finished))
         if unknown:
             results = [result for result in single_results(results) if result.index not in unknown]
         count = sum(map(len, finished)) - len(unknown)
         if count:
-            # First of all: what the child no longer has is either kept here or never done again.
+            # First of all: these items were just taken from the child, so their results must not be lost.
             if wanted:
                 self.add(program.run, results)
                 for indexes in finished:
-                    self.quarantine.settle(program.run, indexes)
+                    self.quarantine.finished(program.run, indexes)
             self._learn(program, child.finished(count, busy_s))
 
     def _learn(self, program: TaskRun, item_s: float) -> None:
         self._item_s.pop(program.run, None)
-        # The one that was heard of last comes last.
+        # The most recent run comes last.
         self._item_s[program.run] = item_s
         if len(self._item_s) > _KNOWN_RUNS:
             del self._item_s[next(iter(self._item_s))]
 
     def _take_back(self, child: ChildHandle, indexes: Sequence[int]) -> None:
-        """What it had not begun goes back to the front of the backlog, unless its run is forgotten."""
+        """The items that it had not begun go back to the front of the backlog, unless its run is forgotten."""
         child.recall_answered(indexes)
         if child.program is not None:
             items = [Item(index, child.outstanding[index]) for index in indexes if index in child.outstanding]
@@ -229,7 +229,7 @@ class Reports:
         self.quarantine.charge(child, in_hand, verdict)
         if child.exception_escaped(in_hand) >= _FAILED_STARTS_LIMIT:
             self.refuse(child, verdict)
-            # It would go on trying.
+            # It would go on retrying the task.
             child.kill("refused")
 
 
@@ -238,19 +238,19 @@ def _pass() -> None:
 
 
 def _bundles(
-    child: ChildHandle, stretches: Sequence[Sequence[int]], lengths: list[int], records: bytes | int
+    child: ChildHandle, spans: Sequence[Sequence[int]], lengths: list[int], records: bytes | int
 ) -> Iterator[Bundle]:
-    """A bundle for each stretch. In shared memory they are borrowed together."""
+    """A bundle for each span. Those in shared memory have one `Borrow` together."""
     if isinstance(records, bytes):
         child.ring.sweep()
         view, borrow = memoryview(records), None
     else:
-        view, borrow = child.ring.lend(records, sum(lengths))
-    if len(stretches) == 1:
-        yield Bundle(stretches[0], lengths, view, borrow)
+        view, borrow = child.ring.borrow(records, sum(lengths))
+    if len(spans) == 1:
+        yield Bundle(spans[0], lengths, view, borrow)
         return
     first = start = 0
-    for indexes in stretches:
+    for indexes in spans:
         own = lengths[first : first + len(indexes)]
         end = start + sum(own)
         yield Bundle(indexes, own, view[start:end], borrow)

@@ -14,7 +14,7 @@ WATCH_S = 0.1
 _HARD_LIMIT = 2
 #: ... but not below this, which Python and a few libraries need.
 _SMALLEST_BYTES = 128 << 20
-#: If the last check was this long ago, the worker itself was held up (`docker pause`), which is not the items' fault.
+#: If the last check was this long ago, the worker itself was stopped (`docker pause`), which is not the items' fault.
 _BLIND_S = 2.0
 #: Seconds that a child may take to start, to import its task (which may load a large model), to exit when asked to.
 _LIMITS_S = {State.STARTING: 60.0, State.PREPARING: 600.0, State.ENDING: 5.0}
@@ -22,7 +22,7 @@ _LIMITS_S = {State.STARTING: 60.0, State.PREPARING: 600.0, State.ENDING: 5.0}
 _SILENT_S = 5.0
 #: ... and if it has not answered after this long, it is stopped or stuck, and killed.
 _ANSWER_S = 10.0
-#: ... as is one that has answered this many times in a row without any of the items it should have.
+#: ... as is one that has returned nothing this many times in a row although items are outstanding.
 _EMPTY_RECALLS = 2
 #: Seconds that a child has to finish its items of a forgotten run.
 _FORGOTTEN_S = 1.0
@@ -31,7 +31,7 @@ _PIPE_CLOSED_S = 0.5
 
 
 class Watchdog:
-    """Kills what has to be killed; the pool notices the end as it notices any other."""
+    """Kills the children that have to be killed; the pool handles their end like any other."""
 
     def __init__(self, memory_mb: int) -> None:
         self._memory_bytes = memory_mb << 20
@@ -60,7 +60,7 @@ class Watchdog:
 
     def _check_memory(self, child: ChildHandle, own_bytes: int) -> None:
         size = child.own_bytes()
-        # One that has done nothing yet is as small as a child can be.
+        # One that has done nothing yet is as small as a child can be: replacing it would not help.
         if child.done and any(0 < limit < size for limit in (self._memory_bytes, own_bytes)):
             child.retire()
         if 0 < own_bytes < size and child.slots.in_hand():
@@ -79,7 +79,7 @@ class Watchdog:
         elif child.forgotten_at is not None and now - child.forgotten_at > _FORGOTTEN_S:
             child.kill(FORGOTTEN)
         elif waited_s > _LIMITS_S.get(child.state, waited_s) and not child.outstanding:
-            # One that waits for a processor does not hang: its successor would only wait again.
+            # A child that waits for a processor does not hang, and its successor would have to wait as well.
             starved_s = child.starved_s() if child.state is State.STARTING else 0.0
             if waited_s - starved_s > _LIMITS_S[child.state]:
                 child.kill(UNRESPONSIVE)

@@ -3,18 +3,18 @@
     to the child     ("program", run, spec, output, separator)  what the items that follow belong to
                      ("items", indexes, texts)                 sent only while the child serves their run
                      ("numbers", indexes, (start, stop, step)) the same, the items being these numbers
-                     ("alone",)                                nothing comes beside what was sent last
+                     ("alone",)                                no further items come along with the last ones
                      ("recall",)                               give back what you have not begun
                      ("end",)                                  finish what you have begun, then exit
     from the child   ("hello",)                                the process is up
-                     ("ready", window, at_once, keeps)         the task is imported; whether it has opened something
-                     ("refused", error, message)               the task cannot be imported, or not with these options
-                     ("lacks", why)                            the system refuses what it needs to begin; it ends
+                     ("ready", window, at_once, keeps)         the task is imported; `keeps`: it has opened something
+                     ("refused", error, message)               the task cannot be imported or used with these options
+                     ("lacks", why)                            the system refuses what it needs to start; it exits
                      ("results", indexes, lengths, records, failures, busy_s)
-                                                               records: themselves, or where they lie in the ring
+                                                               records: their bytes, or their position in the ring
                      ("choices", [(name, value, why)])         what the task has decided by itself
-                     ("holding", count)                        so many are put aside: it has room for as many others
-                     ("waits", count)                          so many threads of the task wait for the cluster
+                     ("parked", count)                         items put aside by the task: it has room for as many
+                     ("waits", count)                          number of the task's threads that wait for the cluster
                      ("returned", indexes)                     the answer to a recall
                      ("broke", error, message, indexes)        an exception escaped the task with these items in hand
 
@@ -47,10 +47,10 @@ _SIZE = struct.Struct(">i")
 _LARGE_SIZE = struct.Struct(">iQ")
 #: Version 2 has no references, which would cost a look-up per string; nothing here is shared or recursive.
 _MARSHAL_VERSION = 2
-#: How every message begins: it is a tuple of a few parts.
+#: How every message starts: it is a tuple of a few fields.
 _OPENING, _TUPLE, _MOST_PARTS = struct.Struct("<cI"), b"(", 8
-#: Fewer indexes than this, or stretches that are shorter on average, are sent one by one.
-_STRETCHES_FROM, _LEAST_STRETCH = 256, 64
+#: Fewer indexes than this, or spans that are shorter on average, are sent one by one.
+_SPANS_FROM, _SHORTEST_SPAN = 256, 64
 
 
 class TaskRun(NamedTuple):
@@ -76,30 +76,30 @@ def decode(frame: bytes | memoryview) -> Message:
 
 
 def pack_indexes(indexes: Sequence[int]) -> tuple[int, ...]:
-    """Indexes for a message: of each stretch of consecutive ones the first and minus their number, else themselves."""
+    """Encode indexes: for each span of consecutive ones the first and minus their number; or all one by one."""
     count = len(indexes)
     if count > 2 and indexes[-1] - indexes[0] == count - 1:
         consecutive = range(indexes[0], indexes[-1] + 1)
         if indexes == consecutive or tuple(indexes) == tuple(consecutive):
             return (indexes[0], -count)
-    if count >= _STRETCHES_FROM and all(map(lt, indexes, itertools.islice(indexes, 1, None))):
+    if count >= _SPANS_FROM and all(map(lt, indexes, itertools.islice(indexes, 1, None))):
         ranges = to_ranges(indexes)
-        if len(ranges) * _LEAST_STRETCH <= count:
+        if len(ranges) * _SHORTEST_SPAN <= count:
             return tuple(itertools.chain.from_iterable((first, first - end) for first, end in ranges))
     return tuple(indexes)
 
 
-def unpack_stretches(packed: tuple[int, ...]) -> list[Sequence[int]]:
-    """The reverse of pack_indexes(): each stretch by itself; all indexes at once if they are given one by one."""
+def unpack_spans(packed: tuple[int, ...]) -> list[Sequence[int]]:
+    """The reverse of pack_indexes(): each span by itself; a single tuple if they were sent one by one."""
     if len(packed) > 1 and packed[1] < 0:
         return [range(first, first - minus) for first, minus in zip(packed[::2], packed[1::2], strict=True)]
     return [packed] if packed else []
 
 
 def unpack_indexes(packed: tuple[int, ...]) -> Sequence[int]:
-    """The reverse of pack_indexes(): all of them, as a range if they are one stretch."""
-    stretches = unpack_stretches(packed)
-    return stretches[0] if len(stretches) == 1 else tuple(itertools.chain.from_iterable(stretches))
+    """The reverse of pack_indexes(): all of them, as a range if they are one span."""
+    spans = unpack_spans(packed)
+    return spans[0] if len(spans) == 1 else tuple(itertools.chain.from_iterable(spans))
 
 
 def encode_program(program: TaskRun) -> bytes:
@@ -119,7 +119,7 @@ def _plain(spec: TaskSpec) -> dict[str, Any]:
 
 
 class Channel:
-    """The worker's end. A child that is stopped, or dies in the middle of a message, cannot hold the worker up."""
+    """The worker's end. A child that is stopped, or dies in the middle of a message, cannot block the worker."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -132,7 +132,7 @@ class Channel:
 
     @property
     def sending(self) -> bool:
-        """Whether something waits for the child to read; call flush() when the pipe takes more."""
+        """Whether messages are unsent; call flush() when the pipe takes more."""
         return bool(self._unsent)
 
     def send(self, frame: bytes) -> None:
@@ -145,7 +145,7 @@ class Channel:
         self.flush()
 
     def flush(self) -> None:
-        """Send what the pipe takes. A child that is gone takes nothing: its end is noticed elsewhere."""
+        """Send what the pipe takes. A child that is gone takes nothing; its end is noticed elsewhere."""
         try:
             while self._unsent:
                 written = os.write(self.descriptor, self._unsent[0])
@@ -159,17 +159,17 @@ class Channel:
             self._unsent.clear()
 
     def receive(self) -> list[Message]:
-        """Read once; return the messages that are whole by now. Raises EOFError at the pipe's end."""
+        """Read once; return the messages that are complete. Raises EOFError at the pipe's end."""
         return self._whole_messages() if self._fill() else []
 
     def drain(self) -> list[Message]:
-        """Return every whole message that a dead child has left in the pipe."""
+        """Return every complete message that a dead child has left in the pipe."""
         messages: list[Message] = []
         try:
             while self._fill():
                 messages += self._whole_messages()
         except (EOFError, ValueError, TypeError):
-            pass  # what follows the last whole message was cut off by the child's death, or is no message
+            pass  # the rest was cut off by the child's death, or is not a message
         return messages
 
     def close(self) -> None:
@@ -212,12 +212,12 @@ class Channel:
     def _check(self, body: int) -> None:
         """Raise ValueError for what cannot be a message: a task may have written into the pipe.
 
-        Else we would wait for as many bytes as some text happens to name.
+        Otherwise the worker would wait for as many bytes as the text happens to encode.
         """
         if self._end - body >= _OPENING.size:
             kind, count = _OPENING.unpack_from(self._view, body)
             if kind != _TUPLE or not 0 < count <= _MOST_PARTS:
-                raise ValueError("what came through the pipe is no message")
+                raise ValueError("the pipe's content is not a message")
 
     def _make_room(self) -> None:
         if self._start == self._end:
@@ -229,7 +229,7 @@ class Channel:
         self._needed = 0
 
     def _resize(self, size: int) -> None:
-        """Move what is not yet decoded to the front of a buffer of this size, or a little more if it does not fit."""
+        """Move the undecoded rest to the start of a buffer of this size, or of a larger one if it does not fit."""
         rest = b"" if self._start == self._end else bytes(self._view[self._start : self._end])
         buffer = bytearray(max(size, len(rest) + _SIZE.size))
         buffer[: len(rest)] = rest

@@ -1,4 +1,4 @@
-"""Exit statuses of children, and how a child's end is explained to a person."""
+"""Exit statuses of children, and their explanations for people."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ PIPE_LOST_TEXT = "process was ended: the code it ran closed, or wrote to, the pi
 UNRESPONSIVE_TEXT = "process was killed: it had not begun what it was given, and did not answer any more"
 #: The exit status of a child that has reached its limit of open files.
 FILES_USED_UP = 114
-#: The exit status of a child that the system refused what it needs at its start, and that has reported what that was.
+#: The exit status of a child to which the system refused what it needs to start. It has reported what that was.
 LACKING = 115
 _OUR_STATUSES = {
     PIPE_LOST: PIPE_LOST_TEXT,
     FILES_USED_UP: "process was ended: all the files that it may have open were open; does the task close what it "
     "opens?",
-    LACKING: "process was ended: the system refused it what it needs to begin",
+    LACKING: "process was ended: the system refused what it needs to start",
 }
 
 

@@ -1,9 +1,9 @@
-"""Memory that a child shares with its worker: records lie there until they are committed, and never pass the pipe.
+"""Memory that a child shares with its worker: records stay there until they are committed, and never pass the pipe.
 
-    child: put() ──position, through the pipe──► worker: lend() ──► commit ──► returned: room again
+    child: put() ──position, through the pipe──► worker: borrow() ──► commit ──► the borrow ends: room again
 
-A ring. The child writes in front of what is borrowed; the worker says up to where everything was returned. A child that
-dies takes nothing with it: the memory lives for as long as any part of it is borrowed.
+A ring buffer. The child writes ahead of the borrowed bytes, and the worker publishes up to where all of them were
+returned. The memory outlives a child that dies: it is freed when the last borrow ends.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from collections.abc import Callable, Sequence
 from multiprocessing import reduction
 from typing import Any, Self
 
-#: Bytes of a child's ring. All of a pool's together hold two commits, one that is gathered and one that is written, and
-#: half as much again: children do not share them evenly. Where many share the machine, each has less.
+#: Bytes of a child's ring. A pool's rings together hold two commits, one that is collected and one that is written, and
+#: half as much again, as children do not fill them evenly. In a large pool each ring is smaller.
 _USUAL_BYTES, _SMALLEST_BYTES, _LEAST_BYTES, _ALL_BYTES = 16 << 20, 4 << 20, 48 << 20, 128 << 20
-#: What is put at once should be no more than this, and this part of the ring.
+#: The most to put at once: this many bytes, and this fraction of the ring.
 _MOST_AT_ONCE, _PART_AT_ONCE = 2 << 20, 16
-#: The ring begins here; before it stands how many bytes have come back, all told.
+#: The ring starts here, after the total of returned bytes.
 _HEAD_BYTES = mmap.PAGESIZE
 #: Records of this size on average are copied one by one; smaller ones are joined first.
 _JOIN_BELOW = 4096
 
 
 def ring_bytes(children: int) -> int:
-    """How large each ring should be in a pool of so many children."""
+    """The size of each ring in a pool with this many children."""
     least, most = (total // max(1, children) // mmap.PAGESIZE * mmap.PAGESIZE for total in (_LEAST_BYTES, _ALL_BYTES))
     return max(_SMALLEST_BYTES, min(max(_USUAL_BYTES, least), most))
 
 
 class Memory:
-    """A piece of anonymous memory that can be handed to a process when it is spawned."""
+    """Anonymous memory that can be passed to a process when it is spawned."""
 
     def __init__(self, ring: int, descriptor: int | None = None) -> None:
         self.ring = ring
@@ -42,14 +42,14 @@ class Memory:
             os.ftruncate(descriptor, _HEAD_BYTES + ring)
         self._descriptor = descriptor
         self._map = mmap.mmap(descriptor, _HEAD_BYTES + ring)
-        self.given_back = memoryview(self._map)[:8].cast("Q")
+        self.returned = memoryview(self._map)[:8].cast("Q")
         self.view = memoryview(self._map)[_HEAD_BYTES:]
 
     def __reduce__(self) -> tuple[Callable[..., Memory], tuple[int, Any]]:
         return _attach, (self.ring, reduction.DupFd(self._descriptor))
 
     def close_descriptor(self) -> None:
-        """The mapping stays, and ends with the last view of it."""
+        """The mapping stays until the last view of it is gone."""
         os.close(self._descriptor)
 
 
@@ -64,24 +64,24 @@ class RingWriter:
 
     def __init__(self, memory: Memory) -> None:
         self._memory: Memory | None = memory
-        #: Bytes that are best put at once: fewer are more messages, more leave parts of the ring unused.
+        #: Bytes that are best put at once: fewer cost more messages, more leave gaps at the ring's end.
         self.portion = min(_MOST_AT_ONCE, memory.ring // _PART_AT_ONCE)
         #: Bytes ever put, gaps at the ring's end included.
         self._head = 0
 
     def put(self, records: Sequence[bytes], size: int) -> int | None:
-        """Copy records of `size` bytes in all; return their position, None if there is no room for them now."""
+        """Copy records of `size` bytes in total; return their position, or None if there is no room now."""
         memory = self._memory
         if memory is None:
             return None
         offset = self._head % memory.ring
         position = self._head if offset + size <= memory.ring else self._head + memory.ring - offset
-        if position + size - memory.given_back[0] > memory.ring:
+        if position + size - memory.returned[0] > memory.ring:
             return None
         offset = position % memory.ring
-        for piece in records if size >= _JOIN_BELOW * len(records) else (b"".join(records),):
-            memory.view[offset : offset + len(piece)] = piece
-            offset += len(piece)
+        for buffer in records if size >= _JOIN_BELOW * len(records) else (b"".join(records),):
+            memory.view[offset : offset + len(buffer)] = buffer
+            offset += len(buffer)
         self._head = position + size
         return position
 
@@ -91,7 +91,7 @@ class RingWriter:
 
 
 class Borrow:
-    """A part of the ring that is in use. It ends when nobody refers to it any more."""
+    """Bytes of the ring that are in use. A borrow ends when the last reference to it is gone."""
 
     __slots__ = ("_entry",)
 
@@ -99,17 +99,17 @@ class Borrow:
         self._entry = entry
 
     def __del__(self) -> None:
-        # One store, so that it may happen in any thread; the reader looks at it when it next lends.
+        # A single store, so that it may happen in any thread; sweep() sees it.
         self._entry[1] = 1
 
 
 class RingReader:
-    """The worker's side. For one thread; what is borrowed may be returned in any."""
+    """The worker's side. For one thread; borrows may end in any."""
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
-        #: End of each borrowed part, oldest first, and whether it was returned.
-        self._lent: deque[list[int]] = deque()
+        #: The end of each borrow, oldest first, and whether it was returned.
+        self._borrowed: deque[list[int]] = deque()
 
     @classmethod
     def create(cls, ring: int) -> tuple[Self, Memory]:
@@ -119,18 +119,18 @@ class RingReader:
     def check(self, position: int, size: int) -> None:
         """Raise ValueError for what cannot be in the ring, TypeError for what is no position."""
         if size < 0 or position % self._memory.ring + size > self._memory.ring:
-            raise ValueError(f"{size} bytes at {position} do not lie in a ring of {self._memory.ring}")
+            raise ValueError(f"{size} bytes at {position} are not within a ring of {self._memory.ring}")
 
-    def lend(self, position: int, size: int) -> tuple[memoryview, Borrow]:
-        """Return what the child has put there. Raises as check() does."""
+    def borrow(self, position: int, size: int) -> tuple[memoryview, Borrow]:
+        """Return the bytes that the child has put there. Raises as check() does."""
         self.check(position, size)
         self.sweep()
         offset = position % self._memory.ring
         entry = [position + size, 0]
-        self._lent.append(entry)
+        self._borrowed.append(entry)
         return self._memory.view[offset : offset + size].toreadonly(), Borrow(entry)
 
     def sweep(self) -> None:
-        """Tell the child of the room that has come back."""
-        while self._lent and self._lent[0][1]:
-            self._memory.given_back[0] = self._lent.popleft()[0]
+        """Publish the returned bytes, as room for the child."""
+        while self._borrowed and self._borrowed[0][1]:
+            self._memory.returned[0] = self._borrowed.popleft()[0]

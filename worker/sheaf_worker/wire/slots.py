@@ -1,10 +1,10 @@
-"""What a child has in hand, in memory it shares with its worker: still there when the child is not.
+"""The items that a child has in hand, in memory shared with its worker, which outlives the child.
 
 A slot is two integers: the item's index + 1 (0: free), and when it was begun (monotonic, ns). One process writes, the
-other reads, no lock: each integer is written in one piece, and the moment before the index.
+other reads, without a lock: each integer is written atomically, the time before the index.
 
-The last slot is for items that are done one after the other, for which a look at the clock each would cost too much:
-its moment is that at which the first of them was begun, and the reader notes when it first sees an index.
+The serial slot, the last one, is for items that are done one after the other, for which reading the clock each time
+would cost too much: its time is when the first of them was begun, and the reader notes when it first sees an index.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import time
 from multiprocessing.sharedctypes import RawArray
 from typing import Any
 
-#: Items that a child can have in hand at once; a task that asks for more is told that there are none now.
+#: Items that a child can have in hand at once; a task that asks for more gets none for now.
 SLOTS = 1024
-#: The slot of those that are done one after the other.
-LINE = SLOTS - 1
+#: The slot of items that are done one after the other.
+SERIAL = SLOTS - 1
 
 SharedSlots = Any  # what RawArray returns; ctypes makes its types as it goes
 
@@ -32,7 +32,7 @@ class SlotWriter:
     def __init__(self, shared: SharedSlots) -> None:
         self._cells = memoryview(shared).cast("B").cast("q")
         #: Empty while the child has as many items in hand as it can have.
-        self.free = list(range(LINE - 1, -1, -1))
+        self.free = list(range(SERIAL - 1, -1, -1))
         self._used: dict[int, int] = {}
 
     def begin(self, index: int) -> None:
@@ -42,7 +42,7 @@ class SlotWriter:
         self._cells[slot] = index + 1
 
     def postpone(self, index: int, wait_s: float) -> None:
-        """Let the item's time begin in so many seconds."""
+        """Have the item's time start this much later."""
         self._cells[SLOTS + self._used[index]] = time.monotonic_ns() + int(wait_s * 1e9)
 
     def finish(self, index: int) -> bool:
@@ -54,16 +54,16 @@ class SlotWriter:
         self.free.append(slot)
         return True
 
-    def open_line(self) -> memoryview:
-        """Begin a line of items: the caller writes each one's index + 1 into the cell LINE of what this returns."""
-        self._cells[SLOTS + LINE] = time.monotonic_ns()
+    def begin_serial(self) -> memoryview:
+        """Start a series of items: the caller writes each index + 1 into the cell SERIAL of the returned view."""
+        self._cells[SLOTS + SERIAL] = time.monotonic_ns()
         return self._cells
 
-    def close_line(self) -> None:
-        self._cells[LINE] = 0
+    def end_serial(self) -> None:
+        self._cells[SERIAL] = 0
 
     def detach(self) -> None:
-        """In a forked copy: what it begins and finishes is nobody's business."""
+        """In a forked copy: the items that it begins and finishes do not count."""
         self._cells = memoryview(bytearray(16 * SLOTS)).cast("q")
 
     def clear(self) -> list[int]:
@@ -71,9 +71,9 @@ class SlotWriter:
         in_hand = list(self._used)
         for index in in_hand:
             self.finish(index)
-        if self._cells[LINE]:
-            in_hand.append(self._cells[LINE] - 1)
-            self.close_line()
+        if self._cells[SERIAL]:
+            in_hand.append(self._cells[SERIAL] - 1)
+            self.end_serial()
         return in_hand
 
 
@@ -82,15 +82,15 @@ class SlotReader:
 
     def __init__(self, shared: SharedSlots) -> None:
         self._cells = memoryview(shared).cast("B").cast("q")
-        #: The index last seen in the line, and since when.
+        #: The index last seen in the serial slot, and since when.
         self._seen = (0, 0)
 
     def in_hand(self) -> dict[int, float]:
         """Return the index of each item in hand, and when (monotonic, seconds) it was begun."""
-        cells, line = self._cells, self._cells[LINE]
-        in_hand = {index - 1: cells[SLOTS + slot] / 1e9 for slot, index in enumerate(cells[:LINE].tolist()) if index}
-        if line:
-            if line != self._seen[0]:
-                self._seen = (line, time.monotonic_ns())
-            in_hand[line - 1] = max(cells[SLOTS + LINE], self._seen[1]) / 1e9
+        cells, serial = self._cells, self._cells[SERIAL]
+        in_hand = {index - 1: cells[SLOTS + slot] / 1e9 for slot, index in enumerate(cells[:SERIAL].tolist()) if index}
+        if serial:
+            if serial != self._seen[0]:
+                self._seen = (serial, time.monotonic_ns())
+            in_hand[serial - 1] = max(cells[SLOTS + SERIAL], self._seen[1]) / 1e9
         return in_hand
