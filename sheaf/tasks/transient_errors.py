@@ -9,7 +9,7 @@ import importlib.util
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,13 +23,15 @@ _PASSING = frozenset(
 _PASSING_TEXTS = tuple(os.strerror(code) for code in _PASSING)
 #: Seconds between two tries.
 PAUSES_S = (0.1, 0.5, 2.0)
+#: ... and between further tries, once the delay was announced: half a minute in total.
+LONG_PAUSES_S = (2.0, 4.0, 8.0, 16.0)
 
 T = TypeVar("T")
 
 
-def again_if_passing(attempt: Callable[[], T]) -> T:
+def again_if_passing(attempt: Callable[[], T], pauses_s: Sequence[float] | None = None) -> T:
     """Return what `attempt` returns; after an error that may pass, try again a few times. Raises the last one."""
-    for pause_s in PAUSES_S:
+    for pause_s in PAUSES_S if pauses_s is None else pauses_s:
         try:
             return attempt()
         except (OSError, ImportError, MemoryError, TaskError) as error:

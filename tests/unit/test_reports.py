@@ -249,3 +249,26 @@ def test_the_speed_of_a_run_is_remembered_for_the_next_child(
     ready.serve(other)
     desk.say("ready", 0, 1, False)
     assert ready.prefetch.target > 1000
+
+
+def test_a_task_that_cannot_be_imported_now_is_logged_once_until_it_is(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each of the run's children says so."""
+    desk.say("delayed", "a disk that fails")
+    assert caplog.records == [], "it serves no run"
+    desk.say("hello")
+    desk.child.serve(RUN)
+    for _ in range(2):
+        desk.say("delayed", "a disk that fails")
+
+    (record,) = caplog.records
+    assert (record.levelname, vars(record)["run"], vars(record)["why"]) == ("WARNING", RUN.run, "a disk that fails")
+    desk.say("ready", 0, 1, False)
+    desk.child.serve(RUN)
+    desk.say("delayed", "the same again")
+    assert len(caplog.records) == 2
+    desk.say("refused", "TaskError", "it stays like that")
+    desk.child.serve(RUN)
+    desk.say("delayed", "once more")
+    assert len(caplog.records) == 3

@@ -30,6 +30,7 @@ from sheaf_worker.wire.exit_codes import FILES_USED_UP, LACKING
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transient_errors, "PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(transient_errors, "LONG_PAUSES_S", (0.0, 0.0))
 
 
 def found(name: str, folder: Path) -> Task:
@@ -187,6 +188,49 @@ def test_a_users_module_for_which_files_are_used_up_gets_a_fresh_process(
 
     assert service.said == []
     assert service.status == FILES_USED_UP
+
+
+def test_files_that_are_used_up_later_on_are_told_from_a_task_that_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "passing_task_n.py").write_text("def f(x):\n    return x\n")
+    service = Service(monkeypatch, tmp_path)
+    errors = [errno.EIO] * 3 + [errno.EMFILE] * 9
+
+    def fail() -> Any:
+        code = errors.pop(0)
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(importlib, "import_module", failing(12, importlib.import_module, fail))
+
+    service.run("passing_task_n:f")
+
+    assert [message[0] for message in service.said] == ["delayed"]
+    assert service.status == FILES_USED_UP
+
+
+@pytest.mark.parametrize("times", [5, 99])
+def test_a_users_module_that_cannot_be_read_for_longer_is_waited_for_and_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """A disk that fails for seconds fails no item; the wait has an end, as the module's own code may raise this."""
+    (tmp_path / f"passing_task_m{times}.py").write_text("def f(x):\n    return x\n")
+    service = Service(monkeypatch, tmp_path)
+    monkeypatch.setattr(importlib, "import_module", failing(times, importlib.import_module, io_error))
+
+    service.run(f"passing_task_m{times}:f")
+
+    assert [message[0] for message in service.said] == ["delayed", "ready" if times == 5 else "refused"]
+    assert "OSError: [Errno 5] Input/output error" in service.said[0][1]
+    assert service.status is None
+
+
+def test_what_a_users_module_raises_itself_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "passing_task_l.py").write_text("raise ValueError('no')\n")
+
+    service = Service(monkeypatch, tmp_path).run("passing_task_l:f")
+
+    assert [message[0] for message in service.said] == ["refused"]
 
 
 @pytest.mark.parametrize(

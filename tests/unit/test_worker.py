@@ -95,6 +95,8 @@ class Bed:
         return self.worker._in_flight.ids()
 
     def close(self) -> None:
+        # Also after a test that has failed half-way: else it would end this process.
+        self.worker._vitals._done.set()
         self.pool.close(0)
         self.worker._fetcher._outputs.close()
 
@@ -190,6 +192,18 @@ def test_what_is_not_done_when_it_stops_is_handed_back(make: Any, caplog: pytest
     assert fields_of(caplog.records, "handing back unfinished batches")["batches"] == 1
 
 
+def test_what_is_done_when_it_stops_is_committed_first(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    bed = make(commit_s=1000.0)
+    bed.submit()
+    monkeypatch.setattr(bed.worker._buffer, "flush", lambda: None)
+    bed.queue.claims.append(Claims([(RUN, 0, 1)]))
+
+    assert run_until(bed, lambda: bed.worker._buffer.busy) == 0
+
+    assert (bed.data / "o.jsonl").read_text() == "0\n1\n2\n3\n"
+    assert (bed.queue.released, bed.queue.handed_back) == ([f"{RUN}_0"], [])
+
+
 def test_without_redis_it_stops_all_the_same(make: Any, caplog: pytest.LogCaptureFixture) -> None:
     """Its leases run out by themselves."""
     bed = make(grace_s=0.1)
@@ -227,17 +241,20 @@ def test_a_loop_that_breaks_hands_back_and_ends_the_process(
 
     monkeypatch.setattr(os, "_exit", end)
     monkeypatch.setattr(signal, "setitimer", lambda *_: None)
+    stop_heartbeat = bed.worker._heartbeat.stop
+    monkeypatch.setattr(bed.worker._heartbeat, "stop", lambda within_s: None)
 
     with pytest.raises(Ended):
         bed.worker.run()
 
     assert statuses == [1]
     assert bed.queue.handed_back == [([f"{RUN}_0"], False)]
-    assert bed.queue.registry.left[-1] == bed.worker.id
+    assert bed.queue.registry.left == [bed.worker.id], "though its heartbeat hangs, say"
     (death,) = last_words(bed.data)
     assert death.cause == "RuntimeError: broken on purpose (in the thread 'MainThread')"
     record = fields_of(caplog.records, "a part of the worker broke; exiting")
     assert record["part"] == vitals.MAIN
+    stop_heartbeat(60.0)
     bed.worker._committer.close(1.0)
     bed.worker._recovery.stop()
     bed.worker._vitals._done.set()

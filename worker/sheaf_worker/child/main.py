@@ -22,6 +22,7 @@ from sheaf.core.errors import SheafError, TaskError
 from sheaf.formats import Format, format_for
 from sheaf.run.items import Result
 from sheaf.run.task_spec import TaskSpec
+from sheaf.tasks import transient_errors
 from sheaf.tasks.description import BUILT_IN
 from sheaf.tasks.function.process_state import process_state
 from sheaf.tasks.protocol import Task
@@ -193,17 +194,23 @@ class _Service:
             process_state.go_back()
 
     def _find(self, name: str, files: Mapping[str, str], make_format: Callable[[], Format]) -> tuple[Task, Format]:
+        def find() -> tuple[Task, Format]:
+            return resolve(name, self._tasks_dir, self._task_modules, files), make_format()
+
         try:
-            return again_if_passing(
-                lambda: (
-                    resolve(name, self._tasks_dir, self._task_modules, files),
-                    make_format(),
-                )
-            )
+            return again_if_passing(find)
         except Exception as error:
             if name in BUILT_IN and passes(error):
                 # No user code is involved: the worker reports it, and retries for as long as it takes.
                 raise Lacking(f"it cannot begin with {name!r}: {describe(error, None)}") from error
+            refuse_used_up(error, self._tasks_dir)
+            if not passes(error):
+                raise
+            # The module's own code may raise this every time, so there is an end to it.
+            self._outbox.send("delayed", describe(error, self._tasks_dir))
+        try:
+            return again_if_passing(find, transient_errors.LONG_PAUSES_S)
+        except Exception as error:
             refuse_used_up(error, self._tasks_dir)
             raise
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from array import array
 from collections import Counter
@@ -17,6 +18,8 @@ from sheaf_worker.pool.child_handle import ChildHandle
 from sheaf_worker.pool.child_state import State
 from sheaf_worker.pool.quarantine import Quarantine, Verdict
 from sheaf_worker.wire.channel import Message, TaskRun, unpack_spans
+
+logger = logging.getLogger(__name__)
 
 #: A run is refused after this many deaths in a row while its task is imported, or exceptions in a row without an item.
 _FAILED_STARTS_LIMIT = 3
@@ -42,6 +45,8 @@ class Reports:
         self._item_s: dict[str, float] = {}
         #: Run -> deaths in a row while a child imported its task.
         self._failed_imports: Counter[str] = Counter()
+        #: Runs whose task cannot be imported at the moment.
+        self._delayed: set[str] = set()
         #: Runs whose task cannot be used: until when, and why.
         self._refused: dict[str, tuple[float, Verdict]] = {}
         #: Runs whose task has changed since they were submitted.
@@ -116,14 +121,23 @@ class Reports:
             handle = partial(child.note_parked, int(content))
         elif kind == "waits":
             handle = partial(child.note_waiting, int(content))
+        elif kind == "delayed":
+            handle = partial(self._note_delay, child, str(content))
         elif kind == "lacks":
             handle = partial(child.note_missing, str(content))
         elif kind == "choices":
             handle = partial(child.note_choices, [(str(name), str(value), str(why)) for name, value, why in content])
         return handle
 
+    def _note_delay(self, child: ChildHandle, why: str) -> None:
+        if child.program is not None and child.program.run not in self._delayed:
+            run = child.program.run
+            self._delayed.add(run)
+            logger.warning("cannot import a task now; retrying", extra={"action": "import", "run": run, "why": why})
+
     def _begin(self, child: ChildHandle, program: TaskRun, window: int, at_once: int, stateful: bool) -> None:
         self._failed_imports.pop(program.run, None)
+        self._delayed.discard(program.run)
         if child.state is State.PREPARING:
             child.ready(window, at_once, stateful, self._item_s.get(program.run))
 
@@ -151,6 +165,7 @@ class Reports:
         self._refused = {run: entry for run, entry in self._refused.items() if entry[0] > now}
         self._refused[program.run] = (now + _REFUSED_S, verdict)
         self._failed_imports.pop(program.run, None)
+        self._delayed.discard(program.run)
         lost = [*child.unassign(), *(item.index for item in self._backlog.drop(program.run))]
         self.fail(program.run, lost, verdict)
         self.quarantine.forget(program.run)

@@ -8,6 +8,7 @@
                      ("end",)                                  finish what you have begun, then exit
     from the child   ("hello",)                                the process is up
                      ("ready", window, at_once, keeps)         the task is imported; `keeps`: it has opened something
+                     ("delayed", why)                          the task cannot be imported now; it is retried
                      ("refused", error, message)               the task cannot be imported or used with these options
                      ("lacks", why)                            the system refuses what it needs to start; it exits
                      ("results", indexes, lengths, records, failures, busy_s)
