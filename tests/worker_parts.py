@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sheaf.broker.queue import ClaimRequest, Claims, Snapshot
+from sheaf.broker.claims import ClaimRequest, Claims, Snapshot
 from sheaf.broker.worker_registry import Problem, WorkerInfo
 from sheaf.core.errors import RedisUnavailable
 from sheaf.core.settings import Settings

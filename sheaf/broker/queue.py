@@ -19,13 +19,13 @@ import itertools
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import redis
 
 from sheaf.broker import keys
+from sheaf.broker.claims import ClaimRequest, Claims, Snapshot
 from sheaf.broker.connection import redis_errors, understood
 from sheaf.broker.replies import json_object, number, text
 from sheaf.broker.rq_queue import import_rq_queue
@@ -40,7 +40,7 @@ from sheaf.run.sessions import session_of
 if TYPE_CHECKING:
     from rq.queue import EnqueueData
 
-__all__ = ["BatchQueue", "ClaimRequest", "Claims", "Snapshot", "run_batch"]
+__all__ = ["BatchQueue", "run_batch"]
 
 #: Jobs put on the queue in one transaction.
 CHUNK = 500
@@ -63,46 +63,6 @@ def run_batch(run: str, first: int = 0, count: int = 0) -> NoReturn:
         f"{count} items of run {run!r}, from item {first} on, are for a worker of Sheaf, and a stock `rq worker` took "
         "them: stop it, and start `sheaf-worker` (or `sheaf up`). Nothing is lost: they are put back on the queue"
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What is queued and what is leased, at one moment."""
-
-    #: Ids of the queued batches.
-    queued: set[str]
-    #: Batch id -> (worker, ms left; negative: the lease ran out and was not reaped yet).
-    leased: dict[str, tuple[str, int]]
-
-
-class ClaimRequest(NamedTuple):
-    """Whose batches a worker wants. Parties are served round-robin; `party_of()` gives the party of a run."""
-
-    #: How many batches of each of these parties; 0: none now.
-    named: Mapping[str, int]
-    #: Of how many other parties, and how many batches of each.
-    others: int
-    each: int
-
-    @property
-    def most(self) -> int:
-        """The largest number of batches that it can bring."""
-        return sum(self.named.values()) + self.others * self.each
-
-
-@dataclass(frozen=True, slots=True)
-class Claims:
-    """The batches claimed, and what is left on the queue."""
-
-    #: (run, number, how often the batch has been claimed, this claim included).
-    batches: list[tuple[str, int, int]] = field(default_factory=list)
-    #: How many are left on the queue.
-    left: int = 0
-    #: How many parties (runs, programs' sessions) have batches there, and how many each claimed party has left.
-    parties: int = 0
-    left_of: dict[str, int] = field(default_factory=dict)
-    #: Ids of other programs' jobs that were on our queue; they were moved to RQ's failed jobs, with the reason.
-    foreign: list[str] = field(default_factory=list)
 
 
 class BatchQueue:

@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from sheaf.broker.queue import BatchQueue, Snapshot
+from sheaf.broker.claims import Snapshot
+from sheaf.broker.queue import BatchQueue
 from sheaf.core.errors import OutputError, OutputRefused, RunDamaged, RunNotFound
 from sheaf.output.cache import OutputCache
 from sheaf.output.output import Output

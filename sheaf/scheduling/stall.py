@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sheaf.broker import replies
+from sheaf.broker.claims import Snapshot
 from sheaf.broker.lock import LockStatus
-from sheaf.broker.queue import Snapshot
 from sheaf.broker.worker_registry import WorkerInfo
 from sheaf.core.errors import UsageError
 from sheaf.core.humanize import count_text, seconds_text

@@ -8,7 +8,7 @@ from typing import cast
 import redis
 
 from sheaf.broker import keys
-from sheaf.broker.queue import Claims
+from sheaf.broker.claims import Claims
 from sheaf.run.items import Batch, batch_id
 
 RUN = "20261120T120000Z-abc123"

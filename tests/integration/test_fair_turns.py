@@ -9,7 +9,8 @@ import redis
 
 from sheaf import Cluster
 from sheaf.broker import keys
-from sheaf.broker.queue import BatchQueue, ClaimRequest
+from sheaf.broker.claims import ClaimRequest
+from sheaf.broker.queue import BatchQueue
 from sheaf.core.settings import Settings
 from sheaf.run.items import Batch
 from sheaf.run.run import Run

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sheaf.broker.queue import Claims
+from sheaf.broker.claims import Claims
 from sheaf.broker.suspects import Note
 from sheaf.output.output import Output
 from sheaf.run.items import Done

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from sheaf.broker.claims import Snapshot
 from sheaf.broker.lock import LockStatus
-from sheaf.broker.queue import Snapshot
 from sheaf.broker.worker_registry import Problem, WorkerInfo
 from sheaf.core.errors import RedisUnavailable
 from sheaf.output.output import Output

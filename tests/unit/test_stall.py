@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from sheaf.broker.claims import Snapshot
 from sheaf.broker.lock import LockStatus
-from sheaf.broker.queue import Snapshot
 from sheaf.broker.worker_registry import WorkerInfo
 from sheaf.scheduling.stall import FIELD, AtHand, Facts, Kind, at_hand_text, explain_stall
 

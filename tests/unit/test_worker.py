@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import pytest
 import redis
 
-from sheaf.broker.queue import Claims
+from sheaf.broker.claims import Claims
 from sheaf.broker.worker_registry import WorkerInfo
 from sheaf.core.errors import LockTimeout, SettingsError
 from sheaf.core.last_words import last_words

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
-from sheaf.broker.queue import ClaimRequest, Claims
+from sheaf.broker.claims import ClaimRequest, Claims
 from sheaf.broker.suspects import Notes
 from sheaf.core.errors import (
     ClusterError,
