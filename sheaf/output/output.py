@@ -186,10 +186,11 @@ class Output:
         if header:
             entry.write_header(index, header, stamp)
             offset += len(header)
-        for commit in commits:
-            if commit.settled:
-                entry.write(index, commit, offset, stamp)
-                offset += commit.length
+        with disk_errors.making_sense(self._index.path):
+            for commit in commits:
+                if commit.settled:
+                    entry.write(index, commit, offset, stamp)
+                    offset += commit.length
         index.set_file(length, file.identity, file.edges_after(buffers, state), token)
         self._steps("entries")
         return length
@@ -201,8 +202,9 @@ class Output:
 
     def reopen_failures(self, run: str, errors: Collection[str] = (), items: Collection[int] = ()) -> int:
         """Have failed items done again: those of these classes and numbers, or all; return how many. All or none."""
-        with self._transactions.begin(_caller()) as transaction, disk_errors.making_sense(self._index.path):
-            reopened = reopen.reopen_failures(transaction.index, run, errors, items)
+        with self._transactions.begin(_caller()) as transaction:
+            with disk_errors.making_sense(self._index.path):
+                reopened = reopen.reopen_failures(transaction.index, run, errors, items)
             self._steps("entries")
             self._index.commit()
             self._steps("commit")

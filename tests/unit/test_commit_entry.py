@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from sheaf.core.errors import IndexForeign
 from sheaf.output.commit import entry
 from sheaf.output.commit.plan import plan, prepare
 from sheaf.output.index.database import Index
 from sheaf.output.index.rows import RunRow, Size, WorkerShare
 from sheaf.output.index.writer import IndexWriter
+from sheaf.output.output import Output
 from sheaf.run.items import Done, Failed, Results
 
 RUN = "r-1"
@@ -85,3 +89,20 @@ def test_a_commit_of_failures_only_has_no_row_among_the_commits(writer: IndexWri
 
     assert list(writer.commits()) == []
     assert [(failure.index, failure.attempts) for failure in writer.failures(run, -1, 9)] == [(3, 2)]
+
+
+@pytest.mark.parametrize("change", ["settled = 'text'", "commits = 'text'", "commits = x'07'"])
+def test_a_damaged_row_of_a_batch_refuses_the_commit(tmp_path: Path, change: str) -> None:
+    """It is an error that says so, not a bug of the worker's; and the file is as it was."""
+    output = Output.create(tmp_path / "pages.txt")
+    output.register_run(RUN, 10, 4)
+    output.commit({RUN: [Done(0, b"zero\n")]}, worker="w", token=1)
+    with closing(sqlite3.connect(f"{output.path}.index", isolation_level=None)) as connection:
+        connection.execute(f"UPDATE batches SET {change}")
+
+    with pytest.raises(IndexForeign, match="sheaf repair"):
+        output.commit({RUN: [Done(1, b"one\n")]}, worker="w", token=1)
+
+    assert output.path.read_bytes() == b"zero\n"
+    assert output.reader.run(RUN).done == 1
+    output.close()

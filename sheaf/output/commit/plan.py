@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from isal import isal_zlib
 
+from sheaf.core.errors import IndexForeign
 from sheaf.core.ranges import Range, pack, place_of, to_masks, to_ranges
 from sheaf.output.commit.data_file import Buffer
 from sheaf.output.index.reader import IndexReader
@@ -239,7 +240,13 @@ def _read_batches(
     batches, size = index.batches(run, numbers), run.size
     settled = dict.fromkeys(numbers, 0)
     for number, batch in batches.items():
-        settled[number] = batch.settled_items(size.batch_items(number))
+        try:
+            settled[number] = batch.settled_items(size.batch_items(number))
+        except TypeError as error:
+            raise IndexForeign(
+                f"this output's index is damaged in batch {number} of run {run.run} ({error}); see what can be "
+                "repaired: sheaf repair"
+            ) from error
     return batches, settled
 
 
