@@ -148,6 +148,12 @@ class FakeLease:
     def keep(self, most_s: float) -> Iterator[FakeLease]:
         yield self
 
+    def __enter__(self) -> FakeLease:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
     def release(self) -> bool:
         if self._state.lost is not None:
             raise self._state.lost
