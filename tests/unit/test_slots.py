@@ -66,6 +66,9 @@ def test_a_series_of_items_has_one_slot(pair: Pair) -> None:
 
     pair.writer.end_serial()
     assert pair.reader.in_hand() == {}
+    before = time.monotonic()
+    pair.writer.begin_serial()[SERIAL] = 5 + 1
+    assert pair.reader.in_hand()[5] >= before, "the same item again, in another series"
 
 
 def test_what_was_in_hand_is_said_when_all_is_cleared(pair: Pair) -> None:

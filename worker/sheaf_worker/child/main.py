@@ -30,7 +30,8 @@ from sheaf.tasks.registry import resolve
 from sheaf.tasks.tracebacks import FilesUsedUp, class_name, describe, explain, refuse_used_up
 from sheaf.tasks.transient_errors import again_if_passing, passes
 from sheaf_worker.child.copies import Lifeline, end_with_parent
-from sheaf_worker.child.pipe import Inbox, ItemSource, Outbox, start_helper
+from sheaf_worker.child.outbox import Outbox
+from sheaf_worker.child.pipe import Inbox, ItemSource, start_helper
 from sheaf_worker.wire.exit_codes import FILES_USED_UP, LACKING
 from sheaf_worker.wire.ring import Memory, RingWriter
 from sheaf_worker.wire.slots import SharedSlots, SlotWriter
