@@ -7,6 +7,7 @@ SheafError
 │   ├── OutputPathError     the output's path, folder or suffix cannot be used
 │   ├── RunNotFound         no run of that name
 │   │   └── RunDamaged      the run's files are not what was written; it alone is set aside
+│   ├── ValueNotSendable    a value cannot be sent to another process; names the part of it, and what to do instead
 │   └── TaskError           the task cannot be found, imported or called
 │       ├── TaskForbidden   the workers are not set up to run it
 │       ├── TaskChanged     its files are no longer those that the run was submitted with
@@ -17,6 +18,8 @@ SheafError
 │   ├── RedisFull           `maxmemory` is reached
 │   └── RedisReadOnly       a replica, or a Redis that cannot write to its disk
 ├── TaskFailed              an item that a program has sent off failed for good; has its error, message and item
+├── ValueUnreadable         data received is not a value that Sheaf encoded, or this side cannot rebuild it
+├── RemoteError             an exception from another process whose class is not known here; has its type and text
 ├── RunCancelled            the run was cancelled; what is done stays, and submitting the same again resumes it
 ├── LockError
 │   ├── LockTimeout         another holder kept the lock longer than we were willing to wait
@@ -69,6 +72,10 @@ class RunNotFound(UsageError):
 
 class RunDamaged(RunNotFound):
     """Bring the file that the message names back as it was; the run goes on by itself then."""
+
+
+class ValueNotSendable(UsageError, TypeError):
+    """Replace the part of the value that the message names; nothing was sent."""
 
 
 class TaskError(UsageError):
@@ -133,6 +140,24 @@ class TaskFailed(SheafError):
     def __reduce__(self) -> tuple[typing.Any, ...]:
         """Exceptions are copied and sent to other processes by their positional arguments; these have names."""
         return functools.partial(TaskFailed, **vars(self)), ()
+
+
+class ValueUnreadable(SheafError, ValueError):
+    """Run the same version of the program on both sides; if they do, the data was damaged or forged."""
+
+
+class RemoteError(SheafError):
+    """Look at `type_name` and `text`: all that is left of an exception whose class is not known here."""
+
+    def __init__(self, type_name: str, text: str) -> None:
+        super().__init__(type_name, text)
+        #: The exception's class, with its module.
+        self.type_name = type_name
+        #: What `str()` said of it.
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"{self.type_name}: {self.text}" if self.text else self.type_name
 
 
 class RunCancelled(SheafError):
