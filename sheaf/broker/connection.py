@@ -49,7 +49,7 @@ def connect(settings: Settings, *, timeout_s: float = 5.0) -> redis.Redis:
             fault = "redis-py does not understand it"
     # Not `from` that error: it quotes parts of the address, and so perhaps of the password.
     raise SettingsError(
-        f"SHEAF_REDIS_URL={shown_address(url)} is not an address of a Redis: {fault}. Write "
+        f"SHEAF_REDIS_URL={shown_address(url)} is not a Redis address: {fault}. Write "
         "redis://USER:PASSWORD@HOST:6379/0, in the password # as %23, / as %2F, ? as %3F and @ as %40; or leave it out "
         "and set SHEAF_REDIS_PASSWORD_FILE"
     ) from None
@@ -113,8 +113,8 @@ _NONSENSE = (AttributeError, TypeError, ValueError, LookupError, ArithmeticError
 
 def _nonsense(error: BaseException) -> RedisUnavailable:
     return RedisUnavailable(
-        f"Redis gave an answer that makes no sense ({type(error).__name__}: {error}); is what answers at "
-        "SHEAF_REDIS_URL a Redis, and no other program?"
+        f"Redis gave an invalid reply ({type(error).__name__}: {error}); is the server at "
+        "SHEAF_REDIS_URL really a Redis?"
     )
 
 

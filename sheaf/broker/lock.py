@@ -111,8 +111,8 @@ class FairLock:
         else:
             who = f"free, but it is the turn of another waiter ({_owner(answer.holder)})"
         return (
-            f"the lock {self.name!r} could not be had within {timeout_s:g} s: it is {who}. "
-            "If that worker hangs, stop it: its lease then runs out by itself"
+            f"the lock {self.name!r} could not be acquired within {timeout_s:g} s: it is {who}. "
+            "If that worker hangs, stop it: its lease then expires"
         )
 
 
@@ -148,8 +148,8 @@ class Lease:
         """Begin the lease anew. Raises LockLost if it has run out, or Redis has forgotten it."""
         if not self._lock._renewed(self._waiter):
             raise LockLost(
-                f"the lease on the lock {self._lock.name!r} (token {self.token}) ran out after {self.lease_s:g} s "
-                "without renewal, or Redis was emptied; ask for the lock again"
+                f"the lease on the lock {self._lock.name!r} (token {self.token}) expired after {self.lease_s:g} s "
+                "without renewal, or Redis was emptied; acquire the lock again"
             )
 
     def release(self) -> bool:
@@ -283,7 +283,7 @@ def lock_status(connection: redis.Redis, name: str) -> LockStatus:
         # A key of another type counts as absent; the next request for the lock removes it.
         held, last, waiting, now = pipe.execute(raise_on_error=False)
     if isinstance(now, Exception):
-        raise ClusterError(f"Redis does not tell the time: {now}")
+        raise ClusterError(f"Redis returned no valid time: {now}")
     noted, token, waiters = fields(held), number(last), number(waiting)
     now_ms = now[0] * 1000 + now[1] // 1000
     if not noted.get("holder"):

@@ -53,15 +53,15 @@ FUNCTION = "sheaf.broker.queue.run_batch"
 #: What `rq` shows for a job that another program has put on our queue.
 FOREIGN = (
     f"The queue {keys.QUEUE!r} belongs to Sheaf, whose workers run batches of Sheaf's runs only. "
-    "Put this job on a queue of another name."
+    "Put this job on another queue."
 )
 
 
 def run_batch(run: str, first: int = 0, count: int = 0) -> NoReturn:
     """Explain the mistake: only a stock `rq worker` calls this, as Sheaf's workers never call what a job names."""
     raise UsageError(
-        f"{count} items of run {run!r}, from item {first} on, are for a worker of Sheaf, and a stock `rq worker` took "
-        "them: stop it, and start `sheaf-worker` (or `sheaf up`). Nothing is lost: they are put back on the queue"
+        f"{count} items of run {run!r}, from item {first} on, are for a Sheaf worker, but a stock `rq worker` took "
+        "them: stop it and start `sheaf-worker` (or `sheaf up`). Nothing is lost: they will be queued again"
     )
 
 

@@ -48,7 +48,7 @@ def scripting_flaw(connection: redis.Redis) -> str | None:
     return (
         f"this is {server} {version}, whose Lua has a flaw (CVE-2025-49844), and this user may load scripts: anyone "
         f"with its password, and every task here, could run code in it. Get {server} {wanted} or newer, unless your "
-        "distribution has mended it; or give this user FCALL instead of EVAL and SCRIPT (services/redis/users.acl.tmpl)"
+        "distribution has fixed it; or give this user FCALL instead of EVAL and SCRIPT (services/redis/users.acl.tmpl)"
     )
 
 

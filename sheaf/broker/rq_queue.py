@@ -32,7 +32,7 @@ def import_rq_queue() -> type[Queue]:
 
 def _refusal(found: str) -> SettingsError:
     return SettingsError(
-        f"{found}: with this setting RQ keeps its jobs under names that Sheaf's workers and Redis's list of users do "
+        f"{found}: with this setting RQ uses key names that Sheaf's workers and Redis's access list do "
         f"not know; the queue is always {keys.RQ_QUEUE}. Unset RQ_KEY_PREFIX for Sheaf (env -u RQ_KEY_PREFIX sheaf …); "
-        "a program that needs it for an RQ of its own calls Sheaf from another process"
+        "a program that needs it for its own RQ should call Sheaf from another process"
     )

@@ -61,7 +61,7 @@ class Script:
             raise RedisDenied(
                 f"Redis does not have the functions of this version of Sheaf ({library_name()}), and this user may not "
                 "load scripts in their place. The stack's Redis loads them when it starts: "
-                "`docker compose up -d --build redis`; another Redis is given them by "
+                "`docker compose up -d --build redis`; load them into another Redis with "
                 "`python -m sheaf.broker.redis_library | redis-cli -x FUNCTION LOAD`"
             ) from error
         _without_functions.add(self._pool)

@@ -49,7 +49,7 @@ def _remove_odd(connection: redis.Redis, names: Iterable[object]) -> bool:
             # Read-only callers change nothing; the worker that uses the key does.
             continue
     if removed:
-        logger.warning("keys of another type were removed from Redis", extra={"action": "mend", "keys": removed})
+        logger.warning("removed keys of the wrong type from Redis", extra={"action": "mend", "keys": removed})
     return bool(removed)
 
 

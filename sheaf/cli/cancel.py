@@ -32,6 +32,6 @@ def cancel(settings: Settings, run: str) -> None:
         click.echo(line, err=True)
     found.cancel()
     click.echo(
-        f"Run {name} ({count_text(found.manifest.items, 'item')}) is cancelled; workers let go of it within seconds. "
-        "To go on, submit the same again."
+        f"Run {name} ({count_text(found.manifest.items, 'item')}) is cancelled; workers drop it within seconds. "
+        "To resume it, submit the same again."
     )

@@ -54,7 +54,7 @@ def export(
     check_destination(inside, place, replace=force)
     if csv_safe and not (dest.lower().endswith(".csv") and not inside.lower().endswith(".csv")):
         raise UsageError(
-            f"--csv-safe is for a .csv that is made of JSON lines, and {output} to {dest} is none; leave it out, or "
+            f"--csv-safe is for a .csv made from JSON lines, which {output} to {dest} is not; omit it, or "
             "write the output itself with `sheaf map --csv-safe`"
         )
     if elsewhere:
@@ -68,7 +68,7 @@ def export(
         click.echo(f"{count_text(progress.failed, 'item')} of the run failed and are not in it.", err=True)
     if not progress.finished:
         left = progress.items - progress.done - progress.failed
-        click.echo(f"The run is not finished: {count_text(left, 'item')} are still to come.", err=True)
+        click.echo(f"The run is not finished: {count_text(left, 'item')} are still open.", err=True)
 
 
 def _run_of(settings: Settings, inside: str, name: str | None) -> tuple[str, RunRow]:

@@ -69,7 +69,7 @@ def map_(settings: Settings, /, task: str, inputs: tuple[str, ...], **given: Any
     # Not asked for is no option of the run: it is the same run as before there was this option.
     given["csv_safe"] = given["csv_safe"] or None
     if given["csv_safe"] and not (given["output"] or "").lower().endswith(".csv"):
-        raise UsageError("--csv-safe is for an output that ends with .csv; name one with -o, or leave it out")
+        raise UsageError("--csv-safe is for an output that ends in .csv; name one with -o, or omit it")
     if given["columns"] is not None:
         given["columns"] = [name.strip() for name in given["columns"].split(",")]
     options = {name: given[name] for name in _RUN_OPTIONS if given[name] is not None}
@@ -124,5 +124,5 @@ def first_items(request: Request) -> list[str]:
     for line in rejected[:ITEMS]:
         click.echo(f"rejected: {line}", err=True)
     if not texts:
-        raise InputError(f"{request.inputs.names[0]} holds no item; there is nothing to try")
+        raise InputError(f"{request.inputs.names[0]} contains no items, so there is nothing to try")
     return texts[:wanted]

@@ -59,12 +59,12 @@ def prune(
     wanted = library.Wanted(older_than, failed=failed, cancelled=cancelled, aside=aside)
     found = list(library.find_waste(settings.data_dir, wanted))
     if not found:
-        click.echo(f"Nothing in {path_text(settings.data_dir)} can go.")
+        click.echo(f"Nothing in {path_text(settings.data_dir)} can be removed.")
         return
     _show(found)
     total = f"{count_text(len(found), 'thing')}, {bytes_text(sum(waste.size for waste in found))}"
     if dry_run:
-        click.echo(f"{total} would go; nothing was removed.")
+        click.echo(f"{total} would be removed; nothing was changed.")
         return
     if not yes and not _agreed(total):
         return

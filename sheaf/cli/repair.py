@@ -58,11 +58,11 @@ def repair(settings: Settings, output: str, apply: bool) -> None:
         for problem in left[:LISTED]:
             click.echo(f"  wrong: {problem}")
         click.echo(
-            "Bring what it names back from a copy, or submit the run again into another output: what is whole can be "
+            "Restore what is named from a copy, or submit the run again into another output: what is whole can be "
             "read and exported as it is."
         )
         raise SystemExit(1)
-    click.echo("Repaired. Workers go on with what was reopened." if needed else "Nothing to repair.")
+    click.echo("Repaired. Workers will redo the reopened items." if needed else "Nothing to repair.")
 
 
 def _have_workers_look_again(settings: Settings, inside: str) -> None:
@@ -86,7 +86,7 @@ def _show(found: Diagnosis, applied: bool) -> None:
         what = f"{count_text(row.items, 'record')} of run {commit.run}" if commit.run else "the header"
         click.echo(f"  damaged: commit {row.id} at byte {row.offset:,} ({bytes_text(row.length)}): {what}")
     if found.header:
-        click.echo("  damaged: the header, which is known and will be written anew")
+        click.echo("  damaged: the header, which is known and will be rewritten")
     if len(found.lost) > LISTED:
         click.echo(f"  … and {len(found.lost) - LISTED:,} more")
     if found.size is not None and found.size > found.length:
@@ -105,12 +105,12 @@ def _show(found: Diagnosis, applied: bool) -> None:
 def _show_actions(found: Diagnosis, applied: bool) -> None:
     would = "" if applied else "would be "
     if found.mends:
-        click.echo(f"  {would}written anew in the index: what follows from the commits and failures")
+        click.echo(f"  {would}rewritten in the index: what follows from the commits and failures")
     restored = sum(commit.source is not None for commit in found.kept)
     if restored:
-        click.echo(f"  {would}brought back from what an unfinished repair put aside: {count_text(restored, 'commit')}")
+        click.echo(f"  {would}restored from what an unfinished repair moved aside: {count_text(restored, 'commit')}")
     if found.size is not None and (found.lost or found.header or restored):
-        what = "the end of the file is" if found.in_place else "the file is written anew without them; the old one is"
+        what = "the end of the file is" if found.in_place else "the file is rewritten without them; the old one is"
         where = path_text(found.aside) if found.aside else f"{found.output.name}.damaged-<n>"
         click.echo(f"  {would}cut to {bytes_text(found.new_length)}: {what} kept in {where}")
     for run, items in found.reopened.items():
@@ -124,11 +124,7 @@ def _show_rebuilt(rebuilt: Rebuilt, applied: bool) -> None:
     for run, items in rebuilt.items.items():
         click.echo(f"  run {run}: {rebuilt.found[run]:,} of {count_text(items, 'item')} are in the file")
     if rebuilt.unknown:
-        click.echo(
-            f"  {count_text(rebuilt.unknown, 'line')} in it: no item of these runs, or one that is in it already"
-        )
-    click.echo("  which items had failed is not known any more; they are tried again")
+        click.echo(f"  {count_text(rebuilt.unknown, 'line')} in it: not an item of these runs, or a duplicate")
+    click.echo("  which items had failed is no longer known; they will be tried again")
     if applied:
-        click.echo(
-            f"The index was made anew; the file as it was is kept in {path_text(rebuilt.aside or rebuilt.output)}."
-        )
+        click.echo(f"The index was rebuilt; the original file is kept in {path_text(rebuilt.aside or rebuilt.output)}.")

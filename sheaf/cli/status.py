@@ -67,7 +67,7 @@ def _overview(settings: Settings) -> None:
     else:
         click.echo("No runs yet; start one with: sheaf load urls.txt")
     for path in list_strangers(settings.data_dir):
-        click.echo(f"ignored  {one_line(path_text(path))} is no run: move it away")
+        click.echo(f"ignored  {one_line(path_text(path))} is not a run: move it away")
 
 
 def _show_runs(settings: Settings, names: list[str]) -> None:

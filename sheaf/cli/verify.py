@@ -54,9 +54,9 @@ def _show(settings: Settings, report: Report) -> None:
         click.echo("OK: every item is in the file once and whole, or among the failures.")
     elif not report.problems:
         unfinished = next(run.run for run in report.runs if run.missing)
-        click.echo(f"What is there is right, but not all is there yet: {_way_on(settings, unfinished)}")
+        click.echo(f"What is there is correct, but not everything is there yet: {_way_on(settings, unfinished)}")
     elif len(report.problems) == report.damaged_runs:
-        click.echo("NOT OK. The output itself is as it was written; what its runs say about it cannot be trusted.")
+        click.echo("NOT OK. The output itself is as it was written, but its runs' files cannot be trusted.")
     else:
         click.echo(f"NOT OK. What can be repaired: sheaf repair {path_text(report.output)}")
 

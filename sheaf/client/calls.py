@@ -38,7 +38,7 @@ def call_of(function: Function, tasks_dir: Path) -> Call:
     """Return what a function is called in the workers. Raises TaskError if no other process could find it."""
     if isinstance(function, str):
         if function.count(":") != 1:
-            raise TaskError(f"{function!r} is not of the form module:function, as in 'shop.prices:parse'")
+            raise TaskError(f"{function!r} does not have the form module:function, as in 'shop.prices:parse'")
         return Call(function)
     if isinstance(function, functools.partial):
         inner = call_of(function.func, tasks_dir)
@@ -46,7 +46,7 @@ def call_of(function: Function, tasks_dir: Path) -> Call:
     name = getattr(function, "__qualname__", None)
     module = getattr(function, "__module__", None) or getattr(getattr(function, "__self__", None), "__name__", None)
     if not isinstance(name, str) or not isinstance(module, str) or not callable(function):
-        raise TaskError(f"{function!r} is not a function that workers can find by a name; write a function in a module")
+        raise TaskError(f"{function!r} is not a function that workers can find by name; define a function in a module")
     if not name.isidentifier():
         raise TaskError(
             f"{module}.{name} is not at the top level of its module, so no other process can find it; "
@@ -101,7 +101,7 @@ def _main_module(name: str, tasks_dir: Path) -> str:
         )
     parts = path.relative_to(tasks_dir.resolve()).with_suffix("").parts
     if not all(part.isidentifier() for part in parts):
-        raise TaskError(f"{path} cannot be imported by that name; use letters, digits and underscores only")
+        raise TaskError(f"{path} cannot be imported under that name; use only letters, digits and underscores")
     return ".".join(parts)
 
 

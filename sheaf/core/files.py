@@ -40,7 +40,7 @@ def read_file(path: Path) -> bytes:
     try:
         size = os.fstat(descriptor).st_size
         if size > _LARGEST_BYTES:
-            raise NotReadable(f"is {size:,} bytes long, which is more than it can be")
+            raise NotReadable(f"has {size:,} bytes, which is more than possible")
         return os.read(descriptor, size + 1) if size else b""
     except OSError as error:
         raise NotReadable(f"cannot be read ({error.strerror})") from error
@@ -55,7 +55,7 @@ def is_there(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        raise NotReadable(f"cannot be looked at ({error.strerror})") from error
+        raise NotReadable(f"cannot be examined ({error.strerror})") from error
     return True
 
 

@@ -117,7 +117,7 @@ class Settings:
         if self.heartbeat_s * 2 > self.batch_lease_s:
             raise SettingsError(
                 f"SHEAF_HEARTBEAT_S={self.heartbeat_s} must be at most half of "
-                f"SHEAF_BATCH_LEASE_S={self.batch_lease_s}, or a worker loses its batches while it is well"
+                f"SHEAF_BATCH_LEASE_S={self.batch_lease_s}, or healthy workers would lose their batches"
             )
         if self.log_level not in ("debug", "info", "warning", "error"):
             raise SettingsError(f"SHEAF_LOG_LEVEL={self.log_level!r} is not one of debug, info, warning, error")
@@ -128,7 +128,7 @@ class Settings:
             except ValueError as error:
                 raise SettingsError(
                     f"SHEAF_ALLOW_NET_MOST={self.allow_net_most!r} cannot be used: {error}; write networks as "
-                    "10.0.0.0/8 and fd00::/8, with commas between them, or `none`"
+                    "10.0.0.0/8 and fd00::/8, separated by commas, or `none`"
                 ) from error
 
     @property
@@ -184,7 +184,7 @@ def _lookup(source: Mapping[str, str], variable: str) -> str | None:
         try:
             return Path(path).read_text(encoding="utf-8").strip()
         except UnicodeDecodeError:
-            raise SettingsError(f"{variable}_FILE names a file that is not text in UTF-8; write it anew") from None
+            raise SettingsError(f"{variable}_FILE names a file that is not UTF-8 text; rewrite it") from None
         except OSError as error:
             # Who writes a password where its file's name belongs should not read it in a log.
             shown = path if "/" in path or "PASSWORD" not in variable else "***"
@@ -198,7 +198,7 @@ def _convert(variable: str, text: str, hint: Any) -> Any:
         kind = next(option for option in get_args(hint) if option is not type(None))
     if kind is bool:
         if text.lower() not in _TRUTH:
-            raise SettingsError(f"{variable}={text!r} is neither 1 nor 0")
+            raise SettingsError(f"{variable}={text!r} must be 1 or 0")
         return _TRUTH[text.lower()]
     try:
         return kind(text)

@@ -23,7 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
     parser.add_argument("--ends-with", type=int, metavar="PID", help="end when that process does")
-    parser.add_argument("--temporary", action="store_true", help="remove the data folder in the end")
+    parser.add_argument("--temporary", action="store_true", help="remove the data folder at the end")
     parser.add_argument("--prints-fd", type=int, metavar="FD", help="where tasks' prints go, if not to the logs")
     asked = parser.parse_args()
     try:
@@ -32,7 +32,7 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         status = _end_by(asked.data, error)
     except BaseException as error:
-        logger.critical("the supervisor broke; the cluster ends", extra={"action": "fail"}, exc_info=error)
+        logger.critical("the supervisor broke; stopping the cluster", extra={"action": "fail"}, exc_info=error)
         status = _end_by(asked.data, error)
     if asked.temporary:
         shutil.rmtree(asked.data, ignore_errors=True)

@@ -109,7 +109,9 @@ def down(settings: Settings) -> bool:
     limit_s = settings.grace_s + 2 * STOP_S
     found = [process for process in (state.supervisor, *state.processes.values()) if is_alive(process)]
     if not found and places.locked:
-        raise UsageError(f"the cluster of {places.data_dir} was started elsewhere (in a container, say); stop it there")
+        raise UsageError(
+            f"the cluster of {places.data_dir} was started elsewhere (for example in a container); stop it there"
+        )
     if send_signal(state.supervisor, signal.SIGTERM) and wait_gone([state.supervisor], limit_s):
         send_signal(state.supervisor, signal.SIGKILL)
     # A supervisor that was killed can end nothing: do it for it. Redis goes last, so that workers can hand back.
@@ -194,9 +196,9 @@ def _wait_until_serving(
             say(f"waiting for {missing}")
         time.sleep(0.05)
     raise ClusterError(
-        f"the workers do not come up ({workers} are wanted). Still missing: {missing}; the end of "
+        f"the workers did not start ({workers} are wanted). Still missing: {missing}; the end of "
         f"{places.log('worker-1')}:\n{tail(places.log('worker-1'))}\n"
-        "The supervisor goes on trying; `sheaf down` stops it"
+        "The supervisor keeps trying; `sheaf down` stops it"
     )
 
 

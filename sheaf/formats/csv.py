@@ -52,12 +52,12 @@ class CsvFormat:
             return self.row(self._fields(index, str(text), value))
         except UnicodeEncodeError as error:
             raise TaskError(
-                f"item {index} gave text with a lone surrogate, which has no UTF-8 form; choose an output that "
+                f"item {index} returned text with a lone surrogate, which has no UTF-8 form; choose an output that "
                 "ends with .jsonl"
             ) from error
         except (TypeError, ValueError, RecursionError) as error:
             raise TaskError(
-                f"item {index} gave a {type(value).__name__} that CSV cannot hold: {error}; "
+                f"item {index} returned a {type(value).__name__} that CSV cannot hold: {error}; "
                 "return text, numbers, booleans, None, and lists and dicts of these"
             ) from error
 

@@ -86,7 +86,7 @@ class JsonLinesFormat:
                 return f'{written},"not_finite":{_encode(not_finite)}'
         except (TypeError, ValueError, RecursionError) as error:
             raise TaskError(
-                f"item {index} gave a {type(value).__name__} that JSON cannot hold: {error}; "
+                f"item {index} returned a {type(value).__name__} that JSON cannot hold: {error}; "
                 "return text, numbers, booleans, None, and lists and dicts of these"
             ) from error
 

@@ -48,7 +48,7 @@ class _CombinedFormat(ABC):
 
     def value(self, index: int, text: str | int, value: object) -> bytes:  # noqa: ARG002
         raise TaskError(
-            f"item {index} gave a {type(value).__name__}, but a {self.suffix} output holds loaded pages only; "
+            f"item {index} returned a {type(value).__name__}, but a {self.suffix} output holds loaded pages only; "
             "choose an output that ends with .jsonl"
         )
 
@@ -82,12 +82,12 @@ class TextFormat(_CombinedFormat):
                 line = (value if isinstance(value, str) else bare(value)).encode()
             except (TypeError, ValueError, RecursionError) as error:
                 raise TaskError(
-                    f"item {index} gave a {type(value).__name__} that is no line of text: {error}; return text, "
+                    f"item {index} returned a {type(value).__name__} that is not a line of text: {error}; return text, "
                     "bytes, numbers, or lists and dicts of these; or choose an output that ends with .jsonl"
                 ) from error
         if b"\n" in line or b"\r" in line:
             raise TaskError(
-                f"item {index} gave a text with a line break, and in a .txt output each value is one line; choose "
+                f"item {index} returned text with a line break, but in a .txt output each value is one line; choose "
                 "an output that ends with .jsonl, or replace the line breaks"
             )
         return line + b"\n"

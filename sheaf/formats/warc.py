@@ -74,7 +74,7 @@ class WarcFormat:
 
     def value(self, index: int, text: str | int, value: object) -> bytes:  # noqa: ARG002
         raise TaskError(
-            f"item {index} gave a {type(value).__name__}, but a WARC output holds loaded pages only; "
+            f"item {index} returned a {type(value).__name__}, but a WARC output holds loaded pages only; "
             "choose an output that ends with .jsonl"
         )
 

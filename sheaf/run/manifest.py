@@ -141,7 +141,7 @@ def read_moved(path: Path, manifest: Manifest) -> str | None:
         return None
     output = text.removesuffix("\n").rpartition("\n")[0]
     if text != moved_text(output):
-        raise NotReadable("is not what was written (its checksum is another)")
+        raise NotReadable("is not what was written (its checksum differs)")
     _check_output(output, manifest)
     return output
 
@@ -150,7 +150,7 @@ def damaged(run: str, folder: Path, name: str, what: str) -> RunDamaged:
     """The error that says what is wrong with a file of a run, and what to do about it."""
     return RunDamaged(
         f"run {run} is set aside: its file {folder / name} {what}, so it cannot be trusted to say what must be done. "
-        "Bring the file back as it was, and the run goes on by itself; "
+        "Restore the file, and the run goes on by itself; "
         f"or move the folder {folder} away, and submit the list again"
     )
 
@@ -166,7 +166,7 @@ def _parse(data: bytes, run: str) -> Manifest:
         raise NotReadable(f"holds {_kind(values)} instead of an object")
     version = values.get("version", MANIFEST_VERSION)
     if is_whole(version) and version > MANIFEST_VERSION:
-        raise NotReadable(f"was written by a newer Sheaf (manifest version {version}), than which this one is older")
+        raise NotReadable(f"was written by a newer Sheaf (manifest version {version}); update this one")
     _check_sum(values)
     if values.get("numbers") is not None and isinstance(values["numbers"], list):
         values["numbers"] = tuple(values["numbers"])
@@ -191,10 +191,10 @@ def _check_sum(values: dict[str, Any]) -> None:
     if _CHECKSUM in values:
         before = dict(list(values.items())[: list(values).index(_CHECKSUM)])
         if values[_CHECKSUM] != _checksum(before):
-            raise NotReadable("is not what was written (its checksum is another)")
+            raise NotReadable("is not what was written (its checksum differs)")
     elif "list_sums" in values:
         # The version that wrote that wrote a checksum, too.
-        raise NotReadable("is not what was written (its checksum is gone)")
+        raise NotReadable("is not what was written (its checksum is missing)")
 
 
 def _checksum(values: Mapping[str, Any]) -> str:

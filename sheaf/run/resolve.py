@@ -24,8 +24,8 @@ def locate_output(data_dir: Path, text: str) -> str:
     """
     if one_line(text) != text:
         raise OutputPathError(
-            f"the output's name {text!r} holds control characters or bytes that are no text; wherever it is shown "
-            "they would hide or forge something. Choose a name without them"
+            f"the output's name {text!r} contains control characters or bytes that are not UTF-8; wherever it is shown "
+            "they could hide or forge text. Choose a name without them"
         )
     return _inside(data_dir, text, _OURS)
 
@@ -39,13 +39,13 @@ def _inside(data_dir: Path, text: str, ours: Collection[str]) -> str:
     if not path.is_relative_to(root) or path == root:
         name = PurePosixPath(text).name or "pages.warc.gz"
         raise OutputPathError(
-            f"{text} is outside the data folder {root}, which is all that the workers share; "
-            f"write {name} for a file in the data folder, or choose another data folder with --data or SHEAF_DATA_DIR"
+            f"{text} is outside the data folder {root}, the only folder that the workers share; "
+            f"use {name} for a file in the data folder, or choose another data folder with --data or SHEAF_DATA_DIR"
         )
     inside = path.relative_to(root)
     if inside.parts[0] in ours:
         raise OutputPathError(
-            f"{text} is in {inside.parts[0]}/, where Sheaf keeps its own files; choose another place for it"
+            f"{text} is in {inside.parts[0]}/, where Sheaf keeps its own files; choose another folder"
         )
     if is_dir(path):
         raise OutputPathError(f"{text} is a folder; name a file in it, for example {inside / 'pages.warc.gz'}")
@@ -85,5 +85,5 @@ def locate_run(data_dir: Path, text: str | None = None) -> Run:
     if len(meant) == 1:
         return Run.open(data_dir, meant[0])
     if meant:
-        raise RunNotFound(f"{text!r} may be any of {len(meant)} runs: {', '.join(meant[-5:])}; write more of the name")
+        raise RunNotFound(f"{text!r} matches {len(meant)} runs: {', '.join(meant[-5:])}; type more of the name")
     raise RunNotFound(f"no run {text!r} in {data_dir.absolute()}; `sheaf status` lists them, the newest is {names[-1]}")

@@ -67,13 +67,13 @@ class Reconciler:
         except RunNotFound:
             return None  # a program has just removed its session, or a person the run
         if self._damaged.pop(name, None):
-            logger.info("run is whole again", extra={"action": "feed", "run": name})
+            logger.info("run is intact again; resuming it", extra={"action": "feed", "run": name})
         return run
 
     def _set_aside(self, name: str, why: str) -> None:
         if self._damaged.get(name) != why:
             self._damaged[name] = why
-            logger.error("run is set aside", extra={"action": "feed", "run": name, "why": why})
+            logger.error("setting aside a damaged run", extra={"action": "feed", "run": name, "why": why})
         self._queue.registry.set_problem(name, why, worker="", ttl_s=PROBLEM_S, refused=True)
 
     def feed_run(self, run: Run) -> int:
@@ -90,7 +90,7 @@ class Reconciler:
             self._queue.registry.set_problem(run.manifest.run, str(error), worker="", ttl_s=PROBLEM_S, refused=True)
         except OutputError as error:
             logger.warning(
-                "index cannot be read now", extra={"action": "feed", "run": run.manifest.run, "why": str(error)}
+                "cannot read the index now", extra={"action": "feed", "run": run.manifest.run, "why": str(error)}
             )
         return 0
 
@@ -148,7 +148,8 @@ def mark_finished(run: Run, output: Output) -> None:
     except (OutputError, OSError) as error:
         # The disk is full, say. The mark only saves work: the next look sets it.
         logger.warning(
-            "run could not be marked", extra={"action": "finish", "run": run.manifest.run, "why": str(error)}
+            "could not mark the run as finished; will retry",
+            extra={"action": "finish", "run": run.manifest.run, "why": str(error)},
         )
         complete = False
     if not complete:

@@ -116,7 +116,7 @@ def _in_progress(facts: Facts, at_hand: Mapping[str, AtHand]) -> Stall | None:
     return _stall(
         facts,
         Kind.SLOW,
-        f"its items are slow, which is no fault: {item}; {may}. {count_text(count, 'item')} in progress",
+        f"its items are slow, which is not an error: {item}; {may}. {count_text(count, 'item')} in progress",
     )
 
 
@@ -129,8 +129,8 @@ def _not_begun(facts: Facts, live: Mapping[str, WorkerInfo]) -> Stall:
         return _stall(
             facts,
             Kind.TAKEN,
-            f"its batches were taken by {', '.join(sorted(owners))}, which gives no sign of life; others take them "
-            "when the leases have run out",
+            f"its batches are held by {', '.join(sorted(owners))}, which is silent; others take them over "
+            "when the leases have expired",
         )
     queued = sum(_run_of(name) == facts.run for name in facts.snapshot.queued)
     busy = [entry.label for entry in live.values() if entry.fields.get("state") == "busy"]

@@ -31,7 +31,7 @@ class Onto(Enum):
 def chosen(*, append: bool, replace: bool) -> Onto:
     """From what was typed. Raises UsageError for both at once."""
     if append and replace:
-        raise UsageError("--append adds to the output and --replace begins it anew; give one of them")
+        raise UsageError("--append adds to the output and --replace starts it over; give one of them")
     return Onto.REPLACE if replace else Onto.APPEND if append else Onto.ASK
 
 
@@ -75,8 +75,8 @@ def check_free(held: Holding | None, onto: Onto) -> None:
         return
     name = held.path.name
     raise UsageError(
-        f"{held.describe()}, and this is another run: its records would come after those. Nothing was submitted. Say "
-        f"--append to add them, --replace to begin {name} anew (what is there now is kept in {name}.replaced-1/), or "
+        f"{held.describe()}, and this is another run: its records would be added after those. Nothing was submitted. "
+        f"Use --append to add them, --replace to start {name} over (the present one is kept in {name}.replaced-1/), or "
         "choose another file with -o"
     )
 

@@ -45,7 +45,7 @@ def retry(settings: Settings, run: Run, errors: Collection[str] = (), items: Col
     """
     manifest = run.manifest
     if run.cancelled:
-        raise UsageError(f"run {manifest.run} was cancelled; to go on with it, submit the same again, then retry")
+        raise UsageError(f"run {manifest.run} was cancelled; to resume it, submit the same again, then retry")
     files = _files_now(settings, run)
     changed = files != dict(files_in_force(run))
     output = Output(settings.data_dir / manifest.output)
@@ -108,7 +108,7 @@ def _check_meant(run: Run, output: Output, errors: Collection[str], items: Colle
         found.update({failure.index} & set(items))
         meant += (not errors or failure.error in errors) and (not items or failure.index in items)
     if not kinds:
-        raise UsageError(f"no item of run {name} has failed, so there is nothing to do again")
+        raise UsageError(f"no item of run {name} has failed, so there is nothing to retry")
     if missing := sorted(set(items) - found):
         raise UsageError(
             f"{_listed(missing)} of run {name} {'has' if len(missing) == 1 else 'have'} not failed; "
@@ -116,7 +116,7 @@ def _check_meant(run: Run, output: Output, errors: Collection[str], items: Colle
         )
     if meant == 0:
         there = ", ".join(f"{error} ({count:,})" for error, count in kinds.most_common())
-        raise UsageError(f"no item of run {name} has failed with {', '.join(errors)}; those that have: {there}")
+        raise UsageError(f"no item of run {name} has failed with {', '.join(errors)}; the failures are: {there}")
 
 
 def _listed(items: Iterable[int]) -> str:

@@ -109,7 +109,7 @@ def checked_output(
     path = data_dir / output
     check_data_dir(data_dir)
     if not is_dir(path.parent):
-        raise OutputPathError(f"the folder {path.parent} does not exist; make it first: mkdir -p {path.parent}")
+        raise OutputPathError(f"the folder {path.parent} does not exist; create it first: mkdir -p {path.parent}")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise OutputPathError(f"this user cannot write to the folder {path.parent}, where the output would be")
     if not os.path.lexists(path):

@@ -20,7 +20,7 @@ def main() -> None:
     except SheafError as error:
         reply = json.dumps({"error": str(error)})
     except BaseException as error:  # noqa: BLE001 - the user's module, or its decorator, may raise anything
-        reply = json.dumps({"error": f"the task cannot be looked at: {describe(error, None)}"})
+        reply = json.dumps({"error": f"the task cannot be examined: {describe(error, None)}"})
     replies.write(reply)
     replies.flush()
     # Not by returning: a thread that the user's module has started would keep us.

@@ -50,8 +50,8 @@ class TaskDeclaration:
         """Return the declaration itself. Raises TaskError that names the argument for a value that cannot be used."""
         for name, ok, wanted in (
             ("timeout_s", self.timeout_s is None or _positive(self.timeout_s), "a number of seconds greater than 0"),
-            ("attempts", self.attempts is None or _whole(self.attempts, 1), "a whole number from 1 on"),
-            ("backoff_s", self.backoff_s == 0 or _positive(self.backoff_s), "a number of seconds from 0 on"),
+            ("attempts", self.attempts is None or _whole(self.attempts, 1), "a whole number of at least 1"),
+            ("backoff_s", self.backoff_s == 0 or _positive(self.backoff_s), "a number of seconds of at least 0"),
             ("memory_mb", _whole(self.memory_mb, 0), "a whole number of MiB; 0: no limit"),
             ("output", isinstance(self.output, str) and self.output.startswith("."), "a suffix, such as '.jsonl'"),
             ("setup", self.setup is None or callable(self.setup), "a function without arguments"),
@@ -63,7 +63,7 @@ class TaskDeclaration:
             ("stream", self.stream in (False, True, "pairs"), "True, or 'pairs'"),
         ):
             if not ok:
-                raise TaskError(f"{where}: {name}={getattr(self, name)!r} cannot be used; give {wanted}")
+                raise TaskError(f"{where}: {name}={getattr(self, name)!r} is not valid; give {wanted}")
         return self
 
 
@@ -96,7 +96,7 @@ def task(function: F | None = None, /, **arguments: Any) -> F | Callable[[F], F]
         unknown = sorted(set(arguments) - {field.name for field in fields(TaskDeclaration)})
         if unknown:
             names = ", ".join(field.name for field in fields(TaskDeclaration))
-            raise TaskError(f"{where}: @task has no argument {unknown[0]!r}; it has {names}")
+            raise TaskError(f"{where}: @task has no argument {unknown[0]!r}; its arguments are {names}")
         declared = TaskDeclaration(**arguments).checked(f"{where}: @task")
         try:
             setattr(function, _ATTRIBUTE, declared)

@@ -49,7 +49,9 @@ def describe(
     if name in BUILT_IN:
         return TaskDescription(TaskSpec(name, options or {}), "builtin")
     if ":" not in name:
-        raise TaskError(f"no task is called {name!r}; it is `load`, or `module:function` of a file in the tasks folder")
+        raise TaskError(
+            f"there is no task {name!r}; a task is `load`, or `module:function` from a file in the tasks folder"
+        )
     folder = None if tasks_dir is None else str(tasks_dir.resolve())
     question = json.dumps({"name": name, "folder": folder, "options": options or {}, "modules": list(modules)})
     answer = _ask(name, question, within_s)
@@ -75,7 +77,7 @@ def _ask(name: str, question: str, within_s: float) -> dict[str, Any]:
         )
     except subprocess.TimeoutExpired as error:
         raise TaskError(
-            f"{name!r} cannot be imported within {within_s:g} s; what takes long belongs in `setup`, "
+            f"{name!r} cannot be imported within {within_s:g} s; move what takes long to `setup`, "
             "which runs in the workers"
         ) from error
     try:
@@ -83,7 +85,7 @@ def _ask(name: str, question: str, within_s: float) -> dict[str, Any]:
     except ValueError as error:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise TaskError(
-            f"{name!r} cannot be imported: the process that did so ended with status {done.returncode}: {last}"
+            f"{name!r} cannot be imported: the importing process ended with status {done.returncode}: {last}"
         ) from error
     return answer
 

@@ -30,7 +30,7 @@ class _Loader(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
         if not any(Path(path).resolve().is_relative_to(folder) for folder in _folders):
-            raise ImportError(f"{path} is a link out of the tasks folder; put the file itself there", name=fullname)
+            raise ImportError(f"{path} is a link out of the tasks folder; copy the file itself there", name=fullname)
         source = self.get_data(path)
         _imported[path] = hashlib.sha256(source).hexdigest()
         code: CodeType = self.source_to_code(source, path)

@@ -36,7 +36,7 @@ def check_allowed(name: str, allow_exec: bool | None) -> None:
     """Raise TaskForbidden for `exec`, which runs any command, unless this worker is set up to allow it."""
     if name == "exec" and not allow_exec:
         raise TaskForbidden(
-            "this worker runs no commands, so it leaves `sheaf exec` alone; if every user who can submit here may run "
+            "this worker does not run commands, and so not `sheaf exec`; if any user who can submit here may run "
             "anything in it, start it with SHEAF_ALLOW_EXEC=1"
         )
 
@@ -59,7 +59,9 @@ def resolve(
 
         return ExecTask()
     if ":" not in name:
-        raise TaskError(f"no task is called {name!r}; it is `load`, or `module:function` of a file in the tasks folder")
+        raise TaskError(
+            f"there is no task {name!r}; a task is `load`, or `module:function` from a file in the tasks folder"
+        )
     from sheaf.tasks.function.finder import find
     from sheaf.tasks.function.task import FunctionTask
 

@@ -101,7 +101,7 @@ def _missing(run: Run, folder: Path, files: Sequence[str]) -> str:
         f"{folder / files[0]}{more} does not exist, and run {run.manifest.run} was submitted with it. Workers look in "
         f"{folder}, as was set when `sheaf up` or `docker compose up` was called: if you submitted from another tasks "
         "folder, start the workers with that one (SHEAF_TASKS_DIR, or SHEAF_TASKS with containers); if the file was "
-        "removed, put it back"
+        "removed, restore it"
     )
 
 
@@ -112,7 +112,7 @@ def _changed(run: Run, folder: Path, files: Sequence[str], wanted: Mapping[str, 
     if run.manifest.session is not None:
         return f"{found}of a program's calls is not made by two versions; put the file back, or start the program again"
     return (
-        f"{found}is not made by two versions; put the file back as it was, or go on with what is there now: "
+        f"{found}never mixes two versions; restore the file, or continue with the present one: "
         f"sheaf retry {name}, or cancel the run and submit it again"
     )
 
@@ -135,7 +135,7 @@ def _version(line: bytes) -> dict[str, Any]:
         raise NotReadable(f"has a line that is not valid JSON ({error})") from error
     texts = [found.get("since"), *found["files"], *found["files"].values()] if _has_files(found) else [None]
     if not all(isinstance(text, str) for text in texts):
-        raise NotReadable("has a line that is no version of a task")
+        raise NotReadable("has a line that is not a version of a task")
     return dict(found)
 
 

@@ -20,7 +20,7 @@ def choices(settings: Settings, run: Run | None) -> Iterator[str]:
         yield "Chosen at submission:"
         yield (
             f"  items per batch: {manifest.batch_size:,} ({count_text(manifest.batches, 'batch')}; about 200 if there "
-            "are items enough, so that workers share evenly, and each small enough to be done again soon)"
+            "are enough items, so that workers share evenly, and each small enough to be redone quickly)"
         )
     try:
         with connect(settings, timeout_s=2.0) as connection:

@@ -29,8 +29,8 @@ def absence(settings: Settings, registry: WorkerRegistry, entries: Sequence[Work
     if living:
         logs = path_text(Places(settings.data_dir).log("worker-*"))
         return (
-            f"{', '.join(living)} live, but give no sign of life: for 10 s after a start, or after Redis came back, "
-            f"that is as it should be; later look into {logs}"
+            f"{', '.join(living)} are alive, but not visible in Redis: for 10 s after a start, or after Redis is back, "
+            f"that is normal; after that, see {logs}"
         )
     state = _state(settings)
     if state is not None and state.troubles and is_alive(state.supervisor):

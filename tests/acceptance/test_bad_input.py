@@ -61,7 +61,7 @@ def person(tmp_path: Path, redis_alone: str) -> Console:
         (["load", "-"], b"x" * 1_000_000, "1,000,000 bytes long"),
         (["load", "-"], b"\x1f\x8b\x08nonsense", "gzipped, but damaged"),
         (["load", "-", "-o", "pages.pdf"], "http://example.org", "has no suffix that names a record format"),
-        (["load", "-", "-o", "no/such/pages.html"], "http://example.org", "does not exist; make it first"),
+        (["load", "-", "-o", "no/such/pages.html"], "http://example.org", "does not exist; create it first"),
         (["load", "-", "-o", "/etc/pages.html"], "http://example.org", "outside the data folder"),
         (["load", "-", "--connections", "0"], "http://example.org", "'connections'"),
         (["load", "-", "--allow-net", "10.0.0.300/8"], "http://example.org", "10.0.0.300/8"),
@@ -129,7 +129,7 @@ def test_a_producer_without_the_volume_says_so(person: Console) -> None:
     [
         ({"SHEAF_REDIS_URL": ""}, 1, "start one with `sheaf up`"),
         ({"SHEAF_REDIS_URL": "redis://127.0.0.1:1/0"}, 1, "Redis is not reachable"),
-        ({"SHEAF_REDIS_URL": "nonsense"}, 2, "is not an address of a Redis"),
+        ({"SHEAF_REDIS_URL": "nonsense"}, 2, "is not a Redis address"),
         ({"SHEAF_REDIS_PASSWORD": "wrong"}, 1, "SHEAF_REDIS_PASSWORD"),
         ({"SHEAF_REDIS_PASSWORD": ""}, 1, "SHEAF_REDIS_PASSWORD"),
         ({"SHEAF_POOL_SIZE": "many"}, 2, "SHEAF_POOL_SIZE='many'"),

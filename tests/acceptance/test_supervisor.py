@@ -88,7 +88,7 @@ def test_a_wanted_number_that_cannot_be_read_changes_nothing(own: Console, odd: 
         elif odd != "gone":
             file.write_text(odd)
         os.kill(supervisor, signal.SIGHUP)
-        wait_until(lambda: "the wanted number of workers cannot be read" in log.read_text(), SOON_S, "it is said")
+        wait_until(lambda: "cannot read the wanted number of workers" in log.read_text(), SOON_S, "it is said")
 
     works(own, "a")
     assert own.pids() == before
@@ -114,7 +114,7 @@ def test_a_swept_socket_is_made_anew(own: Console, swept: str) -> None:
 
     works(own, "a")
     assert own.pids()["worker-1"] == before["worker-1"]
-    assert "is gone; it is started again" in own.run("status").stdout
+    assert "is gone; restarting it" in own.run("status").stdout
     assert socket.parent.stat().st_mode & 0o777 == 0o700
 
 
@@ -144,7 +144,7 @@ def test_a_redis_whose_file_is_damaged_starts_empty_at_once(own: Console) -> Non
     assert not (own.data / ".sheaf/redis.unreadable-2").exists()
     log = (own.data / ".sheaf/supervisor.log").read_text()
     assert log.count('"child": "redis"') <= 10, "it is not started again and again in vain"
-    assert "Redis cannot start on what it kept" in own.run("status").stdout
+    assert "Redis cannot start from its file" in own.run("status").stdout
 
 
 def test_workers_that_cannot_be_seen_are_not_called_absent(own: Console) -> None:

@@ -238,7 +238,7 @@ def test_workers_that_are_stopped_end_in_peace_and_go_on_later(stack: Stack, tmp
 
 
 def test_a_redis_that_is_killed_costs_nothing(stack: Stack, tmp_path: Path) -> None:
-    """kill -9 of Redis in mid-run: it is started again by the engine, the workers come back to it, each page once."""
+    """kill -9 of Redis in mid-run: the engine restarts it, the workers come back to it, each page once."""
     producer = start_load(stack, "killed-redis", 2000)
 
     killed = time.monotonic()

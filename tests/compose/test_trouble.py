@@ -87,7 +87,7 @@ def test_a_worker_that_hangs_is_started_again(stack: Stack) -> None:
         return docker("inspect", "-f", field, name).strip()
 
     restarts = victim["RestartCount"]
-    wait_until(lambda: int(state("{{.RestartCount}}")) > restarts, 300, "it is started again")
+    wait_until(lambda: int(state("{{.RestartCount}}")) > restarts, 300, "it is restarted")
     wait_until(lambda: state("{{.State.Health.Status}}") == "healthy", 120, "it is well")
 
 

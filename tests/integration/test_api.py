@@ -165,7 +165,7 @@ def test_what_cannot_be_called_is_refused_at_once(cluster: Cluster) -> None:
         cluster.submit(lambda: 1)
     with pytest.raises(TaskError, match="needs the file"):
         cluster.submit("nowhere:function", 1)
-    with pytest.raises(TaskError, match="not of the form module:function"):
+    with pytest.raises(TaskError, match="have the form module:function"):
         cluster.map("square", [1])
     with pytest.raises(InputError, match="cannot be sent"):
         cluster.submit(pow, object(), 2)

@@ -90,7 +90,7 @@ def test_a_finished_warc_with_a_damaged_middle_is_made_whole(bench: Bench) -> No
 
     said = bench.person.run("repair", path.name, "--apply").stdout
 
-    assert "the file is written anew without them; the old one is kept in data/pages.warc.gz.damaged-1" in said
+    assert "the file is rewritten without them; the old one is kept in data/pages.warc.gz.damaged-1" in said
     bench.wait_until_done(run)
     bench.assert_exactly_once(run)
     with open(path, "rb") as stream:

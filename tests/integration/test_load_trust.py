@@ -115,4 +115,4 @@ def test_a_proxy_is_not_passed_over_in_silence(
     warn_of_proxies()
     said = capsys.readouterr().err
     assert all(name in said for name in named)
-    assert ("past its check of addresses" in said) == bool(named)
+    assert ("bypassing its check of addresses" in said) == bool(named)

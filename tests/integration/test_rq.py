@@ -109,7 +109,7 @@ def test_a_stock_rq_worker_fails_a_batch_and_says_why(
 
     output = rq_command(redis_server, "worker", keys.QUEUE, "--burst", "--serializer", "rq.serializers.JSONSerializer")
 
-    assert "stop it, and start `sheaf-worker`" in output.stderr + output.stdout
+    assert "stop it and start `sheaf-worker`" in output.stderr + output.stdout
     snapshot = queue.snapshot()
     assert (snapshot.queued, snapshot.leased) == (set(), {})
     queue.put(batches(1))

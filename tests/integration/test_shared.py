@@ -98,7 +98,7 @@ def test_a_dict_is_a_mapping_of_json_values(cluster: Cluster) -> None:
     with pytest.raises(KeyError):
         shared.pop("b")
     assert shared.pop("b", None) is None
-    with pytest.raises(InputError, match="keys are texts or whole numbers"):
+    with pytest.raises(InputError, match="keys are strings or whole numbers"):
         shared[(1, 2)] = 3  # type: ignore[index]
     with pytest.raises(InputError, match="cannot be shared"):
         shared["x"] = {1, 2}

@@ -44,7 +44,7 @@ def test_items_that_are_slow_are_named_as_such_and_not_as_a_fault(bench: Bench) 
     run = bench.call("api_tasks:wait_for", str(there), batch_size=1, item_timeout_s=600)
     name = run.manifest.run
 
-    says(bench, name, "its items are slow, which is no fault: item 0 has been in progress at w for")
+    says(bench, name, "its items are slow, which is not an error: item 0 has been in progress at w for")
     assert "it may take 10 min 0 s" in bench.person.run("status").stdout
     assert re.search('"level": "info", "message": "run makes no progress"', log.read_text())
 

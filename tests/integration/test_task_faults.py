@@ -73,8 +73,8 @@ def test_bad_items_answer_for_themselves_alone(faulty: Bench) -> None:
     assert values["surrogate:"] == "a\ud800b"
     assert values["nan:"] == ["NaN"]
     assert records[18]["value_base64"] == "/wA="
-    assert "item 2 gave a set that JSON cannot hold" in failed[2][1]
-    assert "item 4 gave a list that JSON cannot hold" in failed[4][1]
+    assert "item 2 returned a set that JSON cannot hold" in failed[2][1]
+    assert "item 4 returned a list that JSON cannot hold" in failed[4][1]
     fault = split(failed[6][1])
     assert fault.summary == "ValueError: invalid literal for int() with base 10: 'x'"
     assert fault.place.startswith(f"{faulty.person.folder}/tasks/task_faults.py:")

@@ -61,7 +61,7 @@ def said(data: Path, log: str) -> tuple[str, dict[str, str]]:
 def test_a_worker_that_cannot_begin(
     data: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], error: BaseException
 ) -> None:
-    """Before it runs nothing guards its threads, and it is started again and again."""
+    """Before it runs nothing guards its threads, and it is restarted again and again."""
     module = importlib.import_module("sheaf_worker.__main__")
     monkeypatch.setattr(module, "connect", raising(error))
 

@@ -147,7 +147,7 @@ def test_a_program_or_folder_that_is_not_there_is_told_before_any_item() -> None
     task = resolve("exec", None)
     with pytest.raises(TaskError, match="no program 'no-such-program'"):
         task.window({"command": ["no-such-program"]})
-    with pytest.raises(TaskError, match="no folder /no/such"):
+    with pytest.raises(TaskError, match="the folder /no/such"):
         task.window({"command": ["true"], "cwd": "/no/such"})
     with pytest.raises(TaskError, match="needs a command"):
         task.window({"command": []})
@@ -172,7 +172,7 @@ def test_workers_run_commands_only_if_they_are_told_to() -> None:
         check_allowed("load", allowed)
     check_allowed("exec", True)
     assert [Settings.from_env({"SHEAF_ALLOW_EXEC": text}).allow_exec for text in ("1", "0", "")] == [True, False, None]
-    with pytest.raises(SettingsError, match="SHEAF_ALLOW_EXEC='maybe' is neither 1 nor 0"):
+    with pytest.raises(SettingsError, match="SHEAF_ALLOW_EXEC='maybe' must be 1 or 0"):
         Settings.from_env({"SHEAF_ALLOW_EXEC": "maybe"})
 
 

@@ -141,7 +141,7 @@ def test_what_cannot_be_exported_leaves_what_was_there(tmp_path: Path) -> None:
     """A record that the format cannot hold, an output that was cut: the old file stays, no draft is left."""
     source = valued(tmp_path / "o.jsonl", ["fine", "two\nlines"])
     (tmp_path / "x.txt").write_text("old")
-    with pytest.raises(UsageError, match=r"item 1 gave a text with a line break.*Nothing was written"):
+    with pytest.raises(UsageError, match=r"item 1 returned text with a line break.*Nothing was written"):
         export(Export(source, RUN, tmp_path / "x.txt"))
     source.write_bytes(source.read_bytes()[:20])
     with pytest.raises(OutputShortened):

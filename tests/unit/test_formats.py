@@ -267,7 +267,7 @@ def test_bytes_are_kept_in_base64() -> None:
 )
 def test_a_value_that_json_cannot_hold_is_refused(value: object) -> None:
     """The error names the item and the type."""
-    with pytest.raises(TaskError, match=f"item 3 gave a {type(value).__name__} that JSON cannot hold"):
+    with pytest.raises(TaskError, match=f"item 3 returned a {type(value).__name__} that JSON cannot hold"):
         format_for("p.jsonl").value(3, "three", value)
 
 

@@ -52,9 +52,9 @@ def test_what_a_function_raises_is_its_items_failure(tasks_dir: Path) -> None:
         ("import sys\nimport nothing_of_that_name", "here:f", "No module named 'nothing_of_that_name' .*here.py:2"),
         ("raise SystemExit(2)", "here:f", "SystemExit: 2 .*here.py:1"),
         ("def f(a, b): pass", "here:f", r"here.py:1: .* it takes \(a, b\)"),
-        ("", "here", "no task is called 'here'"),
-        ("", "../here:f", "of the form module:function"),
-        ("", f"{'long' * 100}:f", "cannot be looked for: .*File name too long"),
+        ("", "here", "there is no task 'here'"),
+        ("", "../here:f", "the form module:function"),
+        ("", f"{'long' * 100}:f", "cannot be searched for: .*File name too long"),
         ("", "os.path:join", "which does not exist"),
     ],
 )
@@ -68,7 +68,7 @@ def test_a_task_that_cannot_be_used_is_refused(tasks_dir: Path, source: str, nam
 def test_nothing_outside_the_tasks_folder_is_imported(tasks_dir: Path) -> None:
     """Neither Python's own modules under a file's name, nor a link that leads out of the folder."""
     (tasks_dir / "json.py").write_text("def f(x): return x\n")
-    with pytest.raises(TaskError, match="has the name of a module that Python already has"):
+    with pytest.raises(TaskError, match="has the same name as a module of Python"):
         resolve("json:f", tasks_dir)
     (tasks_dir / "inside").mkdir()
     (tasks_dir / "outside.py").write_text("def f(x): return x\n")

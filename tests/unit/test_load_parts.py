@@ -35,7 +35,7 @@ MIB = 1 << 20
         ("max_bytes", 1 << 40, "a number"),
         ("truncate", "yes", "true or false"),
         ("accept", "200-299", "such as 2xx,404"),
-        ("accept", 200, "a text"),
+        ("accept", 200, "a string"),
         ("allow_net", ["10.0.0.1/8"], "'10.0.0.1/8' cannot be used"),
         ("allow_net", 7, "a list of networks"),
         ("user_agent", "two\r\nlines", "one line of ASCII"),

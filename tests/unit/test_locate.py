@@ -83,7 +83,7 @@ def test_a_run_is_found_by_any_telling_part_of_its_name(data: Path) -> None:
 
     assert list(found.values()) == [names[1], names[1], names[0], names[1], names[2]]
     assert locate_run(data).manifest.run == names[2]
-    with pytest.raises(RunNotFound, match="any of 2 runs"):
+    with pytest.raises(RunNotFound, match="matches 2 runs"):
         locate_run(data, "bb")
     with pytest.raises(RunNotFound, match="no run 'zz'"):
         locate_run(data, "zz")

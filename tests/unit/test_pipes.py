@@ -126,7 +126,7 @@ def test_a_socket_of_ours_is_read_though_it_cannot_be_opened(tmp_path: Path) -> 
         assert items_of(f"/dev/fd/{ours.fileno()}") == ["one", "two"]
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "socket"))
-        with pytest.raises(InputError, match="is a socket, which no list can be read from"):
+        with pytest.raises(InputError, match="is a socket, from which no list can be read"):
             check_inputs([str(tmp_path / "socket")])
 
 
@@ -155,7 +155,7 @@ def test_parquet_does_not_come_through_a_pipe(tmp_path: Path, name: str) -> None
     path = tmp_path / name
     os.mkfifo(path)
     writer = threading.Thread(target=lambda: path.write_bytes(b"PAR1 and so on"))
-    with pytest.raises(InputError, match="neither be packed nor come through a pipe"):
+    with pytest.raises(InputError, match="neither be compressed nor come through a pipe"):
         inputs = Inputs([str(path)])
         inputs.check()
         writer.start()
@@ -190,8 +190,8 @@ def test_what_cannot_be_read_is_said_before_anything_is(tmp_path: Path) -> None:
     (tmp_path / "circle").symlink_to("circle")
     (tmp_path / "file").touch()
     for name, words in (
-        (str(tmp_path / "circle"), "cannot be looked at: Too many levels of symbolic links"),
-        ("x" * 5000, "cannot be looked at: File name too long"),
+        (str(tmp_path / "circle"), "cannot be examined: Too many levels of symbolic links"),
+        ("x" * 5000, "cannot be examined: File name too long"),
         (str(tmp_path), "is a folder"),
         (str(tmp_path / "file/below"), "there is no file"),
         ("/dev/fd/9999", "there is no file"),

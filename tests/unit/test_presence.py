@@ -73,7 +73,7 @@ def test_living_processes_are_named(tmp_path: Path) -> None:
 
     for entries in ((), (SILENT,)):
         text = str(said(settings, *entries))
-        assert text.startswith(f"worker-1 (pid {os.getpid()}) live, but give no sign of life")
+        assert text.startswith(f"worker-1 (pid {os.getpid()}) are alive, but not visible in Redis")
         assert "worker-*.log" in text
 
 

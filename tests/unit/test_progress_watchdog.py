@@ -135,7 +135,7 @@ def test_the_log_says_it_once_and_again_when_the_reason_is_another(bed: Bed, cap
 
     assert len(messages(caplog.records)) == 2
     assert bed.problem() is not None
-    assert "w-9, which gives no sign of life" in bed.text()
+    assert "w-9, which is silent" in bed.text()
 
 
 def test_slow_items_are_no_warning(bed: Bed, caplog: pytest.LogCaptureFixture) -> None:

@@ -59,7 +59,7 @@ def test_a_wrong_address_is_refused_without_its_password(url: str) -> None:
 )
 def test_what_is_wrong_with_an_address_is_said(url: str, fault: str) -> None:
     """Before redis-py says it in words of its own, or takes it for something else."""
-    with pytest.raises(SettingsError, match=re.escape(f"not an address of a Redis: {fault}")):
+    with pytest.raises(SettingsError, match=re.escape(f"not a Redis address: {fault}")):
         connect(Settings(redis_url=url))
 
 

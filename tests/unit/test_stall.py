@@ -52,7 +52,7 @@ TAKEN = Snapshot({"other_1"}, {"r_3": ("a-1", 9000)})
         (
             replace(QUIET, snapshot=TAKEN, entries=[entry("a", silent_s=50), entry("b")]),
             Kind.TAKEN,
-            "were taken by a-1, which gives no sign of life",
+            "are held by a-1, which is silent",
         ),
         (
             replace(QUIET, snapshot=Snapshot({"r_1", "r_2"}, {}), entries=[entry("a", s=at(1))]),
@@ -85,7 +85,7 @@ def test_slow_items_are_no_fault() -> None:
     slow = replace(QUIET, entries=[entry("a", r=at(1, 3, 500, 3600))], snapshot=TAKEN, blocker="another process")
 
     assert explain_stall(slow).kind is Kind.SLOW
-    assert "which is no fault" in explain_stall(slow).text
+    assert "which is not an error" in explain_stall(slow).text
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,7 @@ def test_a_module_that_raises_anything_on_import_is_told_of(tasks_dir: Path, cal
 def test_a_module_whose_names_raise_is_told_of_by_who_submits(tasks_dir: Path) -> None:
     """Not with a traceback of Sheaf's own."""
     (tasks_dir / "exits.py").write_text(f"{EXITS}\ndef __getattr__(name): raise Panic(name)\n")
-    with pytest.raises(TaskError, match="the task cannot be looked at: Panic: absent"):
+    with pytest.raises(TaskError, match="the task cannot be examined: Panic: absent"):
         describe("exits:absent", tasks_dir)
 
 

@@ -45,15 +45,15 @@ def test_a_decorated_function_stays_what_it_was() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"timeout_s": 0}, "timeout_s=0 cannot be used; give a number of seconds greater than 0"),
+        ({"timeout_s": 0}, "timeout_s=0 is not valid; give a number of seconds greater than 0"),
         ({"timeout_s": "3"}, "timeout_s='3'"),
-        ({"attempts": 0}, "attempts=0 cannot be used; give a whole number from 1 on"),
+        ({"attempts": 0}, "attempts=0 is not valid; give a whole number of at least 1"),
         ({"attempts": True}, "attempts=True"),
         ({"backoff_s": -1}, "backoff_s=-1"),
         ({"memory_mb": 1.5}, "memory_mb=1.5"),
-        ({"output": "out.jsonl"}, "output='out.jsonl' cannot be used; give a suffix"),
+        ({"output": "out.jsonl"}, "output='out.jsonl' is not valid; give a suffix"),
         ({"setup": 3}, "setup=3"),
-        ({"concurrency": 5000}, "concurrency=5000 cannot be used; give a whole number from 1 to 1000"),
+        ({"concurrency": 5000}, "concurrency=5000 is not valid; give a whole number from 1 to 1000"),
         ({"stream": "sorted"}, "stream='sorted'"),
         ({"timeout": 3}, "has no argument 'timeout'; it has timeout_s, attempts"),
     ],
@@ -102,9 +102,7 @@ def test_modules_of_the_setting_are_allowed(tmp_path: Path) -> None:
     assert describe("textwrap:dedent", tmp_path, modules=modules).kind == "function"
     with pytest.raises(TaskError, match="has no public function 'indent_'"):
         resolve("textwrap:indent_", tmp_path, modules)
-    with pytest.raises(
-        TaskError, match=r"'no_such_module', which SHEAF_TASK_MODULES names, cannot be imported: .*extra"
-    ):
+    with pytest.raises(TaskError, match=r"'no_such_module', named in SHEAF_TASK_MODULES, cannot be imported: .*extra"):
         resolve("no_such_module:f", tmp_path, modules)
     with pytest.raises(TaskError, match="does not exist"):
         resolve("textwrap:dedent", tmp_path)
@@ -120,7 +118,7 @@ def test_a_name_that_a_file_merely_imports_is_not_its_task(tasks_dir: Path) -> N
     for name in ("own", "wrapped", "anonymous"):
         assert values(run(f"borrower:{name}", tasks_dir, ["a"])) == ["a"]
     for name in ("system", "part"):
-        with pytest.raises(TaskError, match=r"is not defined in .*borrower.py, which only took it from elsewhere"):
+        with pytest.raises(TaskError, match=r"is not defined in .*borrower.py, which only imports it"):
             resolve(f"borrower:{name}", tasks_dir)
 
 
@@ -144,7 +142,7 @@ def test_a_link_out_of_the_folder_is_not_imported(tasks_dir: Path, tmp_path_fact
         ("from sheaf import task\n@task(tries=3)\ndef f(x): return x\n", "here.py:2: @task has no argument 'tries'"),
         ("from sheaf import task\nf = task(len)\n", r"here.*: <built-in function len> is written in C"),
         ("\n\nimport json\njson.loads('{')\ndef f(x): return x\n", "JSONDecodeError: .*here.py:4"),
-        ("import os\nos._exit(7)\n", "the process that did so ended with status 7"),
+        ("import os\nos._exit(7)\n", "the importing process ended with status 7"),
         ("import threading\nprint('noise')\n1/0\n", "ZeroDivisionError: division by zero .*here.py:3"),
     ],
 )
@@ -183,7 +181,7 @@ def test_a_description_says_what_a_manifest_needs(tasks_dir: Path) -> None:
 def test_a_module_that_takes_for_ever_is_given_up(tasks_dir: Path) -> None:
     """With the advice where such work belongs."""
     (tasks_dir / "slow.py").write_text("import time\ntime.sleep(1000)\n")
-    with pytest.raises(TaskError, match=r"cannot be imported within 0.5 s; what takes long belongs in `setup`"):
+    with pytest.raises(TaskError, match=r"cannot be imported within 0.5 s; move what takes long to `setup`"):
         describe("slow:f", tasks_dir, within_s=0.5)
 
 

@@ -66,7 +66,7 @@ def test_a_txt_output_holds_one_line_per_value() -> None:
         "päge\n".encode() + b"\xff raw\n5\nnull\n" + json.dumps({"a": [1]}, separators=(",", ":")).encode() + b"\n"
     )
     for value in ("a\nb", "a\r", b"a\n"):
-        with pytest.raises(TaskError, match="item 9 gave a text with a line break"):
+        with pytest.raises(TaskError, match="item 9 returned text with a line break"):
             chosen.value(9, "", value)
 
 

@@ -54,7 +54,7 @@ class Inputs:
         if self.numbers is not None or self.files:
             if self.column is not None or self.format is not None or self.delimiter is not None:
                 raise InputError(
-                    "--column, --delimiter and --input-format are for files that are read, not for numbers or --files"
+                    "--column, --delimiter and --input-format are for files with content, not for ranges or --files"
                 )
             return
         check_inputs(self.names)
@@ -72,8 +72,8 @@ class Inputs:
                 )
         if len(passing := {self._passing(name) for name in self.names}) > 1:
             raise InputError(
-                f"{', '.join(self.names)}: some hold lines, some hold JSON or rows, so the function would get now one, "
-                f"now the other ({' and '.join(sorted(passing))}); submit them one by one, or give --input-format"
+                f"{', '.join(self.names)}: some contain lines, others JSON or rows, so the function would get mixed "
+                f"input ({' and '.join(sorted(passing))}); submit them separately, or give --input-format"
             )
 
     @cached_property
@@ -83,7 +83,7 @@ class Inputs:
             return None
         found = [numbers for numbers in map(numbers_of, self.names) if numbers is not None]
         if found and len(self.names) > 1:
-            raise InputError("a range of numbers is a run's only input; submit the others by themselves")
+            raise InputError("a range of numbers has to be a run's only input; submit the others separately")
         return found[0] if found else None
 
     @property
@@ -146,8 +146,8 @@ def _kind_of(name: str) -> str:
         stem = stem.removesuffix(packed)
     if stem.endswith(".json"):
         raise InputError(
-            f"{name} may be one JSON document or JSON lines; if it holds one value a line, give --input-format "
-            f"jsonl, else take it apart first: jq -c '.[]' {name} | sheaf map … - --input-format jsonl"
+            f"{name} may be one JSON document or JSON lines; if it has one value per line, give --input-format "
+            f"jsonl, otherwise split it first: jq -c '.[]' {name} | sheaf map … - --input-format jsonl"
         )
     by_suffix = next((kind for suffix, kind in _SUFFIXES.items() if stem.endswith(suffix)), None)
     return by_suffix or ("parquet" if is_regular(name) and _starts_with(name, _PARQUET) else "lines")
@@ -171,6 +171,6 @@ def _no_parquet(name: str) -> Iterator[bytes]:
 
 def _not_from_a_pipe(name: str) -> str:
     return (
-        f"{shown_name(name)} holds Parquet, which is read from its end, so it can neither be packed nor come through a "
-        "pipe; save it as a file first, and name that (if it is text all the same: --input-format lines)"
+        f"{shown_name(name)} is Parquet, which is read from its end, so it can neither be compressed nor come through "
+        "a pipe; save it as a file first, and name that (if it is text after all: --input-format lines)"
     )

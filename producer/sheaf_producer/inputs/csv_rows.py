@@ -81,7 +81,7 @@ class _Rows:
         rows = self._rows()
         header = self._header(rows, chosen=chosen)
         if column is not None and column not in header:
-            raise InputError(f"{self._source} has no column {column!r}; it has {', '.join(map(repr, header))}")
+            raise InputError(f"{self._source} has no column {column!r}; its columns are {', '.join(map(repr, header))}")
         place = header.index(column) if column is not None else None
         for row in rows:
             if not row:
@@ -106,14 +106,14 @@ class _Rows:
             )
         if any("\udc80" <= character <= "\udcff" or character == "\0" for name in header for character in name):
             raise InputError(
-                f"the first row of {self._source} is not text in UTF-8; is the file in another encoding? "
+                f"the first row of {self._source} is not UTF-8 text; is the file in another encoding? "
                 f"iconv -f latin1 -t utf-8 {self._source} | sheaf … - --input-format csv"
             )
         if not chosen and len(header) == 1:
             self._check_delimiter(header[0])
         if not all(header) or len(set(header)) < len(header):
             raise InputError(
-                f"the first row of {self._source} does not name its columns, each once: "
+                f"the first row of {self._source} does not name each column once: "
                 f"{', '.join(map(repr, header))}; add a first row with the names, or {cure}"
             )
         return header
@@ -180,7 +180,7 @@ class _Rows:
             return "the row is not UTF-8; is the file in another encoding?"
         if "\n" in text or "\r" in text or "\0" in text:
             return (
-                "the text holds a line break or a zero byte, and an item is one line; leave out --column to get objects"
+                "the text contains a line break or a zero byte, but an item is one line; omit --column to get objects"
             )
         if len(text) > ITEM_LIMIT_BYTES // 4 and len(text.encode()) > ITEM_LIMIT_BYTES:
             return f"the row is larger than {ITEM_LIMIT_BYTES:,} bytes"

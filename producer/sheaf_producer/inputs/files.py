@@ -31,7 +31,7 @@ def read_files(pattern: str, reject: Reject) -> Iterator[list[str]]:
         yield list(_usable(pattern, some, reject))
     if not found:
         raise InputError(
-            f"no file matches {pattern!r} in {Path.cwd()}; quote the pattern, and write ** for folders in folders"
+            f"no file matches {pattern!r} in {Path.cwd()}; quote the pattern, and use ** for nested folders"
         )
 
 

@@ -47,7 +47,7 @@ def what_is_wrong(text: str) -> str | None:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON value; write null, or leave it out")
+    raise ValueError(f"{constant} is not a JSON value; write null, or omit it")
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse)

@@ -22,7 +22,9 @@ def numbers_of(text: str) -> range | None:
         return None
     bounds = [bound.strip() for bound in match["bounds"].split(",")]
     if not 1 <= len(bounds) <= 3 or not all(map(_NUMBER.fullmatch, bounds)):
-        raise InputError(f"{text} is not understood; write range(N), range(A,B) or range(A,B,STEP) with whole numbers")
+        raise InputError(
+            f"{text} is not a valid range; write range(N), range(A,B) or range(A,B,STEP) with whole numbers"
+        )
     try:
         numbers = range(*map(int, bounds))
         count = len(numbers)
@@ -31,7 +33,7 @@ def numbers_of(text: str) -> range | None:
     except ValueError as error:
         raise InputError(f"{text} cannot be used: {error}") from error
     if count == 0:
-        raise InputError(f"{text} holds no number, so there is nothing to do; does it count in the right direction?")
+        raise InputError(f"{text} is empty, so there is nothing to do; does it count in the right direction?")
     if count > LARGEST:
-        raise InputError(f"{text} holds more than {LARGEST:,} numbers; that is more than any machine does")
+        raise InputError(f"{text} has more than {LARGEST:,} numbers, which is the limit")
     return numbers

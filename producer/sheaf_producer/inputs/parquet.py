@@ -25,7 +25,7 @@ def column_is_text(name: str, column: str) -> bool:
     with _open(name) as source:
         schema = source.schema_arrow
         if column not in schema.names:
-            raise InputError(f"{name} has no column {column!r}; it has {', '.join(map(repr, schema.names))}")
+            raise InputError(f"{name} has no column {column!r}; its columns are {', '.join(map(repr, schema.names))}")
         return str(schema.field(column).type) in ("string", "large_string", "string_view")
 
 
@@ -47,7 +47,9 @@ def read_parquet(name: str, reject: Reject, *, column: str | None) -> Iterator[l
 def _check_names(name: str, columns: list[str]) -> None:
     twice = next((column for place, column in enumerate(columns) if column in columns[:place]), None)
     if twice is not None:
-        raise InputError(f"{name} has several columns {twice!r}, and a row can hold one of them; rename the others")
+        raise InputError(
+            f"{name} has several columns {twice!r}, but a row can hold only one of them; rename the others"
+        )
 
 
 def _rows(batch: Any, values_of: Callable[[Any], list[Any]]) -> list[dict[str, Any]]:
@@ -66,7 +68,7 @@ def _open(name: str) -> Any:
     except OSError as error:
         raise InputError(f"{name} cannot be read as Parquet: {error}") from error
     except ValueError as error:
-        raise InputError(f"{name} is not Parquet, or damaged or cut short: {error}") from error
+        raise InputError(f"{name} is not Parquet, or is damaged or truncated: {error}") from error
 
 
 def _batches(name: str, source: Any, column: str | None) -> Iterator[Any]:
@@ -75,7 +77,7 @@ def _batches(name: str, source: Any, column: str | None) -> Iterator[Any]:
         try:
             batch = next(batches, None)
         except (OSError, ValueError) as error:
-            raise InputError(f"{name} is damaged, or was changed while it was read: {error}") from error
+            raise InputError(f"{name} is damaged, or changed while it was read: {error}") from error
         if batch is None:
             return
         yield batch

@@ -72,20 +72,18 @@ def _checked_status(name: str) -> os.stat_result | None:
     except (FileNotFoundError, NotADirectoryError) as error:
         if name.startswith(("http://", "https://")):
             raise InputError(
-                f"{name} is a URL; what is wanted is a file with one URL a line. For one: "
+                f"{name} is a URL, but a file with one URL per line is expected. For a single URL: "
                 f"echo {shlex.quote(name)} | sheaf load -"
             ) from error
         raise InputError(
             f"there is no file {name} in {Path.cwd()}; give the path of a list, or - for standard input"
         ) from error
     except OSError as error:
-        raise InputError(f"{name} cannot be looked at: {error.strerror}") from error
+        raise InputError(f"{name} cannot be examined: {error.strerror}") from error
     if status is not None and stat.S_ISDIR(status.st_mode):
-        raise InputError(
-            f"{name} is a folder; name the files in it, one after the other (for example {name.rstrip('/')}/*.txt)"
-        )
+        raise InputError(f"{name} is a folder; name the files in it (for example {name.rstrip('/')}/*.txt)")
     if status is not None and stat.S_ISSOCK(status.st_mode) and name != "-" and descriptor_of(name) is None:
-        raise InputError(f"{name} is a socket, which no list can be read from; have its program write into a pipe")
+        raise InputError(f"{name} is a socket, from which no list can be read; have its program write into a pipe")
     return status
 
 
@@ -129,7 +127,7 @@ def _watched(name: str, raw: io.RawIOBase) -> Iterator[bytes]:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         watched.check()
-        raise InputError(f"{name} is {kind}, but damaged or cut short ({error}); bring a whole copy") from error
+        raise InputError(f"{name} is {kind}, but damaged or truncated ({error}); provide an intact copy") from error
     watched.check()
 
 
@@ -166,8 +164,8 @@ class _Watched:
             return
         size = f"from {was[0]:,} to {now[0]:,} bytes" if now[0] != was[0] else "its content"
         raise InputError(
-            f"{self._name} was changed while it was read ({size}), so nothing was submitted. Submit when it is at "
-            f"rest, or take what is in it now: `cat {self._name} | sheaf … -`"
+            f"{self._name} changed while it was read ({size}), so nothing was submitted. Submit it when it no longer "
+            f"changes, or use its present content: `cat {self._name} | sheaf … -`"
         )
 
     def _look(self) -> tuple[int, int]:

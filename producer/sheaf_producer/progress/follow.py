@@ -59,12 +59,12 @@ def _watch_until_finished(settings: Settings, run: Run) -> None:
                 if view.cancelled:
                     raise RunCancelled(
                         f"run {manifest.run} was cancelled with {view.settled:,} of {view.items:,} done; "
-                        "what is done stays in the output. Submit the same again to go on"
+                        "finished items stay in the output. Submit the same again to resume"
                     )
                 if view.refused is not None:
                     raise OutputRefused(
                         f"run {manifest.run} is paused at {view.settled:,} of {view.items:,}: {view.refused}. "
-                        f"When that is settled it goes on by itself; watch it again: sheaf watch {manifest.run}"
+                        f"When that is resolved it resumes by itself; watch it again: sheaf watch {manifest.run}"
                     )
                 shown.show(view)
                 observer.wait(shown.beat_s)

@@ -60,7 +60,7 @@ def plan_copy(
     pyarrow_parquet()
     place, worked_on = settings.data_dir / inside, f"{inside}.jsonl"
     if exists(place) and not exists(settings.data_dir / f"{worked_on}.index"):
-        raise OutputPathError(f"{place} exists, and did not come from here; move it away, or choose another name")
+        raise OutputPathError(f"{place} exists and is not a copy of this output; move it away, or choose another name")
     return worked_on, Copy(inside, ordered, columns)
 
 

@@ -99,12 +99,12 @@ def _report(settings: Settings, submission: Submission, noun: str) -> None:
     for why in tally.damaged[:EXAMPLES]:
         click.echo(f"  skipped: {why}", err=True)
     if outcome is Outcome.RESUMED:
-        click.echo(f"Run {manifest.run} has the same {noun}s and output, and goes on.", err=True)
+        click.echo(f"Run {manifest.run} has the same {noun}s and output; resuming it.", err=True)
     if outcome is Outcome.FINISHED:
         done = "loaded" if manifest.spec.task == "load" else "done"
         click.echo(
-            f"Run {manifest.run} has {done} the same {noun}s with the same options into "
-            f"{path_text(settings.data_dir / manifest.output)} already; --again has them {done} once more.",
+            f"Run {manifest.run} has already {done} the same {noun}s with the same options into "
+            f"{path_text(settings.data_dir / manifest.output)}; --again repeats it.",
             err=True,
         )
 
@@ -112,9 +112,9 @@ def _report(settings: Settings, submission: Submission, noun: str) -> None:
 def _report_place(held: Holding, set_aside: Path | None) -> None:
     """Say where the run's records go, or where the replaced output is now."""
     if set_aside is not None:
-        click.echo(f"What {path_text(held.path)} held is in {path_text(set_aside)}/ now.", err=True)
+        click.echo(f"The previous {path_text(held.path)} is now in {path_text(set_aside)}/.", err=True)
     else:
-        click.echo(f"{held.describe()}; these records come after them.", err=True)
+        click.echo(f"{held.describe()}; these records are added after them.", err=True)
 
 
 def report_other_options(run: Run, options: Mapping[str, Any], kept: Callable[[Mapping[str, Any]], Any]) -> None:

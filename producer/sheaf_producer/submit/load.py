@@ -52,7 +52,7 @@ def read_certificates(name: str) -> str:
         ssl.create_default_context(cadata=text or "none")
     except (ssl.SSLError, ValueError) as error:
         raise InputError(
-            f"{name} holds no certificates that can be used ({error}); it has to be PEM, with lines "
+            f"{name} contains no usable certificates ({error}); it has to be PEM, with lines "
             "-----BEGIN CERTIFICATE-----"
         ) from error
     return text
@@ -63,7 +63,7 @@ def warn_of_proxies() -> None:
     variables = proxy_variables()
     if variables:
         click.echo(
-            f"{' and '.join(variables)}: not used. A proxy would connect in Sheaf's place, past its check of "
+            f"{' and '.join(variables)}: ignored. A proxy would connect in Sheaf's place, bypassing its check of "
             "addresses; pages are loaded directly (docs/loading.md).",
             err=True,
         )

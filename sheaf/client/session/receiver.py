@@ -113,7 +113,9 @@ class Receiver(threading.Thread):
                 if listening.get_message(timeout=LOOK_S) is None:
                     raise redis.exceptions.TimeoutError("no answer to SUBSCRIBE")
         except ClusterError as error:
-            logger.debug("looks for results by itself", extra={"action": "listen", "why": str(error)})
+            logger.debug(
+                "no notifications from Redis; polling for results", extra={"action": "listen", "why": str(error)}
+            )
             listening.close()
             return None
         return listening
@@ -218,4 +220,7 @@ def withdraw(queue: BatchQueue, segments: Iterable[Segment]) -> None:
     try:
         queue.withdraw(batches)
     except ClusterError as error:
-        logger.debug("workers find that it was cancelled", extra={"action": "withdraw", "why": str(error)})
+        logger.debug(
+            "could not notify workers that calls were cancelled; they will find out from the volume",
+            extra={"action": "withdraw", "why": str(error)},
+        )

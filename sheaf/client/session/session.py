@@ -106,7 +106,7 @@ class Session:
         out = list(self._receiver.out.values())
         if out:
             withdraw(self._queue, out)
-        self._end_streams(ClusterError("the cluster object was closed before this was done; close it later"))
+        self._end_streams(ClusterError("the cluster object was closed before this was done"))
         self._result_files.close()
         self._queue.close()
         self._connection.close()
@@ -174,7 +174,10 @@ class Session:
             self._queue.put(manifest.batch(number) for number in range(manifest.batches))
         except ClusterError as error:
             # It is on the volume: the workers find it there.
-            logger.debug("workers find it by themselves", extra={"action": "put", "why": str(error)})
+            logger.debug(
+                "could not queue a segment; workers will find it on the volume",
+                extra={"action": "put", "why": str(error)},
+            )
         return True
 
     def _may_send(self, stream: Stream, waits_since: float | None) -> bool:

@@ -28,7 +28,7 @@ class SharedLock:
     def __init__(self, connection: redis.Redis, name: str, lease_s: float, label: str | None = None) -> None:
         self.name = check_name(name)
         if not (isinstance(lease_s, int | float) and 0 < lease_s < math.inf):
-            raise InputError(f"lease_s is {lease_s!r}; a lease lasts a number of seconds, more than 0")
+            raise InputError(f"lease_s must be a number of seconds greater than 0, not {lease_s!r}")
         label = label or socket.gethostname()
         owner = f"{label}-{secrets.token_hex(4)}"
         self._lock = FairLock(connection, keys.shared_lock(name), owner=owner, label=label, lease_s=lease_s)
@@ -48,7 +48,7 @@ class SharedLock:
     def release(self) -> None:
         """Release it. Raises LockLost if it was not ours to the end: another holder may have been in as well."""
         if getattr(self._held, "lease", None) is None:
-            raise RuntimeError(f"the lock {self.name!r} is not held by this thread, so it cannot be given back")
+            raise RuntimeError(f"the lock {self.name!r} is not held by this thread, so it cannot release it")
         lease: Lease = self._held.lease
         kept: contextlib.ExitStack = self._held.kept
         self._held.lease = None
@@ -61,7 +61,7 @@ class SharedLock:
 
     def _take(self, timeout_s: float) -> Lease:
         if getattr(self._held, "lease", None) is not None:
-            raise RuntimeError(f"this thread holds the lock {self.name!r} already, and would wait for itself for ever")
+            raise RuntimeError(f"this thread already holds the lock {self.name!r}, and would wait for itself for ever")
         with waiting:
             lease = self._lock.acquire(timeout_s)
         self._held.lease, self._held.kept = lease, contextlib.ExitStack()

@@ -58,7 +58,7 @@ def encode(value: object) -> str:
 def check_name(name: object) -> str:
     """Raises InputError for what is no name of something shared."""
     if not isinstance(name, str):
-        raise InputError(f"{name!r} is no name; what is shared is named by a text")
+        raise InputError(f"a shared object's name must be a string, not {name!r}")
     return name
 
 
@@ -69,7 +69,7 @@ def whole_number(value: object, what: str) -> int:
             raise TypeError
         number = operator.index(value)  # type: ignore[arg-type]  # that is the question
     except TypeError:
-        raise InputError(f"{what} is {value!r}, a {type(value).__name__}; pass a whole number") from None
+        raise InputError(f"{what} must be a whole number, not {value!r} ({type(value).__name__})") from None
     if not -_INT64 <= number < _INT64:
         raise InputError(f"{what} is {number}; counters hold whole numbers from -2**63 to 2**63 - 1")
     return number
@@ -202,5 +202,5 @@ class SharedDict(MutableMapping[str | int, Any]):
 
 def _encode_key(key: object) -> str:
     if type(key) not in (str, int):
-        raise InputError(f"{key!r} cannot be a key of a shared dict; keys are texts or whole numbers")
+        raise InputError(f"{key!r} cannot be a key of a shared dict; keys are strings or whole numbers")
     return encode(key)

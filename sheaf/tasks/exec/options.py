@@ -48,7 +48,7 @@ class ExecOptions:
         if not made.command or not all(isinstance(word, str) and "\0" not in word for word in made.command):
             raise TaskError("exec needs a command after `--`, for example: sheaf exec urls.txt -- curl -sO {}")
         if (made.timeout_s is not None and made.timeout_s <= 0) or made.attempts < 1 or made.max_output_bytes < 0:
-            raise TaskError("the time, the attempts and the size of the output that exec allows must be greater than 0")
+            raise TaskError("exec's time limit, attempts and output limit must be greater than 0")
         if made.shell:
             shell_line(made.command, made.stdin)
         return made
@@ -63,7 +63,7 @@ class ExecOptions:
         folder = Path(self.cwd)
         if not is_dir(folder):
             raise TaskError(
-                f"there is no folder {folder} where this worker runs, in which the commands are to be run; name "
+                f"the folder {folder}, in which the commands should run, does not exist on this worker's machine; name "
                 "another with --cwd (in containers, one that is mounted into the workers, such as /data)"
             )
         return folder

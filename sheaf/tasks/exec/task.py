@@ -36,7 +36,7 @@ class ExecTask:
         folder, program = wanted.folder(), wanted.command[0]
         if not wanted.shell and not has_placeholder(program) and _which(program, folder) is None:
             raise TaskError(
-                f"there is no program {program!r} where this worker runs; install it there, or use --shell for a line "
+                f"this worker's machine has no program {program!r}; install it there, or use --shell for a line "
                 "of shell"
             )
         return 0

@@ -34,19 +34,19 @@ def find_registered(name: str, modules: Sequence[str]) -> Callable[..., Any]:
     allowed = _FUNCTIONS.get(module_name)
     if module_name not in modules and allowed is not None and function_name not in allowed:
         raise TaskError(
-            f"{name!r} is not run by workers, which know only the harmless functions of {module_name!r}; "
-            "wrap it in a function of your own in the tasks folder"
+            f"{name!r} is not allowed: workers run only the harmless functions of {module_name!r}; "
+            "wrap it in your own function in the tasks folder"
         )
     try:
         module = importlib.import_module(module_name)
     except BaseException as error:
         raise TaskError(
-            f"the module {module_name!r}, which SHEAF_TASK_MODULES names, cannot be imported: "
+            f"the module {module_name!r}, named in SHEAF_TASK_MODULES, cannot be imported: "
             f"{type(error).__name__}: {error}; add its package to requirements/extra.txt"
         ) from error
     function = getattr(module, function_name, None)
     public = function_name in getattr(module, "__all__", [function_name]) and not function_name.startswith("_")
     if not public or not callable(function) or inspect.ismodule(function):
-        raise TaskError(f"the module {module_name!r} has no public function {function_name!r}, which {name!r} names")
+        raise TaskError(f"the module {module_name!r} has no public function {function_name!r}, named by {name!r}")
     found: Callable[..., Any] = function
     return found

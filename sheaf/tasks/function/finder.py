@@ -50,19 +50,19 @@ def find(
         return Found(name, find_registered(name, modules), "function", TaskDeclaration(), None)
     if tasks_dir is None:
         raise TaskError(
-            f"there is no tasks folder to find {name!r} in; set SHEAF_TASKS_DIR to the folder that holds its file"
+            f"there is no tasks folder in which to find {name!r}; set SHEAF_TASKS_DIR to the folder with its file"
         )
     folder = tasks_dir.resolve()
     try:
         path = _module_path(name, module_name, folder)
     except OSError as error:
-        raise TaskError(f"the file of the task {name!r} cannot be looked for: {error}") from error
+        raise TaskError(f"the file of the task {name!r} cannot be searched for: {error}") from error
     # Before any of the user's code runs: a module may keep `os.chdir` under a name of its own.
     process_state.watch()
     module = _import(name, module_name, path, folder, wanted)
     function = getattr(module, function_name, None)
     if not callable(function):
-        raise TaskError(f"{path} has no function {function_name!r}, which the task {name!r} names")
+        raise TaskError(f"{path} has no function {function_name!r}, named by the task {name!r}")
     _check_origin(name, path, function, folder)
     declared = _declared(function)
     return Found(name, function, _kind(name, function, declared), declared, folder)
@@ -99,19 +99,19 @@ def check_signature(found: Found, way: str) -> None:
 def _module_path(name: str, module_name: str, folder: Path) -> Path:
     parts = module_name.split(".")
     if not all(part.isidentifier() for part in parts):
-        raise TaskError(f"the task {name!r} is not of the form module:function, as in `shop.prices:parse`")
+        raise TaskError(f"the task {name!r} does not have the form module:function, as in `shop.prices:parse`")
     stem = folder.joinpath(*parts)
     for path in (stem.with_suffix(".py"), stem / "__init__.py"):
         if is_file(path):
             if not path.resolve().is_relative_to(folder):
                 raise TaskError(
-                    f"{path}, the file of {name!r}, is a link out of the tasks folder; put the file itself there"
+                    f"{path}, the file of {name!r}, is a link out of the tasks folder; copy the file itself there"
                 )
             return path
     if not is_dir(folder):
         raise TaskError(
-            f"the task {name!r} is looked for in the tasks folder {folder}, which does not exist; "
-            "make it, or set SHEAF_TASKS_DIR to the folder that holds the task's file"
+            f"the tasks folder {folder}, in which the task {name!r} should be, does not exist; "
+            "create it, or set SHEAF_TASKS_DIR to the folder with the task's file"
         )
     raise TaskError(f"the task {name!r} needs the file {stem.with_suffix('.py')}, which does not exist")
 
@@ -136,9 +136,7 @@ def _import_module(name: str, module_name: str, path: Path, folder: Path) -> Mod
             unread = OSError(errno.EIO, "Python did not find the module though its file is there", str(path))
             raise TaskError(f"{name!r} cannot be imported: {unread}") from unread
         if spec.origin is None or Path(spec.origin).resolve() != path.resolve():
-            raise TaskError(
-                f"{path}, the file of {name!r}, has the name of a module that Python already has; rename it"
-            )
+            raise TaskError(f"{path}, the file of {name!r}, has the same name as a module of Python; rename it")
         with importing(path):
             return importlib.import_module(module_name)
     except TaskError as error:
@@ -159,8 +157,8 @@ def _check_origin(name: str, path: Path, function: Callable[..., Any], folder: P
     origins = [getattr(sys.modules.get(str(home)), "__file__", None) for home in modules]
     if not any(origin is not None and Path(origin).is_relative_to(folder) for origin in origins):
         raise TaskError(
-            f"{name!r} is not defined in {path}, which only took it from elsewhere; "
-            "workers run functions of the tasks folder: wrap it in one, with `def`"
+            f"{name!r} is not defined in {path}, which only imports it; "
+            "workers run functions defined in the tasks folder: wrap it in one, with `def`"
         )
 
 

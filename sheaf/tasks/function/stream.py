@@ -90,9 +90,7 @@ class StreamLoop:
             elif error is not None:
                 raise self._nobodys(error)
             elif not call.taken and not source.closed and not self._resting:
-                raise GeneratorMiscounts(
-                    f"{self._name} ended without taking an item; iterate over what it is called with"
-                )
+                raise GeneratorMiscounts(f"{self._name} ended without taking an item; iterate over its argument")
 
     def _due(self) -> bool:
         return bool(self._resting) and self._resting[0][0] <= time.monotonic()
@@ -116,7 +114,7 @@ class StreamLoop:
         elif call.owed:
             error = GeneratorMiscounts(
                 f"{self._name} gave {_count(call.given, 'value')} for {_count(call.taken, 'item')}; have it give one "
-                "value per item, None where there is none, also after the last item has come"
+                "value per item (None if there is none), even after the last item"
             )
         else:
             call.settle()
@@ -128,8 +126,8 @@ class StreamLoop:
             answers = self._found.function(call, *self._extra)
             if not hasattr(answers, "__iter__"):
                 return GeneratorMiscounts(
-                    f"{self._name} gave a {type(answers).__name__} when it was called, and no values to go through; "
-                    "it has to be a generator function, and so has what it is wrapped in"
+                    f"{self._name} gave a {type(answers).__name__} when it was called, which cannot be iterated over; "
+                    "it has to be a generator function, and so do its wrappers"
                 )
             for answer in answers:
                 taking, value = call.whose(answer)
@@ -149,13 +147,13 @@ class StreamLoop:
     def _too_much(self, call: GeneratorCall, answer: Any) -> GeneratorMiscounts:
         if self._pairs:
             return GeneratorMiscounts(
-                f"{self._name} yielded {_shown(answer)}, but it has taken no such item, or has answered it before; "
-                "have it yield (item, value) with the item as it got it, once for each"
+                f"{self._name} yielded {_shown(answer)}, but took no such item, or answered it before; "
+                "have it yield (item, value) with each item as received, once"
             )
         return GeneratorMiscounts(
             f"{self._name} gave {_count(call.given, 'value')} for {_count(call.taken, 'item')}: it yielded "
-            f"{_shown(answer)}, but there is no item left that this could be the value of; have it give one value per "
-            "item (a list, if there are several), and none before it has taken the item"
+            f"{_shown(answer)}, but there is no item left for that value; have it give one value per "
+            "item (a list if there are several), and only after taking the item"
         )
 
     def _result(self, taking: Taking, value: Any, attempt: int = 1) -> Result:

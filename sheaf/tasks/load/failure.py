@@ -124,7 +124,7 @@ def status_failure(exchange: Exchange, start_url: str) -> HttpStatus:
     if asked_s is None or asked_s <= LONGEST_RETRY_AFTER_S:
         return HttpStatus(message, retry=True, retry_after_s=asked_s)
     return HttpStatus(
-        f"{message}; the server asks for {_duration(asked_s)} without requests (Retry-After), and a run waits "
+        f"{message}; the server asks for {_duration(asked_s)} without requests (Retry-After), but a run waits "
         f"{LONGEST_RETRY_AFTER_S:.0f} s at most: load it again later with `sheaf retry`"
     )
 

@@ -77,7 +77,7 @@ class LoadOptions:
         kinds = {field.name: type(field.default) for field in dataclasses.fields(cls)}
         unknown = sorted(set(options) - set(kinds))
         if unknown:
-            raise TaskError(f"`load` has no option {unknown[0]!r}; it has {', '.join(kinds)}")
+            raise TaskError(f"`load` has no option {unknown[0]!r}; its options are {', '.join(kinds)}")
         return cls(**{name: _convert(name, value, kinds[name]) for name, value in options.items()})
 
     @property
@@ -98,7 +98,7 @@ def _accepts(accept: str, status: int) -> bool:
 def _convert(name: str, value: Any, kind: type) -> Any:
     if kind is bool:
         if not isinstance(value, bool):
-            raise TaskError(f"the option {name!r} of `load` is {value!r}; it is true or false")
+            raise TaskError(f"the option {name!r} of `load` must be true or false, not {value!r}")
         return value
     if kind is tuple:
         return _networks(name, value)
@@ -111,7 +111,7 @@ def _number(name: str, value: Any, kind: type) -> float:
     low, high = _LIMITS[name]
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not low <= value <= high or (kind is int and value != int(value)):
-        raise TaskError(f"the option {name!r} of `load` is {value!r}; it is a number from {low:g} to {high:,.0f}")
+        raise TaskError(f"the option {name!r} of `load` must be a number from {low:g} to {high:,.0f}, not {value!r}")
     converted: float = kind(value)
     return converted
 
@@ -119,7 +119,7 @@ def _number(name: str, value: Any, kind: type) -> float:
 def _networks(name: str, value: Any) -> tuple[str, ...]:
     networks = [value] if isinstance(value, str) else value
     if not isinstance(networks, (list, tuple)) or not all(isinstance(network, str) for network in networks):
-        raise TaskError(f"the option {name!r} of `load` is {value!r}; it is a list of networks such as 10.0.0.0/8")
+        raise TaskError(f"the option {name!r} of `load` must be a list of networks such as 10.0.0.0/8, not {value!r}")
     for network in networks:
         try:
             ipaddress.ip_network(network)
@@ -132,20 +132,22 @@ def _networks(name: str, value: Any) -> tuple[str, ...]:
 
 def _text(name: str, given: Any) -> str:
     if not isinstance(given, str):
-        raise TaskError(f"the option {name!r} of `load` is {given!r}; it is a text")
+        raise TaskError(f"the option {name!r} of `load` must be a string, not {given!r}")
     if name in _PATHS:
         return given
     value = given.strip()
     if name == "ca_certificates":
         if value and (len(value) > _MOST_CERTIFICATES or "-----BEGIN CERTIFICATE-----" not in value):
             raise TaskError(
-                "the option 'ca_certificates' of `load` is not the text of certificates: PEM, "
+                "the option 'ca_certificates' of `load` must be certificates in PEM format, "
                 f"{_MOST_CERTIFICATES >> 10} KiB at most"
             )
     elif name == "accept":
         value = value.replace(" ", "").lower()
         if not _STATUSES.fullmatch(value):
-            raise TaskError(f"the option 'accept' of `load` is {given!r}; it is `any`, or a list such as 2xx,404")
+            raise TaskError(f"the option 'accept' of `load` must be `any` or a list such as 2xx,404, not {given!r}")
     elif not value.isascii() or not value.isprintable():
-        raise TaskError(f"the option {name!r} of `load` is {given!r}; it is sent as a header: one line of ASCII")
+        raise TaskError(
+            f"the option {name!r} of `load` must be one line of ASCII, as it is sent as a header, not {given!r}"
+        )
     return value

@@ -179,7 +179,7 @@ class Transfer:
             if not self._decodes:
                 return
             raise Protocol(
-                f"{exchange.url}: the body is not what its Content-Encoding ({', '.join(codings)}) says: {error}"
+                f"{exchange.url}: the body does not match its Content-Encoding ({', '.join(codings)}): {error}"
             ) from error
         if unpacked.cut and exchange.truncated is None:
             if not self.keeps_part:

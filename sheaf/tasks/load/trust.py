@@ -33,7 +33,7 @@ class Trust:
                 known = opened.read() if options.ca_certificates else b""
         except OSError as error:
             raise TaskError(
-                f"the certificates of authorities in {bundle} cannot be read: {error.strerror}; correct "
+                f"the CA certificates in {bundle} cannot be read: {error.strerror}; correct "
                 "SHEAF_CA_BUNDLE (or CURL_CA_BUNDLE, SSL_CERT_FILE, REQUESTS_CA_BUNDLE) where the worker was started"
             ) from error
         self.file = self._joined(known, options.ca_certificates) if options.ca_certificates else str(bundle)

@@ -55,7 +55,7 @@ def check_url(text: str, default_scheme: str | None = None) -> str:
         href = href[:cut]
     _check_length(href)
     if "@" in href and _has_credentials(href):
-        raise InvalidUrl("the URL holds a user name or password, which would end up in the output; remove it")
+        raise InvalidUrl("the URL contains a user name or password, which would end up in the output; remove it")
     return href
 
 
@@ -101,19 +101,17 @@ def _check_is_one(text: str) -> None:
     if control is not None:
         name = "tab" if control[0] == "\t" else f"control character ({control[0]!r})"
         cure = "take the table's column with the URLs: cut -f1 FILE | sheaf load -" if name == "tab" else "remove it"
-        raise InvalidUrl(f"{shown} holds a {name}, which no URL does; {cure}")
+        raise InvalidUrl(f"{shown} contains a {name}, which is not allowed in a URL; {cure}")
     second = _SECOND.search(text)
     if second is not None and second[1] == "#":
-        raise InvalidUrl(f"{shown} holds a comment after the URL; write it on a line of its own")
+        raise InvalidUrl(f"{shown} has a comment after the URL; write it on its own line")
     if second is not None:
-        raise InvalidUrl(f"{shown} holds more than one URL; write each on a line of its own")
+        raise InvalidUrl(f"{shown} contains more than one URL; write each on its own line")
 
 
 def _check_length(href: str) -> None:
     if len(href) > LONGEST_URL:
-        raise InvalidUrl(
-            f"{_show(href)} is a URL of {len(href):,} bytes; {LONGEST_URL:,} are the most that archives can name"
-        )
+        raise InvalidUrl(f"{_show(href)} is a URL of {len(href):,} bytes; archives allow at most {LONGEST_URL:,}")
 
 
 def _has_credentials(href: str) -> bool:
