@@ -1,4 +1,4 @@
-"""The outputs that one process has open: each is opened when first needed, and only so many stay open."""
+"""The outputs that one process has open: each is opened when first needed, and only a few stay open."""
 
 from __future__ import annotations
 

@@ -223,7 +223,7 @@ def test_an_intranet_s_certificate_is_named_with_the_command(cluster: Console, t
 
     assert "--ca-bundle FILE" in refused.stdout
     assert "Done: 1 page in data/inside.jsonl" in loaded.stdout
-    assert loaded.stderr.count("HTTPS_PROXY: not used.") == 1
+    assert loaded.stderr.count("HTTPS_PROXY: ignored.") == 1
     assert "ca_certificates=-----BEGIN CERTIFICATE-----" in cluster.run("status", "last").stdout
     assert "-----END" not in cluster.run("status", "last").stdout
 

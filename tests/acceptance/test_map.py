@@ -175,7 +175,7 @@ def test_a_list_through_a_pipe_is_the_list(cluster: Console) -> None:
     assert tried.stdout.startswith("item 0: item0end\n")
     assert "30,000 items from /dev/stdin" in done.stderr and "rejected" not in done.stderr
     assert [record["value"] for record in records(cluster, "piped.jsonl")] == [line.upper() for line in lines]
-    assert "has done the same items" in again.stderr
+    assert "has already done the same items" in again.stderr
     assert "2 items from /dev/stdin" in command.stderr
 
 
@@ -230,7 +230,7 @@ def test_failed_items_are_reopened_while_the_run_goes_on(cluster: Console, tasks
         (["map", "shop:missing", "range(3)"], "", "has no function 'missing'"),
         (["map", "nowhere:square", "range(3)"], "", "needs the file"),
         (["map", "os:remove", "range(3)"], "", "os"),
-        (["map", "shop:square", "range(0)"], "", "holds no number"),
+        (["map", "shop:square", "range(0)"], "", "is empty"),
         (["map", "shop:square", "range(3)", "list.txt"], "", "only input"),
         (["map", "shop:square", "-"], "", "holds no item"),
         (
@@ -240,11 +240,11 @@ def test_failed_items_are_reopened_while_the_run_goes_on(cluster: Console, tasks
         ),
         (["map", "shop:square", "missing.csv"], "", "no file missing.csv"),
         (["map", "shop:square", "--files", "*.none"], "", "no file matches"),
-        (["map", "shop:square", "range(3)", "-o", "o.warc.gz"], "", "would hold loaded pages only"),
+        (["map", "shop:square", "range(3)", "-o", "o.warc.gz"], "", "can hold loaded pages only"),
         (["map", "shop:square", "range(3)", "-o", "o.pdf"], "", "no suffix that names a record format"),
         (["map", "shop:square", "range(3)", "--sample", "200%"], "", "is no part of a whole"),
         (["map", "shop:square", "range(9)", "-o", "new.jsonl", "--only-failed"], "", "submit it without --only-failed"),
-        (["load", "-", "-o", "pages.csv"], "http://example.org", "would hold the values that functions return only"),
+        (["load", "-", "-o", "pages.csv"], "http://example.org", "can hold the values that functions return only"),
         (["export", "nothing.jsonl", "x.csv"], "", "there is no output"),
         (["retry", "nothing"], "", "no run 'nothing'"),
     ],
@@ -265,7 +265,7 @@ def test_a_value_that_json_cannot_hold_fails_its_item(cluster: Console) -> None:
     done = cluster.run("map", "shop:not_json", "-", "-o", "not_json.jsonl", given="one\n", status=1)
 
     assert "1 failed" in done.stdout
-    assert "item 0 gave a set" in cluster.run("failures", "last").stdout
+    assert "item 0 returned a set" in cluster.run("failures", "last").stdout
 
 
 def test_nothing_doubles_in_silence(cluster: Console, tasks: Path) -> None:
@@ -281,7 +281,7 @@ def test_nothing_doubles_in_silence(cluster: Console, tasks: Path) -> None:
     assert len(records(cluster, "twice.jsonl")) == 3
 
     replaced = cluster.run("map", "twice:price", "prices.txt", "-o", "twice.jsonl", "--replace").stderr
-    assert "What data/twice.jsonl held is in data/twice.jsonl.replaced-1/ now." in replaced
+    assert "The previous data/twice.jsonl is now in data/twice.jsonl.replaced-1/." in replaced
     assert sorted(record["value"] for record in records(cluster, "twice.jsonl")) == [10, 20, 30]
     assert "3 done" in cluster.run("verify", "data/twice.jsonl.replaced-1/twice.jsonl").stdout
 

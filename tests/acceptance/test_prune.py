@@ -51,7 +51,7 @@ def left(person: Console) -> list[int]:
 
 def test_only_what_is_done_and_old_goes(person: Console) -> None:
     """By default nothing younger than 30 days; then the runs that are done, and the rest only when named."""
-    assert "can go" in person.run("prune").stdout
+    assert "can be removed" in person.run("prune").stdout
     assert left(person) == [0, 1, 2, 3]
 
     said = person.run("prune", "--older-than", "0s", "--yes").stdout
@@ -76,7 +76,7 @@ def test_the_output_is_as_good_as_before(person: Console) -> None:
 def test_nothing_goes_without_a_yes(person: Console) -> None:
     """A dry run only says what would go; where there is no one to ask, --yes has to be typed."""
     drained = person.run("prune", "--older-than", "0s", "--dry-run").stdout
-    assert "would go" in drained
+    assert "would be removed" in drained
     assert "runs/20260101-000000-00000000" in drained
 
     refused = person.run("prune", "--older-than", "0s", status=2)

@@ -84,7 +84,7 @@ def test_certificates_are_looked_at_before_anything_is_submitted(tmp_path: Path)
     (tmp_path / "key.pem").write_text("-----BEGIN CERTIFICATE-----\nbm9uc2Vuc2U=\n-----END CERTIFICATE-----\n")
     (tmp_path / "empty.pem").touch()
     for name in ("key.pem", "empty.pem"):
-        with pytest.raises(InputError, match="holds no certificates"):
+        with pytest.raises(InputError, match="contains no usable certificates"):
             read_certificates(str(tmp_path / name))
     _, certificate = tls_context(tmp_path)
     wordy = tmp_path / "wordy.pem"

@@ -30,7 +30,7 @@ from sheaf.output.index.writer import IndexWriter
 
 logger = logging.getLogger(__name__)
 
-#: Connections in a row that could only read although they may write, until it is the process that cannot.
+#: Consecutive connections that could only read although they may write, until it is the process that cannot.
 _SPOILT = 3
 
 
@@ -49,7 +49,7 @@ class Index(Opener):
         self._usage = siblings.Usage()
         #: A write to SQLite's log failed: the disk may not have what the page cache shows of it.
         self._suspect = False
-        #: How many connections in a row could only read, though they may write.
+        #: How many consecutive connections could only read, though they may write.
         self._spoilt = 0
         #: This connection is one of those.
         self._can_only_read = False
