@@ -1,4 +1,4 @@
-"""Processes that we started are distinguished from whatever has their pid later: another process, or a thread of one."""
+"""Processes that we started are distinguished from what has their pid later: a process, or a thread of one."""
 
 from __future__ import annotations
 

@@ -230,4 +230,4 @@ def test_its_thread_looks_until_all_has_ended_as_it_should(bed: Bed, monkeypatch
 
 
 def test_where_a_thread_stands_that_is_not_there_is_not_known() -> None:
-    assert module._stack_of("nobody") == []
+    assert module._stack_of("unknown") == []

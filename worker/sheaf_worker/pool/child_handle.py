@@ -41,7 +41,7 @@ class ChildHandle:
         self.state = State.STARTING
         #: When it entered that state, and when its last message came.
         self.state_since = self.heard_at = time.monotonic()
-        #: Exceptions in a row that escaped the task with no item in hand.
+        #: Consecutive exceptions that escaped the task with no item in hand.
         self.failed_starts = 0
         #: What the system refused it at its start; empty if nothing.
         self.missing = ""
@@ -75,7 +75,7 @@ class ChildHandle:
         self.recalled_at: float | None = None
         #: It is sent nothing until it has finished another item.
         self.on_hold = False
-        #: Recalls in a row that returned nothing although items were outstanding and none of them begun.
+        #: Consecutive recalls that returned nothing although items were outstanding and none of them begun.
         self.empty_recalls = 0
 
         #: It is replaced as soon as it has nothing in hand.
@@ -224,7 +224,7 @@ class ChildHandle:
     def exception_escaped(self, in_hand: Sequence[int]) -> int:
         """An exception escaped its task with these items in hand, which are taken from it; 0, if there are any.
 
-        Otherwise returns how many exceptions in a row came with none.
+        Otherwise returns how many consecutive exceptions came with none.
         """
         if in_hand:
             self.take(in_hand)

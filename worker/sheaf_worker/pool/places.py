@@ -46,7 +46,7 @@ class Places:
         self._reserve = Reserve()
         self._lending = Lending()
         self._stopped = False
-        #: Processes in a row that could not be started, or died before they could work.
+        #: Consecutive processes that could not be started, or died before they could work.
         self._failed_starts = 0
         #: Why, the last time; empty once one works.
         self._start_error = ""

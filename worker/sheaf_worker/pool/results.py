@@ -21,7 +21,7 @@ from sheaf_worker.wire.channel import Message, TaskRun, unpack_spans
 
 logger = logging.getLogger(__name__)
 
-#: A run is refused after this many deaths in a row while its task is imported, or exceptions in a row without an item.
+#: A run is refused after this many consecutive deaths while its task is imported, or exceptions without an item.
 _FAILED_STARTS_LIMIT = 3
 #: Seconds for which a refused run is not tried again.
 _REFUSED_S = 60.0
@@ -43,7 +43,7 @@ class Reports:
         self._results: dict[str, list[Result | Bundle]] = {}
         #: Run -> seconds that one of its items took recently.
         self._item_s: dict[str, float] = {}
-        #: Run -> deaths in a row while a child imported its task.
+        #: Run -> consecutive deaths while a child imported its task.
         self._failed_imports: Counter[str] = Counter()
         #: Runs whose task cannot be imported at the moment.
         self._delayed: set[str] = set()
@@ -142,7 +142,7 @@ class Reports:
             child.ready(window, at_once, stateful, self._item_s.get(program.run))
 
     def died_preparing(self, child: ChildHandle, cause: str) -> None:
-        """A child died before its task was imported; after a few such deaths in a row the run is refused."""
+        """A child died before its task was imported; after a few consecutive deaths the run is refused."""
         # In a process that had done items before, one of them may be the cause.
         if child.program is not None and child.done == 0 and child.forgotten_at is None:
             self._failed_imports[child.program.run] += 1

@@ -22,7 +22,7 @@ _LIMITS_S = {State.STARTING: 60.0, State.PREPARING: 600.0, State.ENDING: 5.0}
 _SILENT_S = 5.0
 #: ... and if it has not answered after this long, it is stopped or stuck, and killed.
 _ANSWER_S = 10.0
-#: ... as is one that has returned nothing this many times in a row although items are outstanding.
+#: ... as is one that has returned nothing this many consecutive times although items are outstanding.
 _EMPTY_RECALLS = 2
 #: Seconds that a child has to finish its items of a forgotten run.
 _FORGOTTEN_S = 1.0
