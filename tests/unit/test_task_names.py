@@ -55,7 +55,7 @@ def test_a_decorated_function_stays_what_it_was() -> None:
         ({"setup": 3}, "setup=3"),
         ({"concurrency": 5000}, "concurrency=5000 is not valid; give a whole number from 1 to 1000"),
         ({"stream": "sorted"}, "stream='sorted'"),
-        ({"timeout": 3}, "has no argument 'timeout'; it has timeout_s, attempts"),
+        ({"timeout": 3}, "has no argument 'timeout'; its arguments are timeout_s, attempts"),
     ],
 )
 def test_an_argument_that_cannot_be_used_is_named_with_its_place(arguments: dict[str, Any], words: str) -> None:
