@@ -20,7 +20,7 @@ _RUN_OPTIONS = ("shell", "stdin", "accept_exit", "timeout_s", "attempts", "max_o
 _COMMAND = "sheaf.exec.command"
 
 
-class _BehindDashes(click.Command):
+class _AfterDashes(click.Command):
     """Keeps what follows `--` separate: it is the command, whatever it looks like."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -43,22 +43,22 @@ class _Statuses(click.ParamType):  # type: ignore[type-arg]  # generic in newer 
             self.fail(f"{value!r} is no list of exit statuses; write it as 0,1, or any", param, ctx)
 
 
-@click.command("exec", cls=_BehindDashes, short_help="Run a command for every item of a list.")
+@click.command("exec", cls=_AfterDashes, short_help="Run a command for every item of a list.")
 @click.argument("inputs", metavar="INPUT... -- COMMAND...", nargs=-1, required=True)
 @click.option("--output", "-o", default="exec.jsonl", show_default=True, help="The file; its suffix: the format.")
 @click.option("--dry-run", is_flag=True, help="Show the first commands; run nothing.")
 @click.option(
-    "--shell", is_flag=True, default=None, help="The command is a line for /bin/sh; an item is one word in it."
+    "--shell", is_flag=True, default=None, help="The command is a line for /bin/sh; the item is one word in it."
 )
 @click.option("--stdin", is_flag=True, default=None, help="The command reads the item from its standard input.")
-@click.option("--accept-exit", type=_Statuses(), metavar="0,1", help="Exit statuses that are no failure, or any [0].")
+@click.option("--accept-exit", type=_Statuses(), metavar="0,1", help="Exit statuses that count as success, or any [0].")
 @click.option("--attempts", type=click.IntRange(1), metavar="N", help="How often a command is tried [1].")
-@click.option("--max-output", "max_output_bytes", type=size, help="Of each of its outputs is kept [1MiB].")
-@click.option("--cwd", metavar="DIR", help="Where the commands run [here; with containers: the data folder].")
+@click.option("--max-output", "max_output_bytes", type=size, help="How much of each output is kept [1MiB].")
+@click.option("--cwd", metavar="DIR", help="The folder to run in [this one; with containers: the data folder].")
 @input_options
 @click.pass_context
 def exec_(context: click.Context, /, inputs: tuple[str, ...], **given: Any) -> None:
-    """Run a command for every item of the inputs; what each prints, and its exit status, go into one file.
+    """Run a command for every item of the inputs; output and exit status of each go into one file.
 
     The command runs as it is typed, without a shell. An exit status other than 0 makes its item a failure. Workers run
     commands only if allowed: those of `sheaf up` do, those in containers need SHEAF_ALLOW_EXEC=1.

@@ -23,9 +23,9 @@ from sheaf.run.resolve import locate_existing_output, locate_output, locate_run
 @click.argument("dest")
 @click.option("--ordered", is_flag=True, help="In the order of the run's items.")
 @click.option("--run", "run_name", metavar="RUN", help="The records of this run [the only one in OUTPUT].")
-@click.option("--columns", metavar="A,B,C", help="Of a table: these columns only, in this order.")
-@click.option("--csv-safe", is_flag=True, help="Of a .csv: no field that a spreadsheet would run as a formula.")
-@click.option("--force", is_flag=True, help="Replace DEST if it is there.")
+@click.option("--columns", metavar="A,B,C", help="For tables: only these columns, in this order.")
+@click.option("--csv-safe", is_flag=True, help="For .csv: no field that a spreadsheet would treat as a formula.")
+@click.option("--force", is_flag=True, help="Replace DEST if it exists.")
 @click.pass_obj
 def export(
     settings: Settings,
@@ -72,7 +72,7 @@ def export(
 
 
 def _run_of(settings: Settings, inside: str, name: str | None) -> tuple[str, RunRow]:
-    """The run that is meant, and how far it is."""
+    """The requested run, and its progress."""
     opened = Output(settings.data_dir / inside)
     try:
         runs = opened.reader.runs()

@@ -37,19 +37,19 @@ class _Group:
 
 @click.command(short_help="List what failed, and why.")
 @click.argument("run", required=False)
-@click.option("--error", "wanted", help="Those of this class only.")
+@click.option("--error", "wanted", help="Only failures of this class.")
 @click.option("--all", "one_by_one", is_flag=True, help="Every item with its reason, instead of the groups.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object an item and line, for programs.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line, for programs.")
 @click.option(
-    "--items", "only_items", is_flag=True, help="The items only, one a line: a list that can be loaded again."
+    "--items", "only_items", is_flag=True, help="Only the items, one per line: a list that can be loaded again."
 )
 @click.pass_obj
 def failures(
     settings: Settings, run: str | None, wanted: str | None, one_by_one: bool, as_json: bool, only_items: bool
 ) -> None:
-    """List the items of a run that failed, in groups: the error's class, where it was raised, how often, one of them.
+    """List a run's failed items, grouped by the error's class and place, with the number of each and an example.
 
-    RUN is a run's name, or the beginning or end of it; without it, the newest.
+    RUN is a run's name, or its beginning or end; the default is the newest.
 
     \b
     sheaf failures

@@ -23,11 +23,11 @@ from sheaf.tasks.load.errors import InvalidUrl
 from sheaf.tasks.load.url import check_url
 
 
-@click.command(short_help="Print one item's record out of an output.")
+@click.command(short_help="Print one item's record.")
 @click.argument("output")
 @click.argument("item")
-@click.option("--run", "run_name", metavar="RUN", help="Of this run [the newest that has the item].")
-@click.option("--raw", is_flag=True, help="As it is in the file: of a .gz, the compressed bytes.")
+@click.option("--run", "run_name", metavar="RUN", help="The run [the newest that has the item].")
+@click.option("--raw", is_flag=True, help="As it is in the file: for .gz, the compressed bytes.")
 @click.pass_obj
 def get(settings: Settings, output: str, item: str, run_name: str | None, raw: bool) -> None:
     """Print the record of one ITEM: a URL, or an item's number in its run (from 0).

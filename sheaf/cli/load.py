@@ -34,23 +34,27 @@ _UNSET = (None, ())
 @click.option(
     "--again",
     is_flag=True,
-    help="Load what was loaded before once more: added to the output or, with --replace, into a new one.",
+    help="Load once more what was loaded before: added to the output or, with --replace, into a new one.",
 )
-@click.option("--append", is_flag=True, help="Into an output that holds other runs: add to it.")
-@click.option("--replace", is_flag=True, help="Into an output that holds other runs: begin it anew; they are kept.")
-@click.option("--default-scheme", type=click.Choice(["https", "http"]), help="Put before lines that have no scheme.")
+@click.option("--append", is_flag=True, help="If the output holds other runs: add to it.")
+@click.option("--replace", is_flag=True, help="If the output holds other runs: start a new one, and keep the old one.")
+@click.option("--default-scheme", type=click.Choice(["https", "http"]), help="Prefix for lines without a scheme.")
 @click.option("--connections", type=int, metavar="N", help="Pages a process loads at once [32 to 256].")
-@click.option("--deadline", "deadline_s", type=float, metavar="SECONDS", help="For one page, with redirects [30].")
+@click.option(
+    "--deadline", "deadline_s", type=float, metavar="SECONDS", help="Time limit of one page, with redirects [30]."
+)
 @click.option("--max-size", "max_bytes", type=size, help="The largest page [16MiB].")
-@click.option("--truncate", is_flag=True, default=None, help="Keep part of a page, marked, rather than fail it.")
+@click.option("--truncate", is_flag=True, default=None, help="Keep a truncated page, marked, instead of failing it.")
 @click.option("--attempts", type=int, metavar="N", help="How often a page is tried [3].")
 @click.option("--accept", metavar="STATUSES", help="What counts as success: any, or a list such as 2xx,404 [2xx].")
-@click.option("--allow-net", multiple=True, metavar="CIDR", help="Load from this private network too; may be repeated.")
+@click.option(
+    "--allow-net", multiple=True, metavar="CIDR", help="Also load from this private network; may be repeated."
+)
 @click.option("--max-redirects", type=int, metavar="N", help="How many redirects are followed [20].")
-@click.option("--ca-bundle", type=click.Path(), metavar="FILE", help="Trust the authorities in it (PEM), too.")
-@click.option("--user-agent", metavar="TEXT", help="How to introduce ourselves to servers.")
+@click.option("--ca-bundle", type=click.Path(), metavar="FILE", help="Also trust the authorities in this file (PEM).")
+@click.option("--user-agent", metavar="TEXT", help="The User-Agent to send.")
 @click.option("--batch-size", type=click.IntRange(1, 100_000), metavar="N", help="URLs per batch [by their number].")
-@click.option("--explain", is_flag=True, help="Say at the end what was chosen for you, and why.")
+@click.option("--explain", is_flag=True, help="Print at the end what was chosen automatically, and why.")
 @click.pass_obj
 def load(settings: Settings, /, lists: tuple[str, ...], output: str, detach: bool, **given: Any) -> None:
     """Load every URL of the lists into one file, each exactly once.

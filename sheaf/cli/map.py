@@ -26,14 +26,16 @@ _RUN_OPTIONS = ("pass", "timeout_s", "attempts", "concurrency", "columns", "csv_
 @click.argument("task", metavar="MODULE:FUNCTION")
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
 @click.option("--output", "-o", help="The file; its suffix chooses the format [FUNCTION.jsonl].")
-@click.option("--dry-run", is_flag=True, help="Show what the first items become, here; submit nothing.")
+@click.option("--dry-run", is_flag=True, help="Show the results of the first items, computed here; submit nothing.")
 @click.option(
     "--pass", "pass_", type=click.Choice(["text", "json", "call"]), help="How the function gets an item [by input]."
 )
-@click.option("--columns", metavar="A,B,C", help="Of a .csv output: keys of the objects that the function returns.")
-@click.option("--csv-safe", is_flag=True, help="Of a .csv output: no field that a spreadsheet would run as a formula.")
+@click.option("--columns", metavar="A,B,C", help="For .csv output: keys of the objects that the function returns.")
+@click.option("--csv-safe", is_flag=True, help="For .csv output: no field that a spreadsheet would treat as a formula.")
 @click.option("--attempts", type=click.IntRange(1), metavar="N", help="How often an item is tried [the task's].")
-@click.option("--concurrency", type=click.IntRange(1), metavar="N", help="Of an async function: items in flight.")
+@click.option(
+    "--concurrency", type=click.IntRange(1), metavar="N", help="For async functions: items in flight per process."
+)
 @input_options
 @click.pass_obj
 def map_(settings: Settings, /, task: str, inputs: tuple[str, ...], **given: Any) -> None:

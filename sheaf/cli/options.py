@@ -48,33 +48,31 @@ class Delimiter(click.ParamType):  # type: ignore[type-arg]  # generic in newer 
 
 _OPTIONS = (
     click.option("--input-format", "format", type=click.Choice(FORMATS), help="What the inputs hold [by suffix]."),
-    click.option("--column", metavar="NAME", help="Of CSV and Parquet: this column's values are the items [rows]."),
-    click.option("--delimiter", type=Delimiter(), metavar="';'", help="Of CSV: between two fields [,; of .tsv: tab]."),
+    click.option("--column", metavar="NAME", help="For CSV and Parquet: this column's values are the items [rows]."),
+    click.option("--delimiter", type=Delimiter(), metavar="';'", help="For CSV: the delimiter [, or, for .tsv, tab]."),
     click.option("--files", is_flag=True, help="INPUT is a quoted pattern; the paths of the files are the items."),
-    click.option("--limit", type=click.IntRange(1), metavar="N", help="The first N items only."),
-    click.option("--sample", "share", type=Share(), metavar="1%", help="A part of the items, chosen by --seed."),
-    click.option("--seed", type=int, default=0, metavar="N", help="Another sample [0]."),
-    click.option("--unique", is_flag=True, help="Each text once."),
+    click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N items."),
+    click.option("--sample", "share", type=Share(), metavar="1%", help="A sample of the items, chosen by --seed."),
+    click.option("--seed", type=int, default=0, metavar="N", help="Chooses the sample [0]."),
+    click.option("--unique", is_flag=True, help="Remove duplicates."),
     click.option("--detach", "-d", is_flag=True, help="Return at once; print the run's name."),
     click.option(
         "--again",
         is_flag=True,
-        help="Do what was done before once more: added to the output or, with --replace, into a new one.",
+        help="Do once more what was done before: added to the output or, with --replace, into a new one.",
     ),
     click.option("--append", is_flag=True, help="If the output holds other runs: add to it."),
     click.option(
         "--replace", is_flag=True, help="If the output holds other runs: start a new one, and keep the old one."
     ),
-    click.option(
-        "--retry", is_flag=True, help="If this was done before, do what failed once more, into the same file."
-    ),
-    click.option("--only-failed", is_flag=True, help="As --retry, and nothing if it was not done before."),
+    click.option("--retry", is_flag=True, help="If this was done before, redo what failed, into the same file."),
+    click.option("--only-failed", is_flag=True, help="Like --retry, but do nothing if it was not done before."),
     click.option("--ordered", is_flag=True, help="Write a copy in the input's order at the end: OUT.ordered.jsonl."),
-    click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="For one item [none]."),
+    click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="Time limit of one item [none]."),
     click.option(
         "--batch-size", type=click.IntRange(1, 1_000_000), metavar="N", help="Items per batch [by their number]."
     ),
-    click.option("--explain", is_flag=True, help="Say at the end what was chosen for you, and why."),
+    click.option("--explain", is_flag=True, help="Print at the end what was chosen automatically, and why."),
 )
 
 
@@ -86,7 +84,7 @@ def input_options(function: F) -> F:
 
 
 def request_of(spec: TaskSpec, names: tuple[str, ...], tuning: frozenset[str], given: dict[str, Any]) -> Request:
-    """What was typed, put together."""
+    """The options as one value."""
     how = SubmitOptions(
         batch_size=given["batch_size"],
         tuning=tuning,

@@ -38,8 +38,8 @@ class Age(click.ParamType[float]):
     "--older-than", type=Age(), default="30d", show_default=True, help="Only what ended at least this long ago."
 )
 @click.option("--failed", is_flag=True, help="Also runs with failed items; they cannot be retried then.")
-@click.option("--cancelled", is_flag=True, help="Also cancelled runs; they cannot be taken up again then.")
-@click.option("--aside", is_flag=True, help="Also what was put aside beside outputs: .stray-1, .damaged-1, …")
+@click.option("--cancelled", is_flag=True, help="Also cancelled runs; they cannot be resumed then.")
+@click.option("--aside", is_flag=True, help="Also what was moved aside next to outputs: .stray-1, .damaged-1, …")
 @click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.pass_obj

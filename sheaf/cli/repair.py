@@ -25,7 +25,7 @@ LISTED = 20
 @click.option("--apply", is_flag=True, help="Do it. Without this, only show what would be done.")
 @click.pass_obj
 def repair(settings: Settings, output: str, apply: bool) -> None:
-    """Keep every commit of OUTPUT that is whole, and have the items of the others done again.
+    """Keep every intact commit of OUTPUT, and have the items of the others done again.
 
     Without --apply nothing is changed. Nothing is destroyed: what is taken out of OUTPUT is kept in OUTPUT.damaged-1
     and so on. Workers may run meanwhile; they wait for it.
@@ -66,7 +66,7 @@ def repair(settings: Settings, output: str, apply: bool) -> None:
 
 
 def _have_workers_look_again(settings: Settings, inside: str) -> None:
-    """They leave a run alone for half a minute after its output was refused; without Redis they look after that."""
+    """After an output was refused they leave its run alone for half a minute; without Redis they check then."""
     try:
         with connect(settings, timeout_s=2.0) as connection:
             registry = WorkerRegistry(connection)

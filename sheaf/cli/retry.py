@@ -10,8 +10,8 @@ from sheaf.run.resolve import locate_run
 
 @click.command(short_help="Do a run's failed items again.")
 @click.argument("run")
-@click.option("--error", "errors", multiple=True, metavar="CLASS", help="Those of this class only; may be repeated.")
-@click.option("--item", "items", multiple=True, type=int, metavar="N", help="This item only; may be repeated.")
+@click.option("--error", "errors", multiple=True, metavar="CLASS", help="Only failures of this class; may be repeated.")
+@click.option("--item", "items", multiple=True, type=int, metavar="N", help="Only this item; may be repeated.")
 @click.option("--detach", "-d", is_flag=True, help="Return at once; print the run's name.")
 @click.pass_obj
 def retry(settings: Settings, run: str, errors: tuple[str, ...], items: tuple[int, ...], detach: bool) -> None:

@@ -34,10 +34,10 @@ LISTED_DEATHS = 5
 
 @click.command(short_help="Show the workers and the runs.")
 @click.argument("run", required=False)
-@click.option("--explain", is_flag=True, help="Say what the workers have chosen by themselves, and why.")
+@click.option("--explain", is_flag=True, help="Show what the workers have chosen automatically, and why.")
 @click.pass_obj
 def status(settings: Settings, run: str | None, explain: bool) -> None:
-    """Show the workers and the newest runs, or one run with each worker's share.
+    """Show the workers and the newest runs, or one run with what each worker did.
 
     RUN is a run's name, the beginning or end of it, or `last`.
 
@@ -71,7 +71,7 @@ def _overview(settings: Settings) -> None:
 
 
 def _show_runs(settings: Settings, names: list[str]) -> None:
-    """A run that cannot be opened is shown with the reason, beside all others."""
+    """A run that cannot be opened is shown with the reason, among the others."""
     opened = {name: _open(settings, name) for name in reversed(names[-LISTED_RUNS:])}
     _table([_run_row(settings, run) if isinstance(run, Run) else [name, "set aside"] for name, run in opened.items()])
     unfinished = [run for run in opened.values() if isinstance(run, Run) and not run.finished]
@@ -87,7 +87,7 @@ def _show_runs(settings: Settings, names: list[str]) -> None:
 
 
 def _open(settings: Settings, name: str) -> Run | RunNotFound:
-    """The run, or why it cannot be opened; its marks can be looked at, too."""
+    """The run, or why it cannot be opened; its markers are checked too."""
     try:
         run = Run.open(settings.data_dir, name)
         _ = run.finished, run.cancelled
@@ -161,7 +161,7 @@ def _detail(settings: Settings, run: Run) -> None:
 
 
 def read_progress(settings: Settings, run: Run) -> RunRow | None:
-    """What the output knows of a run; None if there is no output, or it has never heard of the run.
+    """What the output knows of a run; None if there is no output, or it does not know the run.
 
     Raises OutputError or OSError if it cannot be read.
     """
@@ -201,7 +201,7 @@ def _show_workers(settings: Settings) -> None:
 
 
 def _show_troubles(settings: Settings) -> None:
-    """Workers that broke, and what the supervisor has seen and done."""
+    """Workers that broke, and what the supervisor has done."""
     for death in last_words(settings.data_dir)[:LISTED_DEATHS]:
         times = f", {death.times} consecutive times" if death.times > 1 else ""
         click.echo(f"broke    {death.label} (pid {death.pid}), {seconds_text(death.ago_s)} ago{times}: {death.cause}")
@@ -247,7 +247,7 @@ def _lock_text(lock: LockStatus) -> str:
 
 
 def _show_blocker(settings: Settings, output: str) -> None:
-    """Who keeps all others from writing to the output, if anybody does."""
+    """Which process keeps all others from writing to the output, if any."""
     try:
         holder = blocker(settings.data_dir / output)
     except OutputError:

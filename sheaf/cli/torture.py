@@ -36,7 +36,7 @@ SABOTAGE_MINUTES = 5.0
     "--results",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Add each run's outcome to this file, one JSON a line; a report is about this and further ones.",
+    help="Add each run's outcome to this file, one JSON object per line; reports read this and further files.",
 )
 @click.option(
     "--report", type=click.Path(path_type=Path), help="Write a page about everything in --results (.md, .json)."
@@ -45,22 +45,22 @@ SABOTAGE_MINUTES = 5.0
     "--only",
     multiple=True,
     type=click.Choice([*WEIGHTS, *ERROR_WEIGHTS]),
-    help="This class of faults; may be repeated.",
+    help="Only this class of faults; may be repeated.",
 )
 @click.option(
-    "--leases", type=click.Choice(list(LEASES)), default="quick", help="Short ones, or the product's defaults."
+    "--leases", type=click.Choice(list(LEASES)), default="quick", help="Short leases, or the product's defaults."
 )
 @click.option(
-    "--sabotage", type=click.Choice(["fence", "truncate", "ack-before-sync", "zombie"]), help="Take a safeguard away."
+    "--sabotage", type=click.Choice(["fence", "truncate", "ack-before-sync", "zombie"]), help="Remove a safeguard."
 )
 @click.option("--tiny", type=click.IntRange(1), metavar="N", help="Instead: one run of N tiny items, see --kill-every.")
 @click.option(
     "--kill-every", "kill_every_s", type=float, default=5.0, show_default=True, metavar="S", help="For --tiny, seconds."
 )
-@click.option("--short", is_flag=True, help="Shorter runs with fewer kills, and all the errors: more of them an hour.")
-@click.option("--keep", is_flag=True, help="Keep every run's folder, not only those where something is wrong.")
+@click.option("--short", is_flag=True, help="Shorter runs with fewer kills and all the errors: more runs per hour.")
+@click.option("--keep", is_flag=True, help="Keep every run's folder, not only those with a problem.")
 def torture(seed: int | None, seeds: int, report: Path | None, results: tuple[Path, ...], **given: Any) -> None:
-    """Run many small runs, kill, stop and damage everything meanwhile, and check each output from outside.
+    """Do many small runs, kill, stop and damage everything meanwhile, and check each output from outside.
 
     Everything happens in a scratch folder, with a Redis and workers of its own; nothing of yours is touched. Exit
     status 0 if every page of every run is in its file once and whole, 1 otherwise. A run that went wrong keeps its

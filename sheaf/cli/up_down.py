@@ -12,7 +12,7 @@ from sheaf.core.settings import Settings
 @click.command(short_help="Start a cluster on this machine.")
 @click.option("--workers", "-w", type=click.IntRange(0, 256), default=2, show_default=True, help="How many workers.")
 @click.option("--foreground", is_flag=True, help="Stay in this terminal; Ctrl-C stops the cluster.")
-@click.option("--share-group", is_flag=True, help="Open the data folder, and what is made in it, to its group.")
+@click.option("--share-group", is_flag=True, help="Open the data folder, and what is created in it, to its group.")
 @click.pass_obj
 def up(settings: Settings, workers: int, foreground: bool, share_group: bool) -> None:
     """Start a cluster on this machine: Redis and workers, no containers.
