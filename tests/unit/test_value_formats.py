@@ -45,7 +45,7 @@ def test_chosen_columns_are_keys_of_the_objects() -> None:
 
     assert chosen.header("o.csv") == b"item,a,b\n"
     assert chosen.value(3, "three", {"b": "x,y", "c": 1}) == b'three,,"x,y"\n'
-    with pytest.raises(TaskError, match=r"item 3 gave a int .*columns \(item, a, b\) are keys"):
+    with pytest.raises(TaskError, match=r"item 3 returned a int .*columns \(item, a, b\) are keys"):
         chosen.value(3, "three", 9)
 
 
@@ -53,7 +53,7 @@ def test_chosen_columns_are_keys_of_the_objects() -> None:
 @pytest.mark.parametrize("suffix", [".csv", ".txt"])
 def test_a_value_that_has_no_text_is_refused(suffix: str, value: object) -> None:
     """The error names the item."""
-    with pytest.raises(TaskError, match="item 3 gave"):
+    with pytest.raises(TaskError, match="item 3 returned"):
         format_for("o" + suffix).value(3, "three", value)
 
 
@@ -73,7 +73,7 @@ def test_a_txt_output_holds_one_line_per_value() -> None:
 def test_a_format_that_cannot_hold_what_is_to_come_is_refused_at_once() -> None:
     """Before anything is submitted, not at every item."""
     for name in ("o.warc.gz", "o.warc", "o.html"):
-        with pytest.raises(OutputPathError, match="would hold loaded pages only"):
+        with pytest.raises(OutputPathError, match="can hold loaded pages only"):
             check_holds(name, "values")
     with pytest.raises(OutputPathError, match="would hold the values that functions return only"):
         check_holds("o.csv", "pages")

@@ -104,7 +104,7 @@ def test_a_chunk_with_and_without_them_is_read_right() -> None:
 def test_keys_that_json_writes_alike_are_refused(value: object) -> None:
     """Of two such keys every reader keeps one, in silence."""
     for name in ("o.jsonl", "o.csv", "o.txt"):
-        with pytest.raises(TaskError, match=r"item 3 gave .*are written alike"):
+        with pytest.raises(TaskError, match=r"item 3 returned .*are written alike"):
             format_for(name).value(3, "x", value)
 
 
@@ -121,7 +121,7 @@ def test_keys_that_are_no_texts_become_texts(value: dict[Any, Any]) -> None:
 )
 def test_what_numpy_has_and_json_has_not_is_refused(value: object) -> None:
     """Moments, complex numbers, objects: the item fails, with the name of the type."""
-    with pytest.raises(TaskError, match=r"item 3 gave a .* that JSON cannot hold: Object of type"):
+    with pytest.raises(TaskError, match=r"item 3 returned a .* that JSON cannot hold: Object of type"):
         format_for("o.jsonl").value(3, "x", value)
 
 
@@ -129,5 +129,5 @@ def test_a_value_that_holds_itself_is_refused() -> None:
     """Also where NaN makes it be looked at part by part."""
     value: list[Any] = [NAN]
     value.append(value)
-    with pytest.raises(TaskError, match="item 3 gave a list"):
+    with pytest.raises(TaskError, match="item 3 returned a list"):
         format_for("o.jsonl").value(3, "x", value)
