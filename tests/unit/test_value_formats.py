@@ -75,7 +75,7 @@ def test_a_format_that_cannot_hold_what_is_to_come_is_refused_at_once() -> None:
     for name in ("o.warc.gz", "o.warc", "o.html"):
         with pytest.raises(OutputPathError, match="can hold loaded pages only"):
             check_holds(name, "values")
-    with pytest.raises(OutputPathError, match="would hold the values that functions return only"):
+    with pytest.raises(OutputPathError, match="can hold the values that functions return only"):
         check_holds("o.csv", "pages")
     with pytest.raises(OutputPathError, match="no suffix"):
         check_holds("o.pdf", "values")
