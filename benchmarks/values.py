@@ -3,7 +3,7 @@
     python benchmarks/values.py [--repeats 40] [--json FILE]
 
 All three are measured in turns, and the least of each counts: so a machine that is busy with other work shows the same
-ratios. pickle is no alternative (it runs what it is told to); it is what `multiprocessing` uses, so it is the measure.
+ratios. pickle is no alternative (it runs what a message says); it is what `multiprocessing` uses, so it is the measure.
 """
 
 from __future__ import annotations

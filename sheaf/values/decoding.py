@@ -58,7 +58,7 @@ class Decoding:
         return self.value(self._root)
 
     def value(self, cell: Cell) -> Any:
-        """What a cell stands for. Raises NotYet."""
+        """What a cell represents. Raises NotYet."""
         if type(cell) is not list:
             return cell
         target = cell[0]
@@ -71,7 +71,7 @@ class Decoding:
         return [cell if type(cell) is not list else self.value(cell) for cell in cells]
 
     def expect(self, cell: Cell, kind: type) -> Any:
-        """What a cell stands for, which has to be of this very type."""
+        """What a cell represents, which has to be of exactly this type."""
         value = self.value(cell)
         if type(value) is not kind:
             raise ValueUnreadable(f"the message is damaged: {type(value).__name__} where a {kind.__name__} should be")

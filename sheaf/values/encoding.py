@@ -71,7 +71,7 @@ class Encoding:
         self._numbers: dict[str, Cell] = {}
 
     def cell(self, value: Any) -> Cell:
-        """What stands for a value in a node. Raises Unsendable."""
+        """What represents a value in a node. Raises Unsendable."""
         kind = type(value)
         if kind in _SCALARS:
             return self._scalar(kind, value) if self._careful or kind is float else value
@@ -157,7 +157,7 @@ class Encoding:
             raise
 
     def temporary(self, value: Any) -> Any:
-        """Keep what nobody else keeps, as long as its id counts."""
+        """Keep what nothing else keeps, as long as its id counts."""
         self._kept.append(value)
         return value
 

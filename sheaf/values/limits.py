@@ -16,7 +16,7 @@ class Limits:
     #: Objects in one another; pickle manages 340. Twice as many calls of functions have to fit into Python's stack.
     depth: int = 400
     #: Parts that are compared and hashed for the keys of dicts and the members of sets: few shared tuples in one
-    #: another can stand for 2**100.
+    #: another can represent 2**100.
     hashed_parts: int = 20_000_000
     #: Bits of a whole number; and of the two of a fraction, whose common divisor has to be found.
     integer_bits: int = 8 << 20

@@ -12,7 +12,7 @@ class Reference:
     """A class whose objects travel by name: `describe` gives what `rebuild` makes the same object of elsewhere.
 
     Subclasses travel the same way, as what the class is. What `describe` returns may be any value that can be sent;
-    what it raises is told with the object's place. `rebuild` is called with whatever came: it has to check it.
+    what it raises is reported with the object's place. `rebuild` is called with whatever came: it has to check it.
     """
 
     #: The word in the message, of the same meaning on both sides.

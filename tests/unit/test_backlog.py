@@ -101,7 +101,7 @@ def test_suspects_are_no_partys_items_but_wait_here_too() -> None:
 
     assert [item.index for item in backlog.drop(RUN.run)] == [0, 5]
     assert backlog.runs() == {OTHER.run}
-    assert backlog.drop("nobody's") == []
+    assert backlog.drop("unknown") == []
 
 
 def test_blocks_are_replaced_in_their_places() -> None:

@@ -1,4 +1,4 @@
-"""Messages that no encoder writes: whoever writes to Redis makes nothing run, nothing large, and nothing of others."""
+"""Messages that no encoder writes: a writer to Redis makes nothing run, nothing large, and nothing of others."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ NAMES = [
     ("own", "program", "a" * 10_000),
     ("own", "program", ".".join(["Plain"] * 100)),
     ("own", "", "eval"),
-    ("nobody", "program", "Plain"),
+    ("unknown", "program", "Plain"),
     (None, None, None),
     ("own", ["program"], "Plain"),
 ]
@@ -170,17 +170,17 @@ def test_objects_of_others_classes_are_not_made() -> None:
         ("own", "program", "top"),
     ):
         node = ["name", owner, module, name]
-        told = refused(forge(node, ["tuple", 1], ["object", [0], "new", [1], None, None, None, None]))
-        assert "not made of what comes" in told or "not a class" in told
+        said = refused(forge(node, ["tuple", 1], ["object", [0], "new", [1], None, None, None, None]))
+        assert "not made of what comes" in said or "not a class" in said
         refused(forge(node, ["tuple", 1], ["object", [0], "call", [1], None, None, None, None]))
         refused(forge(node, ["instance", [0]]))
 
 
 def test_no_class_is_called_that_has_not_asked_for_it() -> None:
-    """Its `__init__` may do anything; pickle would call it for whoever writes the message."""
+    """Its `__init__` may do anything; pickle would call it for the message's author."""
     node = class_node("Watchful")
-    told = refused(forge(node, ["tuple", "rm -rf"], ["object", [0], "call", [1], None, None, None, None]))
-    assert "not made by a call" in told
+    said = refused(forge(node, ["tuple", "rm -rf"], ["object", [0], "call", [1], None, None, None, None]))
+    assert "not made by a call" in said
     made = CODEC.decode(forge(node, ["instance", [0], [{"x": 1}]]))
     assert made.x == 1 and not own.CALLS
 
@@ -206,18 +206,18 @@ def test_attributes_that_are_pythons_own_are_not_set(state: list[Any]) -> None:
         assert name in refused(forge(node, ["tuple"], slots, ["object", [0], "new", [1], None, None, None, [2]]))
     assert name in refused(forge(["namespace", name, 1]))
     assert name in refused(forge(["arguments", name, 1]))
-    told = forge(["tuple"], ["exception", "library", "builtins", "ValueError", "t", [0], state, None, None, False])
-    assert name in refused(told)
+    said = forge(["tuple"], ["exception", "library", "builtins", "ValueError", "t", [0], state, None, None, False])
+    assert name in refused(said)
 
 
 def test_slots_are_set_and_nothing_else_of_a_class() -> None:
     """No property, no method, no attribute that its class or `object` has."""
     for name in ("parts", "_Slots__parts", "work", "nothing"):
         node = class_node("Slots")
-        told = refused(
+        said = refused(
             forge(node, ["tuple"], ["tuple", None, [{name: 1}]], ["object", [0], "new", [1], None, None, None, [2]])
         )
-        assert "no slot" in told
+        assert "no slot" in said
 
 
 def test_methods_are_those_of_the_programs_classes() -> None:
@@ -452,12 +452,12 @@ def test_compressed_tables_are_refused() -> None:
         for compression in ("lz4", "zstd"):
             data = arrow(table, compression=compression)
             for node in (["arrow", "table", 0], ["pandas", "frame", 0], ["polars", "frame", 0]):
-                told = refused(forge(node, frames=[data]))
-                assert "compressed" in told or "cannot be imported" in told
+                said = refused(forge(node, frames=[data]))
+                assert "compressed" in said or "cannot be imported" in said
 
 
 def test_tables_with_extension_types_are_refused() -> None:
-    """Below other types, too; an unknown one is told by its metadata."""
+    """Below other types, too; an unknown one is recognised by its metadata."""
     kind = pa.uuid()
     column = pa.array([b"0" * 16], kind.storage_type)
     plain = pa.ExtensionArray.from_storage(kind, column)
@@ -478,8 +478,8 @@ def test_rows_of_nothing_are_counted() -> None:
 
 def test_texts_that_share_their_bytes_are_not_made_for_pandas() -> None:
     views = pa.table({"a": pa.array(["x" * 100] * 3, pa.string_view())})
-    told = refused(forge(["pandas", "frame", 0], frames=[arrow(views)]))
-    assert "view types" in told or "cannot be imported" in told
+    said = refused(forge(["pandas", "frame", 0], frames=[arrow(views)]))
+    assert "view types" in said or "cannot be imported" in said
     assert CODEC.decode(forge(["arrow", "table", 0], frames=[arrow(views)])) == views
 
 

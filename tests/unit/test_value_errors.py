@@ -94,9 +94,9 @@ REFUSED: dict[str, tuple[Any, str]] = {
 def test_what_cannot_be_sent_is_named_with_its_place_and_the_cure(name: str) -> None:
     """In the middle of an argument, as programs have it."""
     value, cure = REFUSED[name]
-    told = error_of((0, own.Plain(queue={"x": [1, 2, 3, own.Plain(lock=value)]})), "args")
-    assert told.startswith("args[1].queue['x'][3].lock: ") and cure in told
-    assert "\n" not in told and len(told) < 500
+    said = error_of((0, own.Plain(queue={"x": [1, 2, 3, own.Plain(lock=value)]})), "args")
+    assert said.startswith("args[1].queue['x'][3].lock: ") and cure in said
+    assert "\n" not in said and len(said) < 500
 
 
 def test_open_things_are_refused() -> None:
@@ -139,8 +139,8 @@ def test_too_deep_a_value_is_refused_on_both_sides() -> None:
     chain: Any = None
     for _ in range(5000):
         chain = [chain]
-    told = error_of(chain)
-    assert "more than 400 objects in one another" in told and len(told) < 600
+    said = error_of(chain)
+    assert "more than 400 objects in one another" in said and len(said) < 600
     wide = Codec(limits=Limits(depth=4000))
     data = Codec(limits=Limits(depth=1000)).encode(chain_of(800))
     assert wide.decode(data)
@@ -176,8 +176,8 @@ class Odd:
 
 
 def test_classes_of_other_modules_are_refused_by_name() -> None:
-    told = error_of({"x": Odd()})
-    assert "Odd cannot be sent" in told and "not one of the program's own modules" in told
+    said = error_of({"x": Odd()})
+    assert "Odd cannot be sent" in said and "not one of the program's own modules" in said
     assert "Odd cannot be sent" in error_of(Odd)
 
 

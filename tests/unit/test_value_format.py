@@ -29,7 +29,7 @@ def test_the_example_of_the_page_is_what_is_written() -> None:
     assert written == b"".join(container.pack(text, [memoryview(b"xy")]))
 
 
-#: Messages of the first version, as they may lie in a queue while its program is replaced by a newer one.
+#: Messages of the first version, as they may be in a queue while its program is replaced by a newer one.
 WRITTEN: dict[str, Any] = {
     'SV1J{"a":[1,2.5,null]}': {"a": [1, 2.5, None]},
     '[[0],[["tuple",1,"a"]]]': (1, "a"),

@@ -56,7 +56,7 @@ values = st.recursive(scalars, holders, max_leaves=20)
 
 
 def form(value: Any, seen: dict[int, int] | None = None) -> Any:
-    """All that can be told of a value: its types, its parts in their order, and which of them are the same object."""
+    """All that can be said of a value: its types, its parts in their order, and which of them are the same object."""
     seen = {} if seen is None else seen
     kind: Any = type(value)
     if kind in (int, bool, str, type(None), bytes) or callable(value) or isinstance(value, own.Color | own.Rights):

@@ -111,7 +111,7 @@ def test_chains_are_sent_as_deep_as_by_pickle(depth: int) -> None:
 
 @dataclass
 class Lock:
-    """Stands for what lives elsewhere: a copy of it would be another one."""
+    """Represents what lives elsewhere: a copy of it would be another one."""
 
     name: str
     opened_by: str = "program"

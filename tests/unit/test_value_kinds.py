@@ -168,7 +168,7 @@ def test_what_is_read_is_what_was_written(name: str) -> None:
     ids=lambda array: f"{array.dtype.str}-{array.shape}",
 )
 def test_arrays_keep_type_shape_and_order_and_can_be_written_to(array: Any) -> None:
-    """Bit for bit; the copy is nobody else's memory."""
+    """Bit for bit; the copy shares no memory."""
     read = round_trip([array, {"x": array}])
     assert read[0] is read[1]["x"]
     found = read[0]

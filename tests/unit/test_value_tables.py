@@ -14,7 +14,7 @@ from sheaf.core.errors import ValueNotSendable, ValueUnreadable
 from sheaf.values import Codec, Limits, container
 
 CODEC = Codec()
-#: A table of one column, as it stands in a frame.
+#: A table of one column, as it is in a frame.
 STREAM = bytes(container.unpack(CODEC.encode(pa.table({"a": [1]})), Limits()).frames[0])
 
 
@@ -92,7 +92,7 @@ for place in range(40, len(data)):
 
 @pytest.mark.parametrize(("package", "code"), [("pandas", PANDAS), ("polars", POLARS)])
 def test_data_frames(package: str, code: str) -> None:
-    """As they were, to the index and the names; where the package is missing, whoever reads one is told what to do."""
+    """As they were, to the index and the names; where the package is missing, the reader's error says what to do."""
     if importlib.util.find_spec(package) is None:
         head = b'[[0],[["%s","frame",0]]]' % package.encode()
         with pytest.raises(ValueUnreadable, match=f"the package {package} was sent, .* install it"):

@@ -19,7 +19,7 @@ __all__ = ["KINDS", "Kind", "Writer", "writer_for"]
 #: By tag. Complete when this module has been imported.
 KINDS: dict[str, Kind] = kinds
 
-#: The packages whose types have writers of their own: not imported before somebody sends a value of one.
+#: The packages whose types have writers of their own: not imported before a value of one is sent.
 _PACKAGES: dict[str, Callable[[type], Writer | None]] = {
     "numpy": arrays.writer_for,
     "pyarrow": tables.arrow_writer,

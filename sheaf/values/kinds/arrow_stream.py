@@ -1,7 +1,7 @@
 """A look at an Arrow IPC stream before a library reads it: its messages fit, and none of it is compressed.
 
 A reader unpacks what is compressed, to any size that the stream names. What Sheaf writes is not compressed, so a stream
-that has a compressed batch was made by somebody else. The library checks what is inside (`validate`).
+that has a compressed batch was made elsewhere. The library checks what is inside (`validate`).
 
 A message is 0xFFFFFFFF, its header's length, a flatbuffer as the header, and a body; docs.arrow.apache.org, "Columnar
 format", has the tables whose fields are numbered here.

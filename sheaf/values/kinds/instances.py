@@ -72,7 +72,7 @@ def _write_attributes(encoding: Encoding, value: Any) -> list[Any]:
 
 
 def _without_notes(values: dict[str, Any]) -> dict[str, Any]:
-    """Attributes without what nobody sends. Raises Unsendable for others that are Python's own by their name."""
+    """Attributes without what is never sent. Raises Unsendable for others that are Python's own by their name."""
     left = {name: part for name, part in values.items() if name != _NOTES_OF_TYPING}
     for name in filter(_is_pythons, left):
         raise Unsendable(f"an attribute called {name!r} cannot be sent; such names are Python's own: call it otherwise")

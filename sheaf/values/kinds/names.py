@@ -51,9 +51,9 @@ def find(decoding: Decoding, node: list[Any]) -> Any:
     try:
         return decoding.resolver.find(module, name) if owner == _OWN else standard.find(module, name)
     except LookupError as error:
-        told = error.args[0] if error.args else ""
+        why = error.args[0] if error.args else ""
         raise ValueUnreadable(
-            f"{module[:100]}.{name[:100]} was sent and cannot be found here: {told}; run the same program on both sides"
+            f"{module[:100]}.{name[:100]} was sent and cannot be found here: {why}; run the same program on both sides"
         ) from error
 
 

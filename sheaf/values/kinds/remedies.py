@@ -69,12 +69,12 @@ def of_object(kind: type) -> str:
     """Of an object of a class that is not the program's, or that has no parts to be taken apart into."""
     name = f"{kind.__module__}.{kind.__qualname__}"
     instead = next((remedy for start, remedy in _INSTEAD if name.startswith(start)), None)
-    told = f"{article(full_name(kind))} cannot be sent"
+    refusal = f"{article(full_name(kind))} cannot be sent"
     if instead is not None:
-        return f"{told}: {instead}"
+        return f"{refusal}: {instead}"
     if kind.__qualname__.endswith("_iterator") or hasattr(kind, "__next__"):
-        return f"{told}: send `list(…)` of it"
-    return f"{told}: {_why_not(kind)}"
+        return f"{refusal}: send `list(…)` of it"
+    return f"{refusal}: {_why_not(kind)}"
 
 
 def of_class(kind: type) -> str:
