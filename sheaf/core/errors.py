@@ -10,6 +10,7 @@ SheafError
 │   ├── ValueNotSendable    a value cannot be sent to another process; names the part of it, and what to do instead
 │   └── TaskError           the task cannot be found, imported or called
 │       ├── TaskForbidden   the workers are not set up to run it
+│       ├── CallForged      a call is not signed with this cluster's key
 │       ├── TaskChanged     its files are no longer those that the run was submitted with
 │       └── GeneratorMiscounts  a stream's generator gave more or fewer values than it took items
 ├── ClusterError            Redis, or the cluster behind it, cannot serve now; nothing was lost
@@ -84,6 +85,10 @@ class TaskError(UsageError):
 
 class TaskForbidden(TaskError):
     """Have the workers allow it, by the setting that the message names; no item was run."""
+
+
+class CallForged(TaskError):
+    """Submit the call from a program that has the cluster's key; it was not run."""
 
 
 class TaskChanged(TaskError):

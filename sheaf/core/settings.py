@@ -35,6 +35,9 @@ class Settings:
     redis_user: str | None = None
     #: Redis's password. Prefer SHEAF_REDIS_PASSWORD_FILE.
     redis_password: str | None = field(default=None, repr=False)
+    #: The file with the key that calls are signed with; unset: one in `data_dir`, which is created when it is needed.
+    #: There is no setting for the key itself, as a pool's children get the environment.
+    cluster_key_file: Path | None = None
 
     #: Processes in a worker's pool; 0: its part of the host's cores, no more than this container may use (affinity and
     #: cgroup quota). The workers of a host share its cores, each taking its part again as others come and go.

@@ -352,11 +352,30 @@ r.delete(*names)
 
 
 def test_each_role_reads_its_own_password_only(stack: Stack) -> None:
-    """The volume with the passwords is shared; the files in it are not."""
+    """The volume with the passwords is shared; the files in it are not, but for the key that calls are signed with."""
     code = """
 import os
-print([name for name in ('admin', 'worker', 'producer', 'viewer') if os.access('/creds/' + name, os.R_OK)])
+names = ('admin', 'worker', 'producer', 'viewer', 'cluster-key')
+print([name for name in names if os.access('/creds/' + name, os.R_OK)])
 print(os.access('/creds', os.W_OK))
 """
-    assert stack.python("worker", code) == "['worker']\nFalse\n"
-    assert stack.producer_python(code) == "['producer']\nFalse\n"
+    assert stack.python("worker", code) == "['worker', 'cluster-key']\nFalse\n"
+    assert stack.producer_python(code) == "['producer', 'cluster-key']\nFalse\n"
+    for service in ("redis", "site"):
+        looked = stack.compose("exec", "-T", service, "cat", "/creds/cluster-key", check=False)
+        assert looked.returncode != 0 and not looked.stdout
+
+
+def test_workers_and_producers_sign_with_the_same_key(stack: Stack) -> None:
+    """Which is nowhere in the environment, that a task could read."""
+    code = """
+import os
+from sheaf.core.settings import Settings
+from sheaf.run.signatures import ClusterKey, SignedCall
+print(ClusterKey.of(Settings.from_env()).sign(SignedCall('r', 1, 'm', 'f', b'', b'')))
+secret = open('/creds/cluster-key').read().strip()
+print(any(secret in value for value in os.environ.values()))
+"""
+    signed = stack.python("worker", code)
+    assert len(signed.splitlines()[0]) == 64 and signed.endswith("\nFalse\n")
+    assert stack.producer_python(code) == signed
