@@ -1,11 +1,11 @@
-"""Python values as bytes and back, for what programs send each other: nothing is unpickled, imported or run by name.
+"""Encode the values that programs send each other, and decode them without unpickling, importing or running anything.
 
     value ──► encoding.py ──► container.py ──► bytes ──► container.py ──► structure.py ──► decoding.py ──► value
                   │  one node of JSON per object         limits            references, depth    │
                   └──────────────── kinds/: how each type is written, and how it is rebuilt ────┘
 
-The format is described in docs/values.md. A `Codec` is what a session has one of: it knows the program's own classes
-and functions (`Resolver`), and what travels as a reference (`Reference`: locks, queues, ends of pipes).
+docs/values.md describes the format. A session has one `Codec`, which knows the program's own classes and functions
+(`Resolver`) and the objects that are sent by reference (`Reference`: locks, queues, pipe ends).
 """
 
 from __future__ import annotations

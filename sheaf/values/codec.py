@@ -1,4 +1,4 @@
-"""What a session sends values with."""
+"""The entry point: a session encodes and decodes all its values with one `Codec`."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from sheaf.values.references import Reference
 from sheaf.values.resolver import NO_MODULES, Resolver
 
 _LIMITS = Limits()
-#: Functions of Python that call one another for each object inside another one. They take none of C's stack.
+#: Nested Python calls per level of nesting, at most. They do not use the C stack.
 _CALLS_PER_OBJECT = 8
 _one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """Both directions, with what this side knows. Threads may share one."""
+    """Encodes and decodes with what this side knows. Safe to share between threads."""
 
     #: The program's own classes and functions.
     resolver: Resolver = NO_MODULES
-    #: What travels by name: locks, queues, ends of pipes.
+    #: Objects that are sent by reference: locks, queues, pipe ends.
     references: Sequence[Reference] = ()
     limits: Limits = _LIMITS
 
     def encode(self, value: Any, label: str = "value") -> bytes:
-        """The value as bytes. Raises ValueNotSendable, which names the place inside `label` and what to do instead."""
+        """Return the value as bytes. Raises ValueNotSendable, which names the place inside `label` and a remedy."""
         parts = self.parts(value, label)
         return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
 
     def parts(self, value: Any, label: str = "value") -> list[Buffer]:
-        """The same in pieces that belong one after another; large ones are views of the value, not copies of it.
+        """Return the same bytes in consecutive pieces. Large ones are views of the value, not copies.
 
-        It must not change before they are written.
+        The value must not change until they have been written.
         """
         try:
             try:
@@ -65,7 +65,7 @@ class Codec:
         return parts
 
     def decode(self, data: Buffer) -> Any:
-        """Raises ValueUnreadable for everything that `encode` does not write, and for what this side does not know."""
+        """Raises ValueUnreadable for anything that `encode` does not produce, and for names unknown on this side."""
         message = container.unpack(data, self.limits)
         if message.plain:
             return message.json
@@ -79,7 +79,7 @@ class Codec:
         return container.pack(orjson.dumps([root, encoding.nodes]), encoding.frames)
 
     def _deep_parts(self, value: Any) -> list[Buffer]:
-        """For a value of many objects in one another, sent from deep inside a program: with a larger stack."""
+        """Encode a deeply nested value, or one sent from deep inside a program, with a higher recursion limit."""
         with _one_at_a_time:
             before = sys.getrecursionlimit()
             sys.setrecursionlimit(before + _CALLS_PER_OBJECT * self.limits.depth)

@@ -1,10 +1,10 @@
-"""The bytes of a message: four of magic and kind, then JSON alone, or a table of frames, JSON, and the frames.
+"""The container: four bytes of magic and kind, then JSON alone, or a frame table, JSON, and the frames.
 
     "SV1J"  JSON                                                                  a value that is plain JSON
     "SV1T"  u32 bytes of JSON, u32 frames, u64 bytes of each frame, JSON, frames   everything else
 
-Numbers are little-endian. Each frame begins at a multiple of 8; between them there are only zeros up to there,
-and nothing follows the last, so that frames cannot overlap.
+Numbers are little-endian. Each frame starts at a multiple of 8, after padding with zeros, and nothing follows the
+last one. Frames have lengths but no offsets, so they cannot overlap.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Buffer = bytes | bytearray | memoryview
 PLAIN, TAGGED = b"SV1J", b"SV1T"
 _HEAD = struct.Struct("<4sII")
 _LENGTH_BYTES, _ALIGNMENT = 8, 8
-_NEITHER = "begins with {!r}, which is not how a value begins; it was not sent by this version of Sheaf"
+_NEITHER = "starts with {!r}, which is not how an encoded value starts; run the same version of Sheaf on both sides"
 
 
 class Message(NamedTuple):
-    """What a message holds; the frames are views of it."""
+    """The parts of a message. The frames are views of it."""
 
-    #: None of its JSON is tagged.
+    #: The JSON is the value itself.
     plain: bool
     json: Any
     frames: Sequence[memoryview]
@@ -40,7 +40,7 @@ def padding(length: int) -> int:
 
 
 def pack(json: bytes, frames: Sequence[memoryview]) -> list[Buffer]:
-    """The parts of a message in their order; the frames are not copied."""
+    """Return the parts of a message in order, without copying the frames."""
     lengths = struct.pack(f"<{len(frames)}Q", *(frame.nbytes for frame in frames))
     head = _HEAD.pack(TAGGED, len(json), len(frames)) + lengths + json
     if not frames:
@@ -54,12 +54,12 @@ def pack(json: bytes, frames: Sequence[memoryview]) -> list[Buffer]:
 
 
 def unpack(data: Buffer, limits: Limits) -> Message:
-    """Raises ValueUnreadable unless every length fits, before anything of that length is made."""
+    """Check every length before allocating anything of that length. Raises ValueUnreadable."""
     view = memoryview(data)
     if view.nbytes > limits.message_bytes:
         raise ValueUnreadable(
-            f"the value takes {view.nbytes:,} bytes, and no more than {limits.message_bytes:,} are accepted; "
-            "pass the name of a file on the volume instead"
+            f"the value takes {view.nbytes:,} bytes, more than the limit of {limits.message_bytes:,}; "
+            "send the name of a file on the volume instead"
         )
     view = view.cast("B") if view.format != "B" or view.ndim != 1 else view
     kind = bytes(view[:4])
@@ -79,7 +79,7 @@ def unpack(data: Buffer, limits: Limits) -> Message:
 
 
 def _frames(view: memoryview, place: int, lengths: Sequence[int]) -> list[memoryview]:
-    """The frames, one after another. Raises ValueUnreadable unless they end where the message ends."""
+    """Cut out the frames. Raises ValueUnreadable unless they end exactly where the message ends."""
     frames = []
     for length in lengths:
         place += padding(place)
@@ -88,15 +88,15 @@ def _frames(view: memoryview, place: int, lengths: Sequence[int]) -> list[memory
         frames.append(view[place : place + length])
         place += length
     if place != view.nbytes:
-        raise ValueUnreadable(f"the message has {view.nbytes - place:,} bytes more than it says; it is damaged")
+        raise ValueUnreadable(f"the message is damaged: {view.nbytes - place:,} bytes follow the last frame")
     return frames
 
 
 def _parse(text: memoryview, limits: Limits) -> Any:
     if text.nbytes > limits.json_bytes:
         raise ValueUnreadable(
-            f"the value has {text.nbytes:,} bytes beside its frames, and no more than {limits.json_bytes:,} are "
-            "accepted; send large data as bytes or as an array, or the name of a file"
+            f"the value takes {text.nbytes:,} bytes of JSON, more than the limit of {limits.json_bytes:,}; "
+            "send large data as bytes, as an array, or as the name of a file"
         )
     try:
         return orjson.loads(text)
@@ -105,4 +105,4 @@ def _parse(text: memoryview, limits: Limits) -> Any:
 
 
 def _cut_short() -> ValueUnreadable:
-    return ValueUnreadable("the message is shorter than it says; it was cut off, or is damaged")
+    return ValueUnreadable("the message is damaged: it is shorter than its header says")

@@ -1,7 +1,7 @@
-"""A value put together: node by node, each made of those before it.
+"""Rebuild a value node by node, each from the nodes before it.
 
-A list, dict or object is made empty and then filled, so that those inside it may hold it, too. One that holds what
-cannot be made empty, such as a tuple that is not there yet, is filled at the end.
+Lists, dicts and objects are created empty and then filled, so that cycles can close. One that refers to something that
+cannot exist empty, such as a tuple further on, is filled at the end.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from sheaf.values.references import Reference
 from sheaf.values.resolver import Resolver
 
 _UNMADE: Any = object()
-#: The hash of objects whose class has none of its own: it looks at no part of them.
+#: The default hash, which looks at no part of the object.
 _BY_IDENTITY: Any = object.__hash__
 
 
 class NotYet(Exception):
-    """A node is needed whose turn has not come, and of which there is no empty form."""
+    """A node was needed before its turn, and it cannot be created empty."""
 
 
 class Decoding:
-    """One message on its way to a value."""
+    """The state of decoding one message."""
 
     def __init__(self, message: Message, resolver: Resolver, references: Sequence[Reference], limits: Limits) -> None:
         self.resolver = resolver
         self.references = references
         self.limits = limits
-        #: Classes that were found to be the program's, of objects that are their attributes.
+        #: Classes already found to be the program's own, and to consist of their attributes only.
         self.simple_classes: set[type] = set()
         self._root, self._nodes, self._targets = structure.check(message.json, limits)
         self._frames: list[memoryview | None] = list(message.frames)
-        #: Nodes that wait to be filled until all others are made, in their order.
+        #: Nodes that are filled after all others exist, in order.
         self._late: dict[int, None] = {}
         self._made: list[Any] = [_UNMADE] * len(self._nodes)
-        #: How many parts are looked at when the node's hash is taken.
+        #: For each node built so far, how many parts hashing it may visit.
         self._weights: list[int] = []
         self._hashed_parts = 0
 
@@ -54,11 +54,11 @@ class Decoding:
         for number in list(self._late):
             del self._late[number]
             if not self._build(number, self._nodes[number]):
-                raise ValueUnreadable("the message is damaged: a node holds itself where that cannot be")
+                raise ValueUnreadable("the message is damaged: a node contains itself where that is impossible")
         return self.value(self._root)
 
     def value(self, cell: Cell) -> Any:
-        """What a cell represents. Raises NotYet."""
+        """Return what a cell stands for. Raises NotYet."""
         if type(cell) is not list:
             return cell
         target = cell[0]
@@ -71,14 +71,14 @@ class Decoding:
         return [cell if type(cell) is not list else self.value(cell) for cell in cells]
 
     def expect(self, cell: Cell, kind: type) -> Any:
-        """What a cell represents, which has to be of exactly this type."""
+        """Return what a cell stands for, if it is of exactly this type. Raises ValueUnreadable, NotYet."""
         value = self.value(cell)
         if type(value) is not kind:
-            raise ValueUnreadable(f"the message is damaged: {type(value).__name__} where a {kind.__name__} should be")
+            raise ValueUnreadable(f"the message is damaged: expected a {kind.__name__}, found a {type(value).__name__}")
         return value
 
     def filled(self, cell: Cell, kind: type) -> Any:
-        """The same for what is copied from, so that it has to be filled already, and what it holds. Raises NotYet."""
+        """Like expect(), for a value that is copied from: it and its parts must already be filled. Raises NotYet."""
         if type(cell) is list and type(cell[0]) is int:
             number = cell[0]
             if number >= len(self._weights) or (
@@ -88,29 +88,29 @@ class Decoding:
         return self.expect(cell, kind)
 
     def frame(self, number: Cell) -> memoryview:
-        """The bytes of a frame, each of which belongs to one node: else few bytes would make many."""
+        """Return a frame, once: if nodes could share it, a small message could expand to a large value."""
         frame = self._frames[number] if type(number) is int and 0 <= number < len(self._frames) else None
         if frame is None:
-            raise ValueUnreadable(f"the message is damaged: the frame {number!r} is not there, or belongs to another")
+            raise ValueUnreadable(f"the message is damaged: frame {number!r} does not exist or belongs to another node")
         self._frames[number] = None
         return frame
 
     def will_hash(self, cells: Sequence[Cell]) -> None:
-        """Count what it takes to use these as keys. Raises ValueUnreadable if it is too much, or NotYet."""
+        """Account for the work of hashing these. Raises ValueUnreadable beyond the limit, NotYet in a cycle."""
         weights = self._weights
         for cell in cells:
             if type(cell) is list and type(cell[0]) is int:
                 if cell[0] >= len(weights):
-                    raise NotYet  # in a circle: its hash may depend on what it does not hold yet
+                    raise NotYet  # its hash may depend on attributes that it does not have yet
                 self._hashed_parts += weights[cell[0]]
         if self._hashed_parts > self.limits.hashed_parts:
             raise ValueUnreadable(
-                f"the keys and members of sets have more than {self.limits.hashed_parts:,} parts, which is more than "
-                "is accepted"
+                f"hashing the value's keys and set members would visit more than {self.limits.hashed_parts:,} parts, "
+                "the limit"
             )
 
     def _build(self, number: int, node: list[Any]) -> bool:
-        """Make a node and fill it. False: it has to wait until all are made."""
+        """Create a node and fill it. Returns False if filling has to wait until all nodes exist."""
         kind = self._kind(node)
         try:
             if self._made[number] is _UNMADE:
@@ -120,12 +120,12 @@ class Decoding:
         except NotYet:
             if kind.fill is not None and self._made[number] is not _UNMADE:
                 return False
-            raise ValueUnreadable(f"the message is damaged: a {node[0]} needs what comes after it") from None
+            raise ValueUnreadable(f"the message is damaged: a {node[0]} refers to a later node") from None
         except ValueUnreadable:
             raise
         except Exception as error:
             raise ValueUnreadable(
-                f"a {node[0][:40]} cannot be rebuilt from what came: {type(error).__name__}: {str(error)[:200]}"
+                f"a {node[0][:40]} could not be rebuilt: {type(error).__name__}: {str(error)[:200]}"
             ) from error
         return True
 
@@ -138,7 +138,7 @@ class Decoding:
         return made
 
     def _weight(self, number: int) -> int:
-        """How many parts are looked at to take the hash of a node, at most."""
+        """Return how many parts hashing a node may visit."""
         weights = self._weights
         parts = 1 + len(self._nodes[number]) // 8
         if type(self._made[number]).__hash__ is not _BY_IDENTITY:
@@ -150,7 +150,7 @@ class Decoding:
         kind = kinds.get(node[0])
         if kind is None:
             raise ValueUnreadable(
-                f"the message has a {node[0][:40]!r}, which this version of Sheaf does not know; "
-                "have both sides run the same version"
+                f"the message has the tag {node[0][:40]!r}, which this version of Sheaf does not know; "
+                "run the same version on both sides"
             )
         return kind

@@ -1,11 +1,11 @@
-"""A value taken apart: each object that is more than plain JSON becomes a node, which names others by their numbers.
+"""Take a value apart: each object that is more than plain JSON becomes a node, which refers to others by number.
 
-A node is `[tag, cell, cell, …]`. A cell is a text, number, truth value or null; `[7]`, the node of that number; or
-`[x]`, a list or dict `x` of plain JSON as it stands. Nodes come after those they are made of, but in a circle.
+A node is `[tag, cell, cell, …]`. A cell is a string, number, boolean or null; `[7]`, a reference to node 7; or `[x]`, a
+list or dict `x` of plain JSON, inline. Except in cycles, nodes follow those they refer to.
 
-Most values hold no object twice, no lone surrogate and no integer of more than 64 bits. So the first attempt leaves
-plain lists and dicts as they are and looks at none of their texts; if it turns out to be wrong, a second one makes each
-list and dict a node and looks at everything.
+Most values contain no object twice, no lone surrogate and no integer beyond 64 bits. So the first attempt leaves plain
+lists and dicts as they are and does not look at strings and integers. If that fails, a second, careful attempt turns
+every list and dict into a node and checks every scalar.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _INT64 = range(-(1 << 63), 1 << 64)
 
 
 class NotPlain(Exception):
-    """The quick way does not do: something occurs twice."""
+    """An object inside plain JSON occurs twice, so the quick attempt fails."""
 
 
 class Unsendable(Exception):
-    """What cannot be sent, why, and what to do; gathers on its way out where it stands."""
+    """Something cannot be sent: why, and what to do instead. Collects the path to it while it propagates."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -45,7 +45,7 @@ class Unsendable(Exception):
 
 
 class Encoding:
-    """One value on its way to bytes."""
+    """The state of encoding one value."""
 
     def __init__(
         self,
@@ -64,27 +64,27 @@ class Encoding:
         self._careful = careful
         self._writer_for = writer_for
         self._cells: dict[int, list[Any]] = {}
-        #: What was made on the way: while it lives, no other object has its id.
+        #: Temporary objects, kept alive so that their ids are not reused.
         self._kept: list[Any] = []
         self._depth = 0
         self._writers: dict[type, Writer] = {}
         self._numbers: dict[str, Cell] = {}
 
     def cell(self, value: Any) -> Cell:
-        """What represents a value in a node. Raises Unsendable."""
+        """Return what stands for a value in a node. Raises Unsendable."""
         kind = type(value)
         if kind in _SCALARS:
             return self._scalar(kind, value) if self._careful or kind is float else value
         known = self._cells.get(id(value))
         if known is not None:
             if type(known[0]) is not int:
-                raise NotPlain  # it stands inside something plain
+                raise NotPlain
             return known
         known = self._cells[id(value)] = [-1]
         self._depth += 1
         if self._depth > self.limits.depth:
             raise Unsendable(
-                f"more than {self.limits.depth} objects in one another cannot be sent; send a list of them instead"
+                f"values nested more than {self.limits.depth} levels deep cannot be sent; send a flat list instead"
             )
         if kind is list:
             node = self._list(value)
@@ -102,18 +102,18 @@ class Encoding:
         return known
 
     def cells(self, values: Iterable[Any]) -> list[Cell]:
-        """Those of the parts of a list, which are named by their places."""
+        """Return the cells of a sequence; errors name the index."""
         found: list[Cell] = []
         try:
             for value in values:
-                found.append(self.cell(value))  # noqa: PERF401  how many came before the error counts
+                found.append(self.cell(value))  # noqa: PERF401  the length is the index of what failed
         except Unsendable as error:
             error.at(f"[{len(found)}]")
             raise
         return found
 
     def members(self, values: Iterable[Any]) -> list[Cell]:
-        """Those of the members of a set, which have no places."""
+        """Return the cells of a set, whose members have no index."""
         try:
             return [self.cell(value) for value in values]
         except Unsendable as error:
@@ -121,7 +121,7 @@ class Encoding:
             raise
 
     def pairs(self, value: dict[Any, Any]) -> list[Cell]:
-        """Key, value, key, value."""
+        """Return the cells of a dict: key, value, key, value."""
         found: list[Cell] = []
         for key, part in value.items():
             try:
@@ -134,7 +134,7 @@ class Encoding:
         return found
 
     def attributes(self, values: dict[str, Any]) -> list[Cell]:
-        """The same for the attributes of an object."""
+        """Return the cells of an object's attributes: name, value, name, value."""
         found: list[Cell] = []
         for name, part in values.items():
             try:
@@ -145,11 +145,11 @@ class Encoding:
         return found
 
     def attribute_dict(self, values: dict[str, Any]) -> Cell:
-        """A dict of attributes by itself."""
+        """Return the cell of a dict of attributes."""
         return self.inline(values) or self._node(["dict", *self.attributes(values)])
 
     def part(self, value: Any, step: str) -> Cell:
-        """The cell of one part, which is named so in errors."""
+        """Return the cell of one part; errors name it as `step`."""
         try:
             return self.cell(value)
         except Unsendable as error:
@@ -157,26 +157,26 @@ class Encoding:
             raise
 
     def temporary(self, value: Any) -> Any:
-        """Keep what nothing else keeps, as long as its id counts."""
+        """Keep a temporary object alive until the value is encoded."""
         self._kept.append(value)
         return value
 
     def inline(self, value: dict[str, Any]) -> Cell | None:
-        """A dict whose keys are texts as it stands; None if its values are more than plain scalars."""
+        """Return the inline cell of a dict with string keys, or None if its values are not all plain scalars."""
         return [value] if not self._careful and _are_leaves(value.values()) else None
 
     def remember(self, kind: type, writer: Writer) -> None:
-        """Have this write all further objects of a type."""
+        """Use this writer for all further objects of a type."""
         self._writers[kind] = writer
 
     def frame(self, data: Any) -> int:
-        """Put bytes beside the JSON; return the number of the frame."""
+        """Add a frame; return its number."""
         view = memoryview(data)
         self.frames.append(view if view.contiguous and view.format == "B" else memoryview(view.tobytes()))
         return len(self.frames) - 1
 
     def apart(self) -> Encoding:
-        """Another one like it, to try something that may fail."""
+        """Return a new encoding with the same options, for a trial that may fail."""
         return Encoding(self.resolver, self.references, self.limits, self._writer_for, careful=True)
 
     def _key(self, key: Any) -> Cell:
@@ -187,7 +187,7 @@ class Encoding:
             raise
 
     def _list(self, value: list[Any]) -> list[Any] | None:
-        """The node of a list; None if all of it is plain."""
+        """Return the node of a list, or None if all of it is plain JSON."""
         if self._careful:
             return ["list", *self.cells(value)]
         if _are_leaves(value):
@@ -204,7 +204,7 @@ class Encoding:
         return None if _all_plain(cells) and _all_texts(value) else ["dict", *cells]
 
     def _scalar(self, kind: type, value: Any) -> Cell:
-        """A float, or any scalar at the second attempt."""
+        """Return the cell of a float, or, in the careful attempt, of any scalar."""
         if kind is float:
             if math.isfinite(value):
                 return value
@@ -230,7 +230,7 @@ class Encoding:
         return [len(self.nodes) - 1]
 
     def _find_writer(self, kind: type) -> Writer:
-        """What writes objects of a type: it is asked for once in a message."""
+        """Look up the writer of a type, once per message."""
         writer = writers.get(kind) if not self.references else None
         if writer is None:
             reference = reference_for(kind, self.references) if self.references else None
@@ -253,13 +253,13 @@ def _refers(reference: Reference) -> Writer:
 
 
 def _are_leaves(values: Any) -> bool:
-    """Whether all of them are scalars that JSON can hold; whether it can hold texts and integers shows later."""
+    """Whether all are scalars that JSON can hold; strings and integers are only checked by orjson."""
     kinds = set(map(type, values))
     if not kinds <= _SCALARS:
         return False
     if float not in kinds or (len(kinds) == 1 and math.isfinite(sum(values))):
         return True
-    # The difference is not 0 of the two infinite ones, nor of what is no number.
+    # For infinities and NaN the difference is NaN.
     return not [value for value in values if type(value) is float and value - value != 0.0]
 
 
@@ -272,7 +272,7 @@ def _all_plain(cells: Sequence[Cell]) -> bool:
 
 
 def _shown(key: Any) -> str:
-    """A key as it is written, if that is short and harmless to ask for."""
+    """Return how a key is shown in a path. Only the repr of built-in types is asked for."""
     if type(key) in (str, int, bytes, bool, float, type(None)):
         text = repr(key)
         return text if len(text) <= 60 else f"{text[:60]}…"

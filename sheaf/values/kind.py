@@ -1,6 +1,6 @@
-"""What a kind of object is, and the two tables that sheaf/values/kinds fills: how each is written, and how it is made.
+"""What a kind of object is, and the two registries that sheaf/values/kinds fills: writers by type, kinds by tag.
 
-(The first argument of all these functions is the `Encoding` or the `Decoding` that calls them.)
+The first argument of every writer is the `Encoding`, that of every maker the `Decoding`.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-#: A number, text, truth value or None; or a list of one part: a node's number, or plain JSON.
+#: A string, number, boolean or None; or a list of one element: a node's number, or plain JSON.
 Cell = Any
 Node = list[Any]
-#: Writes an object as a node; None: it is plain and stays as it is.
+#: Turns an object into a node; None: it is plain JSON and stays as it is.
 Writer = Callable[[Any, Any], Node | None]
 Maker = Callable[[Any, Node], Any]
 
@@ -20,7 +20,7 @@ class Kind(NamedTuple):
     """How a node becomes an object."""
 
     make: Maker
-    #: Puts into it what it holds; None if `make` does it. It takes all of that before it changes anything.
+    #: Fills in the contents; None if `make` does. It resolves all of them before it changes anything.
     fill: Callable[[Any, Any, Node], None] | None = None
 
 
@@ -41,7 +41,7 @@ def writes(*types: type) -> Callable[[Writer], Writer]:
 
 
 def makes(*tags: str) -> Callable[[Maker], Maker]:
-    """Register a function as what makes the objects of tags, complete."""
+    """Register a function that creates complete objects from nodes of these tags."""
 
     def register(make: Maker) -> Maker:
         kinds.update(dict.fromkeys(tags, Kind(make)))

@@ -1,4 +1,4 @@
-"""How large and how deep a value may be: checked before anything of that size is made."""
+"""How large and how deep a value may be; checked before anything of that size is allocated."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is beyond them is refused, on both sides."""
+    """Anything beyond these is refused, on both sides."""
 
-    #: Of a whole message. Redis takes values of 512 MB.
+    #: Of a whole message. Redis accepts values up to 512 MB.
     message_bytes: int = 512 << 20
-    #: Of its JSON: Python's objects of it take up to about thirty times as much.
+    #: Of its JSON. The Python objects take up to about thirty times as much.
     json_bytes: int = 128 << 20
-    #: Objects in one another; pickle manages 340. Twice as many calls of functions have to fit into Python's stack.
+    #: Levels of nesting; pickle manages 340.
     depth: int = 400
-    #: Parts that are compared and hashed for the keys of dicts and the members of sets: few shared tuples in one
-    #: another can represent 2**100.
+    #: Parts that hashing all dict keys and set members may visit: a few nested shared tuples can stand for 2**100.
     hashed_parts: int = 20_000_000
-    #: Bits of a whole number; and of the two of a fraction, whose common divisor has to be found.
+    #: Bits of an integer; and of a fraction's numerator and denominator, whose common divisor has to be computed.
     integer_bits: int = 8 << 20
     fraction_bits: int = 1 << 17
     #: Characters of a regular expression, and of a decimal number.

@@ -1,4 +1,4 @@
-"""What is not copied but referred to: locks, queues, ends of pipes, proxies. The caller says how each is named."""
+"""Objects that are sent by reference instead of being copied: locks, queues, pipe ends, proxies."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A class whose objects travel by name: `describe` gives what `rebuild` makes the same object of elsewhere.
+    """A class whose objects are sent by reference: `rebuild` gets what `describe` returned, and opens the same object.
 
-    Subclasses travel the same way, as what the class is. What `describe` returns may be any value that can be sent;
-    what it raises is reported with the object's place. `rebuild` is called with whatever came: it has to check it.
+    Subclasses are sent as instances of the class. `describe` may return anything that can be sent; an exception that it
+    raises becomes an error that names the object's path. `rebuild` has to validate its argument, which may be forged.
     """
 
-    #: The word in the message, of the same meaning on both sides.
+    #: The name of the class in messages, the same on both sides.
     tag: str
     kind: type
     describe: Callable[[Any], Any]
@@ -23,6 +23,6 @@ class Reference:
 
 
 def reference_for(kind: type, references: Sequence[Reference]) -> Reference | None:
-    """The reference for objects of a class: that of the nearest class it derives from."""
+    """Return the reference for a class or its nearest base that has one."""
     known = {reference.kind: reference for reference in references}
     return next((known[base] for base in kind.__mro__ if base in known), None)

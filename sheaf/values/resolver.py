@@ -1,4 +1,4 @@
-"""The program's own classes and functions, by name: looked up in modules that are there already, never imported."""
+"""Names of the program's own classes and functions, looked up in modules that are already loaded; never imported."""
 
 from __future__ import annotations
 
@@ -6,29 +6,30 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, Protocol
 
-#: Characters and steps of a name: longer ones are not looked for.
+#: Characters and dotted parts of a qualified name.
 _LONGEST_NAME, _MOST_STEPS = 500, 20
 
 
 class Resolver(Protocol):
-    """What a session knows of its own: each side has one, over its own modules."""
+    """Maps the program's own classes and functions to names and back. Each side has one over its own modules."""
 
     def name_of(self, thing: Any) -> tuple[str, str] | None:
-        """Under which module and qualified name the other side finds a class or function; None: it cannot."""
+        """Return the module and qualified name by which the other side finds it; None if it cannot."""
 
     def find(self, module: str, qualname: str) -> Any:
-        """The class or function of that name. Raises LookupError; imports nothing, and runs no code of the module."""
+        """Return the class or function of that name, without importing or running anything. Raises LookupError."""
 
 
 class Modules:
-    """A resolver over a fixed set of modules, by names that are the same on both sides.
+    """A resolver over a fixed set of modules, under names that are the same on both sides.
 
-    A script is `__main__` here and something else there: `Modules({"word-count.py": sys.modules["__main__"]})`.
+    A script is `__main__` on one side and something else on the other:
+    `Modules({"word-count.py": sys.modules["__main__"]})`.
     """
 
     def __init__(self, modules: Mapping[str, ModuleType]) -> None:
         self._modules = dict(modules)
-        #: By what their classes and functions call their module.
+        #: By the module name that their classes and functions carry.
         self._names = {module.__name__: name for name, module in modules.items()}
 
     def name_of(self, thing: Any) -> tuple[str, str] | None:
@@ -48,10 +49,10 @@ class Modules:
 
 
 def find_in(module: ModuleType, qualname: str) -> Any:
-    """A class or function that was written in the module. Raises LookupError for everything else that it holds.
+    """Return a class or function that was defined in the module. Raises LookupError for anything else in it.
 
-    Only dictionaries of the module and of its classes are read: no attribute is asked for, so nothing runs. What a
-    module has imported says of itself that it is of another one.
+    Only the namespaces of the module and of its classes are read. No attribute is looked up, so no code runs. Whatever
+    the module has imported carries the name of another module.
     """
     steps = qualname.split(".")
     if len(qualname) > _LONGEST_NAME or len(steps) > _MOST_STEPS or not all(map(_is_name, steps)):
@@ -59,14 +60,18 @@ def find_in(module: ModuleType, qualname: str) -> Any:
     found: Any = module
     for step in steps:
         if found is not module and not _is_own_class(found, module):
-            raise LookupError(f"{module.__name__} has nothing of the name {qualname!r}")
+            raise LookupError(f"{module.__name__} has no {qualname!r}")
         try:
             found = vars(found)[step]
         except KeyError:
-            raise LookupError(f"{module.__name__} has nothing of the name {qualname!r}") from None
+            raise LookupError(f"{module.__name__} has no {qualname!r}") from None
         found = found.__func__ if type(found) is staticmethod else found
-    if not callable(found) or _told(found, "__module__") != module.__name__ or _told(found, "__qualname__") != qualname:
-        raise LookupError(f"{qualname!r} is not a class or function of {module.__name__}, which only holds it")
+    if (
+        not callable(found)
+        or _attribute(found, "__module__") != module.__name__
+        or _attribute(found, "__qualname__") != qualname
+    ):
+        raise LookupError(f"{qualname!r} is not defined in {module.__name__}")
     return found
 
 
@@ -75,11 +80,11 @@ def _is_name(step: str) -> bool:
 
 
 def _is_own_class(found: Any, module: ModuleType) -> bool:
-    return isinstance(found, type) and _told(found, "__module__") == module.__name__
+    return isinstance(found, type) and _attribute(found, "__module__") == module.__name__
 
 
-def _told(thing: Any, what: str) -> Any:
-    """An attribute of a class or function that no `__getattr__` of the program answers."""
+def _attribute(thing: Any, what: str) -> Any:
+    """Return an attribute of a class or function without calling a `__getattr__` of the program."""
     if isinstance(thing, type):
         return type.__getattribute__(thing, what)
     try:
@@ -88,5 +93,5 @@ def _told(thing: Any, what: str) -> Any:
         return None
 
 
-#: For who has no modules of his own: plain values, and those of the standard library.
+#: Knows no module: for plain values and the standard library's.
 NO_MODULES = Modules({})

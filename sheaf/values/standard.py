@@ -1,8 +1,8 @@
-"""The standard library's classes and functions that a message may name. Fixed: whatever is not here cannot be named.
+"""The classes and functions of the standard library that a message may name: a fixed list.
 
-Functions are those that compute and do nothing else; none evaluates, opens, imports, or reaches an attribute by name.
-Classes are what programs send instances of. Exceptions and enumerations are taken from any module of the standard
-library that is loaded already: to rebuild one runs nothing of the module.
+The functions only compute; none of them evaluates, opens or imports anything, or looks up an attribute by name. The
+classes are those whose instances programs send. Exceptions and enums are accepted from any module of the library that
+is loaded already, since rebuilding them runs none of the module's code.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _FUNCTIONS = (
     "abs all any ascii bin callable chr divmod format hash hex isinstance issubclass iter len max min next oct ord pow "
     "print repr round sorted sum"
 )
-#: Modules of which all public functions are among them.
+#: Modules whose public functions are all allowed, ...
 _WHOLE = (math, operator)
-#: The operators that call what they are given, or change it.
+#: ... except for these, which call their argument or look up attributes by name.
 _NOT_OF_OPERATOR = {"call", "attrgetter", "methodcaller", "itemgetter"}
 
 #: Classes that can be named: `module: names`.
@@ -44,7 +44,7 @@ _CLASSES = {
     "uuid": "UUID",
     "zoneinfo": "ZoneInfo",
 }
-#: Those whose instances, too, are rebuilt from their parts; the others have tags of their own, or no place here.
+#: Classes whose instances may also be rebuilt from their parts. Most of the others have tags of their own.
 _REBUILT = {
     "collections": "ChainMap UserDict UserList UserString",
     "io": "BytesIO StringIO",
@@ -63,7 +63,7 @@ _REBUILT_NAMES = {(module, name) for module, names in _REBUILT.items() for name 
 _REBUILT_NAMES.add(("builtins", "object"))
 _NAMES = {(module, name) for module, names in _CLASSES.items() for name in names.split()}
 _NAMES |= _REBUILT_NAMES
-#: Modules whose classes say that they are of another.
+#: Modules whose classes carry the name of another module, and that public name.
 _PUBLIC_MODULES = {
     "_io": "io",
     "_operator": "operator",
@@ -71,16 +71,16 @@ _PUBLIC_MODULES = {
     "posix": "os",
     "pathlib._local": "pathlib",
 }
-#: Types whose public methods can be named: they compute.
+#: Types whose public methods may be named.
 _WITH_METHODS: dict[str, type] = {
     kind.__name__: kind for kind in (str, bytes, int, float, complex, list, dict, tuple, set, frozenset)
 }
-#: Of `str.format` and its like a text reaches any attribute.
+#: Format strings can reach any attribute of their arguments.
 _NO_METHODS = {"format", "format_map"}
 
 
 def name_of(thing: Any) -> tuple[str, str] | None:
-    """The name of one of the classes and functions of this list."""
+    """Return the name of a class or function on the list; None if it is not."""
     module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(name, str):
         return None
@@ -92,7 +92,7 @@ def name_of(thing: Any) -> tuple[str, str] | None:
 
 
 def find(module: str, name: str) -> Any:
-    """Raises LookupError for all that is not on the list. What is imported is named by the list."""
+    """Raises LookupError for anything that is not on the list. Only modules on the list are imported."""
     if (module, name) in _NAMES:
         return getattr(importlib.import_module(module), name)
     found = _functions().get((module, name))
@@ -113,7 +113,7 @@ def is_of_the_library(module: str) -> bool:
 
 
 def _exception_or_enum(module: str, name: str) -> type | None:
-    """A class that is loaded already. Sheaf's own exceptions are among them."""
+    """Return such a class of a loaded module, or one of Sheaf's own exceptions."""
     home = sys.modules.get(module) if is_of_the_library(module) or module == "sheaf.core.errors" else None
     if home is None:
         return None
@@ -121,7 +121,6 @@ def _exception_or_enum(module: str, name: str) -> type | None:
         found = find_in(home, name)
     except LookupError:
         return None
-    # (`__module__` of built-in classes is `builtins`, where they are found.)
     return found if isinstance(found, type) and issubclass(found, BaseException | enum.Enum) else None
 
 
@@ -144,14 +143,14 @@ _found_functions: dict[tuple[str, str], Callable[..., Any]] = {}
 
 
 def method_name(method: Any) -> tuple[str, str] | None:
-    """Of `str.upper` and its like: type and name."""
+    """Return the type and the name of a method such as `str.upper`; None if it is not allowed."""
     kind: type = method.__objclass__
     name: str = method.__name__
     return (kind.__name__, name) if _WITH_METHODS.get(kind.__name__) is kind and is_harmless_method(name) else None
 
 
 def find_method(kind: str, name: str) -> Any:
-    """Raises LookupError for a method that is not on the list."""
+    """Raises LookupError for a method that is not allowed."""
     home = _WITH_METHODS.get(kind)
     found = vars(home).get(name) if home is not None and is_harmless_method(name) else None
     if not isinstance(found, MethodDescriptorType):
@@ -164,5 +163,5 @@ def is_harmless_method(name: str) -> bool:
 
 
 def has_methods(kind: type) -> bool:
-    """Whether it is a type whose bound methods can be sent."""
+    """Whether bound methods of the type may be sent."""
     return _WITH_METHODS.get(kind.__name__) is kind

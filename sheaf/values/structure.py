@@ -1,4 +1,4 @@
-"""What is checked of a message before anything is built of it: the form of its nodes, where they point, how deep."""
+"""Checks before anything is built: the form of the nodes, where they refer to, and how deep they nest."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from sheaf.core.errors import ValueUnreadable
 from sheaf.values.limits import Limits
 
 _HOLDERS = frozenset((list, dict))
-#: Of more cells than that it is quicker to look at their types first.
+#: For nodes of more cells, checking the set of their types first is faster.
 _LONG = 8
 
 
 def check(json: Any, limits: Limits) -> tuple[Any, list[list[Any]], list[Sequence[int]]]:
-    """The cell of the whole value, the nodes, and which others each of them names.
-
-    Raises ValueUnreadable for what no encoder writes.
-    """
+    """Return the root cell, the nodes, and for each node the numbers of those it refers to. Raises ValueUnreadable."""
     if type(json) is not list or len(json) != 2 or type(json[1]) is not list:
         raise ValueUnreadable("the message is damaged: it is not a cell and a list of nodes")
     root, nodes = json
@@ -45,7 +42,7 @@ def check(json: Any, limits: Limits) -> tuple[Any, list[list[Any]], list[Sequenc
 
 
 def _targets(node: Any, count: int) -> Sequence[int]:
-    """The numbers of the nodes that a node names."""
+    """Return the numbers of the nodes that a node refers to."""
     if type(node) is not list or not node or type(node[0]) is not str:
         raise ValueUnreadable("the message is damaged: a node is not a tag and its cells")
     if len(node) > _LONG and set(map(type, node)).isdisjoint(_HOLDERS):
@@ -68,10 +65,7 @@ def _targets(node: Any, count: int) -> Sequence[int]:
 
 
 def _check_depth(root: Sequence[int], targets: Sequence[Sequence[int]], limits: Limits) -> None:
-    """Where nodes point forwards, the depth is that of the way on which the encoder came along.
-
-    Each node is counted where it is met first, as there.
-    """
+    """Bound the depth of a message with forward references, visiting nodes in the encoder's order."""
     seen = bytearray(len(targets))
     ways: list[Iterator[int]] = [iter(root)]
     while ways:
@@ -86,6 +80,4 @@ def _check_depth(root: Sequence[int], targets: Sequence[Sequence[int]], limits: 
 
 
 def _too_deep(limits: Limits) -> ValueUnreadable:
-    return ValueUnreadable(
-        f"the value has more than {limits.depth} objects in one another, which is more than is accepted"
-    )
+    return ValueUnreadable(f"the value is nested more than {limits.depth} levels deep, the limit")

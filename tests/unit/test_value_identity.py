@@ -153,7 +153,7 @@ def test_references_come_back_as_what_they_refer_to() -> None:
 
 
 def test_whoever_does_not_know_the_reference_says_so() -> None:
-    with pytest.raises(ValueUnreadable, match="'lock' was sent, and this side has nothing that rebuilds one"):
+    with pytest.raises(ValueUnreadable, match="a reference 'lock' was received, but none is registered on this side"):
         CODEC.decode(LOCKS.encode([Lock("a")]))
 
 

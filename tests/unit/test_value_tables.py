@@ -95,7 +95,7 @@ def test_data_frames(package: str, code: str) -> None:
     """As they were, to the index and the names; where the package is missing, the reader's error says what to do."""
     if importlib.util.find_spec(package) is None:
         head = b'[[0],[["%s","frame",0]]]' % package.encode()
-        with pytest.raises(ValueUnreadable, match=f"the package {package} was sent, .* install it"):
+        with pytest.raises(ValueUnreadable, match=f"the package {package} was received, .* install it"):
             CODEC.decode(b"".join(container.pack(head, [memoryview(STREAM)])))
         return
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

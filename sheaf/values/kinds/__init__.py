@@ -1,4 +1,4 @@
-"""Every kind of object: how it is written as a node, and how it is made of one.
+"""Every kind of object: how it becomes a node, and how it is rebuilt from one.
 
 plain.py        numbers, texts, bytes, dates, paths, patterns      collections.py   lists, dicts, sets and their like
 names.py        classes, functions, methods, members of enums      instances.py     objects of the program's classes
@@ -16,10 +16,10 @@ from sheaf.values.kinds import arrays, collections, exceptions, instances, names
 
 __all__ = ["KINDS", "Kind", "Writer", "writer_for"]
 
-#: By tag. Complete when this module has been imported.
+#: By tag. Importing this module completes it.
 KINDS: dict[str, Kind] = kinds
 
-#: The packages whose types have writers of their own: not imported before a value of one is sent.
+#: Packages whose types have writers of their own. They are imported when a value of one of them is sent.
 _PACKAGES: dict[str, Callable[[type], Writer | None]] = {
     "numpy": arrays.writer_for,
     "pyarrow": tables.arrow_writer,
@@ -29,7 +29,7 @@ _PACKAGES: dict[str, Callable[[type], Writer | None]] = {
 
 
 def writer_for(kind: type) -> Writer:
-    """What writes objects of a type; of one that cannot be sent, what says so."""
+    """Return the writer for a type; for one that cannot be sent, the writer raises the error."""
     writer = writers.get(kind)
     if writer is not None:
         return writer

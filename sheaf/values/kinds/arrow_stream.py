@@ -1,10 +1,10 @@
-"""A look at an Arrow IPC stream before a library reads it: its messages fit, and none of it is compressed.
+"""Inspect an Arrow IPC stream before a library reads it: its messages fit, and no batch is compressed.
 
-A reader unpacks what is compressed, to any size that the stream names. What Sheaf writes is not compressed, so a stream
-that has a compressed batch was made elsewhere. The library checks what is inside (`validate`).
+A reader would decompress a batch to whatever size the stream claims. Sheaf writes no compressed streams, so such a one
+is forged. The contents of the buffers are checked afterwards, by `Table.validate(full=True)`.
 
-A message is 0xFFFFFFFF, its header's length, a flatbuffer as the header, and a body; docs.arrow.apache.org, "Columnar
-format", has the tables whose fields are numbered here.
+A message is 0xFFFFFFFF, the length of its header, the header (a flatbuffer), and a body. The fields numbered here are
+those of the tables in "Columnar format" at arrow.apache.org.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from typing import NamedTuple
 from sheaf.core.errors import ValueUnreadable
 
 _CONTINUES = 0xFFFFFFFF
-#: Kinds of headers, and the fields looked at: of Message, DictionaryBatch, RecordBatch.
+#: Header types, and the fields of Message, DictionaryBatch and RecordBatch that are read.
 _SCHEMA, _DICTIONARY, _BATCH = 1, 2, 3
 _HEADER_TYPE, _HEADER, _BODY_LENGTH = 1, 2, 3
 _DICTIONARY_DATA, _ROWS, _ARRAYS, _COMPRESSION = 1, 0, 1, 3
-#: Of each array of a batch: its length, and how many of its values are null.
+#: Of a FieldNode: the length of an array, and its null count.
 _ARRAY_BYTES = 16
 
 
 class _Table(NamedTuple):
-    """A table of a flatbuffer: fields are found by way of its vtable."""
+    """A table of a flatbuffer, whose fields are found through its vtable."""
 
     data: memoryview
     place: int
 
     def at(self, field: int) -> int:
-        """Where a field lies; 0: it is not set."""
+        """Return the position of a field; 0 if it is not set."""
         vtable = self.place - _number(self.data, "<i", self.place)
         size = _number(self.data, "<H", vtable)
         offset = _number(self.data, "<H", vtable + 4 + 2 * field) if 4 + 2 * field < size else 0
@@ -53,7 +53,7 @@ def _number(data: memoryview, form: str, place: int) -> int:
 
 
 def check(stream: memoryview) -> int:
-    """Return how long its arrays say that they are, together. Raises ValueUnreadable unless all of it fits."""
+    """Return the total length that its arrays claim. Raises ValueUnreadable unless all messages fit."""
     place, values = 0, 0
     while place < stream.nbytes:
         length = _number(stream, "<I", place)
@@ -75,7 +75,7 @@ def check(stream: memoryview) -> int:
 
 
 def _look(header: memoryview) -> tuple[int, int]:
-    """How long the body of a message is, and how many values its arrays have."""
+    """Return the length of a message's body, and the total length that its arrays claim."""
     message = _Table(header, _number(header, "<I", 0))
     kind_at, body_at = message.at(_HEADER_TYPE), message.at(_BODY_LENGTH)
     kind = _number(header, "<B", kind_at) if kind_at else 0
@@ -83,17 +83,17 @@ def _look(header: memoryview) -> tuple[int, int]:
     if kind == _SCHEMA:
         return body, 0
     if kind not in (_DICTIONARY, _BATCH):
-        raise ValueUnreadable("an Arrow stream with something that is neither a schema nor a batch is not accepted")
+        raise ValueUnreadable("an Arrow stream may only contain schemas and batches")
     batch = message.table(_HEADER)
     if kind == _DICTIONARY:
         batch = batch.table(_DICTIONARY_DATA)
     if batch.at(_COMPRESSION):
-        raise ValueUnreadable("an Arrow stream that is compressed is not accepted: it may unpack to any size")
+        raise ValueUnreadable("a compressed Arrow stream is not accepted, as it could expand to any size")
     return body, _values(batch)
 
 
 def _values(batch: _Table) -> int:
-    """How long the arrays of a batch are, together, and the batch itself."""
+    """Return the total length that a batch and its arrays claim."""
     rows_at, arrays_at = batch.at(_ROWS), batch.at(_ARRAYS)
     lengths = [_number(batch.data, "<q", rows_at)] if rows_at else []
     if arrays_at:

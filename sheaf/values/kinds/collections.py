@@ -1,4 +1,4 @@
-"""What holds other values: lists, tuples, dicts, sets, and what `collections`, `types` and `argparse` have of them."""
+"""Containers: lists, tuples, dicts, sets, and those of `collections`, `types` and `argparse`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _fill_list(decoding: Decoding, made: list[Any], node: list[Any]) -> None:
 
 
 def fill_dict(decoding: Decoding, made: dict[Any, Any], cells: list[Any]) -> None:
-    """Put pairs into a dict: key, value, key, value."""
+    """Put pairs of cells into a dict."""
     if len(cells) % 2:
         raise ValueUnreadable("the message is damaged: a dict has a key without a value")
     keys, values = decoding.values(cells[::2]), decoding.values(cells[1::2])
@@ -85,7 +85,7 @@ def _write_counter(encoding: Encoding, value: Counter[Any]) -> list[Any]:
 def _fill_counter(decoding: Decoding, made: Counter[Any], node: list[Any]) -> None:
     found: dict[Any, Any] = {}
     fill_dict(decoding, found, node[1:])
-    # As a dict: a Counter's own update() adds.
+    # Counter.update() would add the counts.
     dict.update(made, found)
 
 
@@ -135,12 +135,11 @@ def _write_arguments(encoding: Encoding, value: argparse.Namespace) -> list[Any]
 
 
 def _fill_namespace(decoding: Decoding, made: object, node: list[Any]) -> None:
-    # Into its dict: whatever an attribute is called, nothing of the class is replaced by it.
     fill_dict(decoding, vars(made), attribute_cells(node[1:]))
 
 
 def attribute_cells(cells: list[Any]) -> list[Any]:
-    """Pairs of an object's attributes. Raises ValueUnreadable for a name that is none, or is Python's own."""
+    """Return pairs of attribute cells if the names may be set. Raises ValueUnreadable for dunder names."""
     for name in cells[::2]:
         check_attribute(name)
     return cells
@@ -148,7 +147,7 @@ def attribute_cells(cells: list[Any]) -> list[Any]:
 
 def check_attribute(name: Any) -> None:
     if type(name) is not str or (name.startswith("__") and name.endswith("__")):
-        raise ValueUnreadable(f"the message is damaged: an object's attribute called {str(name)[:60]!r}")
+        raise ValueUnreadable(f"the message is damaged: an attribute must not be called {str(name)[:60]!r}")
 
 
 def _empty(kind: Callable[[], Any]) -> Kind:

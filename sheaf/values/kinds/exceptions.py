@@ -1,8 +1,8 @@
-"""Exceptions, with what they were raised from. None of their own code runs to rebuild one.
+"""Exceptions with their causes. Rebuilding one runs none of its own code.
 
-What is sent is `args` and the attributes, not what `__reduce__` says: so an exception whose `__init__` takes other
-arguments than it hands to Exception comes through, which pickle cannot do. One that cannot be rebuilt comes as a
-RemoteError, with the name of its class and its text.
+`args` and the attributes are sent, not what `__reduce__` returns. So an exception whose `__init__` takes other
+arguments than it passes to Exception arrives intact, which pickle cannot do. One that cannot be rebuilt arrives as a
+RemoteError with the name of its class and its text.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from sheaf.values.decoding import Decoding
     from sheaf.values.encoding import Encoding
 
-#: What was added by `add_note()`: the one attribute of Python's own that is kept.
+#: What add_note() has added: the only dunder attribute that is kept.
 _NOTES = "__notes__"
 _MOST_TEXT = 100_000
 
 
 def write(encoding: Encoding, value: BaseException) -> list[Any]:
-    """Class, arguments and attributes, or what is left of it; then cause and context, which may hold it in turn."""
+    """Write class, arguments and attributes first, then cause and context, which may refer back to it."""
     name = name_cells(encoding, type(value))
     arguments, state = _parts(value)
     text = _text_of(value)
@@ -46,27 +46,27 @@ def _write_links(encoding: Encoding, value: BaseException) -> list[Any]:
 
 
 def _parts(value: BaseException) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """What the built-in class it derives from takes, and the attributes."""
+    """Return the arguments for its built-in base class, and its attributes."""
     reduced: Any = _builtin(type(value)).__reduce__(value)
     state = dict(reduced[2]) if len(reduced) > 2 and reduced[2] else {}
     return tuple(reduced[1]), {name: part for name, part in state.items() if name == _NOTES or name[:2] != "__"}
 
 
 def _builtin(kind: type) -> Any:
-    """The class of the interpreter's that it derives from."""
+    """Return the built-in class that it derives from."""
     return next(base for base in kind.__mro__ if base.__module__ == "builtins")
 
 
 def _text_of(value: BaseException) -> str:
     try:
         text = str(value)
-    except Exception as error:  # noqa: BLE001  whatever the program's own class raises
-        return f"(its text cannot be had: {type(error).__name__})"
+    except Exception as error:  # noqa: BLE001  the program's own code
+        return f"(its __str__ raised {type(error).__name__})"
     return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}…"
 
 
 def _fits(encoding: Encoding, *parts: Any) -> bool:
-    """Whether all of it can be sent: tried apart, since what has been written cannot be taken back."""
+    """Whether all of it can be sent. Tried separately, since nodes cannot be taken back."""
     try:
         encoding.apart().cell(parts)
     except (Unsendable, RecursionError):
@@ -82,7 +82,7 @@ def _make(decoding: Decoding, node: list[Any]) -> BaseException:
         return RemoteError(f"{module}.{name}"[:500], decoding.expect(text, str))
     if not isinstance(kind, type) or not issubclass(kind, BaseException):
         raise ValueUnreadable(f"the message is damaged: {remedies.full_name(kind)} is not an exception")
-    is_group = issubclass(kind, BaseExceptionGroup)  # which copies the list of its members
+    is_group = issubclass(kind, BaseExceptionGroup)  # it copies the list of its members
     arguments = (decoding.filled if is_group else decoding.expect)(node[5], tuple)
     builtin = _builtin(kind)
     made: BaseException = builtin.__new__(kind, *arguments)
@@ -100,7 +100,7 @@ def _fill(decoding: Decoding, made: BaseException, node: list[Any]) -> None:
 
 
 def _set(made: BaseException, name: str, value: Any) -> None:
-    """An attribute of the object, or one of those that built-in exceptions have (`name` of an ImportError)."""
+    """Set an attribute, which may be one of the built-in class (`name` of an ImportError)."""
     if name != _NOTES:
         check_attribute(name)
     slot = getattr(type(made), name, None)

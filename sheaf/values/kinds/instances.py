@@ -1,8 +1,8 @@
-"""Objects of the program's own classes: taken apart as pickle does it, put together without running what came.
+"""Objects of the program's own classes, taken apart like pickle does, but rebuilt without calling a received function.
 
-The way of an object's class to say what it is made of is `__reduce_ex__(4)`: by default its class, arguments for
-`__new__`, and its attributes. What is sent is that; never a function, but the class itself. The other side makes only
-objects of classes that its resolver finds, or that are on our list of the standard library's.
+`__reduce_ex__(4)` says what an object consists of: by default its class, arguments for `__new__`, and its attributes.
+That is what is sent, provided that the object is created by its own class. The other side only creates objects of
+classes that its resolver knows, or that are on the list of the standard library's.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from sheaf.values.encoding import Encoding
 
 _NEW, _CALL = "new", "call"
-#: What `typing` notes in objects of generic classes; it cannot be sent, and nothing needs it.
+#: Set by `typing` in instances of parametrized generics. It cannot be sent, and nothing needs it.
 _NOTES_OF_TYPING = "__orig_class__"
 _TWO_POINTERS = 2 * tuple.__itemsize__
 _is_pythons = re.compile("__.*__").fullmatch
 
 
 def write(encoding: Encoding, value: Any) -> list[Any] | None:
-    """The first object of a class; others of it may go a shorter way from then on."""
+    """Write the first object of a class, and choose the writer for the others."""
     kind = type(value)
     if encoding.resolver.name_of(kind) is None and not standard.is_rebuilt(kind):
         raise Unsendable(remedies.of_object(kind))
@@ -41,7 +41,7 @@ def write(encoding: Encoding, value: Any) -> list[Any] | None:
 
 
 def _has_only_attributes(kind: type) -> bool:
-    """Whether objects of the class are their `__dict__`, and nothing has been said of how to take them apart."""
+    """Whether an object of the class is just its `__dict__`, with no say in how it is taken apart."""
     own_way = ("__getnewargs__", "__getnewargs_ex__", "__setstate__")
     return (
         _is_default(kind, "__reduce_ex__", "__reduce__", "__getstate__", "__new__")
@@ -49,14 +49,14 @@ def _has_only_attributes(kind: type) -> bool:
         and not any(hasattr(kind, name) for name in own_way)
         and kind.__dictoffset__ != 0
         and kind.__itemsize__ == 0
-        # Room for a dict and for weak references, and for nothing that C code keeps.
+        # Room for a dict and weak references, but not for state that C code keeps.
         and kind.__basicsize__ <= object.__basicsize__ + _TWO_POINTERS
-        and not copyreg._slotnames(kind)  # type: ignore[attr-defined]  # which pickle asks for, too
+        and not copyreg._slotnames(kind)  # type: ignore[attr-defined]  # as pickle does
     )
 
 
 def _is_default(kind: type, *methods: str) -> bool:
-    """Whether a class has these methods from `object`."""
+    """Whether a class inherits these methods from `object`."""
     return all(getattr(kind, name) is getattr(object, name) for name in methods)
 
 
@@ -72,10 +72,12 @@ def _write_attributes(encoding: Encoding, value: Any) -> list[Any]:
 
 
 def _without_notes(values: dict[str, Any]) -> dict[str, Any]:
-    """Attributes without what is never sent. Raises Unsendable for others that are Python's own by their name."""
+    """Drop the note of `typing`. Raises Unsendable for other dunder attributes."""
     left = {name: part for name, part in values.items() if name != _NOTES_OF_TYPING}
     for name in filter(_is_pythons, left):
-        raise Unsendable(f"an attribute called {name!r} cannot be sent; such names are Python's own: call it otherwise")
+        raise Unsendable(
+            f"an attribute called {name!r} cannot be sent, as such names are reserved by Python; rename it"
+        )
     return left
 
 
@@ -84,7 +86,7 @@ def _make_instance(decoding: Decoding, node: list[Any]) -> Any:
     if kind not in decoding.simple_classes:
         kind = _class_to_make(decoding, node[1])
         if not _has_only_attributes(kind):
-            raise ValueUnreadable(f"the message is damaged: a {kind.__name__} is made of more than its attributes")
+            raise ValueUnreadable(f"the message is damaged: a {kind.__name__} is more than its attributes")
         decoding.simple_classes.add(kind)
     return object.__new__(kind)
 
@@ -94,7 +96,7 @@ def _fill_instance(decoding: Decoding, made: Any, node: list[Any]) -> None:
         cell = node[2]
         attributes = cell[0] if type(cell) is list else None
         if type(attributes) is not dict:
-            raise ValueUnreadable("the message is damaged: an object with attributes that are none")
+            raise ValueUnreadable("the message is damaged: the attributes of an object are not a dict")
         if "__" in "".join(attributes):
             for name in attributes:
                 check_attribute(name)
@@ -122,18 +124,18 @@ def _write_reduced(encoding: Encoding, value: Any) -> list[Any]:
         (None if items is None else list(items), ""),
         (None if pairs is None else dict(pairs), ""),
     )
-    # In this order: what it is made of comes before what may hold the object itself.
+    # The order matters: what the object is created from precedes what may refer back to it.
     cells = [encoding.cell(kind), way]
     cells += [encoding.part(encoding.temporary(part), step) for part, step in parts]
     return ["object", *cells, _write_state(encoding, state)]
 
 
 def _way(kind: type, reduced: Any) -> tuple[str, Any, Any]:
-    """How the object is made, and of what. Raises Unsendable if it were made by a function."""
+    """Return how the object is created, and from what. Raises Unsendable if a function would create it."""
     name = remedies.article(remedies.full_name(kind))
     if not isinstance(reduced, tuple) or not 2 <= len(reduced) <= 5:
         raise Unsendable(
-            f"{name} cannot be sent, as its __reduce__ names a variable; have it return (type(self), arguments)"
+            f"{name} cannot be sent, because its __reduce__ returns a variable's name; return (type(self), arguments)"
         )
     function, arguments = reduced[:2]
     if function is copyreg.__newobj__ and arguments[0] is kind:  # type: ignore[attr-defined]
@@ -143,8 +145,8 @@ def _way(kind: type, reduced: Any) -> tuple[str, Any, Any]:
     if function is kind:
         return _CALL, arguments, None
     raise Unsendable(
-        f"{name} cannot be sent, as its __reduce__ names the function {_function_name(function)}, and no function is "
-        "called that came in a message; have it return (type(self), arguments), or write __getstate__ and __setstate__"
+        f"{name} cannot be sent, because its __reduce__ returns the function {_function_name(function)}, and functions "
+        "received in a message are not called; return (type(self), arguments), or define __getstate__ and __setstate__"
     )
 
 
@@ -153,7 +155,7 @@ def _function_name(function: Any) -> str:
 
 
 def _write_state(encoding: Encoding, state: Any) -> Any:
-    """Attributes are named in errors as such; that of classes which make a state themselves is of any kind."""
+    """Write the state; errors name attributes as such. A `__getstate__` may return anything."""
     if type(state) is dict and all(type(name) is str for name in state):
         return encoding.attribute_dict(encoding.temporary(state))
     return encoding.part(encoding.temporary(state), ".__getstate__()")
@@ -162,15 +164,15 @@ def _write_state(encoding: Encoding, state: Any) -> Any:
 def _make_object(decoding: Decoding, node: list[Any]) -> Any:
     _, cell, way, arguments_cell, keywords_cell, *_ = node
     kind = _class_to_make(decoding, cell)
-    # A class that is called may copy what it is given, as a set does with a list.
+    # A class may copy its argument, as a set does with a list.
     arguments = (decoding.filled if way == _CALL else decoding.expect)(arguments_cell, tuple)
     keywords = {} if keywords_cell is None else decoding.filled(keywords_cell, dict)
     _check_arguments(kind, arguments)
     if way == _NEW:
         return kind.__new__(kind, *arguments, **keywords)
-    # A class that has not asked for it is not called: its __init__ may do anything.
+    # A class is only called if its __reduce__ asks for that: its __init__ may do anything.
     if way != _CALL or _is_default(kind, "__reduce_ex__", "__reduce__"):
-        raise ValueUnreadable(f"the message is damaged: a {kind.__name__} is not made by a call")
+        raise ValueUnreadable(f"the message is damaged: a {kind.__name__} is not created by a call")
     return kind(*arguments)
 
 
@@ -192,25 +194,25 @@ kinds["object"] = Kind(_make_object, _fill_object)
 
 
 def _class_to_make(decoding: Decoding, cell: Any) -> type:
-    """The class of an object to be made. Raises ValueUnreadable if it is not the program's, nor on our list."""
+    """Return the class of an object. Raises ValueUnreadable if it is neither the program's own nor on the list."""
     kind = decoding.value(cell)
     if not isinstance(kind, type):
-        raise ValueUnreadable(f"the message is damaged: an object of {str(kind)[:60]}, which is not a class")
+        raise ValueUnreadable(f"the message is damaged: {str(kind)[:60]} is not a class")
     if decoding.resolver.name_of(kind) is None and not standard.is_rebuilt(kind):
-        raise ValueUnreadable(f"objects of the class {remedies.full_name(kind)} are not made of what comes in messages")
+        raise ValueUnreadable(f"objects of the class {remedies.full_name(kind)} are not rebuilt from messages")
     return kind
 
 
 def _check_arguments(kind: type, arguments: tuple[Any, ...]) -> None:
-    """Few bytes must not make many: `bytes(10**12)`, `tuple(range(10**12))`. A `__new__` of the program's may."""
+    """Refuse small messages that expand, such as `bytes(10**12)` and `tuple(range(10**12))`."""
     if len(arguments) == 1 and type(kind.__new__) is BuiltinFunctionType:
         (argument,) = arguments
         if type(argument) is range or (type(argument) is int and issubclass(kind, bytes | bytearray)):
-            raise ValueUnreadable(f"the message is damaged: a {kind.__name__} of {argument!r}")
+            raise ValueUnreadable(f"the message is damaged: {argument!r} is not an argument for {kind.__name__}")
 
 
 def _set_state(made: Any, state: Any) -> None:
-    """As pickle does it, but for attributes of Python's own, and what is set by a class's `__setattr__`."""
+    """Set the state like pickle does, but refuse dunder attributes, and bypass `__setattr__`."""
     set_state = getattr(type(made), "__setstate__", None)
     if set_state is not None:
         set_state(made, state)

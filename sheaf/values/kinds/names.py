@@ -1,4 +1,4 @@
-"""What is named, not copied: classes, functions, methods; and what is made of them: members of enums, partials."""
+"""Classes and functions, which are sent by name; and methods, partials and enum members, which refer to them."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from sheaf.values.encoding import Encoding
     from sheaf.values.kind import Cell
 
-#: What marks a name of the standard library's in a node, where a module of the program may have the same name.
+#: Whose name it is. A module of the program may be called like one of the standard library.
 _LIBRARY, _OWN = "library", "own"
 
 
 def name_cells(encoding: Encoding, thing: Any) -> list[Cell] | None:
-    """Of whom a class or function is, its module and its name there; None: the other side could not find it."""
+    """Return the owner, module and qualified name of a class or function; None if the other side could not find it."""
     found = encoding.resolver.name_of(thing)
     if found is not None:
         return [_OWN, *found]
@@ -44,16 +44,16 @@ def name_cells(encoding: Encoding, thing: Any) -> list[Cell] | None:
 
 @makes("name")
 def find(decoding: Decoding, node: list[Any]) -> Any:
-    """A class or function. Raises ValueUnreadable for what neither the program nor our list has."""
+    """Look up a class or function. Raises ValueUnreadable if neither the program nor the list has it."""
     _, owner, module, name = node
     if type(module) is not str or type(name) is not str or owner not in (_OWN, _LIBRARY):
-        raise ValueUnreadable("the message is damaged: a name that is none")
+        raise ValueUnreadable("the message is damaged: not a name")
     try:
         return decoding.resolver.find(module, name) if owner == _OWN else standard.find(module, name)
     except LookupError as error:
         why = error.args[0] if error.args else ""
         raise ValueUnreadable(
-            f"{module[:100]}.{name[:100]} was sent and cannot be found here: {why}; run the same program on both sides"
+            f"{module[:100]}.{name[:100]} cannot be found here: {told}; run the same program on both sides"
         ) from error
 
 
@@ -65,7 +65,7 @@ def write_class(encoding: Encoding, value: type) -> list[Any]:
     return ["name", *cells]
 
 
-#: Functions of C have one of two types.
+#: The two types of functions written in C.
 _IN_C = (BuiltinFunctionType, type(re.compile("").match))
 
 
@@ -81,7 +81,7 @@ def write_function(encoding: Encoding, value: Any) -> list[Any]:
 
 
 def _write_builtin_method(encoding: Encoding, value: Any, own: Any) -> list[Any]:
-    """`[].append` and its like."""
+    """Write a bound method of a built-in type, such as `[].append`."""
     if not standard.has_methods(type(own)) or not standard.is_harmless_method(value.__name__):
         raise Unsendable(remedies.of_function(value))
     return ["method", encoding.part(own, ".__self__"), value.__name__]
@@ -111,13 +111,13 @@ def _unbound(_decoding: Decoding, node: list[Any]) -> Any:
 
 @writes(MethodType)
 def _write_method(encoding: Encoding, value: MethodType) -> list[Any]:
-    """Its object, and the name by which the object's class has it."""
+    """Write the object and the name of the method."""
     own, name = value.__self__, value.__func__.__name__
     found = _method_of(own, name, encoding.resolver)
     if found is None or found.__func__ is not value.__func__:
         raise Unsendable(
-            f"the method {name!r} of {remedies.article(type(own).__name__)} cannot be sent: no class of the program's "
-            "has it under that name; send the object, and call the method there"
+            f"the method {name!r} of {remedies.article(type(own).__name__)} cannot be sent: no class of the program "
+            "defines it under that name; send the object, and call the method there"
         )
     return ["method", encoding.part(own, ".__self__"), name]
 
@@ -127,7 +127,7 @@ def _method(decoding: Decoding, node: list[Any]) -> Any:
     _, cell, name = node
     own = decoding.value(cell)
     if type(name) is not str or not name.isidentifier() or _is_dunder(name):
-        raise ValueUnreadable(f"the message is damaged: a method called {str(name)[:60]!r}")
+        raise ValueUnreadable(f"the message is damaged: not the name of a method: {str(name)[:60]!r}")
     if standard.has_methods(type(own)) and standard.is_harmless_method(name):
         found = getattr(own, name)
         if type(found) is BuiltinFunctionType:
@@ -139,9 +139,9 @@ def _method(decoding: Decoding, node: list[Any]) -> Any:
 
 
 def _method_of(own: Any, name: str, resolver: Resolver) -> MethodType | None:
-    """A method that a class of the program has; of others' classes few are harmless. No attribute is asked for.
+    """Bind a method that a class of the program defines, without looking up an attribute.
 
-    Those of a class (`@classmethod`) have the class as their object.
+    If `own` is a class, only its class methods are found.
     """
     for base in type.mro(own) if isinstance(own, type) else type(own).__mro__:
         found = vars(base).get(name)
@@ -174,12 +174,12 @@ def _partial(decoding: Decoding, node: list[Any]) -> functools.partial[Any]:
     _, function, arguments, keywords = node
     named = decoding.filled(keywords, dict)
     if not all(type(key) is str for key in named):
-        raise ValueUnreadable("the message is damaged: a partial with keywords that are none")
+        raise ValueUnreadable("the message is damaged: the keywords of a partial are not strings")
     return functools.partial(decoding.value(function), *decoding.expect(arguments, tuple), **named)
 
 
 def write_member(encoding: Encoding, value: enum.Enum) -> list[Any]:
-    """A member of an enum by its name; a combination of flags by its number."""
+    """Write an enum member by its name, a combination of flags by its number."""
     kind = encoding.cell(type(value))
     if type(value).__members__.get(value._name_ or "") is value:
         return ["member", kind, value._name_]
@@ -193,10 +193,10 @@ def _member(decoding: Decoding, node: list[Any]) -> enum.Enum:
     _, cell, name, *number = node
     kind = decoding.value(cell)
     if not isinstance(kind, type) or not issubclass(kind, enum.Enum):
-        raise ValueUnreadable(f"the message is damaged: a member of {str(kind)[:60]}, which is not an enum")
+        raise ValueUnreadable(f"the message is damaged: {str(kind)[:60]} is not an enum")
     if name is not None:
         return kind.__members__[name]
     value = decoding.expect(number[0], int)
     if not issubclass(kind, enum.Flag):
-        raise ValueUnreadable(f"the message is damaged: a number of {kind.__name__}, which has members only")
+        raise ValueUnreadable(f"the message is damaged: {kind.__name__} is not an enum of flags")
     return kind(value)

@@ -1,4 +1,4 @@
-"""Values that hold no others: numbers, texts, bytes, dates, paths, patterns."""
+"""Values without parts: numbers, strings, bytes, dates, paths, patterns."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _SINGLETONS: dict[str, Any] = {"Ellipsis": ..., "NotImplemented": NotImplemented}
 _FLOATS = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
 _PATHS = {kind.__name__: kind for kind in (PosixPath, PurePosixPath, PureWindowsPath)}
-#: What a pattern may ask for; DEBUG prints.
+#: The flags that a pattern may have. Not DEBUG, which prints.
 _FLAGS = re.A | re.I | re.L | re.M | re.S | re.U | re.X
 _ARRAY_CODES = "bBhHiIlLqQfd"
 
@@ -34,11 +34,11 @@ _ARRAY_CODES = "bBhHiIlLqQfd"
 @makes("int")
 def _int(decoding: Decoding, node: list[Any]) -> int:
     _, text = node
-    # Hexadecimal: the time to read it grows with its length only, which decimal digits do not have.
+    # Hexadecimal takes linear time to read, decimal digits quadratic.
     if type(text) is not str or not re.fullmatch("-?0x[0-9a-f]+", text):
-        raise ValueUnreadable("the message is damaged: an integer that is none")
+        raise ValueUnreadable("the message is damaged: not an integer")
     if len(text) > decoding.limits.integer_bits // 4 + 4:
-        raise ValueUnreadable(f"an integer of more than {decoding.limits.integer_bits:,} bits is not accepted")
+        raise ValueUnreadable(f"an integer has more than {decoding.limits.integer_bits:,} bits, the limit")
     return int(text, 16)
 
 
@@ -89,7 +89,7 @@ def _bytes(decoding: Decoding, node: list[Any]) -> bytes:
 
 @writes(bytearray)
 def _write_bytearray(encoding: Encoding, value: bytearray) -> list[Any]:
-    # A copy: as long as there is a view of it, it cannot change its size.
+    # A copy, because a bytearray cannot be resized while a view of it exists.
     return ["bytearray", encoding.frame(bytes(value))]
 
 
@@ -115,10 +115,10 @@ def _array(decoding: Decoding, node: list[Any]) -> array.array[Any]:
         return array.array("u", decoding.expect(cell, str))
     _, code, frame, size = node
     if type(code) is not str or len(code) != 1 or code not in _ARRAY_CODES:
-        raise ValueUnreadable(f"the message is damaged: an array of the type {str(code)[:20]!r}")
+        raise ValueUnreadable(f"the message is damaged: unknown type code of an array: {str(code)[:20]!r}")
     made: array.array[Any] = array.array(code)
     if made.itemsize != size:
-        raise ValueUnreadable(f"an array of {size}-byte items was sent, which have {made.itemsize} bytes here")
+        raise ValueUnreadable(f"an array of type {code!r} has items of {size} bytes, but of {made.itemsize} here")
     made.frombytes(decoding.frame(frame))
     return made
 
@@ -160,7 +160,7 @@ def _time(decoding: Decoding, node: list[Any]) -> datetime.time:
 
 def _naive(moment: _Moment) -> _Moment:
     if moment.tzinfo is not None:
-        raise ValueUnreadable("the message is damaged: a moment has two time zones")
+        raise ValueUnreadable("the message is damaged: a time has two time zones")
     return moment
 
 
@@ -176,7 +176,7 @@ def _timedelta(decoding: Decoding, node: list[Any]) -> datetime.timedelta:
 
 @writes(datetime.timezone)
 def _write_timezone(encoding: Encoding, value: datetime.timezone) -> list[Any]:
-    arguments = value.__getinitargs__()  # type: ignore[attr-defined]  # which pickle asks for, too
+    arguments = value.__getinitargs__()  # type: ignore[attr-defined]  # as pickle does
     return ["timezone", *encoding.cells(encoding.temporary(arguments))]
 
 
@@ -198,7 +198,7 @@ def _write_zone(encoding: Encoding, value: ZoneInfo) -> list[Any]:
 @makes("zone")
 def _zone(_decoding: Decoding, node: list[Any]) -> ZoneInfo:
     _, name = node
-    # Names are those that are installed; else one from outside would be looked for as a file, and as a module.
+    # Only names of installed zones: ZoneInfo would look for any other as a file, and as a module of tzdata.
     if type(name) is not str or name.removeprefix("posix/").removeprefix("right/") not in _zones():
         raise ValueUnreadable(f"the time zone {str(name)[:60]!r} is not installed here; `pip install tzdata`")
     return ZoneInfo(name)
@@ -221,14 +221,16 @@ def _write_decimal(encoding: Encoding, value: Decimal) -> list[Any]:
 def _decimal(decoding: Decoding, node: list[Any]) -> Decimal:
     _, text = node
     if type(text) is not str or len(text) > decoding.limits.decimal_chars:
-        raise ValueUnreadable(f"a Decimal of more than {decoding.limits.decimal_chars:,} characters is not accepted")
+        raise ValueUnreadable(
+            f"a Decimal is not text, or has more than {decoding.limits.decimal_chars:,} characters, the limit"
+        )
     return Decimal(text)
 
 
 @writes(Fraction)
 def _write_fraction(encoding: Encoding, value: Fraction) -> list[Any]:
     if max(value.numerator.bit_length(), value.denominator.bit_length()) > encoding.limits.fraction_bits:
-        raise Unsendable("a Fraction of such large numbers cannot be sent; send numerator and denominator as two")
+        raise Unsendable("a Fraction of such large numbers cannot be sent; send numerator and denominator separately")
     return ["fraction", encoding.cell(value.numerator), encoding.cell(value.denominator)]
 
 
@@ -236,7 +238,7 @@ def _write_fraction(encoding: Encoding, value: Fraction) -> list[Any]:
 def _fraction(decoding: Decoding, node: list[Any]) -> Fraction:
     above, below = (decoding.expect(cell, int) for cell in node[1:])
     if max(above.bit_length(), below.bit_length()) > decoding.limits.fraction_bits:
-        raise ValueUnreadable(f"a Fraction of more than {decoding.limits.fraction_bits:,} bits is not accepted")
+        raise ValueUnreadable(f"a Fraction has more than {decoding.limits.fraction_bits:,} bits, the limit")
     return Fraction(above, below)
 
 
@@ -274,9 +276,11 @@ def _pattern(decoding: Decoding, node: list[Any]) -> re.Pattern[Any]:
     _, cell, flags = node
     pattern = decoding.value(cell)
     if type(pattern) not in (str, bytes) or len(pattern) > decoding.limits.pattern_chars:
-        raise ValueUnreadable("a pattern is neither text nor bytes, or too long to be accepted")
+        raise ValueUnreadable(
+            "a pattern is not text or bytes, or has more than {decoding.limits.pattern_chars:,} characters"
+        )
     if type(flags) is not int or flags & ~int(_FLAGS):
-        raise ValueUnreadable(f"the message is damaged: a pattern with the flags {str(flags)[:20]}")
+        raise ValueUnreadable(f"the message is damaged: unknown flags of a pattern: {str(flags)[:20]}")
     return re.compile(pattern, flags)
 
 

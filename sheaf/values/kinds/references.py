@@ -1,4 +1,4 @@
-"""What travels by name: see sheaf/values/references.py."""
+"""Objects sent by reference: see sheaf/values/references.py."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ def _make(decoding: Decoding, node: list[Any]) -> Any:
     _, tag, cell = node
     reference = next((known for known in decoding.references if known.tag == tag), None)
     if reference is None:
-        raise ValueUnreadable(f"a {str(tag)[:40]!r} was sent, and this side has nothing that rebuilds one")
+        raise ValueUnreadable(f"a reference {str(tag)[:40]!r} was received, but none is registered on this side")
     return reference.rebuild(decoding.value(cell))

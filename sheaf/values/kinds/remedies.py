@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-#: By class or package, as `module.name` begins: the first that fits.
+#: By prefix of `module.name`; the first match counts.
 _INSTEAD: tuple[tuple[str, str], ...] = (
     ("_thread.", "a lock of one process; use that of `sheaf.multiprocessing`"),
     ("threading.", "it belongs to one process; use what `sheaf.multiprocessing` has of that name"),
@@ -25,10 +25,10 @@ _INSTEAD: tuple[tuple[str, str], ...] = (
     ("redis.", "an open connection; open it in the function that uses it, or in an initializer"),
     ("builtins.generator", "send `list(…)` of it"),
     ("builtins.coroutine", "await it, and send the result"),
-    ("builtins.async_generator", "send a list of what it gives"),
+    ("builtins.async_generator", "send a list of its results"),
     ("builtins.dict_", "send `list(…)` of it"),
     ("builtins.module", "import it in the function that uses it"),
-    ("builtins.frame", "send what it holds"),
+    ("builtins.frame", "send its values"),
     ("builtins.traceback", "send `traceback.format_exception(…)`, which is text"),
     ("builtins.code", "write a function in a module, and send that"),
     ("builtins.weakref", "send the object"),
@@ -40,7 +40,7 @@ _INSTEAD: tuple[tuple[str, str], ...] = (
     ("builtins.reversed", "send `list(…)` of it"),
     ("itertools.", "send `list(…)` of it"),
     ("_csv.", "send `list(…)` of its rows"),
-    ("numpy.random.", "send a seed, and make the generator where it is used"),
+    ("numpy.random.", "send a seed, and create the generator where it is used"),
     ("numpy.ma.", "send its data and its mask"),
     ("numpy.", "send `numpy.asarray(…)` of it"),
     ("ctypes.", "memory of one process; send `bytes(…)` of it"),
@@ -50,9 +50,9 @@ _INSTEAD: tuple[tuple[str, str], ...] = (
     ("_contextvars.", "send its value"),
     ("typing.", "send the class"),
     ("types.GenericAlias", "send the class"),
-    ("subprocess.", "a process of one machine; send what it wrote"),
+    ("subprocess.", "a process of one machine; send its output"),
     ("logging.", "get it by its name where it is used: `logging.getLogger(…)`"),
-    ("torch.", "send `.numpy()` of it, or the name of a file that it is saved in"),
+    ("torch.", "send `.numpy()` of it, or save it and send the file's name"),
     ("PIL.", "send `numpy.asarray(…)` of it, or the file's name"),
 )
 
@@ -66,7 +66,7 @@ def full_name(kind: type) -> str:
 
 
 def of_object(kind: type) -> str:
-    """Of an object of a class that is not the program's, or that has no parts to be taken apart into."""
+    """Explain why an object cannot be sent, from its class."""
     name = f"{kind.__module__}.{kind.__qualname__}"
     instead = next((remedy for start, remedy in _INSTEAD if name.startswith(start)), None)
     refusal = f"{article(full_name(kind))} cannot be sent"
@@ -85,27 +85,31 @@ def of_function(function: Any) -> str:
     name = getattr(function, "__qualname__", None) or repr(function)
     module = getattr(function, "__module__", None)
     if "<lambda>" in name:
-        return "a lambda cannot be sent, as no other process can find it; write a `def` at the top level of the module"
+        return (
+            "a lambda cannot be sent, because no other process can find it; write a `def` at the top level of a module"
+        )
     if "<locals>" in name:
         return (
-            f"the function {name!r} cannot be sent, as it was made in another one; move it to the top level of its "
-            "module, and pass what it needs as an argument (functools.partial does that)"
+            f"the function {name!r} cannot be sent, because it was defined inside another one; move it to the top "
+            "level of its module, and pass what it needs as arguments (functools.partial does that)"
         )
     if module in sys.stdlib_module_names or module is None or getattr(function, "__self__", None) is not None:
         return (
-            f"the function {module or 'builtins'}.{name} cannot be sent: of the library's, only those can that compute "
-            "and do nothing else; call it in a function of your own"
+            f"the function {module or 'builtins'}.{name} cannot be sent: of the library's functions, only those that "
+            "merely compute can; call it in a function of your own"
         )
     return (
         f"the function {module}.{name} cannot be sent: {module!r} is not one of the program's own modules, or has "
-        "another one of that name; call it in a function of your own, at the top level of a module"
+        "another function of that name; call it in a function of your own, at the top level of a module"
     )
 
 
 def _why_not(kind: type) -> str:
     if "<locals>" in kind.__qualname__:
-        return "it was made in a function, so no other process can find it; move it to the top level of its module"
+        return (
+            "it was defined inside a function, so no other process can find it; move it to the top level of its module"
+        )
     return (
-        f"{kind.__module__!r} is not one of the program's own modules, or has another class of that name; send what it "
-        "holds as plain values (a dict, say), or make it where it is used"
+        f"{kind.__module__!r} is not one of the program's own modules, or has another class of that name; send its "
+        "contents as plain values (in a dict, say), or create it where it is used"
     )

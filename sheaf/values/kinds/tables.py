@@ -1,4 +1,4 @@
-"""Tables of Arrow, pandas and polars, as Arrow IPC streams in a frame. A package that is not there refuses them."""
+"""Tables of Arrow, pandas and polars, as Arrow IPC streams in a frame. Each needs its package on both sides."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from sheaf.values.decoding import Decoding
     from sheaf.values.encoding import Encoding
 
-#: Older ones run pickles that a stream holds (CVE-2023-47248).
+#: Older versions unpickle parts of a stream (CVE-2023-47248).
 _OLDEST_PYARROW = (14, 0, 1)
-#: Values of a byte at most, truth values in objects; and beyond that, since columns of nothing take no bytes.
+#: Values per byte of a stream, and values beyond that: a column of nulls takes no bytes.
 _MOST_PER_BYTE, _MOST_EMPTY = 16, 1 << 20
 
 
@@ -25,7 +25,7 @@ def _pyarrow() -> Any:
     pa = package("pyarrow")
     if tuple(int(part) for part in pa.__version__.split(".")[:3] if part.isdigit()) < _OLDEST_PYARROW:
         raise ValueUnreadable(
-            f"pyarrow {pa.__version__} runs code that a table brings along, so none is read with it; "
+            f"pyarrow {pa.__version__} can be made to run code by a table, so tables are refused; "
             "`pip install --upgrade pyarrow`"
         )
     package("pyarrow.ipc")
@@ -58,9 +58,7 @@ def _write_batch(encoding: Encoding, value: Any) -> list[Any]:
 def _stream(table: Any, schema: Any) -> Any:
     pa = _pyarrow()
     if any(_is_extension(field.type) for field in schema):
-        raise Unsendable(
-            "an Arrow table with a column of an extension type cannot be sent; cast it to its storage type"
-        )
+        raise Unsendable("an Arrow table with an extension type cannot be sent; cast it to its storage type")
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema, options=pa.ipc.IpcWriteOptions(compression=None)) as stream:
         stream.write(table)
@@ -68,7 +66,7 @@ def _stream(table: Any, schema: Any) -> Any:
 
 
 def _is_extension(kind: Any) -> bool:
-    """Whether a type is, or holds, one of those that a program adds to Arrow's own."""
+    """Whether a type is, or contains, an extension type."""
     pa = _pyarrow()
     if isinstance(kind, pa.BaseExtensionType):
         return True
@@ -107,11 +105,11 @@ def _write_polars_series(encoding: Encoding, value: Any) -> list[Any]:
 
 
 def _read(frame: memoryview) -> Any:
-    """An Arrow table, checked to its last value. Raises ValueUnreadable."""
+    """Read and fully validate an Arrow table. Raises ValueUnreadable."""
     _check(frame)
     pa = _pyarrow()
     try:
-        # A copy: the table lives longer than the message, and says itself how long its buffers are.
+        # A copy, because the table outlives the message.
         with pa.ipc.open_stream(pa.py_buffer(bytes(frame))) as stream:
             _refuse_extensions(stream.schema)
             table = stream.read_all()
@@ -124,21 +122,21 @@ def _read(frame: memoryview) -> Any:
 def _check(frame: memoryview) -> None:
     values = arrow_stream.check(frame)
     if values > frame.nbytes * _MOST_PER_BYTE + _MOST_EMPTY:
-        raise ValueUnreadable(f"an Arrow stream of {frame.nbytes:,} bytes that has {values:,} values is not accepted")
+        raise ValueUnreadable(
+            f"an Arrow stream of {frame.nbytes:,} bytes claims {values:,} values, too many to be accepted"
+        )
 
 
 def _refuse_extensions(schema: Any) -> None:
     for field in _all_fields(schema):
         if b"ARROW:extension:name" in (field.metadata or {}) or _is_extension(field.type):
-            raise ValueUnreadable(
-                f"the Arrow column {field.name[:60]!r} is of an extension type, which is not accepted"
-            )
+            raise ValueUnreadable(f"the Arrow column {field.name[:60]!r} has an extension type, which is not accepted")
 
 
 def _all_fields(schema: Any) -> list[Any]:
-    """The fields of a schema, and those inside them."""
+    """Return the fields of a schema, nested ones included."""
     fields = list(schema)
-    for field in fields:  # it grows
+    for field in fields:  # the list grows
         fields += [field.type.field(place) for place in range(field.type.num_fields)]
     return fields
 
@@ -163,8 +161,8 @@ def _pandas(decoding: Decoding, node: list[Any]) -> Any:
     _, form, frame, *name = node
     table = _read(decoding.frame(frame))
     if any(map(_is_view, _all_fields(table.schema))):
-        raise ValueUnreadable("a DataFrame of Arrow's view types is not accepted: few bytes of them make many texts")
-    # A copy: some of its columns would be views of the table, which cannot be written to.
+        raise ValueUnreadable("a DataFrame of Arrow's view types is not accepted, as it could expand to any size")
+    # A copy, because some columns would be read-only views of the table.
     made = table.to_pandas().copy()
     if form == "frame":
         return made
@@ -180,7 +178,7 @@ def _polars(decoding: Decoding, node: list[Any]) -> Any:
     try:
         made = pl.read_ipc_stream(io.BytesIO(data))
     except BaseException as error:
-        # What its Rust code panics with is no Exception.
+        # A panic in its Rust code is not an Exception.
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
         raise ValueUnreadable(f"the Arrow stream is damaged: {type(error).__name__}: {str(error)[:200]}") from error
