@@ -120,12 +120,12 @@ class Decoding:
         except NotYet:
             if kind.fill is not None and self._made[number] is not _UNMADE:
                 return False
-            raise ValueUnreadable(f"the message is damaged: a {node[0]} refers to a later node") from None
+            raise ValueUnreadable(f"the message is damaged: the {node[0]} refers to a later node") from None
         except ValueUnreadable:
             raise
         except Exception as error:
             raise ValueUnreadable(
-                f"a {node[0][:40]} could not be rebuilt: {type(error).__name__}: {str(error)[:200]}"
+                f"the {node[0][:40]} could not be rebuilt: {type(error).__name__}: {str(error)[:200]}"
             ) from error
         return True
 

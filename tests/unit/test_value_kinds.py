@@ -21,6 +21,7 @@ import queue
 import random
 import re
 import subprocess
+import sys
 import time
 import types
 import uuid
@@ -35,6 +36,10 @@ from sheaf.values import Codec, Modules
 from tests import value_classes as own
 
 CODEC = Codec(Modules({"program": own}))
+
+
+#: The type code of arrays of characters: the older one is deprecated since Python 3.13.
+CHARACTERS: Any = "w" if sys.version_info >= (3, 13) else "u"
 
 
 def round_trip(value: object) -> Any:
@@ -96,7 +101,7 @@ EQUAL: dict[str, Any] = {
     "range": [range(3), range(5, -5, -2), range(2**70)],
     "slice": slice(1, None, -1),
     "pattern": [re.compile("a(b)+", re.I | re.X), re.compile(b"x")],
-    "array": [array.array("d", [1.5]), array.array("B", b"abc"), array.array("u", "aä")],
+    "array": [array.array("d", [1.5]), array.array("B", b"abc"), array.array(CHARACTERS, "aä")],
     "namespace": [argparse.Namespace(a=1, b=[2]), types.SimpleNamespace(x={1}), own.MyNamespace(y=1)],
     "own class": [own.Plain(1, b=(2,)), own.Derived(a=own.Derived()), own.Plain.Inner(7)],
     "slots": [own.Slots([1]), own.SlotsAndDict(5)],

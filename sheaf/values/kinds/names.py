@@ -53,7 +53,7 @@ def find(decoding: Decoding, node: list[Any]) -> Any:
     except LookupError as error:
         why = error.args[0] if error.args else ""
         raise ValueUnreadable(
-            f"{module[:100]}.{name[:100]} cannot be found here: {told}; run the same program on both sides"
+            f"{module[:100]}.{name[:100]} cannot be found here: {why}; run the same program on both sides"
         ) from error
 
 

@@ -29,6 +29,8 @@ _PATHS = {kind.__name__: kind for kind in (PosixPath, PurePosixPath, PureWindows
 #: The flags that a pattern may have. Not DEBUG, which prints.
 _FLAGS = re.A | re.I | re.L | re.M | re.S | re.U | re.X
 _ARRAY_CODES = "bBhHiIlLqQfd"
+#: Arrays of characters; Python 3.13 added the second and deprecated the first.
+_TEXT_CODES = ("u", "w")
 
 
 @makes("int")
@@ -101,8 +103,8 @@ def _bytearray(decoding: Decoding, node: list[Any]) -> bytearray:
 
 @writes(array.array)
 def _write_array(encoding: Encoding, value: array.array[Any]) -> list[Any]:
-    if value.typecode == "u":
-        return ["array", "u", encoding.cell(encoding.temporary(value.tounicode()))]
+    if value.typecode in _TEXT_CODES:
+        return ["array", value.typecode, encoding.cell(encoding.temporary(value.tounicode()))]
     if value.typecode not in _ARRAY_CODES:
         raise Unsendable(f"an array of the type {value.typecode!r} cannot be sent; send a list or a NumPy array")
     return ["array", value.typecode, encoding.frame(value.tobytes()), value.itemsize]
@@ -110,10 +112,11 @@ def _write_array(encoding: Encoding, value: array.array[Any]) -> list[Any]:
 
 @makes("array")
 def _array(decoding: Decoding, node: list[Any]) -> array.array[Any]:
-    if node[1] == "u":
+    code = node[1]
+    if code in _TEXT_CODES:
         _, _, cell = node
-        return array.array("u", decoding.expect(cell, str))
-    _, code, frame, size = node
+        return array.array(code, decoding.expect(cell, str))
+    _, _, frame, size = node
     if type(code) is not str or len(code) != 1 or code not in _ARRAY_CODES:
         raise ValueUnreadable(f"the message is damaged: unknown type code of an array: {str(code)[:20]!r}")
     made: array.array[Any] = array.array(code)
