@@ -46,7 +46,7 @@ def run_command(
     """As `subprocess.run` with pipes: a fork, if one is as good. Raises subprocess.TimeoutExpired."""
     if not can_fork(env):
         return subprocess.run(command, cwd=cwd, env=env, input=given, capture_output=True, timeout=timeout)
-    request = json.dumps([list(command), str(cwd), dict(env)]).encode()
+    request = json.dumps([list(command), str(cwd), dict(env), _umask()]).encode()
     (stdin, feed), (out, stdout), (err, stderr) = os.pipe(), os.pipe(), os.pipe()
     ours, theirs = socket.socketpair()
     with ours:
@@ -64,6 +64,12 @@ def run_command(
                     raise subprocess.TimeoutExpired(list(command), timeout)
                 status = int(answers.readline())
         return subprocess.CompletedProcess(list(command), status, printed.result(), complaints.result())
+
+
+def _umask() -> int:
+    """Without setting it for a moment, as os.umask() would for all threads."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("Umask:"))
+    return int(line.split()[1], 8)
 
 
 def _feed(pipe: int, given: bytes) -> None:
@@ -128,7 +134,8 @@ class _Forker:
                     return None
                 *streams, answer = files
                 if self._fork(socket.socket(fileno=answer)) == 0:
-                    command, folder, environment = json.loads(request)
+                    command, folder, environment, umask = json.loads(request)
+                    os.umask(umask)
                     _become(folder, environment, streams)
                     return list(command)
                 for each in streams:

@@ -99,11 +99,13 @@ def _make_locked(parent: Path) -> tuple[Path, int]:
         folder = parent / f"{PREFIX}{secrets.token_hex(4)}"
         # As the system's is, other users can look for their files in it.
         folder.mkdir()
-        folder.chmod(0o755)
+        # Another run may sweep it away before it is locked.
         lock = _lock(folder, 0)
-        # Another run may have swept it away before it was locked.
-        if lock is not None and folder.exists():
-            return folder, lock
+        if lock is not None:
+            with contextlib.suppress(FileNotFoundError):
+                folder.chmod(0o755)
+                return folder, lock
+            os.close(lock)
 
 
 def _lock(folder: Path, flags: int) -> int | None:

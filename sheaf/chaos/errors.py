@@ -35,7 +35,7 @@ PLACES = (
     ("heartbeat", "sheaf_worker.claim.heartbeat:Heartbeat._beat"),
     ("fetcher", "sheaf_worker.claim.fetcher:Fetcher._take"),
     ("fetcher", "sheaf.run.run:Run.read"),
-    ("committer", "sheaf_worker.commit.committer:Committer._settle"),
+    ("committer", "sheaf_worker.commit.committer:Committer._after_commit"),
     ("committer", "sheaf.output.commit.transaction:WriteTransactions.begin"),
     ("committer", "sheaf.output.commit.entry:write"),
     ("recovery", "sheaf.scheduling.reconciler:Reconciler.feed"),

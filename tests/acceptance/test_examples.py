@@ -109,7 +109,7 @@ def test_the_sheaf_column_is_taken_from_the_example(script: str, right: str) -> 
 def test_every_model_program_is_on_the_page() -> None:
     """Those of the index's first table, no more and no less."""
     index = (EXAMPLES / "README.md").read_text()
-    first = index[index.index("| the original |") : index.index("## What people come for")]
+    first = index[index.index("| the original |") : index.index("## Typical uses")]
 
     assert sorted(re.findall(r"\]\((\w+\.py)\)", first)) == sorted(pair[0] for pair in PAIRS)
 

@@ -253,6 +253,8 @@ def test_a_request_that_cannot_be_met_is_refused_in_one_line(
     cluster: Console, arguments: list[str], given: str, complaint: str
 ) -> None:
     """Nothing is submitted, and the line says what to do."""
+    if not cluster.runs():
+        cluster.run("map", "shop:square", "range(3)", "-o", "first.jsonl")
     before = cluster.runs()
 
     assert complaint in cluster.refused(*arguments, given=given)

@@ -70,7 +70,7 @@ def test_a_thread_that_raises_ends_its_worker_which_says_why(tmp_path: Path) -> 
     """What once made a worker that renewed its leases for ever, or lost what an item had brought."""
     functions = (
         "results:Reports._learn",
-        "committer:Committer._settle",
+        "committer:Committer._after_commit",
         "sheaf.scheduling.reconciler:Reconciler.feed",
         "fetcher:Fetcher._take",
     )

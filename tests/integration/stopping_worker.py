@@ -1,8 +1,8 @@
 """A worker that stops itself (SIGSTOP) in mid-commit: `python stopping_worker.py FLAG`, once FLAG exists."""
 
-import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,7 +19,8 @@ def append_and_stop(
     append(self, buffers, step, to_be_synced=to_be_synced)
     if FLAG.exists():
         FLAG.unlink()
-        os.kill(os.getpid(), signal.SIGSTOP)
+        # This thread and no other: one that is asleep would stop us all later, when the commit is over.
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 OutputFile.append = append_and_stop  # type: ignore[method-assign]

@@ -13,7 +13,7 @@ MUTATIONS = {
     "no dedupe": "what is settled is not dropped (sheaf/output/commit/plan.py, plan)",
     "done before sync": "the records are not synced before the index tells of them (sheaf/output/output.py, _write)",
     "ack before sync": "the index is not synced before the batch finishes (synchronous=OFF)",
-    "ack before commit": "the batch finishes before its commit (sheaf_worker/commit/committer.py, _settle)",
+    "ack before commit": "the batch finishes before its commit (sheaf_worker/commit/committer.py, _after_commit)",
     "no sync on take-over": "what a dead writer left is trusted unsynced (sheaf/output/index/opener.py)",
     "cut not synced": "a torn tail's cut is not synced (commit/data_file.py, remove_excess; output/output.py, _write)",
     "no last look": "a run is finished without a last cut of what is beyond L (sheaf/scheduling/reconciler.py)",
