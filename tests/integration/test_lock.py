@@ -180,7 +180,7 @@ def test_a_dead_holder_is_overtaken_when_its_lease_runs_out(connection: redis.Re
     # Not before, and by no other event: it is never given back.
     assert time.monotonic() - started >= 0.5
     assert lease.token == lost.token + 1
-    with pytest.raises(LockLost, match="ran out"):
+    with pytest.raises(LockLost, match="expired after"):
         lost.renew()
     assert lost.release() is False
     assert lock_status(connection, "output:a").holder == "worker-2"
