@@ -59,7 +59,10 @@ HUNG_S = 60.0
 #: What is in a line that says why a process ends: in Sheaf's words, or in Python's while it reads the code.
 WORDS = ('"critical"', '"error"', "sheaf-worker: ", "sheaf: ", "made to raise", "importlib._bootstrap", "[Errno ")
 #: Lines of `sheaf status` that tell a person that something is wrong.
-SIGNS = ("problem", "blocked", "not known", "No workers are running", "no sign of life", "stopped", "damaged", "sheaf:")
+SIGNS = (
+    *("problem", "blocked", "not known", "No workers are running", "no sign of life", "not visible in Redis"),
+    *("stopped", "damaged", "sheaf:"),
+)
 
 
 @dataclass(slots=True)
