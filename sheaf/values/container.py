@@ -73,6 +73,8 @@ def unpack(data: Buffer, limits: Limits) -> Message:
     body = _HEAD.size + count * _LENGTH_BYTES
     if body + json_bytes > view.nbytes:
         raise _cut_short()
+    if not count and body + json_bytes == view.nbytes:
+        return Message(False, _parse(view[body:], limits), ())
     lengths = struct.unpack_from(f"<{count}Q", view, _HEAD.size)
     frames = _frames(view, body + json_bytes, lengths)
     return Message(False, _parse(view[body : body + json_bytes], limits), frames)
