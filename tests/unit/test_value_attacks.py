@@ -170,8 +170,8 @@ def test_objects_of_others_classes_are_not_made() -> None:
         ("own", "program", "top"),
     ):
         node = ["name", owner, module, name]
-        told = refused(forge(node, ["tuple", 1], ["object", [0], "new", [1], None, None, None, None]))
-        assert "not rebuilt from messages" in told or "not a class" in told
+        said = refused(forge(node, ["tuple", 1], ["object", [0], "new", [1], None, None, None, None]))
+        assert "not rebuilt from messages" in said or "not a class" in said
         refused(forge(node, ["tuple", 1], ["object", [0], "call", [1], None, None, None, None]))
         refused(forge(node, ["instance", [0]]))
 
@@ -179,8 +179,8 @@ def test_objects_of_others_classes_are_not_made() -> None:
 def test_no_class_is_called_that_has_not_asked_for_it() -> None:
     """Its `__init__` may do anything; pickle would call it for the message's author."""
     node = class_node("Watchful")
-    told = refused(forge(node, ["tuple", "rm -rf"], ["object", [0], "call", [1], None, None, None, None]))
-    assert "not created by a call" in told
+    said = refused(forge(node, ["tuple", "rm -rf"], ["object", [0], "call", [1], None, None, None, None]))
+    assert "not created by a call" in said
     made = CODEC.decode(forge(node, ["instance", [0], [{"x": 1}]]))
     assert made.x == 1 and not own.CALLS
 

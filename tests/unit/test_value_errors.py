@@ -145,8 +145,8 @@ def test_too_deep_a_value_is_refused_on_both_sides() -> None:
     chain: Any = None
     for _ in range(5000):
         chain = [chain]
-    told = error_of(chain)
-    assert "nested more than 400 levels deep" in told and len(told) < 600
+    said = error_of(chain)
+    assert "nested more than 400 levels deep" in said and len(said) < 600
     wide = Codec(limits=Limits(depth=4000))
     data = Codec(limits=Limits(depth=1000)).encode(chain_of(800))
     assert wide.decode(data)

@@ -62,7 +62,7 @@ OLD_PHRASES = {
     r"in a row": "consecutive",
     r"parted by": "separated by",
     r"(?:lie|lies|lay|lying) (?:in|at|on|there|beside|beyond|behind|under|outside|elsewhere|aside)": "is",
-    r"(?:stand|stands|stood|standing) (?:in|at|for|there|still|under|beside|behind|between|on|before)": "is, is paused",
+    r"(?:stand|stands|stood|standing) (?:in|at|there|still|under|beside|behind|between|on|before)": "is, is paused",
 }
 #: What stays all the same, as it is written -> why.
 EXCEPTIONS = {
