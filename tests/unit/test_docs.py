@@ -1,5 +1,6 @@
 """The documentation is tested: what it names exists, and what exists it names."""
 
+import ast
 import dataclasses
 import re
 import textwrap
@@ -139,3 +140,49 @@ def test_the_index_of_the_docs_leads_to_every_page() -> None:
     for link, path in decisions.items():
         title = path.read_text().splitlines()[0].partition(". ")[2]
         assert f"]({link}) | {title} |" in index
+
+
+def test_every_module_has_its_place_in_the_drawings() -> None:
+    """docs/rooms.md: under the heading of its room, by its file name, or in a list of a folder's names."""
+    page = (ROOT / "docs/rooms.md").read_text()
+    sections = {
+        room: set(re.findall(r"\w+", section.partition("\n")[2]))
+        for section in page.split("\n## ")[1:]
+        for room in re.findall(r"(?:sheaf|worker|producer)/\w+", section.partition("\n")[0])
+    }
+    missing = []
+    for folder in ("sheaf", "worker/sheaf_worker", "producer/sheaf_producer"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = path.relative_to(ROOT).parts
+            room = "/".join(parts[:2])
+            if path.stem != "__init__" and len(parts) > 2 and path.stem not in sections.get(room, ()):
+                missing.append("/".join(parts))
+    assert missing == []
+
+
+def test_the_drawings_arrows_are_imports() -> None:
+    """Between two files that stand side by side: the first imports the second, or a room's file of that name does."""
+    page = (ROOT / "docs/rooms.md").read_text()
+    wrong, seen = [], 0
+    for section in page.split("\n## ")[1:]:
+        title, _, drawing = section.partition("\n")
+        imports: dict[str, set[str]] = {}
+        for room in re.findall(r"(?:sheaf|worker|producer)/\w+", title):
+            for path in (ROOT / room).rglob("*.py"):
+                imports.setdefault(path.stem, set()).update(_imported(path))
+        for left, arrow, right in re.findall(r"(?=\b(\w+)\.py (──►|◄──) (\w+)\.py)", drawing):
+            importer, imported = (left, right) if arrow == "──►" else (right, left)
+            seen += 1
+            if imported not in imports.get(importer, ()):
+                wrong.append(f"{title}: {importer} -> {imported}")
+    assert wrong == []
+    assert seen > 60
+
+
+def _imported(path: Path) -> set[str]:
+    """The last part of each module, and each name, that a file imports, on whatever line."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            found |= {(node.module or "").rpartition(".")[2], *(alias.name for alias in node.names)}
+    return found
