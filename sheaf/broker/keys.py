@@ -59,6 +59,20 @@ QUEUE_ROOM_SUFFIX = ":room"
 #: string, one per thread that shares objects: its last request and answer, for a lost reply; lives a minute.
 CLIENT_PREFIX = "sheaf:client:"
 
+#: What `sheaf.multiprocessing` has in Redis. zset of programs, score = the moment (ms, Redis's clock) at which a
+#: program's lease runs out: its program renews it, and the worker that finds it expired removes all the program has.
+MP_PROGRAMS = "sheaf:mp:programs"
+#: Of each program, until it ends: set of the keys that it has beside these; hash client -> its last request and the
+#: answer to it; set of processes that have ended; sets, one per process, of the objects that have something of it;
+#: strings, values of more than half a megabyte that are in a queue or pipe.
+MP_PREFIX = "sheaf:mp:"
+MP_KEYS, MP_CLIENTS, MP_ENDED, MP_HELD, MP_VALUE = "keys", "clients", "ended", "held:", "v:"
+#: hash, one per object, and keys that begin with its name; which, is in the files of `lua/` that begin with `mp_`.
+MP_OBJECT = "o:"
+#: pub/sub channels: one per process, for the keys of objects that it waits for and that have changed; and one for all
+#: processes of a program, for `processes` (one has ended) and `ended` (the program has).
+MP_WAKE, MP_WAKE_ALL = "wake:", "wake"
+
 #: hash, one per live worker: label, pid, pool, state, batches, items, …; expires two minutes after the last beat.
 WORKER_PREFIX = "sheaf:worker:"
 #: zset worker id -> ms at which its entry expires; those whose time is over are dropped by the next beat.
@@ -85,6 +99,11 @@ RECONCILER_LOCK = "reconciler"
 def shared_lock(name: str) -> str:
     """The name of a lock that programs share, apart from those of outputs."""
     return f"shared:{name}"
+
+
+def of_program(program: str, name: str) -> str:
+    """A key or a channel of a program of `sheaf.multiprocessing`."""
+    return f"{MP_PREFIX}{program}:{name}"
 
 
 def output_lock(path: str) -> str:

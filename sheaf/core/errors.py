@@ -8,6 +8,7 @@ SheafError
 │   ├── RunNotFound         no run of that name
 │   │   └── RunDamaged      the run's files are not what was written; it alone is set aside
 │   ├── ValueNotSendable    a value cannot be sent to another process; names the part of it, and what to do instead
+│   ├── NotShareable        this cannot be meant across machines; the message says what to use instead
 │   └── TaskError           the task cannot be found, imported or called
 │       ├── TaskForbidden   the workers are not set up to run it
 │       ├── CallForged      a call is not signed with this cluster's key
@@ -17,10 +18,12 @@ SheafError
 │   ├── RedisUnavailable    not reachable, or still loading
 │   ├── RedisDenied         wrong password, or a right is missing
 │   ├── RedisFull           `maxmemory` is reached
-│   └── RedisReadOnly       a replica, or a Redis that cannot write to its disk
+│   ├── RedisReadOnly       a replica, or a Redis that cannot write to its disk
+│   └── ProgramEnded        what a program shared is not there any more, or not for this process
 ├── TaskFailed              an item that a program has sent off failed for good; has its error, message and item
 ├── ValueUnreadable         data received is not a value that Sheaf encoded, or this side cannot rebuild it
 ├── RemoteError             an exception from another process whose class is not known here; has its type and text
+├── ItemsAbandoned          a process that took values out of a queue ended before they were done
 ├── RunCancelled            the run was cancelled; what is done stays, and submitting the same again resumes it
 ├── LockError
 │   ├── LockTimeout         another holder kept the lock longer than we were willing to wait
@@ -79,6 +82,10 @@ class ValueNotSendable(UsageError, TypeError):
     """Replace the part of the value that the message names; nothing was sent."""
 
 
+class NotShareable(UsageError, NotImplementedError):
+    """Use what the message names: processes on several machines have no memory, files or servers in common."""
+
+
 class TaskError(UsageError):
     """Correct the task that the message names; no item was run."""
 
@@ -117,6 +124,10 @@ class RedisFull(ClusterError):
 
 class RedisReadOnly(ClusterError):
     """Point SHEAF_REDIS_URL at the primary, or give Redis's disk room; reads still work."""
+
+
+class ProgramEnded(ClusterError):
+    """Start the program again: it ended, or was taken for ended, and what it shared was removed."""
 
 
 class TaskFailed(SheafError):
@@ -163,6 +174,10 @@ class RemoteError(SheafError):
 
     def __str__(self) -> str:
         return f"{self.type_name}: {self.text}" if self.text else self.type_name
+
+
+class ItemsAbandoned(SheafError):
+    """Put the values again that were lost with a process, or look at why it ended."""
 
 
 class RunCancelled(SheafError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from sheaf.embedded import find_redis_server
 from sheaf.tasks.load import failure
 from tests.console import Site
 from tests.integration.bench import Bench
+from tests.integration.peers import ProgramAtWork
 from tests.support import ForeignServer, RedisServer, ReplyLosingProxy
 from tests.webserver import WebServer
 
@@ -112,3 +113,23 @@ def server() -> Iterator[WebServer]:
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is loaded again is loaded again at once."""
     monkeypatch.setattr(failure, "_FIRST_WAIT_S", 0.02)
+
+
+@pytest.fixture
+def programs(redis_server: RedisServer | ForeignServer) -> Iterator[Callable[[], ProgramAtWork]]:
+    """Makes programs that share objects through one Redis."""
+    made: list[ProgramAtWork] = []
+
+    def make() -> ProgramAtWork:
+        made.append(ProgramAtWork(redis_server.url))
+        return made[-1]
+
+    yield make
+    for program in made:
+        program.close()
+
+
+@pytest.fixture
+def work(programs: Callable[[], ProgramAtWork]) -> ProgramAtWork:
+    """A program whose processes are plain ones."""
+    return programs()

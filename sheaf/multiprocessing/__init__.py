@@ -1,0 +1,1 @@
+"""The standard library's `multiprocessing`, across the workers of a cluster."""

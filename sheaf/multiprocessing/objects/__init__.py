@@ -1,0 +1,1 @@
+"""What the processes of a program share: locks, queues, pipes, memory and containers, each of them in Redis."""
