@@ -15,7 +15,7 @@ import redis
 
 from sheaf.broker import keys
 from sheaf.broker.connection import redis_errors
-from sheaf.core.errors import ProgramEnded
+from sheaf.core.errors import ClusterError, ProgramEnded, SheafError
 from sheaf.core.waits import waiting
 from sheaf.multiprocessing.closing import Closing
 from sheaf.multiprocessing.listener import Listener
@@ -126,17 +126,20 @@ class Member:
     ) -> Any:
         """Try until it can be done; None: it could not be in time. A timeout of 0 or less tries once.
 
-        `give_up` is called with the client when an exception ends the waiting.
+        `give_up` is called with the client when an exception ends it (Ctrl-C): its last request may have been done.
         """
         with contextlib.nullcontext(client) if client else self.steps.client() as used:
-            answer = attempt(used, Mode.TRY)
-            if answer is not None or (timeout is not None and timeout <= 0):
-                return answer
             try:
+                answer = attempt(used, Mode.TRY)
+                if answer is not None or (timeout is not None and timeout <= 0):
+                    return answer
                 return self._wait(attempt, names, math.inf if timeout is None else timeout, used)
+            except ClusterError:
+                # Another step would fail in the same way.
+                raise
             except BaseException:
                 if give_up is not None:
-                    with contextlib.suppress(Exception):
+                    with contextlib.suppress(SheafError):
                         give_up(used)
                 raise
 

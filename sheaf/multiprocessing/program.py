@@ -50,7 +50,14 @@ class Program:
         self._over.set()
         self._renewing.join(5)
         self.member.close()
-        self._lease([keys.MP_PROGRAMS], ["end", self.name])
+        try:
+            self._lease([keys.MP_PROGRAMS], ["end", self.name])
+        except ClusterError as error:
+            logger.warning(
+                "could not remove what the program shared: %s. A worker does when its lease has run out",
+                error,
+                extra={"action": "program end", "program": self.name},
+            )
 
     def _renew(self) -> None:
         while not self._over.wait(min(RENEW_S, self._lease_ms / 5000)):

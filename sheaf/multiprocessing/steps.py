@@ -33,6 +33,8 @@ _GONE = {
     "went on to others, so that it may not touch shared objects any more",
     "MPGONE object": "the shared object is not there any more: it was deleted, its manager was shut down, or Redis was "
     "emptied",
+    "MPGONE value": "a large value was removed before it was put: this process was stopped for ten minutes, or Redis "
+    "was emptied; put it again",
 }
 
 

@@ -16,7 +16,7 @@ from sheaf.embedded import find_redis_server
 from sheaf.tasks.load import failure
 from tests.console import Site
 from tests.integration.bench import Bench
-from tests.integration.peers import ProgramAtWork
+from tests.integration.peers import ProgramAtWork, WhenDone, interrupted
 from tests.support import ForeignServer, RedisServer, ReplyLosingProxy
 from tests.webserver import WebServer
 
@@ -127,6 +127,11 @@ def programs(redis_server: RedisServer | ForeignServer) -> Iterator[Callable[[],
     yield make
     for program in made:
         program.close()
+
+
+@pytest.fixture
+def when_done() -> WhenDone:
+    return interrupted
 
 
 @pytest.fixture

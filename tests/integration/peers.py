@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import itertools
 import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+import pytest
 import redis
 
 from sheaf.broker.connection import connect
+from sheaf.broker.redis_library import function_name
+from sheaf.broker.scripts import Script
 from sheaf.core.settings import Settings
 from sheaf.multiprocessing.member import Member
 from sheaf.multiprocessing.objects.manager import SyncManager
@@ -97,6 +101,25 @@ class ProgramAtWork:
             peer.end()
         self.program.close()
         self.connection.close()
+
+
+#: `with when_done(step, exception):` the first such step inside is done in Redis, and its answer never comes.
+WhenDone = Callable[[str, type[BaseException]], contextlib.AbstractContextManager[None]]
+
+
+@contextlib.contextmanager
+def interrupted(step: str, error: type[BaseException]) -> Iterator[None]:
+    answer, pending = Script.__call__, [error]
+
+    def run(script: Script, names: Any, arguments: Any) -> Any:
+        found = answer(script, names, arguments)
+        if pending and script._function == function_name(step):
+            raise pending.pop()
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Script, "__call__", run)
+        yield
 
 
 def modules() -> Modules:

@@ -16,7 +16,7 @@ from sheaf.multiprocessing.objects.locks import BoundedSemaphore, Lock, LockBase
 from sheaf.multiprocessing.objects.memory import Value
 from sheaf.multiprocessing.program import process_ended
 from tests.integration import peer_tasks
-from tests.integration.peers import ProgramAtWork, sent
+from tests.integration.peers import ProgramAtWork, WhenDone, sent
 
 #: Seconds within which what is due has happened, on a busy machine.
 SOON = 30
@@ -197,21 +197,16 @@ def test_who_gives_up_leaves_the_line(work: ProgramAtWork) -> None:
     assert waiting(work, lock) == 0
 
 
-def test_what_an_interrupted_call_acquired_is_released(work: ProgramAtWork) -> None:
+@pytest.mark.parametrize("kind", [Lock, RLock, Semaphore])
+def test_what_an_interrupted_call_acquired_is_released(
+    work: ProgramAtWork, kind: Callable[[Member], LockBase], when_done: WhenDone
+) -> None:
     """Ctrl-C may come when Redis has the step and its answer is not here."""
-    lock = Lock(work.member)
+    lock = kind(work.member)
     there = sent(work.member, work.here("1"), lock)
-    lock.acquire()
-
-    def interrupted(attempt: object, names: object, timeout: object, client: object) -> None:
-        lock.release()
-        client("mp_lock", [lock._key], ["acquire", there._member.owner, "wait", 1])  # type: ignore[operator]
-        raise KeyboardInterrupt
-
-    there._member._wait = interrupted
-    with pytest.raises(KeyboardInterrupt):
-        there.acquire()
-    assert lock.acquire(False)
+    with when_done("mp_lock", KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        lock.acquire()
+    assert there.acquire(False)
 
 
 def in_a_thread(act: object) -> None:

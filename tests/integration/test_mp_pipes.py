@@ -19,7 +19,7 @@ from sheaf.multiprocessing.objects.connection import Pipe
 from sheaf.multiprocessing.objects.queues import Queue
 from sheaf.multiprocessing.program import process_ended
 from tests.integration import peer_tasks
-from tests.integration.peers import ProgramAtWork, sent
+from tests.integration.peers import ProgramAtWork, WhenDone, sent
 
 SOON = 60
 
@@ -174,6 +174,15 @@ def test_poll_takes_nothing(work: ProgramAtWork) -> None:
     assert b.poll(SOON)
     assert b.poll(None)
     assert b.recv_bytes() == b""
+
+
+def test_what_an_interrupted_recv_took_is_put_back(work: ProgramAtWork, when_done: WhenDone) -> None:
+    a, b = Pipe(work.member)
+    for message in ("one", "two"):
+        a.send(message)
+    with when_done("mp_receive", KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        b.recv()
+    assert [b.recv(), b.recv()] == ["one", "two"]
 
 
 def test_wait_gives_those_that_are_ready(work: ProgramAtWork) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +26,9 @@ from sheaf.multiprocessing.objects.queues import JoinableQueue, Queue
 from sheaf.multiprocessing.program import Program, process_ended, sweep_programs
 from tests.integration.peers import ProgramAtWork, sent
 from tests.support import RedisServer
+
+ROOT = Path(__file__).parents[2]
+SOON = 60
 
 
 def use_everything(work: ProgramAtWork) -> None:
@@ -177,6 +184,54 @@ def test_a_long_outage_is_an_error_that_says_so(own_redis_server: RedisServer, m
         queue.get()
     own_redis_server.start()
     work.close()
+
+
+def test_a_program_may_end_when_redis_is_gone(own_redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    work = ProgramAtWork(own_redis_server.url)
+    own_redis_server.kill()
+    with caplog.at_level(logging.WARNING, logger="sheaf"):
+        work.program.close()
+    assert "A worker does when its lease has run out" in caplog.text
+    own_redis_server.start()
+    work.close()
+
+
+def test_a_fork_of_the_program_does_not_disturb_it(work: ProgramAtWork) -> None:
+    """It can use what is shared, waits with a listener of its own, and does not end the program with itself."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKS, work.url],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=SOON,
+        check=False,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("child got 1\nparent got 2\n", "", 0)
+    assert names(work) == {keys.MP_PROGRAMS}
+
+
+#: A program that waits, forks, and waits again, as does its child.
+FORKS = """
+import os, sys, threading
+from tests.integration.peers import ProgramAtWork
+from sheaf.multiprocessing.objects.queues import Queue
+work = ProgramAtWork(sys.argv[1])
+numbers, answers = Queue(work.member), Queue(work.member)
+threading.Timer(0.1, numbers.put, [0]).start()
+numbers.get()
+child = os.fork()
+if child == 0:
+    answers.put("ready")
+    print("child got", numbers.get(), flush=True)
+    answers.put(2)
+    work.program.close()
+    os._exit(0)
+answers.get()
+numbers.put(1)
+os.waitpid(child, 0)
+print("parent got", answers.get(), flush=True)
+work.close()
+"""
 
 
 def own_redis_server_synced(work: ProgramAtWork) -> None:

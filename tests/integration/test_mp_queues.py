@@ -18,7 +18,7 @@ from sheaf.multiprocessing.objects.locks import Lock
 from sheaf.multiprocessing.objects.queues import JoinableQueue, Queue, SimpleQueue
 from tests.integration import peer_tasks
 from tests.integration.peer_tasks import Site
-from tests.integration.peers import ProgramAtWork, sent
+from tests.integration.peers import ProgramAtWork, WhenDone, sent
 
 SOON = 60
 
@@ -222,6 +222,31 @@ def test_who_gives_up_passes_the_call_on(work: ProgramAtWork) -> None:
         first.get()
     assert results.get(timeout=SOON) == "value"
     thread.join(SOON)
+
+
+@pytest.mark.parametrize("size", [1, LARGE_BYTES + 1])
+def test_what_an_interrupted_get_took_is_put_back(work: ProgramAtWork, size: int, when_done: WhenDone) -> None:
+    """Ctrl-C may come when Redis has given the value and it is not here; it stays the first."""
+    values = JoinableQueue(work.member)
+    for letter in (b"\n", b"\0"):
+        values.put(letter * size)
+    with when_done("mp_take", KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        values.get()
+    assert [values.get(False) for _ in range(2)] == [b"\n" * size, b"\0" * size]
+    for _ in range(2):
+        values.task_done()
+    values.join()
+
+
+def test_a_large_value_waits_for_room_for_long(work: ProgramAtWork, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not expire as long as its process is there."""
+    monkeypatch.setattr(member, "_LARGE_EXPIRES_MS", 500)
+    monkeypatch.setattr(member, "LOOK_S", 0.1)
+    values = Queue(work.member, 1)
+    values.put(1)
+    threading.Timer(1.0, values.get).start()
+    values.put(b"x" * (LARGE_BYTES + 1), timeout=SOON)
+    assert len(values.get()) == LARGE_BYTES + 1
 
 
 def test_no_value_is_lost_or_given_twice_while_processes_are_killed(work: ProgramAtWork) -> None:

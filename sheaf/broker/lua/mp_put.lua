@@ -15,7 +15,10 @@ if before then
   return before
 end
 
-local most = tonumber(ARGV[4])
+local most, large = tonumber(ARGV[4]), string.match(ARGV[3], '^k(.*)$')
+if large and redis.call('PEXPIRE', large, 600000) == 0 then
+  return redis.error_reply('MPGONE value')
+end
 if most > 0 and redis.call('LLEN', queue .. ':v') >= most then
   if ARGV[5] == 'wait' then
     await(queue .. ':p')
@@ -27,8 +30,8 @@ end
 -- First of all, so that a full Redis refuses it as a script, too.
 redis.call('RPUSH', queue .. ':v', ARGV[3])
 leave(queue .. ':p')
-if string.sub(ARGV[3], 1, 1) == 'k' then
-  redis.call('PERSIST', string.sub(ARGV[3], 2))
+if large then
+  redis.call('PERSIST', large)
 end
 redis.call('HINCRBY', queue, 'unfinished', 1)
 wake(queue .. ':w', 1)

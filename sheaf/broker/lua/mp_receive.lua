@@ -7,6 +7,7 @@
 --         poll    the same without taking it: '+', also if none can come any more, or '-'
 --         hold    the end 4 is open for 5 (a process, or '~<token>' on its way to one)
 --         drop    the end 4 is closed by 5
+--         leave   the client does not wait at the end 4 any more. If its request in 5 has taken a message, that is put back
 --         land    the end 4 has come, on its way as 5, and is open for this process now
 
 local what, at = ARGV[3], ARGV[4]
@@ -44,6 +45,17 @@ if what == 'take' then
     redis.call('PEXPIRE', string.sub(message, 2), 600000)
   end
   return answer('+' .. message)
+elseif what == 'leave' then
+  local last = redis.call('HGET', KEYS[2], ARGV[1]) or ''
+  local entry = string.match(string.sub(last, #ARGV[5] + 1), '^%+([vk].*)$')
+  if entry and string.sub(last, 1, #ARGV[5]) == ARGV[5] then
+    redis.call('LPUSH', at .. ':v', entry)
+    if string.sub(entry, 1, 1) == 'k' then
+      redis.call('PERSIST', string.sub(entry, 2))
+    end
+    wake(at .. ':w', 0)
+  end
+  leave(at .. ':w')
 elseif what == 'hold' then
   end_hold(at, ARGV[5], 1)
 elseif what == 'drop' then

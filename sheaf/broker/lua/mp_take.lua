@@ -6,7 +6,7 @@
 --                  <queue>:j  zset  who waits until all is done
 -- ARGV 3  what to do:
 --         take    in the mode 4 (try, wait, last). Returns '+' and the value as it is in the list, or '-'
---         leave   The client does not wait any more
+--         leave   The client does not wait any more. If its request in 4 has taken a value, that is put back
 --         done    Returns '+', or '!' if there was nothing left to be done
 --         join    in the mode 4. Returns '+', '-', or '!' and how many were taken by processes that have ended
 --         size    Returns how many values are in it
@@ -45,6 +45,16 @@ if what == 'take' then
   wake(queue .. ':p', 1)
   return answer('+' .. value)
 elseif what == 'leave' then
+  local last = redis.call('HGET', KEYS[2], ARGV[1]) or ''
+  local entry = string.match(string.sub(last, #ARGV[4] + 1), '^%+([vk].*)$')
+  if entry and string.sub(last, 1, #ARGV[4]) == ARGV[4] then
+    redis.call('LPUSH', queue .. ':v', entry)
+    redis.call('HINCRBY', queue .. ':h', PROCESS, -1)
+    if string.sub(entry, 1, 1) == 'k' then
+      redis.call('PERSIST', string.sub(entry, 2))
+    end
+    wake(queue .. ':w', 1)
+  end
   -- A client that was called and takes nothing passes the call on.
   if not leave(queue .. ':w') and redis.call('LLEN', queue .. ':v') > 0 then
     wake(queue .. ':w', 1)

@@ -189,7 +189,10 @@ class Connection(SharedObject):
             answer: bytes = client("mp_receive", (), ["take", self._end, mode])
             return None if answer == b"-" else answer
 
-        answer = self._member.until(attempt, [self.wake_key], None)
+        def give_up(client: Client) -> None:
+            client("mp_receive", (), ["leave", self._end, client.request])
+
+        answer = self._member.until(attempt, [self.wake_key], None, give_up=give_up)
         if answer == b"!":
             raise EOFError("no process has the other end of this pipe open: no message can come any more")
         return self._member.fetched(answer[1:])

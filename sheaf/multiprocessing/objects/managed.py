@@ -91,10 +91,9 @@ class QueueProxy(JoinableQueue):
         _check(timeout)
         return super().get(block, timeout)
 
-    def put(self, obj: Any = None, block: bool = True, timeout: float | None = None, **named: Any) -> None:
-        # (`queue.Queue` calls it `item`.)
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         _check(timeout)
-        super().put(named.pop("item", obj), block, timeout, **named)
+        super().put(item, block, timeout)
 
     def __repr__(self) -> str:
         return described(self)

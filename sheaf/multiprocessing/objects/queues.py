@@ -90,7 +90,7 @@ class QueueBase(SharedObject):
             )
 
     def _stop_waiting(self, client: Client) -> None:
-        client("mp_take", [self._key], ["leave"])
+        client("mp_take", [self._key], ["leave", client.request])
 
 
 class Queue(QueueBase):
