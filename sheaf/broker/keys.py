@@ -64,7 +64,7 @@ CLIENT_PREFIX = "sheaf:client:"
 MP_PROGRAMS = "sheaf:mp:programs"
 #: Of each program, until it ends: set of the keys that it has beside these; hash client -> its last request and the
 #: answer to it; set of processes that have ended; sets, one per process, of the objects that have something of it;
-#: strings, values of more than half a megabyte that are in a queue or pipe.
+#: strings, large values that are in a queue or pipe.
 MP_PREFIX = "sheaf:mp:"
 MP_KEYS, MP_CLIENTS, MP_ENDED, MP_HELD, MP_VALUE = "keys", "clients", "ended", "held:", "v:"
 #: hash, one per object, and keys that begin with its name; which, is in the files of `lua/` that begin with `mp_`.

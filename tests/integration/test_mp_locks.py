@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from sheaf.core.errors import ProgramEnded
-from sheaf.multiprocessing.member import Member
+from sheaf.multiprocessing.member import Member, Mode
 from sheaf.multiprocessing.objects.event import Event
 from sheaf.multiprocessing.objects.locks import BoundedSemaphore, Lock, LockBase, RLock, Semaphore
 from sheaf.multiprocessing.objects.memory import Value
@@ -95,25 +95,25 @@ def test_who_waits_is_woken(work: ProgramAtWork) -> None:
     assert min(waits) < 0.2
 
 
-def test_nobody_starves_beside_one_that_acquires_again_and_again(work: ProgramAtWork) -> None:
+def test_who_has_waited_goes_before_newcomers(work: ProgramAtWork) -> None:
+    """So none starves beside a process that acquires it again and again. One that does not come is passed over."""
     lock = Lock(work.member)
-    there = sent(work.member, work.here("1"), lock)
-    over = threading.Event()
-
-    def again() -> None:
-        while not over.is_set():
-            with there:
-                pass
-
-    thread = threading.Thread(target=again)
-    thread.start()
-    try:
-        for _ in range(20):
-            assert lock.acquire(timeout=SOON)
+    there = work.here("1")
+    while True:
+        lock.acquire()
+        with there.steps.client() as waiter:
+            waiter("mp_lock", [lock._key], ["acquire", there.owner, Mode.WAIT, 1])
+            # A newcomer would be as good as a waiter of less than 10 ms.
+            time.sleep(0.05)
+            released = time.monotonic()
             lock.release()
-    finally:
-        over.set()
-        thread.join(SOON)
+            passed_over = lock.acquire(False)
+        if time.monotonic() - released < 0.4:
+            break
+        lock.release() if passed_over else None
+    assert not passed_over
+    assert lock.acquire(timeout=SOON)
+    assert time.monotonic() - released >= 0.4
 
 
 @pytest.mark.parametrize("kind", [Lock, RLock, Semaphore, BoundedSemaphore])
