@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import math
@@ -11,16 +12,18 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given
+import redis
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sheaf.core.errors import RedisUnavailable, ValueUnreadable
 from sheaf.multiprocessing import steps
 from sheaf.multiprocessing.closing import Closing
-from sheaf.multiprocessing.objects.base import checked_name
+from sheaf.multiprocessing.member import Member
+from sheaf.multiprocessing.objects.base import SharedObject, checked_name
 from sheaf.multiprocessing.objects.ctypes_names import TYPECODES, described, of_description, type_for
 from sheaf.multiprocessing.objects.dict_keys import field_of, is_reversible, key_of
-from sheaf.multiprocessing.objects.references import KINDS
+from sheaf.multiprocessing.objects.references import KINDS, references
 from sheaf.multiprocessing.steps import patiently
 
 _ATOMS = st.one_of(
@@ -59,7 +62,7 @@ def test_types_of_memory_go_there_and_back() -> None:
     kinds = [*TYPECODES.values(), ctypes.c_bool, ctypes.c_int * 3, ctypes.c_double * 2 * 2]
     for kind in kinds:
         assert of_description(described(kind)) is kind
-    for wrong in ("z", "P", ["i"], ["i", -1], [["i"], 2], dict, 5, None):
+    for wrong in ("z", "P", ["i"], ["i", -1], [["i"], 2], ["i", 2**62], dict, 5, None):
         with pytest.raises(ValueUnreadable):
             of_description(wrong)
 
@@ -79,6 +82,35 @@ def test_what_came_is_no_reference(wrong: Any) -> None:
     with pytest.raises(ValueUnreadable):
         checked_name(wrong)
     assert checked_name(["0123456789abcdef"]) == "0123456789abcdef"
+
+
+_NAMES = st.just("0123456789abcdef") | st.text(max_size=3)
+_PARTS = st.recursive(
+    _NAMES | st.integers() | st.none() | st.floats() | st.booleans() | st.sampled_from(["i", "c", "d"]),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=50)
+@given(described=st.lists(_PARTS, max_size=4).map(lambda parts: ["0123456789abcdef", *parts]) | _PARTS)
+def test_whatever_came_is_a_reference_or_an_error_that_says_so(kind: type[SharedObject], described: Any) -> None:
+    with contextlib.closing(redis.Redis(port=1)) as nowhere:
+        member = Member(nowhere, "program")
+        steps_taken: list[Any] = []
+        member.steps = lambda *step: steps_taken.append(step)  # type: ignore[assignment]
+        member.closing.start = lambda: None  # type: ignore[method-assign]
+        (reference,) = (one for one in references(member) if one.kind is kind)
+        try:
+            rebuilt = reference.rebuild(described)
+        except ValueUnreadable:
+            return
+        assert type(rebuilt) is kind
+        assert rebuilt._key == "sheaf:mp:program:o:0123456789abcdef"
+        for step in steps_taken:
+            assert all(name.startswith(rebuilt._key) for name in step[1])
+        vars(rebuilt)["_closed"] = True
 
 
 def test_every_kind_has_a_word_of_its_own() -> None:

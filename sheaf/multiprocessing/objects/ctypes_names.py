@@ -67,7 +67,10 @@ def of_description(description: Any) -> Any:
     if type(description) is str and description in _SIMPLE:
         return _SIMPLE[description]
     if type(description) is list and len(description) == 2 and type(description[1]) is int and description[1] >= 0:
-        return of_description(description[0]) * description[1]
+        try:
+            return of_description(description[0]) * description[1]
+        except OverflowError:
+            raise ValueUnreadable("the message is damaged: an array of more bytes than there can be") from None
     if isinstance(description, type) and issubclass(description, _Simple | ctypes.Structure | ctypes.Union):
         return description
     raise ValueUnreadable("the message is damaged: no type of shared memory")

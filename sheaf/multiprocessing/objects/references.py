@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from sheaf.core.errors import ValueUnreadable
 from sheaf.multiprocessing.member import Member
 from sheaf.multiprocessing.objects import (
     barrier,
@@ -52,4 +53,12 @@ def _describe(shared: Any) -> Any:
 
 
 def _rebuild(member: Member, kind: type[SharedObject]) -> Callable[[Any], Any]:
-    return lambda described: kind.from_reference(member, described)
+    def rebuild(described: Any) -> Any:
+        try:
+            return kind.from_reference(member, described)
+        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+            if isinstance(error, ValueUnreadable):
+                raise
+            raise ValueUnreadable(f"the message is damaged: no {kind.__name__} ({error})") from error
+
+    return rebuild
