@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -122,6 +123,34 @@ class FakeQueue:
 
     def close(self) -> None:
         self.closed = True
+
+
+class FakeHost(threading.Thread):
+    """In place of a worker's `Host`: hosts nothing."""
+
+    count = 0
+    problem: str | None = None
+
+    def __init__(self, context: WorkerContext) -> None:
+        super().__init__(name="hosting", daemon=True)
+        self.calls = threading.Thread(target=self._until_stopped, name="hosting-calls", daemon=True)
+        self.stop_asked = threading.Event()
+        self.drained = self.abandoned = False
+
+    def run(self) -> None:
+        self._until_stopped()
+
+    def _until_stopped(self) -> None:
+        self.stop_asked.wait()
+
+    def drain(self, grace_s: float) -> None:
+        self.drained = True
+
+    def stop(self, within_s: float | None = None) -> None:
+        self.stop_asked.set()
+
+    def abandon(self) -> None:
+        self.abandoned = True
 
 
 class FakeLock:

@@ -72,6 +72,22 @@ MP_OBJECT = "o:"
 #: pub/sub channels: one per process, for the keys of objects that it waits for and that have changed; and one for all
 #: processes of a program, for `processes` (one has ended) and `ended` (the program has).
 MP_WAKE, MP_WAKE_ALL = "wake:", "wake"
+#: Of each program that starts processes on workers: hash process -> JSON (name, parent, state: waiting, running or
+#: ended, worker, pid, exitcode); list of what they have printed and the program has not read (`process stream`, line
+#: feed, text); hash with the number of that list's first entry, its bytes, and the last batch of each worker; and a
+#: pub/sub channel on which is said that one of these has changed.
+MP_PROCESSES, MP_OUT, MP_OUT_STATE, MP_HOSTING = "processes", "out", "outs", "hosting"
+#: list of `program process ms`: processes that wait for a worker, and since when.
+MP_STARTS = "sheaf:mp:starts"
+#: hash worker -> `ms at which its lease runs out, processes that it hosts, places that are free`; a field lives until
+#: the processes of a worker that died are counted as ended.
+MP_HOSTS = "sheaf:mp:hosts"
+#: set of `program process`, one per worker that hosts some.
+MP_HOSTED_PREFIX = "sheaf:mp:hosted:"
+#: hash `program process` -> `signal:count`, one per worker; a field lives until that process has ended.
+MP_SIGNALS_PREFIX = "sheaf:mp:signals:"
+#: pub/sub channel: there is a start or a signal; workers listen.
+MP_CALL = "sheaf:mp:call"
 
 #: hash, one per live worker: label, pid, pool, state, batches, items, …; expires two minutes after the last beat.
 WORKER_PREFIX = "sheaf:worker:"

@@ -24,8 +24,10 @@ class Notifier:
     A message may be lost with Redis or with the connection: look for yourself from time to time all the same.
     """
 
-    def __init__(self, connection: redis.Redis, channel: str = keys.WAKEUP) -> None:
+    def __init__(self, connection: redis.Redis, channel: str = keys.WAKEUP, *, slice_s: float = SLICE_S) -> None:
+        """`slice_s`: how long an interruption may take."""
         self._connection = connection
+        self._slice_s = slice_s
         self._channel = channel
         self._listening: PubSub | None = None
         self._interrupted = threading.Event()
@@ -60,7 +62,7 @@ class Notifier:
     def _wait(self, listening: PubSub, deadline: float) -> bool:
         while not self._interrupted.is_set():
             left_s = deadline - time.monotonic()
-            if listening.get_message(timeout=max(0.0, min(left_s, SLICE_S))) is not None:
+            if listening.get_message(timeout=max(0.0, min(left_s, self._slice_s))) is not None:
                 # One look answers all that were rung so far.
                 while listening.get_message(timeout=0) is not None:
                     pass

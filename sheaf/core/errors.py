@@ -7,6 +7,7 @@ SheafError
 │   ├── OutputPathError     the output's path, folder or suffix cannot be used
 │   ├── RunNotFound         no run of that name
 │   │   └── RunDamaged      the run's files are not what was written; it alone is set aside
+│   ├── ProcessRefused      a process that a program wants started cannot be; nothing was run
 │   ├── ValueNotSendable    a value cannot be sent to another process; names the part of it, and what to do instead
 │   ├── NotShareable        this cannot be meant across machines; the message says what to use instead
 │   └── TaskError           the task cannot be found, imported or called
@@ -76,6 +77,10 @@ class RunNotFound(UsageError):
 
 class RunDamaged(RunNotFound):
     """Bring the file that the message names back as it was; the run goes on by itself then."""
+
+
+class ProcessRefused(UsageError):
+    """Do what the message says, and start the process again; nothing was run."""
 
 
 class ValueNotSendable(UsageError, TypeError):

@@ -60,6 +60,9 @@ class Settings:
     child_items: int = 0
     #: Restart a pool's child that exceeds this many MiB when it is next idle, kill it at twice that; 0: never.
     child_memory_mb: int = 0
+    #: Processes that a worker runs at once at most for programs' `Process.start()`, beside its pool; 0: 64 for each
+    #: core that it may use, and no more than 256. Others wait.
+    hosted: int = 0
     #: The folder with the users' own task modules.
     tasks_dir: Path = Path("tasks")
     #: Comma-separated modules outside the tasks folder whose public functions may also run as tasks.
@@ -112,7 +115,15 @@ class Settings:
         ):
             if getattr(self, name) <= 0:
                 raise SettingsError(f"{_variable(name)}={getattr(self, name)} must be greater than 0")
-        for name in ("pool_size", "batches_in_flight", "grace_s", "child_items", "child_memory_mb", "prints_fd"):
+        for name in (
+            "pool_size",
+            "batches_in_flight",
+            "grace_s",
+            "child_items",
+            "child_memory_mb",
+            "hosted",
+            "prints_fd",
+        ):
             if getattr(self, name) < 0:
                 raise SettingsError(f"{_variable(name)}={getattr(self, name)} must not be negative")
         if self.queue_batches < 1:
@@ -172,6 +183,30 @@ def child_environment(changes: Mapping[str, str | None]) -> dict[str, str]:
     """Return this process's environment with some variables changed (None: taken out), for a process that we start."""
     merged: dict[str, str | None] = {**os.environ, **changes}  # noqa: TID251
     return {name: value for name, value in merged.items() if value is not None}
+
+
+#: What a program's process on a worker has of the worker's machine, and not of the program: where it is, what it may
+#: reach, how Python and the loader work. docs/settings.md lists them.
+_OF_THE_MACHINE = frozenset(
+    ("PATH", "HOME", "HOSTNAME", "USER", "LOGNAME", "SHELL", "PWD", "OLDPWD", "TMPDIR", "SHLVL", "_")
+)
+_OF_THE_MACHINE_PREFIXES = ("SHEAF_", "PYTHON", "LD_")
+
+
+def own_environment() -> dict[str, str]:
+    """What this program's processes get of its environment, wherever they run."""
+    return {name: value for name, value in os.environ.items() if not _is_of_the_machine(name)}  # noqa: TID251
+
+
+def replace_environment(of_program: Mapping[str, str]) -> None:
+    """Give this process a program's environment, with what is of this machine."""
+    for name in [name for name in os.environ if not _is_of_the_machine(name)]:  # noqa: TID251
+        del os.environ[name]  # noqa: TID251
+    os.environ.update({name: value for name, value in of_program.items() if not _is_of_the_machine(name)})  # noqa: TID251
+
+
+def _is_of_the_machine(name: str) -> bool:
+    return name in _OF_THE_MACHINE or name.startswith(_OF_THE_MACHINE_PREFIXES)
 
 
 def _variable(name: str) -> str:

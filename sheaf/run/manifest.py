@@ -34,7 +34,7 @@ _RUN_NAME = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
 #: Items of a batch at most: the index has a bit for each.
 _LARGEST_BATCH = 2**24
 #: Folders of the data folder that hold no outputs; those of sessions hold their own.
-_OURS = ("runs", ".sheaf")
+_OURS = ("runs", "programs", ".sheaf")
 
 
 @dataclass(frozen=True, slots=True)

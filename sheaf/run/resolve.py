@@ -13,7 +13,7 @@ from sheaf.run.run import Run, list_runs
 from sheaf.run.sessions import SESSIONS
 
 #: Folders inside the data folder that are ours.
-_OURS = ("runs", SESSIONS, ".sheaf")
+_OURS = ("runs", "programs", SESSIONS, ".sheaf")
 
 
 def locate_output(data_dir: Path, text: str) -> str:

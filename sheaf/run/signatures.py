@@ -38,6 +38,8 @@ _LONGEST_FILE = 1024
 _ATTEMPTS = 3
 #: What the signed bytes begin with: so no signature of another kind or version can be taken for one of these.
 _CONTEXT = b"sheaf call 1\n"
+#: What a program's own key is made of, beside the cluster's.
+_PROGRAM_CONTEXT = b"sheaf program 1\n"
 _LENGTH = struct.Struct(">Q")
 
 #: What a signature is for: a signed call must not pass for anything else that will be signed one day.
@@ -129,6 +131,13 @@ class ClusterKey:
                 "it was not run; submit it from a program that has the key (SHEAF_CLUSTER_KEY_FILE), or find out who "
                 "else writes to this Redis"
             )
+
+    def secret_of(self, program: str) -> bytes:
+        """A key that is good for one program alone, and that its processes on workers may have.
+
+        Nothing leads back from it to the cluster's, nor does it sign calls.
+        """
+        return hmac.digest(self._secret, _PROGRAM_CONTEXT + program.encode("utf-8", "surrogatepass"), "sha256")
 
     def __repr__(self) -> str:
         return "<cluster key>"

@@ -137,7 +137,7 @@ def _failed(output: Path, run: str, items: int) -> int:
 def _aside(data_dir: Path, before: float) -> Iterator[Waste]:
     for folder, folders, names in os.walk(data_dir):
         if Path(folder) == data_dir:
-            folders[:] = [name for name in folders if name not in ("runs", SESSIONS, ".sheaf")]
+            folders[:] = [name for name in folders if name not in ("runs", "programs", SESSIONS, ".sheaf")]
         for name in names:
             path = Path(folder, name)
             output = next((path.with_name(name.rpartition(mark)[0]) for mark in _ASIDE if mark in name), None)

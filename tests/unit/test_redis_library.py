@@ -17,10 +17,10 @@ LUA = Path(redis_library.__file__).parent / "lua"
 ACL = Path(redis_library.__file__).parents[2] / "services/redis/users.acl.tmpl"
 #: Files that are put before others.
 PRELUDES = {"lines", "lock_waiters", "shared_request", "shared_wake"}
-PRELUDES |= {"mp_anyway", "mp_barriers", "mp_locks", "mp_pipe", "mp_process", "mp_step", "mp_wake"}
+PRELUDES |= {"mp_anyway", "mp_barriers", "mp_entry", "mp_locks", "mp_pipe", "mp_process", "mp_step", "mp_wake"}
 #: Those that only add.
 ADDING = {"shared_put", "shared_value"}
-ADDING |= {"mp_dict_set", "mp_list_set", "mp_make", "mp_put", "mp_room", "mp_send"}
+ADDING |= {"mp_dict_set", "mp_list_set", "mp_make", "mp_print", "mp_put", "mp_room", "mp_send", "mp_start"}
 
 
 def test_every_lua_file_is_a_step_or_put_before_one() -> None:
@@ -63,6 +63,16 @@ def test_the_stacks_workers_may_do_what_the_steps_do() -> None:
     called = re.findall(r"redis\.p?call\(\s*'(\w+)'", "".join(path.read_text() for path in LUA.glob("*.lua")))
     assert len(set(called)) > 20
     assert {name.lower() for name in called} - allowed == set()
+
+
+@pytest.mark.parametrize(("role", "files"), [("worker", "*.lua"), ("producer", "mp_*.lua")])
+def test_roles_may_use_what_programs_share(role: str, files: str) -> None:
+    """Both sides of `sheaf.multiprocessing` are in the stack: its keys, its channels, and all that its steps do."""
+    (line,) = [line for line in ACL.read_text().splitlines() if line.startswith(f"user {role} ")]
+    assert {"&sheaf:mp:*"} <= set(line.split())
+    assert {"~sheaf:*", "~sheaf:mp:*"} & set(line.split())
+    called = re.findall(r"redis\.p?call\(\s*'(\w+)'", "".join(path.read_text() for path in LUA.glob(files)))
+    assert {f"+{name.lower()}" for name in called} - set(line.split()) == set()
 
 
 def test_the_library_is_printed_without_any_package() -> None:

@@ -37,7 +37,7 @@ from sheaf_worker.pool.pool import ItemBlock, Pool
 from sheaf_worker.worker import Worker
 from tests.console import wait_until
 from tests.runs import numbered, write_run
-from tests.worker_parts import FakeLock, FakeQueue, LockState, fields_of, messages
+from tests.worker_parts import FakeHost, FakeLock, FakeQueue, LockState, fields_of, messages
 
 RUN = "20260101-000000-aaaaaa"
 
@@ -117,6 +117,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCapt
 
     monkeypatch.setattr(module, "BatchQueue", make_queue)
     monkeypatch.setattr(module, "Pool", InstantPool)
+    monkeypatch.setattr(module, "Host", FakeHost)
     monkeypatch.setattr(committer, "FairLock", FakeLock)
     monkeypatch.setattr(recovery, "FairLock", BusyLock)
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)

@@ -5,6 +5,7 @@
                            └──► committer ──► lock (step 5), output (step 6) ──► the batches' jobs finish
 
     heartbeat: leases, registry entry, health file        recovery: queues what others left undone
+    hosting: processes of programs, beside the pool
 
 The loop itself never talks to Redis and never writes to the disk, so neither can keep the pool waiting.
 """
@@ -44,6 +45,7 @@ from sheaf_worker.commit.buffer import CommitBuffer
 from sheaf_worker.commit.committer import Committer
 from sheaf_worker.cores import usable_cores
 from sheaf_worker.explain import explain
+from sheaf_worker.hosting.host import TERM_S, Host
 from sheaf_worker.pool.dispatcher import RELEASE_S
 from sheaf_worker.pool.pool import Pool, TaskRun
 from sheaf_worker.share import host_name, share_among
@@ -104,6 +106,7 @@ class Worker:
         self._heartbeat = Heartbeat(
             context, self._describe, lambda: self._vitals.well, self._share_cores if self._cores else None
         )
+        self._host_of_programs = Host(context)
         self._vitals = Vitals(
             self.id,
             LastWords(settings.data_dir, self.label),
@@ -129,7 +132,8 @@ class Worker:
     def _start(self) -> None:
         threading.excepthook = self._on_thread_failure
         self._pool.start()
-        self._vitals.guard((self._committer, self._heartbeat, self._fetcher, self._recovery))
+        host = self._host_of_programs
+        self._vitals.guard((self._committer, self._heartbeat, self._fetcher, self._recovery, host, host.calls))
         logger.info(
             "worker started", extra={"action": "start", "pool": self._pool.size, "data": str(self._settings.data_dir)}
         )
@@ -170,7 +174,7 @@ class Worker:
             self._heartbeat.beat_now()
 
     def _problem(self) -> str | None:
-        parts = (self._committer, self._fetcher, self._recovery, self._pool)
+        parts = (self._committer, self._fetcher, self._recovery, self._pool, self._host_of_programs)
         return next((part.problem for part in parts if part.problem), None)
 
     def _pass_on(self, name: str, results: Results) -> None:
@@ -242,6 +246,7 @@ class Worker:
         deadline = time.monotonic() + self._settings.grace_s
         self._vitals.stopping(self._settings.grace_s)
         logger.info("worker stopping", extra={"action": "stop", "in_hand": self._pool.in_hand})
+        self._host_of_programs.drain(self._settings.grace_s)
         self._fetcher.stop()
         self._recovery.stop()
         self._pool.drain()
@@ -250,6 +255,7 @@ class Worker:
                 self._pass_on(run, results)
         self._pool.close(grace_s=max(0.0, min(1.0, deadline - time.monotonic())))
         self._committer.close(within_s=max(1.0, deadline - time.monotonic()))
+        self._host_of_programs.stop(within_s=max(0.0, deadline - time.monotonic()) + 3 * TERM_S)
         self._hand_back()
         self._heartbeat.stop()
         self._queue.close()
@@ -291,6 +297,7 @@ class Worker:
             if len(self._in_flight)
             else "idle",
             "batches": str(len(self._in_flight)),
+            "hosted": str(self._host_of_programs.count),
             "in_hand": str(self._pool.in_hand),
             "items": str(self._committer.items),
             "bytes": str(self._committer.bytes),
@@ -339,6 +346,7 @@ class Worker:
         self._fetcher.stop(within_s=1.0)
         # Unless the cause is known to be another, an item in one of them may be it.
         self._hand_back(in_peace=self._vitals.broke_apart_from_items)
+        self._host_of_programs.abandon()
         # Stop the heartbeat first: it would announce the worker again.
         self._heartbeat.stop(within_s=1.0)
         self._queue.registry.leave(self.id)

@@ -32,15 +32,11 @@ from sheaf.tasks.transient_errors import again_if_passing, passes
 from sheaf_worker.child.copies import Lifeline, end_with_parent
 from sheaf_worker.child.outbox import Outbox
 from sheaf_worker.child.pipe import Inbox, ItemSource, start_helper
+from sheaf_worker.child.standing import give_way
 from sheaf_worker.wire.exit_codes import FILES_USED_UP, LACKING
 from sheaf_worker.wire.ring import Memory, RingWriter
 from sheaf_worker.wire.slots import SharedSlots, SlotWriter
 
-#: When memory runs out, the kernel should kill one of these processes: the pool can replace it.
-_OOM_SCORE = "500"
-#: How much nicer than its worker, which commits, renews leases and dispatches items for all its children: it should not
-#: have to wait for a core because of them (docs/decisions/0017-children-are-nicer.md).
-_NICENESS = 5
 #: Seconds before retrying a task that failed without an item in hand: the worker may give it up meanwhile, or the
 #: system may grant what it refused.
 _PAUSE_S, _PASSING_PAUSE_S = 0.1, 1.0
@@ -79,13 +75,11 @@ def _set_up_process(parent: int, printed: Connection) -> None:
     end_with_parent(parent)
     # A process group of its own: what the task starts can be killed with it, and Ctrl-C reaches the worker only.
     os.setpgid(0, 0)
-    os.nice(_NICENESS)
+    give_way()
     # Handlers that do nothing: SIG_IGN would be inherited by every command that a task starts.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _ignore_signal)
     os.register_at_fork(after_in_child=_restore_signals)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="utf-8")
     # What a task prints belongs in the log; the worker passes it on, up to a limit.
     sys.stdout.flush()
     for descriptor in (1, 2):
