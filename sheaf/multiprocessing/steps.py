@@ -6,6 +6,7 @@ A step either does what it is asked to or answers "not now"; none of them blocks
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import secrets
 import time
@@ -99,8 +100,7 @@ class Steps:
         try:
             client = free.pop()
         except IndexError:
-            self._count += 1
-            client = Client(self, f"{self.process}/{self.incarnation}.{self._count}")
+            client = Client(self, f"{self.process}/{self.incarnation}.{next(self._numbers)}")
         yield client
         # After an error its last request may still be on its way: it is not used again.
         free.append(client)
@@ -119,7 +119,8 @@ class Steps:
         #: What tells this operating system's process from those forked off it.
         self.incarnation = secrets.token_hex(4)
         self._free: list[Client] = []
-        self._count = 0
+        # (To take the next number is one step for threads, too.)
+        self._numbers = itertools.count(1)
 
 
 _alive: weakref.WeakSet[Steps] = weakref.WeakSet()

@@ -13,6 +13,7 @@ import pytest
 from sheaf.core.errors import ItemsAbandoned, RedisFull, ValueNotSendable
 from sheaf.multiprocessing import member
 from sheaf.multiprocessing.member import LARGE_BYTES
+from sheaf.multiprocessing.objects.connection import Pipe
 from sheaf.multiprocessing.objects.event import Event
 from sheaf.multiprocessing.objects.locks import Lock
 from sheaf.multiprocessing.objects.queues import JoinableQueue, Queue, SimpleQueue
@@ -107,12 +108,13 @@ def test_large_values_go_beside_the_queue(work: ProgramAtWork) -> None:
     assert not [name for name in held if b":v:" in name]
 
 
-def test_a_value_that_was_put_does_not_expire(work: ProgramAtWork, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(member, "_LARGE_EXPIRES_MS", 300)
-    values = Queue(work.member)
+def test_a_large_value_that_was_put_does_not_expire(work: ProgramAtWork) -> None:
+    """Neither one that is in a queue nor one that is in a pipe."""
+    values, ends = Queue(work.member), Pipe(work.member)
     values.put(b"x" * (LARGE_BYTES + 1))
-    time.sleep(0.6)
-    assert len(values.get()) == LARGE_BYTES + 1
+    ends[0].send(b"x" * (LARGE_BYTES + 1))
+    large: Any = work.connection.keys(work.member.key("v:*"))
+    assert [work.connection.ttl(name) for name in large] == [-1, -1]
 
 
 def test_a_full_redis_says_so(work: ProgramAtWork) -> None:
@@ -139,6 +141,7 @@ def test_a_killed_consumer_keeps_nothing_from_others(work: ProgramAtWork) -> Non
     assert ready.wait(SOON)
     wait_until_waited_for(work, values)
     peer.kill()
+    assert work.connection.zcard(f"{values._key}:w") == 0
     values.put("for others")
     assert values.get(timeout=SOON) == "for others"
 
@@ -204,8 +207,9 @@ def test_join_says_that_who_took_a_value_has_ended(work: ProgramAtWork) -> None:
     values.join()
 
 
-def test_who_gives_up_passes_the_call_on(work: ProgramAtWork) -> None:
-    """One is called for a value and is interrupted before it takes it: the next gets it, and not a second later."""
+def test_who_gives_up_passes_the_call_on(work: ProgramAtWork, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is called for a value and is interrupted before it takes it: the next is called, and need not look itself."""
+    monkeypatch.setattr(member, "LOOK_S", 10 * SOON)
     values, results = Queue(work.member), Queue(work.member)
     first, second = (sent(work.member, work.here(name), values) for name in "12")
     thread = threading.Thread(target=lambda: results.put(second.get()))
