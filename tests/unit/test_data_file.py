@@ -19,6 +19,7 @@ from sheaf.output.commit.data_file import Buffer, FileGrew, OutputFile, checksum
 from sheaf.output.index.rows import State
 from sheaf.output.output import Output
 from sheaf.run.items import Done
+from tests.patches import raising
 
 
 @given(st.lists(st.binary(max_size=40), max_size=30), st.integers(1, 25), st.integers(1, 6))
@@ -171,3 +172,50 @@ def test_a_checksum_says_how_many_bytes_are_gone(tmp_path: Path) -> None:
     with open(path, "rb") as source:
         assert checksum_of(source, 2, 5) == (zlib.crc32(b"23456"), 0)
         assert checksum_of(source, 8, 5) == (zlib.crc32(b"89"), 3)
+
+
+def test_what_is_no_file_any_more_is_refused(tmp_path: Path) -> None:
+    """A device or a pipe in its place would take the records and keep none."""
+    path = tmp_path / "pages.txt"
+    os.mkfifo(path)
+    file = OutputFile.open(path, state())
+    with pytest.raises(OutputReplaced, match="not a regular file any more"):
+        file.check(state())
+    file.close()
+
+
+def test_bytes_are_moved_to_a_place_that_takes_them(tmp_path: Path) -> None:
+    """What has the name already is not written to, unless it is a file of such bytes."""
+    path = tmp_path / "pages.txt"
+    path.with_name("pages.txt.stray-1").mkdir()
+    path.with_name("pages.txt.stray-2").symlink_to(tmp_path / "elsewhere")
+    path.write_bytes(b"ours\ntheirs")
+
+    file = OutputFile.open(path, state(length=5))
+    aside = file.remove_excess(None)
+    file.close()
+
+    assert aside == path.with_name("pages.txt.stray-3")
+    assert (aside.read_bytes(), path.read_bytes()) == (b"theirs", b"ours\n")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_disk_that_is_full_while_bytes_are_moved_leaves_them_where_they_are(
+    tmp_path: Path, monkeypatch: MonkeyPatch
+) -> None:
+    """And nothing of them twice: the next try finds the place as it was."""
+    path = tmp_path / "pages.txt"
+    path.write_bytes(b"ours\ntheirs")
+    earlier = path.with_name("pages.txt.stray-1")
+    earlier.write_bytes(b"earlier")
+    file = OutputFile.open(path, state(length=5))
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", raising(OSError(28, "No space left on device")))
+        with pytest.raises(OSError, match="No space"):
+            file.remove_excess(None)
+    assert (earlier.read_bytes(), path.read_bytes()) == (b"earlier", b"ours\ntheirs")
+
+    assert file.remove_excess(None) == earlier
+    file.close()
+    assert (earlier.read_bytes(), path.read_bytes()) == (b"earliertheirs", b"ours\n")

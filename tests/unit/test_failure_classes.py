@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,14 @@ from sheaf.run.items import Failed
 
 
 @pytest.fixture
-def output(tmp_path: Path) -> Output:
+def output(tmp_path: Path) -> Iterator[Output]:
     """An output of an earlier version: one item out of time, and one that failed by now's name."""
     made = Output.create(tmp_path / "o.jsonl")
     made.register_run("r-1", 3, 3)
     failed = [Failed(0, "TimedOut", "late", 1), Failed(1, "Timeout", "late", 1), Failed(2, "ValueError", "bad", 1)]
     made.commit({"r-1": failed}, worker="w", token=1)
-    return made
+    yield made
+    made.close()
 
 
 def test_they_are_shown_by_the_name_of_today(output: Output) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sheaf.core.errors import FenceTimeout, IndexForeign, OutputShortened, OutputUnwritable
+from sheaf.output.commit.data_file import OutputFile
 from sheaf.output.commit.transaction import WriteTransactions
 from sheaf.output.index.database import Index
 from sheaf.output.index.intent import Intent
@@ -122,3 +123,21 @@ def test_a_file_that_lost_committed_bytes_is_refused(transactions: WriteTransact
         pass
     assert not index.begun
     assert index.output.read_bytes() == b"comm"
+
+
+def test_an_append_that_cannot_be_undone_is_cut_by_the_next_one(
+    transactions: WriteTransactions, index: Index, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(transactions, b"committed\n", index)
+
+    with monkeypatch.context() as broken, pytest.raises(OutputUnwritable):
+        broken.setattr(OutputFile, "undo", raising(OSError(5, "Input/output error")))
+        with transactions.begin("w") as transaction:
+            index.note.write(Intent(10, 5, b"torn\n".hex(), "w", 1))
+            transaction.file.append([b"torn\n"], lambda _: None, to_be_synced=True)
+            raise OSError(28, "No space left on device")
+
+    assert "could not cut the torn append" in caplog.text
+    assert index.output.read_bytes() == b"committed\ntorn\n"
+    append(transactions, b"next\n", index)
+    assert index.output.read_bytes() == b"committed\nnext\n"
