@@ -129,7 +129,7 @@ test: $(VENV)/.dev  ## everything: lint, unit, integration, acceptance, and the 
 
 coverage: $(VENV)/.dev  ## which lines the tests reach, in the processes that they start too (`ONLY="tests/unit tests/integration"`); the page: .coverage/index.html
 	@rm -rf .coverage && mkdir .coverage
-	@COVERAGE_FILE=$(CURDIR)/.coverage/data $(BIN)/coverage run -m pytest -n $(PROCESSES) $(ONLY); status=$$?; cd .coverage && \
+	@COVERAGE_FILE=$(CURDIR)/.coverage/data $(BIN)/coverage run -m pytest -n $(PROCESSES) -m "not unmeasured" $(ONLY); status=$$?; cd .coverage && \
 	    ../$(BIN)/coverage combine -q --rcfile ../pyproject.toml --data-file data && \
 	    ../$(BIN)/coverage html -q --rcfile ../pyproject.toml --data-file data -d . && \
 	    ../$(BIN)/coverage report --rcfile ../pyproject.toml --data-file data && exit $$status

@@ -18,6 +18,8 @@ from sheaf.scheduling.reconciler import Reconciler
 from tests.console import processes_of, wait_until
 from tests.integration.bench import Bench
 
+pytestmark = pytest.mark.unmeasured
+
 LIMITS = Path(__file__).with_name("costs.toml")
 #: Nothing that happens every few seconds happens during a run of these tests, however slow the machine is.
 CALM = {

@@ -162,6 +162,7 @@ def test_what_a_stranger_writes_behind_a_failed_append_is_kept(output: Output, m
     assert output.path.with_name("pages.txt.stray-1").read_bytes() == b"record 1\nstray"
 
 
+@pytest.mark.unmeasured
 def test_who_comes_new_syncs_file_and_log_before_trusting_them(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     """A killed writer's last words may be in the page cache only; a power cut would take them back."""
     synced: list[str] = []
@@ -182,6 +183,7 @@ def test_who_comes_new_syncs_file_and_log_before_trusting_them(output: Output, m
     newcomer.close()
 
 
+@pytest.mark.unmeasured
 def test_who_comes_new_writes_the_whole_log_anew_before_it_is_read(
     output: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +231,7 @@ def test_who_comes_while_others_are_there_neither_writes_nor_waits(
     holding.close()
 
 
+@pytest.mark.unmeasured
 def test_whoever_had_the_index_open_dies_while_another_opens_it(
     output: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,6 +284,7 @@ def test_a_forked_child_does_not_keep_its_parents_word(output: Output) -> None:
             os.close(descriptor)
 
 
+@pytest.mark.unmeasured
 def test_a_stranger_that_has_the_index_open_keeps_its_log(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     """An older Sheaf may be writing: the log is written anew under the fence then, not beside it."""
     killed_after_commit(output, 1)
@@ -490,6 +494,7 @@ def test_after_a_commit_whose_fate_is_unknown_the_next_one_finds_out(
     assert_sound(output, 3)
 
 
+@pytest.mark.unmeasured
 def test_a_log_whose_sync_failed_is_written_anew_before_it_is_trusted(
     output: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from sheaf.broker.claims import Snapshot
-from sheaf.core.errors import FenceTimeout, OutputReplaced
+from sheaf.core.errors import FenceTimeout, OutputReplaced, RunNotFound
 from sheaf.output.output import Output
 from sheaf.run.items import Batch, Done
-from sheaf.run.run import is_finished
+from sheaf.run.run import Run, is_finished
 from sheaf.scheduling.reconciler import Reconciler
 from tests.patches import raising
 from tests.runs import numbered, write_run
@@ -116,15 +116,10 @@ def test_a_damaged_run_is_set_aside_and_resumed_when_it_is_whole_again(
 
 
 def test_a_run_that_is_removed_at_this_moment_is_nothing_to_do(
-    tmp_path: Path, reconciler: Reconciler, queue: Queue
+    tmp_path: Path, reconciler: Reconciler, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submit(tmp_path)
-    reconciler.feed()
-    queue.put_batches.clear()
-    (tmp_path / "runs" / RUN / "run.json").unlink()
-    for path in (tmp_path / "runs" / RUN).iterdir():
-        path.unlink()
-    (tmp_path / "runs" / RUN).rmdir()
+    monkeypatch.setattr(Run, "open", raising(RunNotFound("it was there a moment ago")))
 
     assert reconciler.feed() == 0
     assert (queue.put_batches, queue.registry.problems) == ([], {})

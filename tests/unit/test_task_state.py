@@ -137,6 +137,7 @@ def test_what_a_module_changes_that_an_item_imports_stays(tasks_dir: Path) -> No
     assert values(tasks_dir, ("lazy:f", ["a", "b"])) == [[[4321, 7], [4321, 7]]]
 
 
+@pytest.mark.unmeasured
 def test_decimals_that_an_item_imports_are_put_back_too(tasks_dir: Path) -> None:
     """A module that is there only from the first item on."""
     (tasks_dir / "lazy.py").write_text(

@@ -22,6 +22,7 @@ from tests.pool_child import with_spec
 _SPOILING = ["hello, world\n", "\0" * 64, "ab", "\0\0\0\5(\1\0\0\0"]
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("count", [1, 40, 1000])
 @pytest.mark.parametrize("size", [1, 2])
 def test_an_item_that_closes_its_process_files_fails_alone(make_pool: MakePool, size: int, count: int) -> None:
