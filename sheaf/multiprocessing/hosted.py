@@ -107,7 +107,7 @@ class Hosting:
         settings: Settings,
         connection: redis.Redis,
         program: str,
-        write: Callable[[int, bytes], None] | None = None,
+        write: Callable[[int, bytes], object] | None = None,
     ) -> None:
         """`write`: where printed text goes, with the number of its stream; sys.stdout and sys.stderr if not given."""
         # The program may change its working folder.

@@ -116,3 +116,20 @@ def close_streams() -> None:
 
 def touch(path: str) -> None:
     Path(path).touch()
+
+
+def count(path: str) -> None:
+    """Leave a trace of each time that it runs."""
+    with open(path, "a") as trace:
+        trace.write("ran\n")
+
+
+def consume(queue: Any, results: Any, lock: Any) -> None:
+    while (item := queue.get()) is not None:
+        with lock:
+            results.put((os.getpid(), item * item))
+
+
+def hold(lock: Any, pid_file: str) -> None:
+    lock.acquire()
+    sleep(pid_file)

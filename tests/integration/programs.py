@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 from sheaf.broker.connection import connect
@@ -18,14 +19,17 @@ from sheaf.multiprocessing.program import Program
 class HostingProgram:
     """A program whose printed text the test can look at."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, main: ModuleType | None = None, write: Callable[[int, bytes], object] | None = None
+    ) -> None:
+        """`main`: the main module whose classes travel; `write`: where printed text goes, if the test does not look."""
         self.connection = connect(settings)
         self.program = Program(self.connection)
         self.name = self.program.name
         self.member = self.program.member
-        use_codec(self.member, ProgramModules(None))
+        use_codec(self.member, ProgramModules(main))
         self._text: defaultdict[int, list[bytes]] = defaultdict(list)
-        self.hosting = Hosting(settings, self.connection, self.name, self._write)
+        self.hosting = Hosting(settings, self.connection, self.name, write or self._write)
 
     def start(self, target: Callable[..., Any], *args: Any, name: str = "Process-1", **kwargs: Any) -> Hosted:
         process = new_id()

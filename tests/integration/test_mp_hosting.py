@@ -2,53 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sheaf.broker import keys
-from sheaf.core.settings import Settings
 from sheaf.multiprocessing.folder import PROGRAMS
+from sheaf.multiprocessing.objects.locks import Lock
+from sheaf.multiprocessing.objects.queues import Queue
 from tests.console import processes_of, wait_until
 from tests.integration import hosted_targets as targets
 from tests.integration.bench import Bench
+from tests.integration.hosting_bench import SOON_S, bench, program, serve
 from tests.integration.programs import HostingProgram
-from tests.support import RedisServer
 
-#: Seconds for what takes a tenth of one on a quiet machine.
-SOON_S = 120
-
-
-@pytest.fixture
-def bench(tmp_path: Path, own_redis_server: RedisServer) -> Iterator[Bench]:
-    site: Any = None
-    made = Bench(tmp_path, own_redis_server, site)
-    yield made
-    for worker in made.workers:
-        worker.kill()
-        worker.wait()
-        if worker.stderr is not None:
-            worker.stderr.close()
-
-
-def serve(bench: Bench, workers: int = 1, **settings: str) -> Settings:
-    """Start workers; return the settings of a program that uses them, wherever it is started."""
-    return dataclasses.replace(bench.serve(workers, **settings), data_dir=bench.person.data)
-
-
-@pytest.fixture
-def program(bench: Bench) -> Iterator[HostingProgram]:
-    """On one worker with a pool of one."""
-    made = HostingProgram(serve(bench))
-    yield made
-    made.close()
+__all__ = ["bench", "program"]
 
 
 def test_a_process_runs_and_its_prints_come(program: HostingProgram) -> None:
@@ -145,6 +118,33 @@ def test_one_that_waits_is_terminated_without_being_run(bench: Bench, tmp_path: 
     assert not (tmp_path / "second").exists()
     assert names(bench.person.data / PROGRAMS / program.name / "starts") == []
     program.close()
+
+
+def test_what_is_shared_goes_with_a_process(program: HostingProgram) -> None:
+    """Queues and locks as arguments; three consumers and a producer that is the program itself."""
+    queue, results = Queue(program.member), Queue(program.member)
+    lock = Lock(program.member)
+    consumers = [program.start(targets.consume, queue, results, lock) for _ in range(3)]
+    for number in range(30):
+        queue.put(number)
+    for _ in consumers:
+        queue.put(None)
+    found = [results.get(timeout=SOON_S) for _ in range(30)]
+    assert sorted(square for _, square in found) == [number * number for number in range(30)]
+    assert {pid for pid, _ in found} <= {consumer.pid for consumer in consumers}
+    assert [consumer.wait(SOON_S) for consumer in consumers] == [0] * 3
+
+
+def test_a_lock_of_a_killed_process_is_free_when_its_end_is_known(program: HostingProgram, tmp_path: Path) -> None:
+    """A program that has joined it need not wait for any lease."""
+    lock = Lock(program.member)
+    process = program.start(targets.hold, lock, str(tmp_path / "held"))
+    wait_until((tmp_path / "held").exists, SOON_S, "it has the lock")
+    assert not lock.acquire(block=False)
+    process.kill()
+    assert process.wait(SOON_S) == -9
+    assert lock.acquire(block=False)
+    lock.release()
 
 
 def test_lines_of_several_processes_are_whole_and_in_order(program: HostingProgram) -> None:
