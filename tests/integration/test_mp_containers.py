@@ -24,6 +24,7 @@ def test_a_dict_is_a_dict(work: ProgramAtWork) -> None:
     shared = work.manager.dict([("b", 1)], a=2)
     steps: list[Callable[[Any], Any]] = [
         lambda d: d.update({(1, frozenset({2, 3})): [1]}, z=None),
+        lambda d: d.__setitem__("b", 5),
         lambda d: d.__setitem__(True, "true"),
         lambda d: d.__setitem__(1.0, "one"),
         lambda d: d[1],

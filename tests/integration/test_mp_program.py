@@ -14,7 +14,7 @@ import pytest
 
 from sheaf.broker import keys
 from sheaf.core.errors import ProgramEnded, RedisUnavailable
-from sheaf.multiprocessing import steps
+from sheaf.multiprocessing import member, steps
 from sheaf.multiprocessing.member import LARGE_BYTES
 from sheaf.multiprocessing.objects.barrier import Barrier
 from sheaf.multiprocessing.objects.condition import Condition
@@ -33,21 +33,21 @@ SOON = 60
 
 def use_everything(work: ProgramAtWork) -> None:
     """One of each kind, with something in it, and used by two processes."""
-    member, there = work.member, work.here("1")
-    shared = (Lock(member), RLock(member), Semaphore(member), Event(member), Condition(member), Barrier(member, 2))
-    lock, rlock, semaphore, event, condition, _ = sent(member, there, shared)
+    own, there = work.member, work.here("1")
+    shared = (Lock(own), RLock(own), Semaphore(own), Event(own), Condition(own), Barrier(own, 2))
+    lock, rlock, semaphore, event, condition, _ = sent(own, there, shared)
     for one in (lock, rlock, semaphore, condition):
         one.acquire()
     event.set()
     condition.wait(0.01)
-    queue, ends = Queue(member), Pipe(member)
+    queue, ends = Queue(own), Pipe(own)
     for value in (1, b"x" * (LARGE_BYTES + 1)):
         queue.put(value)
         ends[0].send(value)
-    JoinableQueue(member).put(ends[1])
-    sent(member, there, queue).get()
-    Value(member, "i", 3).value = 4
-    Array(member, "d", [1.5, 2])[1] = 3
+    JoinableQueue(own).put(ends[1])
+    sent(own, there, queue).get()
+    Value(own, "i", 3).value = 4
+    Array(own, "d", [1.5, 2])[1] = 3
     work.manager.dict(a=work.manager.list([1, 2])).update({"b": (1, 2)})
     work.manager.Namespace(x=1)
 
@@ -102,7 +102,9 @@ def test_what_comes_after_the_end_leaves_nothing(work: ProgramAtWork) -> None:
     assert names(work) == set()
 
 
-def test_a_waiter_learns_that_the_program_has_ended(work: ProgramAtWork) -> None:
+def test_a_waiter_learns_that_the_program_has_ended(work: ProgramAtWork, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is called, and need not look itself."""
+    monkeypatch.setattr(member, "LOOK_S", 10 * SOON)
     queue = sent(work.member, work.here("1"), Queue(work.member))
     started = time.monotonic()
     threading.Timer(0.2, work.program.close).start()

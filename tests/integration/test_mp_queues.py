@@ -17,6 +17,7 @@ from sheaf.multiprocessing.objects.connection import Pipe
 from sheaf.multiprocessing.objects.event import Event
 from sheaf.multiprocessing.objects.locks import Lock
 from sheaf.multiprocessing.objects.queues import JoinableQueue, Queue, SimpleQueue
+from sheaf.multiprocessing.program import process_ended
 from tests.integration import peer_tasks
 from tests.integration.peer_tasks import Site
 from tests.integration.peers import ProgramAtWork, WhenDone, sent
@@ -118,15 +119,25 @@ def test_a_large_value_that_was_put_does_not_expire(work: ProgramAtWork) -> None
 
 
 def test_a_full_redis_says_so(work: ProgramAtWork) -> None:
-    """What is in the queue can still be taken, and then there is room again."""
+    """What is there can still be taken, waited for and released, and then there is room again."""
     values = Queue(work.member)
     values.put(b"x" * 100_000)
+    lock, event, ends = Lock(work.member), Event(work.member), Pipe(work.member)
+    ends[0].send("sent before")
+    there = sent(work.member, work.here("1"), lock)
     used: Any = work.connection.info("memory")
     work.connection.config_set("maxmemory", used["used_memory"] - 50_000)
     try:
         for size in (1000, LARGE_BYTES + 1):
             with pytest.raises(RedisFull, match="raise its maxmemory or let the queue drain"):
                 values.put(b"y" * size)
+            with pytest.raises(RedisFull):
+                ends[0].send(b"y" * size)
+        event.set()
+        assert there.acquire(timeout=SOON)
+        assert process_ended(work.connection, work.program.name, "1", killed=True)
+        assert lock.acquire(timeout=SOON)
+        assert ends[1].recv() == "sent before"
         assert len(values.get(timeout=SOON)) == 100_000
     finally:
         work.connection.config_set("maxmemory", 0)
