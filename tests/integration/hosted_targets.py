@@ -11,6 +11,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from sheaf.broker.program_processes import new_id
+from sheaf.core.settings import Settings
+from sheaf.multiprocessing.hosted import Hosting
+from sheaf.multiprocessing.place import here
+
 
 class Own:
     """An instance of a program's own class."""
@@ -116,6 +121,17 @@ def close_streams() -> None:
 
 def touch(path: str) -> None:
     Path(path).touch()
+
+
+def start_another(text: str) -> None:
+    """As a process of a program does that starts one of its own."""
+    place = here()
+    assert place is not None
+    hosting = Hosting(Settings.from_env(), place.member.connection, place.program)
+    process = new_id()
+    packed = place.member.pack((say, (text,), {}), process)
+    print("inner", hosting.start("Process-1:1", [packed.data], process=process).wait(100))
+    hosting.close()
 
 
 def count(path: str) -> None:

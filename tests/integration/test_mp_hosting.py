@@ -120,6 +120,14 @@ def test_one_that_waits_is_terminated_without_being_run(bench: Bench, tmp_path: 
     program.close()
 
 
+def test_a_process_starts_one_of_its_own(program: HostingProgram, tmp_path: Path, monkeypatch: Any) -> None:
+    """Of the same program, with the key of that alone; what it prints appears in the program's terminal too."""
+    monkeypatch.chdir(tmp_path)
+    assert program.start(targets.start_another, "from within").wait(SOON_S) == 0
+    assert sorted(program.stdout.splitlines()) == ["from within", "inner 0"]
+    assert names(program.hosting._settings.data_dir / PROGRAMS) == [program.name]
+
+
 def test_what_is_shared_goes_with_a_process(program: HostingProgram) -> None:
     """Queues and locks as arguments; three consumers and a producer that is the program itself."""
     queue, results = Queue(program.member), Queue(program.member)
@@ -310,6 +318,8 @@ def test_a_killed_programs_processes_are_gone(bench: Bench, tmp_path: Path) -> N
 
     killed.kill()
     killed.wait()
+    # Its lease tells nothing then.
+    other.connection.zadd(keys.MP_PROGRAMS, {(tmp_path / "begun").read_text(): 1 << 52})
 
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), SOON_S, "they are gone")
     folder = bench.person.data / PROGRAMS / (tmp_path / "begun").read_text()

@@ -191,6 +191,9 @@ def test_what_is_not_done_when_it_stops_is_handed_back(make: Any, caplog: pytest
 
     assert bed.queue.handed_back == [([f"{RUN}_0"], True)]
     assert fields_of(caplog.records, "handing back unfinished batches")["batches"] == 1
+    host: Any = bed.worker._host_of_programs
+    assert host.drained, "processes of programs have the same time"
+    assert host.stop_asked.is_set()
 
 
 def test_what_is_done_when_it_stops_is_committed_first(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,6 +254,8 @@ def test_a_loop_that_breaks_hands_back_and_ends_the_process(
     assert statuses == [1]
     assert bed.queue.handed_back == [([f"{RUN}_0"], False)]
     assert bed.queue.registry.left == [bed.worker.id], "though its heartbeat hangs, say"
+    host: Any = bed.worker._host_of_programs
+    assert host.abandoned, "programs hear of the end of their processes"
     (death,) = last_words(bed.data)
     assert death.cause == "RuntimeError: broken on purpose (in the thread 'MainThread')"
     record = fields_of(caplog.records, "a part of the worker broke; exiting")

@@ -5,6 +5,7 @@ They do not count against the pool: one that waits for others holds no place (do
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -88,9 +89,11 @@ class Host(threading.Thread):
 
     def abandon(self) -> None:
         """The worker is about to end undrained, and the kernel kills the processes: their programs should know."""
-        for process in list(self._processes):
-            self._let_go(process, -_KILL)
-            self._steps.ended(process, -_KILL)
+        # Without Redis, others report them when this worker's lease is over.
+        with contextlib.suppress(ClusterError):
+            for process in list(self._processes):
+                self._let_go(process, -_KILL)
+                self._steps.ended(process, -_KILL)
 
     def run(self) -> None:
         while self._stop_by is None or self._processes or self._relay.waiting:

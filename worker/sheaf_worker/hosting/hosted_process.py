@@ -63,7 +63,10 @@ class HostedProcess:
                 stderr=subprocess.PIPE,
                 bufsize=0,
                 pass_fds=[theirs.fileno()],
-                env=child_environment({f"SHEAF_{name}": None for name in _WORKERS_OWN}),
+                env=child_environment(
+                    # It changes to its program's folder.
+                    {"SHEAF_DATA_DIR": str(data_dir.absolute()), **{f"SHEAF_{name}": None for name in _WORKERS_OWN}}
+                ),
                 cwd=data_dir,
                 # Its own group: what it starts can be ended with it, and Ctrl-C reaches the worker only.
                 process_group=0,
