@@ -12,7 +12,15 @@ import pytest
 import redis
 
 from sheaf.broker.queue import BatchQueue
-from sheaf.core.errors import LockTimeout, RedisUnavailable, RunDamaged
+from sheaf.core.errors import (
+    ClusterError,
+    LockTimeout,
+    RedisDenied,
+    RedisFull,
+    RedisReadOnly,
+    RedisUnavailable,
+    RunDamaged,
+)
 from sheaf.core.settings import Settings
 from sheaf.run.run import Run
 from sheaf_worker.claim import recovery as recovery_module
@@ -20,6 +28,7 @@ from sheaf_worker.claim.context import WorkerContext
 from sheaf_worker.claim.in_flight import InFlight, InFlightBatch
 from sheaf_worker.claim.recovery import Recovery
 from tests.console import wait_until
+from tests.patches import raising
 from tests.runs import a_manifest, write_run
 from tests.worker_parts import FakeLock, FakeQueue, LockState, fields_of, make_context, messages
 
@@ -130,6 +139,21 @@ def test_without_the_lock_a_pass_is_left_to_others(
     assert bed.recovery.problem is None
 
 
+@pytest.mark.parametrize("refusal", [RedisFull("Redis is full"), RedisDenied("no right"), RedisReadOnly("a replica")])
+def test_a_redis_that_refuses_is_a_problem_until_it_does_not(
+    bed: Bed, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, refusal: ClusterError
+) -> None:
+    """Or runs would make no progress, workers be idle, and nothing would say why."""
+    with monkeypatch.context() as full:
+        full.setattr(bed.recovery._reconciler, "feed", raising(refusal))
+        assert bed.recovery._pass() == bed.recovery._pass() == 0
+    assert str(refusal) in (bed.recovery.problem or "")
+    assert messages(caplog.records, "error") == ["cannot reconcile"], "once, however often it is met"
+
+    bed.recovery._pass()
+    assert bed.recovery.problem is None
+
+
 def test_a_volume_that_cannot_be_read_is_a_problem_until_it_can(
     bed: Bed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -141,7 +165,7 @@ def test_a_volume_that_cannot_be_read_is_a_problem_until_it_can(
     for _ in range(2):
         assert bed.recovery._pass() == 0
     assert "Input/output error" in (bed.recovery.problem or "")
-    assert messages(caplog.records, "error") == ["cannot read the volume"], "once, however often it is met"
+    assert messages(caplog.records, "error") == ["cannot reconcile"], "once, however often it is met"
     assert bed.locks.released == 2
 
     monkeypatch.setattr(bed.recovery._reconciler, "feed", feed)

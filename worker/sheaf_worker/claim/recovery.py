@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from sheaf.broker import keys
 from sheaf.broker.lock import FairLock
-from sheaf.core.errors import ClusterError, LockError, RunDamaged
+from sheaf.core.errors import ClusterError, LockError, RedisUnavailable, RunDamaged
 from sheaf.core.files import exists
 from sheaf.scheduling.reconciler import Reconciler
 from sheaf_worker.claim.context import WorkerContext
@@ -78,15 +78,18 @@ class Recovery(threading.Thread):
             return put
         except LockError:
             pass  # another worker is reconciling
-        except ClusterError as error:
+        except RedisUnavailable as error:
             logger.debug("cannot reconcile without Redis", extra={"action": "reconcile", "why": str(error)})
+        except ClusterError as error:
+            # It is there and refuses: it is full, or this user may not. Runs would wait, and no view would say why.
+            self._report(f"batches cannot be queued: {error}")
         except OSError as error:
             self._report(f"the runs on the volume cannot be read: {error}")
         return 0
 
     def _report(self, problem: str) -> None:
         if problem != self.problem:
-            logger.error("cannot read the volume", extra={"action": "reconcile", "why": problem})
+            logger.error("cannot reconcile", extra={"action": "reconcile", "why": problem})
         self.problem = problem
 
     def _reconcile(self) -> int:
