@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from sheaf.core.errors import ProcessRefused
+from sheaf.core.files import exists, is_file
 from sheaf.run.sessions import share, share_folder
 from sheaf.values.resolver import find_in
 
@@ -177,7 +178,7 @@ def _main() -> tuple[str | None, str | None]:
     main = sys.modules[MAIN]
     spec = getattr(main, "__spec__", None)
     file = getattr(main, "__file__", None)
-    if not isinstance(file, str) or not file.endswith(".py") or not Path(file).is_file():
+    if not isinstance(file, str) or not file.endswith(".py") or not is_file(Path(file)):
         # A prompt, a notebook, `-c`, or a program of a package's own such as pytest.
         return None, None
     path = Path(file).absolute()
@@ -200,7 +201,7 @@ def _neighbours(folder: Path) -> Iterator[tuple[str, Path]]:
         folders[:] = sorted(each for each in folders if each.isidentifier() and each not in _SKIPPED)
         for name in sorted(names):
             path = Path(parent) / name
-            if name.endswith(".py") and path.is_file():
+            if name.endswith(".py") and is_file(path):
                 count, size = count + 1, size + path.stat().st_size
                 if count > MOST_FILES or size > MOST_BYTES:
                     return
@@ -210,7 +211,7 @@ def _neighbours(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _write_copy(folder: Path, contents: Mapping[str, bytes]) -> None:
-    if folder.exists():
+    if exists(folder):
         return
     draft = folder.with_name(f".{folder.name}.{os.getpid()}")
     draft.mkdir()
@@ -218,7 +219,7 @@ def _write_copy(folder: Path, contents: Mapping[str, bytes]) -> None:
     for place, content in contents.items():
         path = draft / place
         for parent in reversed(path.relative_to(draft).parents[:-1]):
-            if not (draft / parent).exists():
+            if not exists(draft / parent):
                 (draft / parent).mkdir()
                 share_folder(draft / parent)
         path.write_bytes(content)

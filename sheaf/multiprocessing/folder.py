@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from sheaf.core.file_locks import lock_file
+from sheaf.core.files import exists
 from sheaf.core.permissions import is_shared
 from sheaf.run.sessions import share, share_folder
 
@@ -35,7 +36,7 @@ class ProgramFolder:
         self.path = folder_of(data_dir, program)
         self._pid = os.getpid()
         hidden = self.path.with_name(f".{program}")
-        if not self.path.parent.exists():
+        if not exists(self.path.parent):
             self.path.parent.mkdir(exist_ok=True)
             share_folder(self.path.parent)
         for path in (hidden, hidden / STARTS, hidden / CODE):

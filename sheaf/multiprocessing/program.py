@@ -56,7 +56,7 @@ class Program:
             logger.warning(
                 "could not remove what the program shared: %s. A worker does when its lease has run out",
                 error,
-                extra={"action": "program end", "program": self.name},
+                extra={"action": "end", "program": self.name},
             )
 
     def _renew(self) -> None:
@@ -66,12 +66,12 @@ class Program:
                     continue
             except ClusterError as error:
                 # It may come back in time; else what the program does next says so.
-                logger.debug("the lease was not renewed: %s", error, extra={"action": "program lease"})
+                logger.debug("the lease was not renewed: %s", error, extra={"action": "lease"})
                 continue
             self.lost = True
             logger.error(
                 "the program's lease ran out: what it shared was removed, and its processes are ended",
-                extra={"action": "program lease", "program": self.name},
+                extra={"action": "lease", "program": self.name},
             )
             return
 
@@ -90,5 +90,5 @@ def sweep_programs(connection: redis.Redis) -> list[str]:
     swept = Script(connection, "mp_lease")([keys.MP_PROGRAMS], ["sweep", _SWEPT_AT_ONCE])
     names = [bytes(name).decode() for name in swept]
     if names:
-        logger.info("removed what ended programs had shared", extra={"action": "program sweep", "programs": names})
+        logger.info("removed what ended programs had shared", extra={"action": "sweep", "programs": names})
     return names

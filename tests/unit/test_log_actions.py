@@ -15,7 +15,7 @@ PAGE = (ROOT / "docs/logs.md").read_text()
 #: The page's part -> where its lines are logged. What the library logs beside these, it logs inside a worker.
 PARTS = {
     "Actions of the supervisor": ("sheaf/embedded",),
-    "Actions in a program": ("sheaf/client",),
+    "Actions in a program": ("sheaf/client", "sheaf/multiprocessing"),
     "Actions of a worker": ("sheaf", "worker/sheaf_worker"),
 }
 LEVELS = ("debug", "info", "warning", "error", "critical")

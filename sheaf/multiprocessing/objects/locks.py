@@ -67,7 +67,7 @@ class LockBase(SharedObject):
             logger.warning(
                 "acquired a %s that a process had when it ended: what it protects may be half done",
                 type(self).__name__,
-                extra={"action": "take over lock", "from": answer[2:].decode()},
+                extra={"action": "take-over", "from": answer[2:].decode()},
             )
         return True
 
