@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib
 import os
 import sys
 import sysconfig
@@ -16,17 +15,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from sheaf.core.errors import ProcessRefused
 from sheaf.core.files import exists, is_file
 from sheaf.run.sessions import share, share_folder
-from sheaf.values.resolver import find_in
 
 #: The program's main module, by a name that is the same everywhere; and what it is called in the processes.
 MAIN, MP_MAIN = "__main__", "__mp_main__"
 #: Not a program's own, wherever they are.
-_SHEAF = frozenset(("sheaf", "sheaf_worker", "sheaf_producer"))
+SHEAF = frozenset(("sheaf", "sheaf_worker", "sheaf_producer"))
 _INSTALLED = frozenset(("site-packages", "dist-packages"))
 #: A copy has no more than that: what is larger is no source.
 MOST_FILES, MOST_BYTES = 2000, 32 << 20
@@ -57,7 +54,7 @@ def own_modules(modules: Mapping[str, ModuleType] | None = None) -> dict[str, Pa
     """
     found = {}
     for name, module in list((sys.modules if modules is None else modules).items()):
-        if name not in (MAIN, MP_MAIN) and name.partition(".")[0] not in _SHEAF:
+        if name not in (MAIN, MP_MAIN) and name.partition(".")[0] not in SHEAF:
             path = source_of(module)
             if path is not None and getattr(module, "__name__", None) == name:
                 found[name] = path
@@ -130,41 +127,6 @@ def check(code: Code, copies: Path) -> None:
                 f"{file} is no longer what it was when the program began: all processes of a program run one version "
                 "of it, so nothing was run; start the program again"
             )
-
-
-class ProgramModules:
-    """Finds the program's own classes and functions for `sheaf.values`. `may_load`: modules that are imported when they
-    are first named; those of a start, which are signed.
-    """
-
-    def __init__(self, main: ModuleType | None, may_load: Mapping[str, str] | None = None) -> None:
-        self._main = main
-        self._may_load = dict(may_load or {})
-
-    def name_of(self, thing: Any) -> tuple[str, str] | None:
-        module, qualname = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
-        if not isinstance(module, str) or not isinstance(qualname, str):
-            return None
-        name = MAIN if self._main is not None and module == self._main.__name__ else module
-        try:
-            return (name, qualname) if self.find(name, qualname) is thing else None
-        except LookupError:
-            return None
-
-    def find(self, module: str, qualname: str) -> Any:
-        return find_in(self._module(module), qualname)
-
-    def _module(self, name: str) -> ModuleType:
-        if name == MAIN:
-            if self._main is None:
-                raise LookupError("this process has no main module of the program")
-            return self._main
-        found = sys.modules.get(name)
-        if found is None and name in self._may_load:
-            found = importlib.import_module(name)
-        if found is None or name.partition(".")[0] in _SHEAF or source_of(found) is None:
-            raise LookupError(f"the module {name!r} is not one of the program's own, or it is not loaded here")
-        return found
 
 
 def digest_of(path: Path) -> str:

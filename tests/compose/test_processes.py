@@ -10,7 +10,7 @@ import word_helper
 from sheaf.broker.connection import connect
 from sheaf.broker.program_processes import new_id
 from sheaf.core.settings import Settings
-from sheaf.multiprocessing.code import ProgramModules
+from sheaf.multiprocessing.program_modules import ProgramModules
 from sheaf.multiprocessing.hosted import Hosting
 from sheaf.multiprocessing.objects.queues import Queue
 from sheaf.multiprocessing.objects.references import use_codec

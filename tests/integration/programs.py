@@ -10,10 +10,10 @@ from typing import Any
 from sheaf.broker.connection import connect
 from sheaf.broker.program_processes import new_id
 from sheaf.core.settings import Settings
-from sheaf.multiprocessing.code import ProgramModules
 from sheaf.multiprocessing.hosted import Hosted, Hosting
 from sheaf.multiprocessing.objects.references import use_codec
 from sheaf.multiprocessing.program import Program
+from sheaf.multiprocessing.program_modules import ProgramModules
 
 
 class HostingProgram:

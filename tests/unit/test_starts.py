@@ -11,7 +11,8 @@ import pytest
 
 from sheaf.core.errors import ProcessRefused
 from sheaf.multiprocessing import code
-from sheaf.multiprocessing.code import Code, ProgramModules, copied, in_place
+from sheaf.multiprocessing.code import Code, copied, in_place
+from sheaf.multiprocessing.program_modules import ProgramModules
 from sheaf.multiprocessing.starts import Start, read_start
 from sheaf.run.signatures import ClusterKey
 

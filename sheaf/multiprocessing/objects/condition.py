@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
 from sheaf.core.errors import ValueUnreadable
 from sheaf.multiprocessing.member import Member, Mode
 from sheaf.multiprocessing.objects.base import SharedObject, checked_name
-from sheaf.multiprocessing.objects.locks import LockBase, RLock
+from sheaf.multiprocessing.objects.locks import Guarded, LockBase, RLock
 from sheaf.multiprocessing.steps import Client
 
 T = TypeVar("T")
@@ -18,7 +17,7 @@ T = TypeVar("T")
 _ALL = 2**31
 
 
-class Condition(SharedObject):
+class Condition(Guarded, SharedObject):
     """A lock, and those who wait to be notified under it."""
 
     tag = "mp.Condition"
@@ -37,20 +36,6 @@ class Condition(SharedObject):
             raise TypeError(f"a Condition takes a lock of this module, not a {type(lock).__name__}")
         self._lock = lock if lock is not None else RLock(member)
         self._make(member, kind="condition")
-
-    def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
-        return self._lock.acquire(block, timeout)
-
-    def release(self) -> None:
-        self._lock.release()
-
-    def __enter__(self) -> bool:
-        return self._lock.__enter__()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lock.__exit__(kind, error, trace)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Release the lock, wait to be notified, and acquire it again. Whether that was in time."""

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from sheaf.broker import keys
-from sheaf.core.errors import ValueUnreadable
+from sheaf.core.errors import NotShareable, ValueUnreadable
 from sheaf.multiprocessing.member import Member, Mode
 from sheaf.multiprocessing.objects.base import SharedObject, is_name
 from sheaf.multiprocessing.steps import Client
@@ -170,7 +170,7 @@ class Connection(SharedObject):
         return made
 
     def delete(self) -> None:
-        raise NotImplementedError("an end of a pipe is closed")
+        raise NotShareable("an end of a pipe has no delete(): it goes when every process has closed it; use close()")
 
     def _open(self, member: Member, name: str, number: int, readable: bool, writable: bool) -> None:
         self._attach(member, name)

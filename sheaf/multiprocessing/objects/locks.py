@@ -147,3 +147,23 @@ def _checked_value(value: int) -> int:
     if not 0 <= value <= SEM_VALUE_MAX:
         raise ValueError("semaphore initial value must be between 0 and 2**31 - 1")
     return int(value)
+
+
+class Guarded:
+    """What is acquired and released as its lock is."""
+
+    _lock: LockBase
+
+    def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
+        return self._lock.acquire(block, timeout)
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def __enter__(self) -> bool:
+        return self._lock.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.__exit__(kind, error, trace)

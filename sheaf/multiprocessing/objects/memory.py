@@ -6,14 +6,13 @@ Each access is one step, under the lock if there is one: it is done when the loc
 from __future__ import annotations
 
 import ctypes
-from types import TracebackType
 from typing import Any, TypeVar
 
 from sheaf.core.errors import NotShareable, ValueUnreadable
 from sheaf.multiprocessing.member import Member, Mode
 from sheaf.multiprocessing.objects.base import SharedObject, checked_name
 from sheaf.multiprocessing.objects.ctypes_names import described, of_description, type_for
-from sheaf.multiprocessing.objects.locks import LockBase, RLock
+from sheaf.multiprocessing.objects.locks import Guarded, LockBase, RLock
 from sheaf.multiprocessing.steps import Client
 
 _Simple: Any = ctypes.c_int.__mro__[1]
@@ -195,7 +194,7 @@ class RawArray(Memory):
         return self._content()
 
 
-class SynchronizedBase(Memory):
+class SynchronizedBase(Guarded, Memory):
     """Memory with a lock, which an access takes by itself."""
 
     _lock: LockBase
@@ -208,20 +207,6 @@ class SynchronizedBase(Memory):
             "get_obj() gives the memory itself, which processes on several machines cannot share; use .value, indexes "
             "and slices, or copy all of it with [:]"
         )
-
-    def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
-        return self._lock.acquire(block, timeout)
-
-    def release(self) -> None:
-        self._lock.release()
-
-    def __enter__(self) -> bool:
-        return self._lock.__enter__()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lock.__exit__(kind, error, trace)
 
 
 class Synchronized(SynchronizedBase, RawValue):

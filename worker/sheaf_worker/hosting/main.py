@@ -20,10 +20,10 @@ from typing import Any, NoReturn
 
 from sheaf.broker.connection import connect
 from sheaf.core.settings import Settings, replace_environment
-from sheaf.multiprocessing.code import ProgramModules
 from sheaf.multiprocessing.member import Member
 from sheaf.multiprocessing.objects.references import use_codec
 from sheaf.multiprocessing.place import Place, main_is_loaded, settle
+from sheaf.multiprocessing.program_modules import ProgramModules
 from sheaf_worker.child.copies import Lifeline, end_with_parent
 from sheaf_worker.child.standing import give_way
 from sheaf_worker.hosting.running import load_main, run_target, say_failed
