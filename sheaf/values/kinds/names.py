@@ -199,4 +199,8 @@ def _member(decoding: Decoding, node: list[Any]) -> enum.Enum:
     value = decoding.expect(number[0], int)
     if not issubclass(kind, enum.Flag):
         raise ValueUnreadable(f"the message is damaged: {kind.__name__} is not an enum of flags")
-    return kind(value)
+    made = kind(value)
+    if not isinstance(made, kind) or made._value_ != value:
+        # Python 3.11.2 leaves out what is no flag where later versions refuse it.
+        raise ValueUnreadable(f"the message is damaged: {kind.__name__} has no such combination of flags")
+    return made
